@@ -1,0 +1,37 @@
+# The verbs a newcomer needs. Each works from a bare clone: the environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint docs bench
+
+demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
+	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
+	    --folds 3 --seed 0 --out runs/demo
+
+test: $(STAMP)  ## the fast suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, types and the import contract
+	$(BIN)/ruff check survimg tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)  ## the slow tests and the speed benchmarks; hours on two cores
+	$(BIN)/python -m pytest -m slow
+	for script in benchmarks/speed/*.py; do $(BIN)/python $$script; done
+
+# torch comes from the constraints file, so that pip takes the CPU build and not gigabytes of CUDA.
+# PyRadiomics is installed for the parity tests only; its sdist builds without isolation alone.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check numpy setuptools wheel -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation pyradiomics==3.0.1
+	touch $(STAMP)
