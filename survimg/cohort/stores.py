@@ -1,0 +1,322 @@
+"""Where voxels live: in memory, in a memory-mapped ``.npy`` file, or in image files read on demand.
+
+A store holds one array per case and knows three things about itself: the shape it serves, a key
+per case that changes whenever the voxels change, and how many bytes it keeps in memory. Stores that
+are backed by files pickle as their paths plus a stamp (size and modification time); the stamp is
+compared when the file is opened again, because a key made of the path alone would give a stale
+cache hit after the file was rewritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from survimg.io.images import Image, read_image, read_mask, resample_like
+
+__all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
+
+
+class Store(Protocol):
+    """One array per case."""
+
+    @property
+    def case_shape(self) -> tuple[int | None, ...]:
+        """Shape of one case; None for axes that differ between cases."""
+        ...
+
+    @property
+    def nbytes_in_memory(self) -> int:
+        """Bytes that travel when the store is pickled."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the array of one case."""
+        ...
+
+    def case_key(self, position: int) -> str:
+        """Return a key that differs whenever the voxels of the case differ."""
+        ...
+
+
+class ArrayStore:
+    """Cases held in memory.
+
+    Parameters
+    ----------
+    cases : ndarray of shape (n, ...) or sequence of ndarray
+        A sequence may hold arrays of different shapes (a raw cohort).
+    """
+
+    def __init__(self, cases: np.ndarray | Sequence[np.ndarray]) -> None:
+        self._cases = cases
+        self._keys: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @property
+    def case_shape(self) -> tuple[int | None, ...]:
+        """Shape of one case; None for axes that differ between cases."""
+        if isinstance(self._cases, np.ndarray):
+            return self._cases.shape[1:]
+        return _common_shape([case.shape for case in self._cases])
+
+    @property
+    def nbytes_in_memory(self) -> int:
+        """Bytes that travel when the store is pickled."""
+        if isinstance(self._cases, np.ndarray):
+            return self._cases.nbytes
+        return sum(case.nbytes for case in self._cases)
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the array of one case (a view)."""
+        return self._cases[position]
+
+    def case_key(self, position: int) -> str:
+        """Digest of shape, dtype and content; computed once and kept."""
+        if position not in self._keys:
+            case = np.ascontiguousarray(self._cases[position])
+            digest = hashlib.sha256(f"{case.shape}{case.dtype}".encode())
+            digest.update(case.view(np.uint8).data)
+            self._keys[position] = digest.hexdigest()
+        return self._keys[position]
+
+
+class MemmapStore:
+    """Cases in one ``.npy`` file, mapped into memory and shared by all processes of a machine.
+
+    Parameters
+    ----------
+    path : path-like
+        File written by `numpy.save`, first axis the cases.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    RuntimeError
+        On reading, when the file changed after the store was made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).resolve()
+        self._stamp = _stamp(self.path)
+        self._array: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open memory map would be pickled as all of its voxels.
+        return {**self.__dict__, "_array": None}
+
+    def _open(self) -> np.ndarray:
+        if self._array is None:
+            _check_stamp(self.path, self._stamp)
+            self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return self._array
+
+    def __len__(self) -> int:
+        return self._open().shape[0]
+
+    @property
+    def case_shape(self) -> tuple[int | None, ...]:
+        """Shape of one case; None for axes that differ between cases."""
+        return self._open().shape[1:]
+
+    @property
+    def nbytes_in_memory(self) -> int:
+        """Bytes that travel when the store is pickled."""
+        return 0
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the array of one case (a read-only view of the map)."""
+        return np.asarray(self._open()[position])
+
+    def case_key(self, position: int) -> str:
+        """Path, size and modification time of the file, and the position in it."""
+        return f"{self.path}:{self._stamp[0]}:{self._stamp[1]}:{position}"
+
+
+class ImageFileStore:
+    """Raw images of different sizes, read from their files whenever a case is asked for.
+
+    All channels of a case come back on the grid of its first present channel; a channel on another
+    grid is resampled to it by world coordinates (linear).
+
+    Parameters
+    ----------
+    paths : sequence of sequence of (Path or None), shape (n, channels)
+        None where the patient lacks the modality; its channel is filled with zeros.
+    """
+
+    def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
+        self._paths = [tuple(p.resolve() if p else None for p in row) for row in paths]
+        self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
+        self._spacings: dict[int, tuple[float, float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def case_shape(self) -> tuple[int | None, ...]:
+        """Shape of one case; None for axes that differ between cases."""
+        return (len(self._paths[0]), None, None, None)
+
+    @property
+    def nbytes_in_memory(self) -> int:
+        """Bytes that travel when the store is pickled."""
+        return 0
+
+    def images(self, position: int) -> list[Image | None]:
+        """Return the images of one case, each on its own grid."""
+        for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
+            if path is not None and stamp is not None:
+                _check_stamp(path, stamp)
+        return [read_image(path) if path else None for path in self._paths[position]]
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the channels of one case on one grid."""
+        images = self.images(position)
+        grid = next(image for image in images if image is not None)
+        return np.stack(
+            [
+                np.zeros_like(grid.array) if image is None else resample_like(image, grid).array
+                for image in images
+            ]
+        )
+
+    def grid(self, position: int) -> Image:
+        """Return the image whose grid `read` uses."""
+        first = next(path for path in self._paths[position] if path is not None)
+        return read_image(first)
+
+    def spacing(self, position: int) -> tuple[float, float, float]:
+        """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
+        if position not in self._spacings:
+            self._spacings[position] = self.grid(position).spacing
+        return self._spacings[position]
+
+    def case_key(self, position: int) -> str:
+        """Paths, sizes and modification times of the files."""
+        return _digest(zip(self._paths[position], self._stamps[position], strict=True))
+
+
+class MaskFileStore:
+    """Raw tumour masks, read on the grid of the images they belong to.
+
+    Parameters
+    ----------
+    paths : sequence of (Path or None), length n
+        None where the patient has no mask.
+    images : ImageFileStore
+        The images of the same cases.
+    label : int, optional
+        Label that marks the tumour in masks with several labels.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | None = None
+    ) -> None:
+        self._paths = [path.resolve() if path else None for path in paths]
+        self._stamps = [_stamp(path) if path else None for path in self._paths]
+        self._images = images
+        self._label = label
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def case_shape(self) -> tuple[int | None, ...]:
+        """Shape of one case; None for axes that differ between cases."""
+        return (None, None, None)
+
+    @property
+    def nbytes_in_memory(self) -> int:
+        """Bytes that travel when the store is pickled."""
+        return 0
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the mask of one case on the grid of its images."""
+        path, stamp = self._paths[position], self._stamps[position]
+        if path is None or stamp is None:
+            raise LookupError(f"The case at position {position} has no mask file.")
+        _check_stamp(path, stamp)
+        return read_mask(path, like=self._images.grid(position), label=self._label)
+
+    def case_key(self, position: int) -> str:
+        """Path, size and modification time of the mask file, and the label."""
+        return _digest([(self._paths[position], self._stamps[position], self._label)])
+
+
+def as_store(data: Any, ndim: int, dtype: type) -> Store:
+    """Wrap arrays into a store; stores pass through, memory maps of ``.npy`` files keep their file.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, ...), sequence of arrays, or Store
+    ndim : int
+        Number of axes of one case.
+    dtype : type
+        Type that one case is served in.
+    """
+    if hasattr(data, "case_key") and hasattr(data, "read"):
+        store: Store = data
+        return store
+    if isinstance(data, np.memmap) and data.filename is not None and _is_whole_npy(data, dtype):
+        return MemmapStore(data.filename)
+    if isinstance(data, list | tuple) and len({np.shape(case) for case in data}) > 1:
+        cases: list[np.ndarray] = [np.asarray(case, dtype=dtype) for case in data]
+        wrong = [i for i, case in enumerate(cases) if case.ndim != ndim]
+        if wrong:
+            raise ValueError(
+                f"Every case must have {ndim} axes; case {wrong[0]} has shape "
+                f"{cases[wrong[0]].shape}."
+            )
+        return ArrayStore(cases)
+    array: np.ndarray = np.asarray(data, dtype=dtype)
+    if array.ndim != ndim + 1:
+        raise ValueError(
+            f"Expected an array with {ndim + 1} axes (cases first); got shape {array.shape}."
+        )
+    return ArrayStore(array)
+
+
+def _is_whole_npy(array: np.memmap, dtype: type) -> bool:
+    # Only an unsliced map sits directly on the mmap object; a view of one sits on another map.
+    whole = isinstance(array.base, mmap.mmap)
+    return whole and array.dtype == dtype and str(array.filename).endswith(".npy")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    if not path.exists():
+        raise FileNotFoundError(f"No such file or folder: {path}.")
+    if path.is_dir():  # a DICOM series
+        stats = [entry.stat() for entry in sorted(path.iterdir()) if entry.is_file()]
+        return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+    if _stamp(path) != tuple(stamp):
+        raise RuntimeError(
+            f"{path} changed after this cohort was made (size or modification time differ); "
+            "load the cohort again."
+        )
+
+
+def _digest(parts: Any) -> str:
+    return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+
+
+def _common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int | None, ...]:
+    return tuple(
+        sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)
+    )

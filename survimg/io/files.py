@@ -1,0 +1,134 @@
+"""Files that are either complete or absent: JSON, rows of ``.npy`` files, a folder's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+
+__all__ = [
+    "allocate_npy", "check_npy", "lock_folder", "unlock_folder", "write_json", "write_npy_row"
+]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is either absent (or as before) or complete."""
+    text = json.dumps(content, allow_nan=False, indent=1)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def allocate_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Create a ``.npy`` file of full size, filled with zeros (sparse where the disk allows it)."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + _n_bytes(shape, dtype))
+
+
+def write_npy_row(path: Path, i: int, row: np.ndarray) -> None:
+    """Write row `i` of a ``.npy`` file made by `allocate_npy`, down to the disk.
+
+    With ordinary writes, not through a memory map: a full disk is then an OSError, where a memory
+    map would end the process with a bus error.
+    """
+    with open(path, "r+b") as file:
+        _read_npy_header(file)
+        file.seek(i * row.nbytes, os.SEEK_CUR)
+        file.write(row.data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Check that a ``.npy`` file has this shape and type, C order, and its full length.
+
+    Raises
+    ------
+    ValueError
+        The file is missing, not a ``.npy`` file, of another shape or type, or truncated.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing.")
+    with open(path, "rb") as file:
+        try:
+            stored_shape, fortran, stored_dtype = _read_npy_header(file)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable .npy file ({error}).") from None
+        start = file.tell()
+    if stored_shape != shape or fortran or stored_dtype != dtype:
+        raise ValueError(
+            f"{path} holds {stored_dtype} values of shape {stored_shape}"
+            f"{' in Fortran order' if fortran else ''}; expected {dtype} values of shape {shape}."
+        )
+    expected = start + _n_bytes(shape, dtype)
+    size = path.stat().st_size
+    if size != expected:
+        raise ValueError(f"{path} has {size} bytes instead of {expected}; it is damaged.")
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Take the folder's lock; the operating system releases it when this process ends.
+
+    Raises
+    ------
+    BlockingIOError
+        Another living process holds it.
+    """
+    file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115  # held until unlocked
+    try:
+        _lock(file)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise BlockingIOError(
+            f"{folder} is being written by {holder}. Wait for it, or choose another output folder."
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()}")
+    file.flush()
+    return file
+
+
+def unlock_folder(file: IO[str]) -> None:
+    """Release a lock; releasing it twice is harmless."""
+    with contextlib.suppress(ValueError):
+        file.close()
+
+
+def _lock(file: IO[str]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"version {version} of the .npy format")
+
+
+def _n_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return int(np.prod(shape, dtype=object)) * dtype.itemsize

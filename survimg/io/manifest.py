@@ -1,0 +1,347 @@
+"""The manifest: a CSV with one row per patient that names the images and holds the outcome.
+
+============  ====================================================================================
+column        content
+============  ====================================================================================
+patient_id    required; different and non-empty. Text: ``007`` stays ``007``
+``PET`` ...   one column per modality; a path relative to the CSV: an image file, or a folder with
+              one DICOM series. An empty cell: this patient lacks the modality
+mask          optional; path of the tumour mask; empty where there is none
+time, event   both or neither; time to the event or to censoring (any unit, >= 0), event 1 or 0
+group         optional; the centre or scanner, for group-aware splitting
+all others    clinical: numbers where every non-empty cell is a number, text elsewhere. Empty, NA
+              and NaN mean missing. They are not encoded here: an encoding learned on the whole
+              table would leak from test patients to training
+============  ====================================================================================
+
+A column is taken as a modality where every non-empty cell is a path: a name with an image suffix
+(`IMAGE_SUFFIXES`), or an existing file or folder. A column in which only some cells look like that
+is an error, never silently clinical. `modalities` names the columns instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from survimg.target import make_outcome
+
+__all__ = ["IMAGE_SUFFIXES", "Manifest", "read_manifest"]
+
+#: Suffixes by which a cell is known as the path of an image.
+IMAGE_SUFFIXES = (
+    ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz", ".dcm", ".gipl"
+)
+
+_RESERVED = ("patient_id", "mask", "time", "event", "group")
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A manifest, read and checked.
+
+    Attributes
+    ----------
+    path : Path
+        The CSV.
+    ids : list of str
+    images : dict of str to list of (Path or None)
+        Per modality one path per patient; None where the patient lacks it.
+    masks : list of (Path or None)
+    event : ndarray of shape (n,), bool, or None
+    time : ndarray of shape (n,), float64, or None
+    groups : list of str, or None
+    clinical : DataFrame with a RangeIndex, or None
+    """
+
+    path: Path
+    ids: list[str]
+    images: dict[str, list[Path | None]]
+    masks: list[Path | None]
+    event: np.ndarray | None
+    time: np.ndarray | None
+    groups: list[str] | None
+    clinical: pd.DataFrame | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of the columns (or of `modalities`)."""
+        return tuple(self.images)
+
+    @property
+    def outcome(self) -> np.ndarray | None:
+        """Structured array (event, time), or None where the manifest has no outcome."""
+        if self.event is None or self.time is None:
+            return None
+        return make_outcome(self.event, self.time)
+
+
+def read_manifest(
+    csv_path: str | os.PathLike[str],
+    modalities: Sequence[str] | None = None,
+    *,
+    allow_outside: bool = False,
+) -> Manifest:
+    """Read and check a manifest; no image is opened.
+
+    Parameters
+    ----------
+    csv_path : path
+        See the module for its columns. UTF-8, separated by commas.
+    modalities : sequence of str, optional
+        Names of the image columns, in the order of the channels. By default every column that
+        holds paths, in the order of the file.
+    allow_outside : bool, default=False
+        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links).
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such CSV.
+    ValueError
+        With the patient and the column or file in the message: malformed CSV, missing columns,
+        empty or duplicate identifiers, a missing file, a path outside the folder, a patient
+        without any image, time that is not a number >= 0, event other than 0 and 1, no events,
+        a single patient with an outcome.
+    """
+    path = Path(csv_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no manifest {path}.")
+    table = _read_cells(path)
+    if "patient_id" not in table:
+        raise ValueError(
+            f"{path} has no column 'patient_id'; its columns are {list(table)}. (Columns must be "
+            "separated by commas.)"
+        )
+    ids = _read_ids(table["patient_id"], path)
+    names = _modality_columns(table, modalities, ids, path)
+    images = {
+        name: _read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
+    }
+    _check_any_image(images, ids)
+    masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
+    event, time = _read_outcome(table, ids, path)
+    clinical = [name for name in table if name not in names and name not in _RESERVED]
+    return Manifest(
+        path=path,
+        ids=ids,
+        images=images,
+        masks=masks,
+        event=event,
+        time=time,
+        groups=_read_groups(table["group"], ids) if "group" in table else None,
+        clinical=_read_clinical({name: table[name] for name in clinical}, ids),
+    )
+
+
+def _read_cells(path: Path) -> dict[str, list[str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a readable CSV in UTF-8 ({error}).") from None
+    numbered = [(line, row) for line, row in enumerate(rows, start=1) if any(row)]
+    if len(numbered) < 2:
+        raise ValueError(f"{path} needs a row of column names and one row per patient.")
+    header = numbered[0][1]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated or not all(header):
+        what = f"the column {repeated[0]!r} twice" if all(header) else "a column without a name"
+        raise ValueError(f"{path} has {what}.")
+    for line, row in numbered[1:]:
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path}, row {line} (patient {row[0]!r}): {len(row)} cells instead of "
+                f"{len(header)}."
+            )
+    columns = zip(*(row for _, row in numbered[1:]), strict=True)
+    return dict(zip(header, map(list, columns), strict=True))
+
+
+def _read_ids(cells: list[str], path: Path) -> list[str]:
+    for i, name in enumerate(cells):
+        if not name or not name.isprintable():
+            raise ValueError(
+                f"{path}: the patient in position {i + 1} has no usable name in column "
+                f"'patient_id' (found {name!r})."
+            )
+    repeated = sorted({name for name in cells if cells.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"{path}, column 'patient_id': {_listed(repeated)} occur(s) more than once; there must "
+            "be one row per patient."
+        )
+    return cells
+
+
+def _modality_columns(
+    table: dict[str, list[str]], modalities: Sequence[str] | None, ids: list[str], path: Path
+) -> list[str]:
+    if modalities is not None:
+        names = list(modalities)
+        if isinstance(modalities, str) or not names or len(set(names)) != len(names):
+            raise ValueError(f"modalities must list different columns; got {modalities!r}.")
+        for name in names:
+            if name not in table or name in _RESERVED:
+                raise ValueError(
+                    f"{path} has no image column {name!r}; its columns are {list(table)}."
+                )
+        return names
+    names = []
+    for name, cells in table.items():
+        if name in _RESERVED:
+            continue
+        looks = [_looks_like_path(cell, path.parent) for cell in cells if cell]
+        if not any(looks):
+            continue
+        if not all(looks):
+            i = next(
+                i for i, cell in enumerate(cells)
+                if cell and not _looks_like_path(cell, path.parent)
+            )
+            raise ValueError(
+                f"Patient {ids[i]!r}, column {name!r}: {cells[i]!r} is not the path of an image, "
+                "but other cells of the column are. Correct it, leave it empty if the patient "
+                "lacks this modality, or say which columns are images (modalities=...)."
+            )
+        names.append(name)
+    if not names:
+        raise ValueError(
+            f"{path} has no column with paths of images; its columns are {list(table)}. Say which "
+            "they are (modalities=...) if the files have unusual names."
+        )
+    return names
+
+
+def _looks_like_path(cell: str, folder: Path) -> bool:
+    if cell.lower().endswith(IMAGE_SUFFIXES):
+        return True
+    try:
+        return not _is_number(cell) and (folder / cell).exists()
+    except (OSError, ValueError):  # a name too long or with a NUL is no path
+        return False
+
+
+def _read_paths(
+    column: str, cells: list[str], ids: list[str], folder: Path, allow_outside: bool
+) -> list[Path | None]:
+    root = folder.resolve()
+    paths: list[Path | None] = []
+    for patient, cell in zip(ids, cells, strict=True):
+        if not cell:
+            paths.append(None)
+            continue
+        found = folder / cell
+        try:
+            exists, resolved = found.exists(), found.resolve()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
+        if not allow_outside and not resolved.is_relative_to(root):
+            raise ValueError(
+                f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
+                f"folder {folder}. Move the file, or allow it (allow_outside=True)."
+            )
+        if not exists:
+            raise ValueError(
+                f"Patient {patient!r}, column {column!r}: there is no file {found}."
+            )
+        paths.append(found)
+    return paths
+
+
+def _check_any_image(images: dict[str, list[Path | None]], ids: list[str]) -> None:
+    for i, patient in enumerate(ids):
+        if all(paths[i] is None for paths in images.values()):
+            raise ValueError(
+                f"Patient {patient!r} has no image: the columns {list(images)} are all empty."
+            )
+
+
+def _read_outcome(
+    table: dict[str, list[str]], ids: list[str], path: Path
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    given = [name for name in ("time", "event") if name in table]
+    if not given:
+        return None, None
+    if len(given) == 1:
+        other = "event" if given == ["time"] else "time"
+        raise ValueError(f"{path} has a column {given[0]!r} but no column {other!r}.")
+    time = np.empty(len(ids))
+    event = np.empty(len(ids), dtype=bool)
+    for i, patient in enumerate(ids):
+        for name, wanted, valid in (
+            ("time", "a number >= 0", lambda value: np.isfinite(value) and value >= 0),
+            ("event", "1 (it happened) or 0 (censored)", lambda value: value in (0.0, 1.0)),
+        ):
+            cell = table[name][i]
+            if not _is_number(cell) or not valid(float(cell)):
+                raise ValueError(
+                    f"Patient {patient!r}, column {name!r}: {cell!r} must be {wanted}."
+                )
+        time[i], event[i] = float(table["time"][i]), float(table["event"][i]) == 1.0
+    if not event.any():
+        raise ValueError(
+            f"{path}, column 'event': none of the {len(ids)} patients had the event; a survival "
+            "model needs at least one."
+        )
+    if len(ids) == 1:
+        raise ValueError(
+            f"{path} holds one patient, {ids[0]!r}; a cohort with an outcome needs at least two. "
+            "(Leave out time and event to prepare a single patient for prediction.)"
+        )
+    return event, time
+
+
+def _read_groups(cells: list[str], ids: list[str]) -> list[str]:
+    for patient, cell in zip(ids, cells, strict=True):
+        if not cell:
+            raise ValueError(f"Patient {patient!r}, column 'group': the cell is empty.")
+    return cells
+
+
+def _read_clinical(columns: dict[str, list[str]], ids: list[str]) -> pd.DataFrame | None:
+    if not columns:
+        return None
+    frame: dict[str, pd.Series] = {}
+    for name, cells in columns.items():
+        values = [None if cell.lower() in _MISSING else cell for cell in cells]
+        known = [value for value in values if value is not None]
+        if all(_is_number(value) for value in known):
+            numbers = [np.nan if value is None else float(value) for value in values]
+            for patient, number in zip(ids, numbers, strict=True):
+                if np.isinf(number):
+                    raise ValueError(
+                        f"Patient {patient!r}, column {name!r}: {number} is not a finite number."
+                    )
+            frame[name] = pd.Series(numbers, dtype=np.float64)
+        else:
+            frame[name] = pd.Series(values, dtype=object)
+    return pd.DataFrame(frame)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # Python reads 1_000 as a number, nobody else does
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(repr(name) for name in names[:_MAX_NAMED]) + more

@@ -1,0 +1,206 @@
+"""The table of a prepared cohort: one row per patient, types kept across the CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from survimg.target import make_outcome
+
+__all__ = ["StoreTable", "read_table", "table_frame"]
+
+CLINICAL = "clinical:"
+
+
+@dataclass(frozen=True)
+class StoreTable:
+    """Everything about the patients of a prepared cohort except their voxels.
+
+    Attributes
+    ----------
+    ids : list of str
+    outcome : structured ndarray of shape (n,), or None
+        Fields ``event`` (bool) and ``time`` (float64).
+    groups : list of str, or None
+    has_mask : ndarray of shape (n,), bool
+    present : ndarray of shape (n, channels), bool
+    clinical : DataFrame with a RangeIndex, or None
+    """
+
+    ids: list[str]
+    outcome: np.ndarray | None
+    groups: list[str] | None
+    has_mask: np.ndarray
+    present: np.ndarray
+    clinical: pd.DataFrame | None
+
+
+def table_frame(
+    table: StoreTable, channel_names: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Lay a table out as the columns of ``table.csv``.
+
+    Parameters
+    ----------
+    table : StoreTable
+    channel_names : sequence of str
+
+    Returns
+    -------
+    frame : DataFrame
+    dtypes : dict
+        Per clinical column its type: ``{"dtype": name}``, for a categorical column also
+        ``categories`` and ``ordered``. JSON-serialisable.
+
+    Raises
+    ------
+    ValueError
+        Duplicate or empty identifiers, or parts of unequal length.
+    """
+    ids = [str(patient) for patient in table.ids]
+    n = table.has_mask.shape[0]
+    if len(ids) != n or len(set(ids)) != n or not all(ids):
+        raise ValueError(f"ids must be {n} different, non-empty names; got {ids[:5]} ...")
+    columns: dict[str, Any] = {"patient_id": ids}
+    if table.outcome is not None:
+        event, time = (table.outcome[name] for name in table.outcome.dtype.names or ())
+        columns["event"], columns["time"] = event.astype(int), time.astype(np.float64)
+    if table.groups is not None:
+        columns["group"] = [str(group) for group in table.groups]
+    columns["has_mask"] = table.has_mask.astype(int)
+    for c, name in enumerate(channel_names):
+        columns[f"present_{name}"] = table.present[:, c].astype(int)
+    dtypes: dict[str, dict[str, Any]] = {}
+    if table.clinical is not None:
+        for name in table.clinical.columns:
+            column = table.clinical[name].reset_index(drop=True)
+            dtypes[str(name)] = _dtype_entry(column)
+            columns[f"{CLINICAL}{name}"] = column
+    lengths = {name: len(values) for name, values in columns.items() if len(values) != n}
+    if lengths:
+        raise ValueError(f"Every column must have {n} rows, one per patient; got {lengths}.")
+    return pd.DataFrame(columns), dtypes
+
+
+def read_table(
+    path: Path,
+    n: int,
+    channel_names: Sequence[str],
+    clinical_dtypes: dict[str, dict[str, Any]],
+) -> StoreTable:
+    """Read ``table.csv``.
+
+    Parameters
+    ----------
+    path : Path
+    n : int
+        Number of rows it must have.
+    channel_names : sequence of str
+    clinical_dtypes : dict
+        As returned by `table_frame`.
+
+    Returns
+    -------
+    StoreTable
+
+    Raises
+    ------
+    ValueError
+        Missing, unreadable, of another length, or columns missing or of another type.
+    """
+    try:
+        # as text first: "007" is a name, and only an empty cell is a missing value
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        if len(frame) != n:
+            raise ValueError(f"it has {len(frame)} rows instead of {n}")
+        outcome = None
+        if "event" in frame:
+            outcome = make_outcome(frame["event"].astype(int), frame["time"].astype(float))
+        return StoreTable(
+            ids=_names(frame["patient_id"]),
+            outcome=outcome,
+            groups=_names(frame["group"]) if "group" in frame else None,
+            has_mask=_flags(frame["has_mask"]),
+            present=np.stack([_flags(frame[f"present_{name}"]) for name in channel_names], axis=1),
+            clinical=_read_clinical(frame, clinical_dtypes),
+        )
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing.") from None
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged: there is no column {error}.") from None
+    except (ValueError, TypeError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is damaged: {error}.") from None
+
+
+def _dtype_entry(column: pd.Series) -> dict[str, Any]:
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = dtype.categories
+        return {
+            "dtype": "category",
+            "categories": categories.tolist(),
+            "categories_dtype": _scalar_dtype(categories.dtype, column.name),
+            "ordered": bool(dtype.ordered),
+        }
+    return {"dtype": _scalar_dtype(dtype, column.name)}
+
+
+def _scalar_dtype(dtype: Any, name: Any) -> str:
+    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
+        return str(dtype)
+    if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
+        return "object"
+    raise ValueError(
+        f"The clinical column {name!r} has type {dtype}; numbers, true/false, text and categories "
+        "can be stored. Convert it (a date, for instance, to an age or a duration)."
+    )
+
+
+def _read_clinical(
+    frame: pd.DataFrame, dtypes: dict[str, dict[str, Any]]
+) -> pd.DataFrame | None:
+    if not dtypes:
+        return None
+    columns = {}
+    for name, entry in dtypes.items():
+        text = frame[f"{CLINICAL}{name}"].astype(object)
+        if entry["dtype"] == "category":
+            categories = pd.Index(entry["categories"], dtype=entry["categories_dtype"])
+            values = _parse(text, entry["categories_dtype"])
+            columns[name] = pd.Series(
+                pd.Categorical(values, categories=categories, ordered=entry["ordered"])
+            )
+        else:
+            columns[name] = _parse(text, entry["dtype"])
+    return pd.DataFrame(columns)
+
+
+def _parse(text: pd.Series, dtype: str) -> pd.Series:
+    if dtype == "object":
+        return text
+    if dtype.lower().startswith("bool"):
+        values: Any = text.map({"True": True, "False": False})
+    elif dtype.lower().startswith("float"):
+        values = text.astype(float)
+    elif text.isna().any() and dtype.startswith(("int", "uint")):
+        raise ValueError(f"empty cells in the whole-number column {text.name!r}")
+    else:
+        values = pd.Series([pd.NA if pd.isna(cell) else int(cell) for cell in text], dtype=object)
+    return pd.Series(values.array, dtype=pd.api.types.pandas_dtype(dtype))
+
+
+def _names(column: pd.Series) -> list[str]:
+    if column.isna().any():
+        raise ValueError(f"empty cells in column {column.name!r}")
+    return [str(name) for name in column]
+
+
+def _flags(column: pd.Series) -> np.ndarray:
+    if not column.isin(["0", "1"]).all():
+        raise ValueError(f"column {column.name!r} holds something other than 0 and 1")
+    return (column == "1").to_numpy()

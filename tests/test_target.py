@@ -1,0 +1,101 @@
+"""Outcome arrays are checked once, here, and errors name the patient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sksurv.util import Surv
+
+from survimg.target import check_outcome, event_labels, event_quantiles, make_outcome
+
+
+def test_same_array_as_scikit_survival():
+    event, time = [True, False, True], [1.0, 2.5, 0.0]
+    ours = make_outcome(event, time)
+    theirs = Surv.from_arrays(event, time)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("event", [[1, 0], [1.0, 0.0], np.array([True, False]), ["1", "0"]])
+def test_event_indicators_in_any_form(event):
+    assert make_outcome(event, [1, 2])["event"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("event", "time", "message"),
+    [
+        ([1, 2], [1, 2], r"got \[2.0\] at positions \[1\]"),
+        ([1, np.nan], [1, 2], "1/0"),
+        (["dead", "alive"], [1, 2], "dead"),
+        ([1, 0], [1, -2], "position 1: -2.0"),
+        ([1, 0], [np.nan, 2], "position 0: nan"),
+        ([1, 0], [1, np.inf], "position 1: inf"),
+        ([1, 0, 1], [1, 2], "equal length"),
+    ],
+)
+def test_bad_values_are_refused(event, time, message):
+    with pytest.raises(ValueError, match=message):
+        make_outcome(event, time)
+
+
+def test_check_outcome_returns_fresh_arrays():
+    y = make_outcome([1, 0], [1, 2])
+    event, time = check_outcome(y)
+    time[0] = 99
+    event[0] = False
+    assert y["time"][0] == 1
+    assert y["event"][0]
+
+
+def test_check_outcome_accepts_other_field_names():
+    y = np.array([(True, 3.0)], dtype=[("relapse", bool), ("months", "f4")])
+    event, time = check_outcome(y)
+    assert event.dtype == bool
+    assert time.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([1.0, 2.0]),
+        np.array([(1.0, True)], dtype=[("time", float), ("event", bool)]),
+        np.array([(1, 2.0)], dtype=[("event", int), ("time", float)]),
+        np.zeros((2, 2), dtype=[("event", bool), ("time", float)]),
+    ],
+    ids=["floats", "wrong order", "integer event", "two axes"],
+)
+def test_other_arrays_are_refused(y):
+    with pytest.raises(ValueError, match="structured array"):
+        check_outcome(y)
+
+
+def test_errors_name_the_patient_and_the_lengths():
+    y = make_outcome([1, 0], [1, 2])
+    y["time"][1] = -1
+    with pytest.raises(ValueError, match="patient 'b': -1.0"):
+        check_outcome(y, ids=["a", "b"])
+    with pytest.raises(ValueError, match="holds 3 patients but y has 2"):
+        check_outcome(make_outcome([1, 0], [1, 2]), n_patients=3)
+    with pytest.raises(ValueError, match="All 2 patients are censored"):
+        check_outcome(make_outcome([0, 0], [1, 2]), require_event=True)
+
+
+def test_event_labels_separate_early_from_late_events():
+    event = np.array([1, 1, 1, 1, 0, 0], dtype=bool)
+    time = np.array([1.0, 2.0, 3.0, 4.0, 1.0, 9.0])
+    assert event_labels(event, time).tolist() == [1, 1, 1, 1, 0, 0]
+    assert event_labels(event, time, n_time_bins=2).tolist() == [1, 1, 2, 2, 0, 0]
+
+
+def test_event_quantiles_share_events_evenly_and_reach_everyone():
+    rng = np.random.default_rng(0)
+    time = rng.exponential(10, 400)
+    event = rng.random(400) < 0.6
+    cuts = event_quantiles(event, time, 6)
+    assert cuts[-1] == time.max()
+    assert (np.diff(cuts) > 0).all()
+    counts = np.histogram(time[event], np.concatenate([[0], cuts]))[0]
+    assert counts.max() - counts.min() <= 2
+    with pytest.raises(ValueError, match="at least one event"):
+        event_quantiles(np.zeros(3, dtype=bool), np.ones(3), 2)
