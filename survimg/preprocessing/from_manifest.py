@@ -1,0 +1,281 @@
+"""From a manifest to a prepared store, patient by patient."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from survimg.io.images import Image, read_image, read_mask_image
+from survimg.io.manifest import Manifest, read_manifest
+from survimg.io.store import StoreWriter, write_row
+from survimg.io.stored import StoreHeader
+from survimg.preprocessing.case import PreparedCase, prepare_case
+from survimg.preprocessing.settings import Preparation
+
+__all__ = ["prepare"]
+
+_MAX_NAMED = 10
+
+
+def prepare(
+    manifest_csv: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    shape: Sequence[int],
+    spacing: float | Sequence[float] | None = None,
+    crop: str = "mask",
+    centre: Sequence[float] | None = None,
+    normalise: str | Sequence[Any] | Mapping[str, Any] = "zscore",
+    padding: float | Mapping[str, float] | None = None,
+    label: int | str | None = None,
+    modalities: Sequence[str] | None = None,
+    allow_outside: bool = False,
+    time_unit: str | None = None,
+    n_jobs: int = 1,
+    progress: bool = True,
+    on_error: str = "raise",
+    overwrite: bool = False,
+) -> StoreHeader:
+    """Prepare the patients of a manifest and write them to a folder that `Cohort.load` reads.
+
+    One patient is in memory at a time (per process). A run that was interrupted (killed, out of
+    disk, Ctrl-C) is continued by calling it again with the same arguments: finished patients are
+    in ``<out>.partial``, and are done again only if one of their files has changed.
+
+    Parameters
+    ----------
+    manifest_csv : path
+        See `survimg.io.manifest`.
+    out : path
+        Folder to write. It appears when everything is finished, and not before.
+    shape, spacing, crop, centre, normalise, padding, label
+        See `Preparation`.
+    modalities, allow_outside
+        See `survimg.io.read_manifest`.
+    time_unit : str, optional
+        Unit of the times, kept with the cohort.
+    n_jobs : int, default=1
+        Processes; -1 takes all cores. The result does not depend on it.
+    progress : bool, default=True
+        Show a bar on standard error.
+    on_error : {"raise", "continue"}, default="raise"
+        What to do at a patient that cannot be prepared. ``"raise"`` stops and deletes what this
+        run has begun. ``"continue"`` prepares all others, keeps them in ``<out>.partial``, and
+        then raises one error that lists every such patient: correct them and call again.
+    overwrite : bool, default=False
+        Replace a prepared cohort that is already at `out`.
+
+    Returns
+    -------
+    StoreHeader
+
+    Warns
+    -----
+    UserWarning
+        The crop cuts off part of a tumour; names the patients and the part.
+
+    Raises
+    ------
+    ValueError
+        Bad settings; a bad manifest; a patient that cannot be prepared (the message names the
+        patient and the file or column); a half-written folder begun with other settings.
+    FileExistsError
+        `out` exists.
+    BlockingIOError
+        Another process is writing to `out`.
+    """
+    if on_error not in ("raise", "continue"):
+        raise ValueError(f"on_error must be 'raise' or 'continue'; got {on_error!r}.")
+    settings = Preparation(
+        shape=tuple(shape), spacing=spacing, crop=crop, centre=centre,  # type: ignore[arg-type]
+        normalise=normalise, padding=padding, label=label,  # type: ignore[arg-type]
+    )
+    manifest = read_manifest(manifest_csv, modalities, allow_outside=allow_outside)
+    settings.check_channels(manifest.channel_names)
+    _check_masks(manifest, settings)
+    writer = StoreWriter(
+        out,
+        len(manifest),
+        (len(manifest.channel_names), *settings.shape),
+        channel_names=manifest.channel_names,
+        masks=any(path is not None for path in manifest.masks),
+        key={"settings": settings.to_dict(), "patients": manifest.ids},
+        resume=True,
+        overwrite=overwrite,
+    )
+    with writer:
+        errors = _write_all(writer, manifest, settings, n_jobs, progress, on_error)
+        if errors:
+            writer.close(keep=writer.resumed or on_error == "continue")
+            raise ValueError(_listed(errors, writer, on_error))
+        records = writer.done()
+        header = writer.finish(
+            ids=manifest.ids,
+            outcome=manifest.outcome,
+            groups=manifest.groups,
+            clinical=manifest.clinical,
+            present=np.array(
+                [[path is not None for path in paths] for paths in manifest.images.values()]
+            ).T,
+            spacing=[records[i]["spacing"] for i in range(len(manifest))],
+            time_unit=time_unit,
+            settings=settings.to_dict(),
+            geometry=[
+                {"origin": records[i]["origin"], "direction": records[i]["direction"]}
+                for i in range(len(manifest))
+            ],
+        )
+    warn_of_cut_tumours(
+        {patient: records[i]["mask_cut"] for i, patient in enumerate(manifest.ids)}
+    )
+    return header
+
+
+def warn_of_cut_tumours(cut: Mapping[str, float]) -> None:
+    """Warn once about all patients of whose tumour the crop cuts off 1 % or more."""
+    named = [f"{patient} ({part:.0%})" for patient, part in cut.items() if part >= 0.01]
+    if named:
+        more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+        warnings.warn(
+            f"The crop cuts off part of the tumour of {len(named)} patient(s): "
+            f"{', '.join(named[:_MAX_NAMED])}{more}. Use a larger shape or a coarser spacing to "
+            "keep it.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def case_record(case: PreparedCase) -> dict[str, Any]:
+    """Return what is kept about a prepared patient beside the voxels."""
+    return {
+        "spacing": list(case.spacing),
+        "origin": list(case.origin),
+        "direction": list(case.direction),
+        "mask_cut": case.mask_cut,
+    }
+
+
+def _write_all(
+    writer: StoreWriter,
+    manifest: Manifest,
+    settings: Preparation,
+    n_jobs: int,
+    progress: bool,
+    on_error: str,
+) -> dict[str, str]:
+    done = writer.done()
+    tasks = []
+    for i, patient in enumerate(manifest.ids):
+        paths = [manifest.images[name][i] for name in manifest.channel_names]
+        source = [_stamp(path) for path in (*paths, manifest.masks[i])]
+        if i not in done or done[i].get("source") != source:
+            names = manifest.channel_names
+            tasks.append((i, patient, paths, manifest.masks[i], names, settings, source))
+    errors: dict[str, str] = {}
+
+    def until_error() -> Iterator[tuple[Any, ...]]:
+        for task in tasks:
+            if errors and on_error == "raise":
+                return
+            yield task
+
+    bar = tqdm(
+        total=len(manifest), initial=len(manifest) - len(tasks), desc="Preparing", unit="patient",
+        disable=not progress,
+    )
+    with bar:
+        for patient, error in _run(until_error(), writer.partial, writer.shape, n_jobs):
+            bar.update()
+            if error is not None:
+                errors[patient] = error
+    return errors
+
+
+def _run(
+    tasks: Iterator[tuple[Any, ...]], partial: Path, shape: Sequence[int], n_jobs: int
+) -> Iterator[tuple[str, str | None]]:
+    if n_jobs == 1:
+        return (_prepare_patient(partial, shape, *task) for task in tasks)
+    # the tasks are drawn while others run: an iterator that ends early ends the run early
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+    return parallel(joblib.delayed(_prepare_patient)(partial, shape, *task) for task in tasks)
+
+
+def _prepare_patient(
+    partial: Path,
+    shape: Sequence[int],
+    i: int,
+    patient: str,
+    paths: Sequence[Path | None],
+    mask_path: Path | None,
+    channel_names: Sequence[str],
+    settings: Preparation,
+    source: list[Any],
+) -> tuple[str, str | None]:
+    try:
+        images: list[Image | None] = []
+        for name, path in zip(channel_names, paths, strict=True):
+            images.append(None if path is None else _read(read_image, f"column {name!r}", path))
+        mask = None
+        if mask_path is not None:
+            reference = next(image for image in images if image is not None)
+            mask = _read(read_mask_image, "column 'mask'", mask_path, reference, settings.label)
+        case = prepare_case(images, mask, channel_names, settings)
+    except ValueError as error:
+        # an error of this patient's data; anything else (disk, memory) ends the run
+        return patient, str(error)
+    record = {"source": source, **case_record(case)}
+    write_row(partial, shape, i, case.volume, case.mask, record=record, patient=patient)
+    return patient, None
+
+
+def _read(reader: Any, where: str, path: Path, *arguments: Any) -> Image:
+    try:
+        return reader(path, *arguments)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _check_masks(manifest: Manifest, settings: Preparation) -> None:
+    if settings.crop != "mask":
+        return
+    missing = [
+        patient for patient, path in zip(manifest.ids, manifest.masks, strict=True) if path is None
+    ]
+    if missing:
+        raise ValueError(
+            f"crop='mask' needs a mask for every patient; {len(missing)} have none in column "
+            f"'mask': {', '.join(map(repr, missing[:_MAX_NAMED]))}. Use another crop (fixed, "
+            "pet_peak, whole)."
+        )
+
+
+def _stamp(path: Path | None) -> list[Any] | None:
+    if path is None:
+        return None
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    status = [file.stat() for file in files]
+    size, changed = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
+    return [str(path.resolve()), len(files), size, changed]
+
+
+def _listed(errors: Mapping[str, str], writer: StoreWriter, on_error: str) -> str:
+    lines = [f"Patient {patient!r}, {error}" for patient, error in errors.items()]
+    if on_error == "raise":
+        return lines[0] if lines[0].endswith(".") else f"{lines[0]}."
+    more = [f"... and {len(lines) - _MAX_NAMED} more"] if len(lines) > _MAX_NAMED else []
+    return "\n".join(
+        [
+            f"{len(lines)} of {writer.shape[0]} patients cannot be prepared; the others are kept "
+            f"in {writer.partial}. Correct these and run again:",
+            *lines[:_MAX_NAMED],
+            *more,
+        ]
+    )

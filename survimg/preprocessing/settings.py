@@ -1,0 +1,188 @@
+"""The settings of a preparation, as one value that can be stored, compared and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = ["CROPS", "Preparation"]
+
+#: Where the crop lies; see `Preparation`.
+CROPS = ("mask", "fixed", "pet_peak", "whole")
+
+_AXES = "(z, y, x)"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How volumes are resampled, cropped and normalised.
+
+    Every step is a function of one patient alone: nothing is learned across patients, so that a
+    cohort can be prepared before it is split, and another hospital's patients later, in the same
+    way.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels of the result along ``(z, y, x)``.
+    spacing : float or tuple of float, optional
+        Spacing of the result in mm, one number or ``(z, y, x)``. None keeps each patient's own
+        spacing, that of the first channel the patient has.
+    crop : {"mask", "fixed", "pet_peak", "whole"}, default="mask"
+        ``"mask"``: around the middle of the tumour mask's bounding box. ``"fixed"``: at `centre`.
+        ``"pet_peak"``: around the hottest 1 cm^3 of the channel called PET (needs no mask; in
+        whole-body scans that is often the brain or the bladder). ``"whole"``: the whole field of
+        view, stretched over `shape`; `spacing` must be None.
+    centre : tuple of float, optional
+        For ``crop="fixed"``: position of the crop's centre in mm, ``(z, y, x)``, counted from the
+        middle of the first channel's field of view towards head, back and left. None is the middle.
+    normalise : str or dict, default="zscore"
+        Per channel, or one for all: ``"zscore"`` over the crop, ``"none"``, or
+        ``("window", low, high)``, which clips to the window and scales it to 0..1.
+    padding : float or dict, optional
+        Value outside the field of view, per channel or one for all, before normalising. None takes
+        the lowest value of the patient's own image: air in CT, nothing in PET.
+    label : int or str, optional
+        The tumour's label in masks with several labels, or the region's name in RTSTRUCTs.
+
+    Raises
+    ------
+    ValueError
+        A setting outside what is allowed.
+
+    Notes
+    -----
+    The defaults with ``spacing=1`` are those of DeepMTS (Meng et al., IEEE JBHI 2022): linear
+    interpolation for images and nearest neighbour for masks, a z-score per patient and modality
+    over the crop, no windowing of CT. The paper registers the patients to a template first and
+    then crops at a fixed position; without registration, ``crop="fixed"`` crops at a position
+    relative to each patient's field of view.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None = None
+    crop: str = "mask"
+    centre: tuple[float, float, float] | None = None
+    normalise: str | tuple[Any, ...] | Mapping[str, Any] = "zscore"
+    padding: float | Mapping[str, float] | None = None
+    label: int | str | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.shape)
+        if len(shape) != 3 or any(int(size) != size or size < 1 for size in shape):
+            raise ValueError(f"shape must be three positive numbers {_AXES}; got {self.shape!r}.")
+        self._set("shape", tuple(int(size) for size in shape))
+        if self.spacing is not None:
+            self._set("spacing", _triple("spacing", self.spacing, positive=True))
+        if self.crop not in CROPS:
+            raise ValueError(f"crop must be one of {list(CROPS)}; got {self.crop!r}.")
+        if self.crop == "whole" and self.spacing is not None:
+            raise ValueError(
+                "crop='whole' stretches the field of view over shape, which sets the spacing; "
+                "leave spacing out."
+            )
+        if self.centre is not None:
+            if self.crop != "fixed":
+                raise ValueError(f"centre belongs to crop='fixed'; crop is {self.crop!r}.")
+            self._set("centre", _triple("centre", self.centre, positive=False))
+        self._set("normalise", _per_channel(self.normalise, _normalisation))
+        self._set("padding", _per_channel(self.padding, _padding))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def normalisation(self, channel: str) -> str | tuple[Any, ...]:
+        """Return the normalisation of a channel."""
+        return self.normalise[channel] if isinstance(self.normalise, Mapping) else self.normalise
+
+    def padding_of(self, channel: str) -> float | None:
+        """Return the padding of a channel; None is the lowest value of its image."""
+        return self.padding[channel] if isinstance(self.padding, Mapping) else self.padding
+
+    def check_channels(self, channel_names: Sequence[str]) -> None:
+        """Check that settings given per channel name every channel, and no other.
+
+        Raises
+        ------
+        ValueError
+            They do not; or ``crop="pet_peak"`` and no channel is called PET.
+        """
+        for name in ("normalise", "padding"):
+            value = getattr(self, name)
+            if isinstance(value, Mapping) and set(value) != set(channel_names):
+                raise ValueError(
+                    f"{name} names the channels {sorted(value)}; the cohort has "
+                    f"{sorted(channel_names)}. Name each of them once."
+                )
+        if self.crop == "pet_peak" and "PET" not in channel_names:
+            raise ValueError(
+                f"crop='pet_peak' needs a channel called 'PET'; there are {list(channel_names)}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-serialisable values, from which `from_dict` restores them."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Preparation:
+        """Restore settings from `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            Settings that this version does not know.
+        """
+        unknown = set(content) - {field.name for field in fields(cls)}
+        if unknown or "shape" not in content:
+            raise ValueError(
+                f"These are not settings of a preparation: unknown {sorted(unknown)}, given "
+                f"{sorted(content)}."
+            )
+        return cls(**content)
+
+    def key(self) -> str:
+        """Return a hash that is equal exactly where the settings are."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _triple(name: str, value: Any, *, positive: bool) -> tuple[float, ...]:
+    parts = (value,) * 3 if isinstance(value, (int, float)) and positive else tuple(value)
+    numbers = tuple(float(part) for part in parts)
+    if len(numbers) == 1 and positive:
+        numbers *= 3
+    if len(numbers) != 3 or not all(math.isfinite(x) and (x > 0 or not positive) for x in numbers):
+        kind = "positive numbers" if positive else "numbers"
+        raise ValueError(f"{name} must be three {kind} {_AXES} in mm; got {value!r}.")
+    return numbers
+
+
+def _per_channel(value: Any, check: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): check(entry) for name, entry in value.items()}
+    return check(value)
+
+
+def _normalisation(value: Any) -> str | tuple[str, float, float]:
+    if value in ("zscore", "none"):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) == 3 and value[0] == "window":
+        low, high = float(value[1]), float(value[2])
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return ("window", low, high)
+    raise ValueError(
+        "normalise must be 'zscore', 'none' or ('window', low, high) with low < high; "
+        f"got {value!r}."
+    )
+
+
+def _padding(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(float(value)):
+        raise ValueError(f"padding must be a finite number; got {value!r}.")
+    return float(value)

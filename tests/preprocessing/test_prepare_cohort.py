@@ -1,0 +1,98 @@
+"""From a raw cohort to a prepared one, in memory and on disk."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from survimg.cohort import Cohort
+from survimg.preprocessing import prepare, prepare_cohort
+from survimg.target import make_outcome
+
+SETTINGS = {"shape": (6, 6, 6), "spacing": 2.0}
+
+
+def _ragged(**more):
+    rng = np.random.default_rng(0)
+    shapes = [(8, 9, 10), (10, 8, 9), (9, 9, 9)]
+    volumes = [rng.gamma(2.0, size=(2, *shape)).astype(np.float32) for shape in shapes]
+    masks = [np.zeros(shape, np.uint8) for shape in shapes]
+    for mask in masks:
+        mask[3:6, 3:6, 4:7] = 1
+    options = {
+        "masks": masks, "outcome": make_outcome([1, 0, 1], [3, 4, 5]), "ids": ["a", "b", "c"],
+        "spacing": [(3.0, 2.0, 2.0)] * 3, "channel_names": ("PET", "CT"), "groups": ["x", "x", "y"],
+        "clinical": pd.DataFrame({"age": [50.0, 60.0, 70.0]}), "time_unit": "days",
+    }
+    return Cohort(volumes, **{**options, **more})
+
+
+def test_a_ragged_cohort_becomes_regular_and_keeps_its_patients():
+    raw = _ragged()
+    prepared = prepare_cohort(raw, **SETTINGS)
+    assert prepared.shape == (3, 2, 6, 6, 6)
+    np.testing.assert_allclose(prepared.spacing, 2.0)
+    for i in range(3):
+        np.testing.assert_allclose(prepared.volume(i).mean(axis=(1, 2, 3)), 0, atol=1e-5)
+        assert prepared.mask(i).any()
+    assert prepared.ids.tolist() == ["a", "b", "c"]
+    assert prepared.groups.tolist() == ["x", "x", "y"]
+    assert prepared.time_unit == "days"
+    np.testing.assert_array_equal(prepared.outcome, raw.outcome)
+    pd.testing.assert_frame_equal(prepared.clinical, raw.clinical)
+    assert prepared.settings["shape"] == [6, 6, 6]
+
+
+def test_on_disk_is_the_same_as_in_memory(tmp_path):
+    memory = prepare_cohort(_ragged(), **SETTINGS)
+    disk = prepare_cohort(_ragged(), **SETTINGS, out=tmp_path / "out")
+    for i in range(3):
+        np.testing.assert_array_equal(disk.volume(i), memory.volume(i))
+        np.testing.assert_array_equal(disk.mask(i), memory.mask(i))
+    assert disk.settings == memory.settings
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_cohort_from_a_manifest_gives_what_the_manifest_gives(cohort_folder, tmp_path):
+    # CT lies on another grid: here it is interpolated twice, so only PET and masks are equal
+    settings = {"shape": (8, 10, 12), "spacing": 3.0}
+    prepare(cohort_folder / "manifest.csv", tmp_path / "out", **settings, progress=False)
+    straight = Cohort.load(tmp_path / "out")
+    raw = Cohort.from_manifest(cohort_folder / "manifest.csv")
+    prepared = prepare_cohort(raw, **settings)
+    for i in range(len(raw)):
+        np.testing.assert_allclose(prepared.volume(i)[0], straight.volume(i)[0], atol=1e-4)
+        np.testing.assert_array_equal(prepared.mask(i), straight.mask(i))
+    np.testing.assert_array_equal(prepared.present, straight.present)
+
+
+def test_patients_without_masks_can_be_prepared_by_other_crops():
+    raw = _ragged(masks=None)
+    assert not prepare_cohort(raw, **SETTINGS, crop="pet_peak").has_masks.any()
+    with pytest.raises(ValueError, match="Patient 'a', there is no tumour mask"):
+        prepare_cohort(raw, **SETTINGS)
+
+
+def test_without_spacing_nothing_in_mm_is_possible():
+    raw = _ragged(spacing=None)
+    assert prepare_cohort(raw, shape=(6, 6, 6)).spacing is None
+    for options, name in (
+        ({"spacing": 2.0}, "spacing"),
+        ({"crop": "fixed", "centre": (1.0, 0.0, 0.0)}, "centre"),
+        ({"crop": "pet_peak"}, "pet_peak"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.* in mm, but the cohort has no spacing"):
+            prepare_cohort(raw, shape=(6, 6, 6), **options)
+
+
+def test_bad_patients_are_named_and_leave_nothing(tmp_path):
+    raw = _ragged()
+    raw.mask(1)[:] = 0
+    masks = [raw.mask(i).copy() for i in range(3)]
+    masks[1][:] = 0
+    with pytest.raises(ValueError, match="Patient 'b', the tumour mask is empty"):
+        prepare_cohort(_ragged(masks=masks), **SETTINGS, out=tmp_path / "out")
+    assert not os.listdir(tmp_path)

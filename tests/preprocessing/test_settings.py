@@ -1,0 +1,74 @@
+"""Settings: checked once, stored as JSON, hashed by value."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from survimg.preprocessing import Preparation
+
+
+def test_settings_survive_json_and_hash_by_value():
+    settings = Preparation(
+        shape=(8, 9, 10), spacing=2, crop="fixed", centre=(1, 2, 3),
+        padding={"PET": 0, "CT": -1000},
+        normalise={"PET": "zscore", "CT": ["window", -160, 240]}, label="GTV",
+    )
+    again = Preparation.from_dict(json.loads(json.dumps(settings.to_dict())))
+    assert again == settings
+    assert again.key() == settings.key()
+    assert settings.spacing == (2.0, 2.0, 2.0)
+    assert settings.normalisation("CT") == ("window", -160.0, 240.0)
+    assert settings.padding_of("CT") == -1000.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shape": (9, 8, 8)}, {"spacing": 2.0}, {"crop": "whole"}, {"normalise": "none"},
+     {"padding": 0.0}, {"label": 1}],
+)
+def test_every_setting_changes_the_key(change):
+    assert Preparation(**{"shape": (8, 8, 8), **change}).key() != Preparation(shape=(8, 8, 8)).key()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shape": (8, 8)}, "shape must be three positive numbers"),
+        ({"shape": (8, 8, 0)}, "shape must be three positive numbers"),
+        ({"shape": (8, 8, 1.5)}, "shape must be three positive numbers"),
+        ({"spacing": 0}, "spacing must be three positive numbers"),
+        ({"spacing": (1, 2)}, "spacing must be three positive numbers"),
+        ({"spacing": float("nan")}, "spacing must be three positive numbers"),
+        ({"crop": "tumour"}, "crop must be one of"),
+        ({"crop": "whole", "spacing": 2}, "leave spacing out"),
+        ({"centre": (0, 0, 0)}, "centre belongs to crop='fixed'"),
+        ({"crop": "fixed", "centre": (0, 0)}, "centre must be three numbers"),
+        ({"normalise": "minmax"}, "normalise must be"),
+        ({"normalise": ("window", 5, 5)}, "normalise must be"),
+        ({"normalise": {"PET": "what"}}, "normalise must be"),
+        ({"padding": float("inf")}, "padding must be a finite number"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Preparation(**{"shape": (8, 8, 8), **settings})
+
+
+def test_settings_per_channel_name_every_channel():
+    settings = Preparation(shape=(8, 8, 8), normalise={"PET": "zscore"})
+    settings.check_channels(["PET"])
+    with pytest.raises(ValueError, match=r"channels \['PET'\]; the cohort has \['CT', 'PET'\]"):
+        settings.check_channels(["PET", "CT"])
+    with pytest.raises(ValueError, match="padding names the channels"):
+        Preparation(shape=(8, 8, 8), padding={"MR": 0}).check_channels(["PET"])
+    with pytest.raises(ValueError, match="needs a channel called 'PET'"):
+        Preparation(shape=(8, 8, 8), crop="pet_peak").check_channels(["CT"])
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match=r"unknown \['registration'\]"):
+        Preparation.from_dict({"shape": [8, 8, 8], "registration": "rigid"})
+    with pytest.raises(ValueError, match="not settings of a preparation"):
+        Preparation.from_dict({})
