@@ -1,0 +1,158 @@
+"""Comparison of cohorts (training, internal and external validation): "table 1" of a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+__all__ = ["compare_cohorts"]
+
+
+def compare_cohorts(
+    cohorts: Mapping[str, pd.DataFrame],
+    *,
+    reference: str | None = None,
+    n_resamples: int = 9999,
+    random_state: int | np.random.Generator | None = 0,
+) -> pd.DataFrame:
+    """Describe the variables of several cohorts and test each cohort against a reference.
+
+    Numbers: median with quartiles, two-sided Mann-Whitney test (asymptotic, tie-corrected, with
+    continuity correction). Categories: counts with percentages; Pearson's chi-square test without
+    continuity correction, or Fisher's exact test when an expected count is below 5 (for more than
+    two levels its Freeman-Halton extension by Monte Carlo). Missing values are left out of the
+    tests and counted in a row of their own.
+
+    Parameters
+    ----------
+    cohorts : mapping of name to DataFrame
+        Clinical variables; all frames share their columns.
+    reference : str, optional
+        Cohort that the others are tested against; the first by default.
+    n_resamples : int, default=9999
+        Tables drawn by the Monte Carlo test.
+    random_state : int, Generator or None, default=0
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``variable`` and ``category``; one column of text per cohort, then for each
+        other cohort ``p: <name>`` and ``test: <name>``.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two cohorts, different columns, an empty cohort or a variable missing throughout
+        one; the message names it.
+
+    References
+    ----------
+    .. [1] Mann HB, Whitney DR. Ann Math Stat 1947;18:50-60.
+    .. [2] Freeman GH, Halton JH. Biometrika 1951;38:141-149.
+    """
+    names = list(cohorts)
+    if len(names) < 2:
+        raise ValueError(f"Comparison needs at least two cohorts; got {names}.")
+    base = names[0] if reference is None else reference
+    if base not in cohorts:
+        raise ValueError(f"reference must be one of {names}; got {base!r}.")
+    columns = list(cohorts[base].columns)
+    for name, frame in cohorts.items():
+        if set(frame.columns) != set(columns):
+            raise ValueError(
+                f"Cohort {name!r} has other variables than {base!r}: "
+                f"{sorted(map(str, set(frame.columns) ^ set(columns)))}."
+            )
+        empty = [c for c in columns if frame[c].notna().sum() == 0]
+        if empty:
+            raise ValueError(f"Cohort {name!r} has no value of {empty}.")
+    rng = np.random.default_rng(random_state)
+    parts = []
+    for column in columns:
+        series = {name: frame[column] for name, frame in cohorts.items()}
+        numeric = all(
+            pd.api.types.is_numeric_dtype(s) and not pd.api.types.is_bool_dtype(s)
+            for s in series.values()
+        )
+        rows = _numeric_rows(series) if numeric else _category_rows(series)
+        for name in (n for n in names if n != base):
+            if numeric:
+                p, test = _mann_whitney(series[base], series[name])
+            else:
+                p, test = _category_test(series[base], series[name], n_resamples, rng)
+            rows.loc[rows.index[0], f"p: {name}"] = p
+            rows.loc[rows.index[0], f"test: {name}"] = test
+        parts.append(pd.concat({str(column): rows}, names=["variable", "category"]))
+    return pd.concat(parts)
+
+
+def _numeric_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
+    cells, missing = {}, {}
+    for name, values in series.items():
+        low, middle, high = values.quantile([0.25, 0.5, 0.75])
+        cells[name] = f"{middle:.4g} ({low:.4g} to {high:.4g})"
+        missing[name] = str(int(values.isna().sum()))
+    return _with_missing([cells], ["median (quartiles)"], missing)
+
+
+def _category_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
+    rows = []
+    levels = _levels(series.values())
+    for category in levels:
+        row = {}
+        for name, values in series.items():
+            n = int((values == category).sum())
+            row[name] = f"{n} ({100 * n / values.notna().sum():.1f} %)"
+        rows.append(row)
+    missing = {name: str(int(values.isna().sum())) for name, values in series.items()}
+    return _with_missing(rows, [str(category) for category in levels], missing)
+
+
+def _with_missing(
+    rows: list[dict[str, str]], labels: list[str], missing: dict[str, str]
+) -> pd.DataFrame:
+    if any(count != "0" for count in missing.values()):
+        rows, labels = [*rows, missing], [*labels, "missing"]
+    return pd.DataFrame(rows, index=labels)
+
+
+def _levels(series: object) -> list[object]:
+    found: list[object] = []
+    for values in series:  # type: ignore[attr-defined]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            present = [c for c in values.cat.categories if (values == c).any()]
+        else:
+            present = sorted(values.dropna().unique(), key=str)
+        found.extend(c for c in present if c not in found)
+    return found
+
+
+def _mann_whitney(first: pd.Series, second: pd.Series) -> tuple[float, str]:
+    a, b = first.dropna().to_numpy(dtype=float), second.dropna().to_numpy(dtype=float)
+    if np.ptp(np.concatenate([a, b])) == 0:
+        raise ValueError(f"{first.name!r} is constant over both cohorts; leave it out.")
+    result = stats.mannwhitneyu(a, b, alternative="two-sided", method="asymptotic")
+    return float(result.pvalue), "Mann-Whitney"
+
+
+def _category_test(
+    first: pd.Series, second: pd.Series, n_resamples: int, rng: np.random.Generator
+) -> tuple[float, str]:
+    levels = _levels([first, second])
+    if len(levels) < 2:
+        raise ValueError(f"{first.name!r} has one level over both cohorts; leave it out.")
+    table = np.array([[int((s == c).sum()) for s in (first, second)] for c in levels])
+    chi2 = stats.chi2_contingency(table, correction=False)
+    if chi2.expected_freq.min() >= 5:
+        return float(chi2.pvalue), "chi-square"
+    if table.shape == (2, 2):
+        return float(stats.fisher_exact(table).pvalue), "Fisher"
+    tables = stats.random_table(table.sum(axis=1), table.sum(axis=0))
+    observed = tables.logpmf(table)
+    drawn = tables.logpmf(tables.rvs(n_resamples, random_state=rng))
+    # Equally probable tables count; the tolerance absorbs the rounding of log factorials.
+    extreme = int(np.count_nonzero(drawn <= observed + 1e-7))
+    return (extreme + 1) / (n_resamples + 1), "Fisher (Monte Carlo)"

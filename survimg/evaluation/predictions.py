@@ -1,0 +1,168 @@
+"""Checks of what models predict: risks, survival curves and the grids they stand on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["check_horizon", "check_risk", "check_survival_curves", "check_weights", "step_values"]
+
+
+def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> np.ndarray:
+    """Check a vector of risks (higher = earlier event).
+
+    Parameters
+    ----------
+    risk : array-like of shape (n,) or (n, 1)
+    n_patients : int
+        Length that `risk` must have.
+    name : str, default="risk"
+        Name used in error messages.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ValueError
+        No patient, wrong shape, or a value that is not finite.
+    """
+    if n_patients == 0:
+        raise ValueError("There is no patient to evaluate.")
+    values = np.asarray(risk, dtype=np.float64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.shape != (n_patients,):
+        raise ValueError(
+            f"{name} must have one value per patient, shape ({n_patients},); got {values.shape}."
+        )
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be finite; {wrong.size} value(s) are not, first at position {wrong[0]} "
+            f"({values[wrong[0]]}). A model that returns such a risk has failed to train."
+        )
+    return values
+
+
+def check_weights(sample_weight: npt.ArrayLike | None, n_patients: int) -> np.ndarray:
+    """Check sample weights; None stands for one per patient.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        int64 ones when `sample_weight` is None (counts then stay exact), float64 otherwise.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, a negative or non-finite weight, or all weights zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_patients, dtype=np.int64)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_patients,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_patients},); got {weights.shape}."
+        )
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0) or not np.any(weights > 0):
+        raise ValueError("sample_weight must be finite and non-negative, and not all zero.")
+    return weights
+
+
+def check_survival_curves(
+    survival: npt.ArrayLike, times: npt.ArrayLike, n_patients: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check survival probabilities on a time grid.
+
+    Parameters
+    ----------
+    survival : array-like of shape (n, n_times)
+        S(t | x) of every patient at `times`; one row per patient.
+    times : array-like of shape (n_times,)
+        Strictly increasing, non-negative.
+    n_patients : int
+
+    Returns
+    -------
+    survival : ndarray of shape (n, n_times), float64
+    times : ndarray of shape (n_times,), float64
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, probabilities outside [0, 1], curves that increase, or times that do not.
+    """
+    grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    if grid.ndim != 1 or not np.all(np.isfinite(grid)) or np.any(grid < 0):
+        raise ValueError("times must be a one-dimensional array of finite, non-negative times.")
+    if np.any(np.diff(grid) <= 0):
+        raise ValueError("times must be strictly increasing.")
+    curves = np.asarray(survival, dtype=np.float64)
+    if curves.ndim == 1 and grid.size == 1:
+        curves = curves[:, np.newaxis]
+    if curves.shape != (n_patients, grid.size):
+        raise ValueError(
+            f"survival must have shape (n_patients, n_times) = ({n_patients}, {grid.size}); got "
+            f"{curves.shape}. StepFunction objects become such an array with "
+            "predict_survival_function(X, return_array=True) or np.vstack([f(times) for f in s])."
+        )
+    tolerance = 1e-6
+    outside = ~((curves >= -tolerance) & (curves <= 1 + tolerance))
+    if outside.any():
+        row = int(np.argwhere(outside)[0, 0])
+        raise ValueError(
+            f"survival must hold probabilities in [0, 1]; the patient at position {row} has values "
+            f"from {curves[row].min()} to {curves[row].max()}."
+        )
+    rising = np.any(np.diff(curves, axis=1) > tolerance, axis=1)
+    if rising.any():
+        raise ValueError(
+            "survival curves must not increase with time; the curve of the patient at position "
+            f"{int(np.flatnonzero(rising)[0])} does."
+        )
+    return np.clip(curves, 0.0, 1.0), grid
+
+
+def check_horizon(horizon: float) -> float:
+    """Check that a time point is one finite positive number.
+
+    Raises
+    ------
+    ValueError
+        Otherwise.
+    """
+    value = float(horizon)
+    if not np.isfinite(value) or value <= 0:
+        raise ValueError(f"horizon must be a finite, positive time; got {horizon}.")
+    return value
+
+
+def step_values(survival: np.ndarray, times: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Read right-continuous survival step functions at any times up to the end of their grid.
+
+    Parameters
+    ----------
+    survival : ndarray of shape (n, n_times)
+    times : ndarray of shape (n_times,)
+        Increasing.
+    at : ndarray of shape (m,)
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        The value at the last grid time up to each time; 1 before the first.
+
+    Raises
+    ------
+    ValueError
+        A time beyond the grid.
+    """
+    if np.any(at > times[-1]):
+        raise ValueError(
+            f"The predicted curves end at {times[-1]:g}; survival at {np.max(at):g} is unknown."
+        )
+    position = np.searchsorted(times, at, side="right")
+    padded = np.concatenate((np.ones((survival.shape[0], 1)), survival), axis=1)
+    return padded[:, position]
