@@ -1,0 +1,190 @@
+"""Layer conventions shared by the networks: Keras constants, initialisation, padding, pooling.
+
+The published DeepMTS and DLPM networks were written in Keras, whose defaults differ from torch's
+where it matters: batch normalisation uses epsilon 1e-3 and keeps 99 % of its running statistics,
+convolutions start with zero bias. These are set here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import skip_init
+
+__all__ = [
+    "BATCH_NORM_EPS",
+    "BATCH_NORM_MOMENTUM",
+    "batch_norm",
+    "batch_norm_2d",
+    "check_clinical",
+    "check_images",
+    "conv2d",
+    "conv3d",
+    "conv_unit",
+    "crop",
+    "global_average",
+    "initialise",
+    "linear",
+    "pad_end",
+    "set_batch_norm_momentum",
+]
+
+BATCH_NORM_EPS = 1e-3
+BATCH_NORM_MOMENTUM = 0.01
+"""torch's momentum is the weight of the new batch, Keras' (0.99) that of the running value."""
+
+
+def conv3d(
+    n_in: int,
+    n_out: int,
+    kernel: int | tuple[int, int, int],
+    *,
+    stride: int | tuple[int, int, int] = 1,
+    padding: int = 0,
+    bias: bool = True,
+) -> nn.Conv3d:
+    """3D convolution with uninitialised weights; `initialise` fills them.
+
+    `padding` is the number of zeros on either side: 0 is Keras' "valid", and half the kernel is
+    "same" for stride 1.
+    """
+    # skip_init: the stock constructor would draw weights from the global generator.
+    return skip_init(nn.Conv3d, n_in, n_out, kernel, stride=stride, padding=padding, bias=bias)
+
+
+def conv2d(n_in: int, n_out: int, kernel: int, *, padding: int = 0) -> nn.Conv2d:
+    """2D convolution with uninitialised weights; see `conv3d`."""
+    return skip_init(nn.Conv2d, n_in, n_out, kernel, padding=padding)
+
+
+def linear(n_in: int, n_out: int) -> nn.Linear:
+    """Fully connected layer with uninitialised weights; `initialise` fills them."""
+    return skip_init(nn.Linear, n_in, n_out)
+
+
+def batch_norm(n_channels: int) -> nn.BatchNorm3d:
+    """3D batch normalisation with Keras' constants (epsilon 1e-3, momentum 0.99)."""
+    return nn.BatchNorm3d(n_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+
+
+def batch_norm_2d(n_channels: int) -> nn.BatchNorm2d:
+    """2D batch normalisation with Keras' constants (epsilon 1e-3, momentum 0.99)."""
+    return nn.BatchNorm2d(n_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+
+
+def conv_unit(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
+    """Build a "same" convolution with stride 1, batch normalisation and ReLU."""
+    return nn.Sequential(
+        conv3d(n_in, n_out, kernel, padding=kernel // 2),
+        batch_norm(n_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw the initial weights of every convolution and fully connected layer.
+
+    Convolutions: He uniform, bound ``sqrt(6 / fan_in)``. Fully connected layers: Glorot uniform.
+    Biases: zero. Batch normalisation: scale 1, shift 0, running mean 0, running variance 1.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Changed in place, in the order of ``module.modules()``.
+    generator : torch.Generator, optional
+        CPU generator to draw from. Without one torch's global generator is used.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+        else:
+            if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+                layer.reset_parameters()
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def set_batch_norm_momentum(module: nn.Module, momentum: float) -> None:
+    """Set how fast the running statistics follow the batches, in place.
+
+    With Keras' 0.01 the initial statistics still weigh ``0.99 ** n`` after n training steps (37 %
+    after 100), so a network that is trained for a few hundred steps needs a larger value to be
+    evaluated sensibly.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            layer.momentum = momentum
+
+
+def pad_end(volumes: Tensor, size: Sequence[int]) -> Tensor:
+    """Zero-pad the last axes up to `size`, at their ends only; never crops.
+
+    Padding at the end keeps every voxel at its index, so that results are cropped back by
+    `crop(result, original_size)`. Zero is the mean of a z-scored image, and what "same"
+    convolutions assume outside the volume anyway. A volume that is already large enough is
+    returned as it is.
+    """
+    present = volumes.shape[-len(size) :]
+    missing = [max(0, wanted - have) for wanted, have in zip(size, present, strict=True)]
+    if not any(missing):
+        return volumes
+    widths = [width for amount in reversed(missing) for width in (0, amount)]
+    return functional.pad(volumes, widths)
+
+
+def crop(volumes: Tensor, size: Sequence[int]) -> Tensor:
+    """Keep the first ``size[k]`` voxels of each of the three last axes (a view)."""
+    return volumes[..., : size[0], : size[1], : size[2]]
+
+
+def global_average(features: Tensor) -> Tensor:
+    """Mean over the spatial axes, ``(b, c, ...) -> (b, c)``, at least float32 under autocast."""
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return features.mean(dim=tuple(range(2, features.ndim)), dtype=dtype)
+
+
+def check_images(images: Tensor, n_channels: int, n_spatial: int, minimum: int) -> None:
+    """Refuse input whose axes, channels or size a network cannot take.
+
+    Raises
+    ------
+    ValueError
+        Not ``(b, n_channels, ...)`` with `n_spatial` spatial axes of at least `minimum` voxels.
+    """
+    if images.ndim != 2 + n_spatial or images.shape[1] != n_channels:
+        axes = ", ".join(f"d{k}" for k in range(n_spatial))
+        raise ValueError(
+            f"The network takes images of shape (b, {n_channels}, {axes}); got "
+            f"{tuple(images.shape)}. Build it with in_channels equal to the number of channels."
+        )
+    if min(images.shape[2:]) < minimum:
+        raise ValueError(
+            f"Every spatial axis needs at least {minimum} voxels; got {tuple(images.shape[2:])}. "
+            "Crop less tightly or resample to a finer grid."
+        )
+
+
+def check_clinical(clinical: Tensor | None, images: Tensor, n_clinical: int) -> Tensor:
+    """Return the clinical values of the cases in `images`, ``(b, n_clinical)``, also for none.
+
+    Raises
+    ------
+    ValueError
+        Another shape, or none given although the network takes clinical variables.
+    """
+    expected = (len(images), n_clinical)
+    if clinical is None and n_clinical == 0:
+        return images.new_zeros(expected)
+    if clinical is None or clinical.shape != expected:
+        got = "none" if clinical is None else str(tuple(clinical.shape))
+        raise ValueError(
+            f"The network was built with n_clinical={n_clinical} and got {len(images)} image(s), "
+            f"so clinical values must have shape {expected}; got {got}."
+        )
+    return clinical

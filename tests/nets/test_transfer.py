@@ -1,0 +1,151 @@
+"""Transfer: loading by name and shape, freezing, features of any stage."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets.deepsurv import DeepSurvNet
+from survimg.nets.dlpm import DLPMNet
+from survimg.nets.transfer import (
+    freeze,
+    load_weights,
+    stage_features,
+    train_unfrozen,
+    unfreeze,
+)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def copy_of_state(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", ["network", "state", "file"])
+def test_everything_fits(kind, tmp_path):
+    source, target = DeepSurvNet(4, generator=seeded(1)), DeepSurvNet(4, generator=seeded(2))
+    sources = {"network": source, "state": source.state_dict(), "file": tmp_path / "net.pt"}
+    torch.save(source.state_dict(), tmp_path / "net.pt")
+    report = load_weights(target, sources[kind])
+    assert set(report.loaded) == set(source.state_dict())
+    assert report.missing == report.unexpected == report.mismatched == ()
+    for name, value in source.state_dict().items():
+        assert torch.equal(value, target.state_dict()[name])
+
+
+def test_strict_refuses_and_leaves_the_network_alone():
+    target = DeepSurvNet(4, (8, 8), generator=seeded(1))
+    before = copy_of_state(target)
+    with pytest.raises(ValueError, match=r"(?s)nothing was loaded.*mismatched: hidden.0.weight"):
+        load_weights(target, DeepSurvNet(5, (8, 8), generator=seeded(2)))
+    with pytest.raises(ValueError, match="missing: hidden.3.weight"):
+        load_weights(target, DeepSurvNet(4, (8,), generator=seeded(2)))
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_a_segmentation_networks_backbone_goes_into_a_full_model():
+    source = DeepMTSNet(hard_sharing=False, cascade=False, generator=seeded(1))
+    target = DeepMTSNet(n_clinical=3, generator=seeded(2))
+    before = copy_of_state(target)
+    report = load_weights(target, source, strict=False)
+    assert set(report.loaded) == set(source.state_dict())
+    assert report.unexpected == ()
+    assert {name.split(".")[0] for name in report.missing} == {"heads", "cascade", "fc", "fc_risk"}
+    state = target.state_dict()
+    assert all(torch.equal(state[name], source.state_dict()[name]) for name in report.loaded)
+    assert all(torch.equal(state[name], before[name]) for name in report.missing)
+
+
+def test_shapes_that_differ_are_reported_and_skipped():
+    source, target = DLPMNet(1, generator=seeded(1)), DLPMNet(2, generator=seeded(2))
+    report = load_weights(target, source, strict=False)
+    assert "stem.weight" in report.mismatched
+    assert "block1.0.conv.weight" in report.loaded
+    assert "mismatched: norm_in.weight" in str(report)
+
+
+def test_sources_without_anything_to_load_are_refused(tmp_path):
+    net = DeepSurvNet(4, generator=seeded(1))
+    with pytest.raises(ValueError, match="No tensor of the source fits"):
+        load_weights(net, {"other": torch.zeros(2)}, strict=False)
+    torch.save({"epoch": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="must be a network, a state dict"):
+        load_weights(net, tmp_path / "checkpoint.pt")
+    with pytest.raises(FileNotFoundError):
+        load_weights(net, tmp_path / "absent.pt")
+
+
+def small_step(net, volumes):
+    optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+    nn.init.normal_(net.output.weight, generator=seeded(3))
+    train_unfrozen(net)
+    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's generator
+        net(volumes, torch.ones(len(volumes), 1)).logits.square().mean().backward()
+    optimiser.step()
+
+
+def test_frozen_parts_keep_weights_and_running_statistics(images):
+    net = DLPMNet(generator=seeded(1))
+    freeze(net, "norm_in", "stem", "block1")
+    before = copy_of_state(net)
+    small_step(net, images(2, 2, 12, 12, 12))
+    changed = {
+        name.split(".")[0]
+        for name, value in net.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed.isdisjoint({"norm_in", "stem", "block1"})
+    assert changed >= {"block2", "transition1", "output"}
+    assert not net.block1.training
+    assert net.block2.training
+
+    unfreeze(net, "block1")
+    before = copy_of_state(net)
+    small_step(net, images(2, 2, 12, 12, 12))
+    assert not torch.equal(net.state_dict()["block1.0.conv.weight"], before["block1.0.conv.weight"])
+    assert not torch.equal(
+        net.state_dict()["block1.0.norm.running_mean"], before["block1.0.norm.running_mean"]
+    )
+    assert torch.equal(net.state_dict()["stem.weight"], before["stem.weight"])
+
+
+def test_the_whole_network_can_be_frozen_and_unfrozen():
+    net = DLPMNet(generator=seeded(1))
+    freeze(net)
+    train_unfrozen(net)
+    assert not any(p.requires_grad for p in net.parameters())
+    assert not net.training
+    unfreeze(net)
+    train_unfrozen(net)
+    assert all(p.requires_grad for p in net.parameters())
+    assert all(module.training for module in net.modules())
+
+
+def test_features_of_any_stage(images):
+    net = DeepMTSNet(generator=seeded(1)).eval()
+    inputs = (images(2, 2, 16, 16, 16), torch.zeros(2, 1))
+    last = stage_features(net, "encoder.stages.4", *inputs, pool=False)
+    assert last.shape == (2, 128, 1, 1, 1)
+    assert not last.requires_grad
+    assert torch.equal(stage_features(net, "encoder.stages.4", *inputs), last.mean((2, 3, 4)))
+    cascade = stage_features(net, "cascade", *inputs)
+    with torch.no_grad():
+        assert torch.equal(cascade, net(*inputs).features[:, 124:])
+    assert stage_features(net, "cascade.stages.1", *inputs).shape == (2, 32)
+    assert not net.cascade._forward_hooks
+
+
+def test_unknown_parts_are_named():
+    net = DLPMNet(generator=seeded(1))
+    with pytest.raises(ValueError, match=r"no part 'encoder'.*block1"):
+        freeze(net, "encoder")
+    deepmts = DeepMTSNet(generator=seeded(1)).eval()
+    with pytest.raises(ValueError, match="not called in its forward pass"):
+        stage_features(
+            deepmts, "encoder.stages", torch.zeros(1, 2, 16, 16, 16), torch.zeros(1, 1)
+        )
