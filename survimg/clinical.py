@@ -1,0 +1,362 @@
+"""Features that need no image: encoded clinical columns and the volume of the tumour."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.cohort import Cohort
+
+__all__ = ["ClinicalFeatures", "TumourVolume"]
+
+
+class ClinicalFeatures(TransformerMixin, BaseEstimator):
+    """Encode the clinical columns of a cohort as numbers, as learned from the training patients.
+
+    - *Numeric* columns keep their values; missing ones get the training median, and a column
+      ``missingindicator_<name>`` marks them when any is missing among the training patients.
+      Standardising is left to the models.
+    - All *other* columns (text, booleans, categories) become one 0/1 column per level, named
+      ``<name>_<level>``. The reference is the first training level (in the order of a pandas
+      categorical, else sorted) and has no column. A missing value is replaced by the most frequent
+      level. A level that was not seen in training is encoded like the reference, with a warning.
+    - Columns that are constant over the training patients are dropped: they carry nothing and make
+      a Cox model singular.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        Clinical columns to use; by default all of the cohort.
+
+    Attributes
+    ----------
+    columns_ : list of str
+        The clinical columns that were read.
+    references_ : dict of str to str
+        Reference level of every categorical column.
+    feature_names_out_ : ndarray of str
+        Names of the encoded columns.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from survimg import Cohort
+    >>> clinical = pd.DataFrame({"age": [51.0, 60.0, 72.0], "sex": ["F", "M", "F"]})
+    >>> cohort = Cohort(np.zeros((3, 1, 4, 4, 4), dtype="float32"), clinical=clinical)
+    >>> ClinicalFeatures().fit_transform(cohort)
+        age  sex_M
+    0  51.0    0.0
+    1  60.0    1.0
+    2  72.0    0.0
+    """
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self.columns = columns
+
+    def fit(self, X: Cohort | pd.DataFrame, y: Any = None) -> ClinicalFeatures:
+        """Learn medians, levels and constant columns.
+
+        Parameters
+        ----------
+        X : Cohort or DataFrame
+            Training patients.
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            No clinical columns, unknown columns, dates, or infinite values.
+        """
+        del y
+        table = _clinical_table(X)
+        self.columns_ = _choose_columns(table, self.columns)
+        table = table[self.columns_].infer_objects()
+        self._numeric = [name for name in self.columns_ if _is_numeric(table[name])]
+        observed = {name: _levels(table[name]) for name in self.columns_}
+        self._levels = {
+            name: levels
+            for name, levels in observed.items()
+            if name not in self._numeric and len(levels) > 0
+        }
+        self.references_ = {name: levels[0] for name, levels in self._levels.items()}
+        numeric = [name for name in self._numeric if len(observed[name]) > 0]
+        self.encoder_ = _make_encoder(numeric, self._levels)
+        encoded = self.encoder_.fit_transform(self._as_values(table, _patient_names(X)))
+        varies = (encoded != encoded.iloc[0]).any()
+        self.feature_names_out_ = encoded.columns[varies].to_numpy(dtype=object)
+        if self.columns_ and not varies.any():
+            warnings.warn(
+                f"Every clinical column of {self.columns_} is constant over the {len(table)} "
+                "training patients; none is used.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def transform(self, X: Cohort | pd.DataFrame) -> pd.DataFrame:
+        """Encode patients.
+
+        Parameters
+        ----------
+        X : Cohort or DataFrame
+
+        Returns
+        -------
+        DataFrame of shape (n, n_encoded), float64
+
+        Raises
+        ------
+        ValueError
+            A column of the training table is absent, or holds text where it held numbers.
+
+        Warns
+        -----
+        UserWarning
+            A level that was not seen in training; it is encoded like the reference.
+        """
+        check_is_fitted(self)
+        table = _clinical_table(X)
+        _choose_columns(table, self.columns_)
+        values = self._as_values(table[self.columns_].infer_objects(), _patient_names(X))
+        return self.encoder_.transform(values)[list(self.feature_names_out_)]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the encoded columns; `input_features` is ignored."""
+        del input_features
+        check_is_fitted(self)
+        return self.feature_names_out_
+
+    def _as_values(self, table: pd.DataFrame, patients: Sequence[str]) -> pd.DataFrame:
+        """Numeric columns as float, all others as text; missing values as NaN; levels checked."""
+        values = {}
+        for name in self.columns_:
+            if name in self._numeric:
+                values[name] = _as_float(table[name], patients)
+            elif name in self._levels:
+                values[name] = self._known_levels(_as_text(table[name]), name, patients)
+        return pd.DataFrame(values, index=table.index)
+
+    def _known_levels(self, texts: pd.Series, name: str, patients: Sequence[str]) -> pd.Series:
+        unknown = texts.notna() & ~texts.isin(self._levels[name])
+        if unknown.any():
+            found = sorted(texts[unknown].unique())[:5]
+            warnings.warn(
+                f"Clinical column {name!r} holds levels that no training patient had: {found} "
+                f"(patients {_first(patients, unknown)}). They are encoded like the reference "
+                f"level {self.references_[name]!r}.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return texts.mask(unknown, self.references_[name])
+
+
+class TumourVolume(TransformerMixin, BaseEstimator):
+    """Volume of the tumour mask, one column.
+
+    Parameters
+    ----------
+    unit : {"ml", "voxels"}, default="ml"
+        Millilitres need the cohort's spacing. Voxels compare patients only where all have the same
+        spacing.
+    log : bool, default=True
+        Take the natural logarithm: tumour volumes are skewed, and hazard is closer to
+        proportional in their logarithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from survimg import Cohort
+    >>> masks = np.zeros((2, 10, 10, 10), dtype="uint8")
+    >>> masks[0, :5], masks[1] = 1, 1
+    >>> cohort = Cohort(np.zeros((2, 1, 10, 10, 10), dtype="float32"), masks=masks, spacing=2.0)
+    >>> TumourVolume(log=False).fit_transform(cohort)["tumour_volume_ml"].tolist()
+    [4.0, 8.0]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "unit": [StrOptions({"ml", "voxels"})],
+        "log": ["boolean"],
+    }
+
+    def __init__(self, *, unit: str = "ml", log: bool = True) -> None:
+        self.unit = unit
+        self.log = log
+
+    def fit(self, X: Cohort, y: Any = None) -> TumourVolume:
+        """Check the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X : Cohort
+        y : ignored
+        """
+        del y
+        self._validate_params()
+        _require_cohort(X)
+        return self
+
+    def transform(self, X: Cohort) -> pd.DataFrame:
+        """Measure the masks.
+
+        Parameters
+        ----------
+        X : Cohort
+            Every patient needs a mask that is not empty.
+
+        Returns
+        -------
+        DataFrame of shape (n, 1)
+
+        Raises
+        ------
+        LookupError
+            A patient has no mask (named).
+        ValueError
+            An empty mask (the patient is named), or no spacing where millilitres are asked for.
+        """
+        self._validate_params()
+        _require_cohort(X)
+        voxels = np.array([np.count_nonzero(X.mask(i)) for i in range(len(X))], dtype=np.float64)
+        if (voxels == 0).any():
+            empty = X.ids[voxels == 0]
+            raise ValueError(
+                f"The tumour mask of {len(empty)} patient(s) is empty: {', '.join(empty[:5])}. "
+                "A tumour volume needs at least one voxel; correct the masks or leave the patients "
+                "out."
+            )
+        volume = voxels * self._unit_per_voxel(X)
+        values = np.log(volume) if self.log else volume
+        return pd.DataFrame(values[:, np.newaxis], columns=list(self.get_feature_names_out()))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the name of the column; `input_features` is ignored."""
+        del input_features
+        prefix = "log_" if self.log else ""
+        return np.array([f"{prefix}tumour_volume_{self.unit}"], dtype=object)
+
+    def _unit_per_voxel(self, X: Cohort) -> float | np.ndarray:
+        if self.unit == "voxels":
+            return 1.0
+        if X.spacing is None:
+            raise ValueError(
+                "The cohort has no spacing, so tumour volumes in ml are unknown. Give spacing= "
+                '(mm) to the Cohort, or count voxels with unit="voxels" if all share one grid.'
+            )
+        return X.spacing.prod(axis=1) / 1000.0
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def _require_cohort(X: Any) -> None:
+    if not isinstance(X, Cohort):
+        raise TypeError(
+            "Tumour volumes are measured on the masks of a survimg.Cohort; got "
+            f"{type(X).__name__}. Wrap arrays in Cohort(volumes, masks=masks, spacing=...)."
+        )
+
+
+def _clinical_table(X: Cohort | pd.DataFrame) -> pd.DataFrame:
+    if isinstance(X, pd.DataFrame):
+        return X
+    if not isinstance(X, Cohort):
+        raise TypeError(
+            "Clinical columns are read from a survimg.Cohort or a DataFrame; got "
+            f"{type(X).__name__}."
+        )
+    if X.clinical is None:
+        raise ValueError(
+            "The cohort has no clinical columns. Give clinical= to the Cohort (or clinical columns "
+            "to the manifest), or use a model without clinical variables (columns=[])."
+        )
+    return X.clinical
+
+
+def _patient_names(X: Cohort | pd.DataFrame) -> list[str]:
+    return list(X.ids) if isinstance(X, Cohort) else [str(label) for label in X.index]
+
+
+def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[str]:
+    if isinstance(columns, str):
+        raise TypeError(f"columns must be a sequence of names; got the string {columns!r}.")
+    if columns is None and table.shape[1] == 0:
+        raise ValueError("The cohort's clinical table has no columns; pass columns=[] to use none.")
+    chosen = list(table.columns if columns is None else columns)
+    absent = [name for name in chosen if name not in table.columns]
+    if absent:
+        raise ValueError(
+            f"No clinical column named {', '.join(map(repr, absent))}; there are "
+            f"{', '.join(map(repr, table.columns))}."
+        )
+    repeated = sorted({name for name in chosen if chosen.count(name) > 1})
+    if repeated:
+        raise ValueError(f"Clinical columns given more than once: {repeated}.")
+    return chosen
+
+
+def _make_encoder(numeric: list[str], levels: dict[str, list[str]]) -> ColumnTransformer:
+    one_hot = OneHotEncoder(categories=list(levels.values()), drop="first", sparse_output=False)
+    categorical = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot)
+    encoder = ColumnTransformer(
+        [
+            ("numeric", SimpleImputer(strategy="median", add_indicator=True), numeric),
+            ("categorical", categorical, list(levels)),
+        ],
+        verbose_feature_names_out=False,
+    )
+    return encoder.set_output(transform="pandas")
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        raise ValueError(
+            f"Clinical column {column.name!r} holds dates; turn them into a number first (for "
+            "example years since birth)."
+        )
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+
+
+def _as_float(column: pd.Series, patients: Sequence[str]) -> pd.Series:
+    try:
+        values = column.astype("Float64").astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Clinical column {column.name!r} was numeric in training but holds other values now, "
+            f"such as {column.dropna().iloc[0]!r}."
+        ) from None
+    infinite = pd.Series(np.isinf(values.to_numpy()))
+    if infinite.any():
+        raise ValueError(
+            f"Clinical column {column.name!r} is infinite for patients "
+            f"{_first(patients, infinite)}."
+        )
+    return values
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    texts = column.astype(object)
+    return texts.where(column.isna(), texts.map(str)).where(column.notna(), np.nan).astype(object)
+
+
+def _levels(column: pd.Series) -> list[str]:
+    """Observed levels: in the order of a categorical, else sorted."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [str(level) for level in column.cat.remove_unused_categories().cat.categories]
+    return sorted(_as_text(column).dropna().unique())
+
+
+def _first(patients: Sequence[str], chosen: pd.Series) -> str:
+    names = [str(name) for name, is_chosen in zip(patients, chosen, strict=True) if is_chosen]
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

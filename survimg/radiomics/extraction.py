@@ -1,0 +1,99 @@
+"""One patient of a cohort through an engine, in whatever process or thread that happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from survimg.cohort import Cohort
+from survimg.radiomics.case import CaseFeatures, RadiomicsCase
+from survimg.radiomics.engines import Engine
+from survimg.radiomics.names import ExtractionSettings
+from survimg.radiomics.regions import measurable, shell
+
+__all__ = ["Job", "extract_one"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is needed to measure one patient, apart from the voxels.
+
+    Parameters
+    ----------
+    index : int
+        Position in the cohort.
+    key : str
+        Of the record in the cache.
+    spacing : ndarray of shape (3,)
+        Voxel size in mm, (z, y, x).
+    shell_mm : float or None
+        Thickness of the shell to measure instead of the mask.
+    packed_mask : ndarray of uint8, or None
+        Bits of a mask that replaces the cohort's.
+    refuse_empty : bool
+        Whether a region that cannot be measured is an error.
+    """
+
+    index: int
+    key: str
+    spacing: np.ndarray
+    shell_mm: float | None
+    packed_mask: np.ndarray | None
+    refuse_empty: bool
+
+
+def extract_one(
+    cohort: Cohort, job: Job, engine: Engine, settings: ExtractionSettings
+) -> CaseFeatures | None:
+    """Measure one patient.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    job : Job
+    engine : Engine
+    settings : ExtractionSettings
+
+    Returns
+    -------
+    CaseFeatures or None
+        None for a region that is missing, empty or too small, unless that is an error.
+
+    Raises
+    ------
+    ValueError
+        A region that cannot be measured, when ``job.refuse_empty``; or what the engine refuses.
+    """
+    volume = cohort.volume(job.index)
+    patient = str(cohort.ids[job.index])
+    region = _region(cohort, job, volume.shape[1:])
+    if region is None or not measurable(region):
+        if not job.refuse_empty:
+            return None
+        what = "mask" if job.shell_mm is None else f"shell of {job.shell_mm:g} mm"
+        raise ValueError(
+            f"The {what} of patient {patient!r} is missing, empty, or too small to measure (one "
+            "voxel, or voxels along one line), so that no feature is defined. Correct it, leave the "
+            "patient out, or take a row of NaN with on_empty_mask='nan'."
+        )
+    case = RadiomicsCase(
+        patient=patient,
+        volume=volume,
+        region=region,
+        spacing=job.spacing,
+        channel_names=cohort.channel_names,
+        present=cohort.present[job.index],
+    )
+    return engine.extract(case, settings)
+
+
+def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | None:
+    if job.packed_mask is not None:
+        bits = np.unpackbits(job.packed_mask, count=int(np.prod(shape)))
+        region = bits.astype(bool).reshape(shape)
+    elif cohort.has_masks[job.index]:
+        region = np.asarray(cohort.mask(job.index)) > 0
+    else:
+        return None
+    return region if job.shell_mm is None else shell(region, job.spacing, job.shell_mm)

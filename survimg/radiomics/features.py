@@ -1,0 +1,414 @@
+"""`RadiomicsFeatures`: a transformer from a cohort to a table of radiomic features."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from survimg.cohort import Cohort, as_cohort
+from survimg.radiomics.cache import CaseCache, HasLocation, digest
+from survimg.radiomics.case import CaseFeatures
+from survimg.radiomics.engines import ENGINES, load_engine
+from survimg.radiomics.extraction import Job, extract_one
+from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
+from survimg.radiomics.regions import PredictsMasks, check_mask_source, predicted_mask
+
+__all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
+
+#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, not a width, because a
+#: width presupposes calibrated units: PyRadiomics' 25 makes 1 or 2 levels of a z-scored image, and
+#: no width suits SUV, HU and wavelet bands at once. 32 is what IBSI's reference configurations B
+#: and D use, and leaves a tumour of 1000 voxels (1 ml at 1 mm) about one pair per cell of its
+#: co-occurrence matrices; 64 would leave it a quarter.
+DEFAULT_BIN_COUNT = 32
+
+_FEWEST_SENSIBLE_LEVELS = 4
+
+
+class RadiomicsFeatures(TransformerMixin, BaseEstimator):
+    """Radiomic features of the tumour: 1456 numbers for PET/CT, an ordinary scikit-learn step.
+
+    By default the set of Meng et al. [1]_: 19 first-order, 24 GLCM, 16 GLRLM, 16 GLSZM and 5 NGTDM
+    features of the original image and of its 8 undecimated coif1 wavelet bands for each modality,
+    and 16 of shape. Definitions, names and values are those of PyRadiomics 3.0.1 [2]_; IBSI
+    identifiers [3]_ are in ``ibsi_identifiers_``. Nothing is learnt from the patients: `fit` reads
+    the names of the channels only, so that no fold leaks into another.
+
+    Voxels are cast to float64 before filtering, whatever the engine.
+
+    Parameters
+    ----------
+    engine : {"native", "pyradiomics"}, default="native"
+        survimg's own implementation, or PyRadiomics where it is installed. Values agree to 1e-6.
+    bin_width : float, optional
+        Width of a grey level in the unit of the image; bins start at a multiple of it. At most one
+        of `bin_width` and `bin_count`; without either, a count of 32 (see `DEFAULT_BIN_COUNT`).
+        A width that gives fewer than 4 grey levels warns.
+    bin_count : int, optional
+        Number of equal grey levels between the minimum and maximum of each image in the region.
+    features : {"paper", "pyradiomics"}, sequence of class names, or mapping, default="paper"
+        The set of [1]_; PyRadiomics' default set (with GLDM, without the four features it calls
+        deprecated); or classes out of "shape", "firstorder", "glcm", "glrlm", "glszm", "ngtdm" and
+        "gldm", optionally mapped to feature names.
+    image_types : sequence of {"original", "wavelet", "log"}, default=("original", "wavelet")
+        Which images the classes other than shape are computed on. "wavelet" stands for the 8 bands
+        of one undecimated coif1 level, "log" for one Laplacian of Gaussian per `log_sigma`.
+    log_sigma : sequence of float, optional
+        Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
+    shell_mm : float, optional
+        Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
+        The columns are prefixed (``shell-5mm_``), so that both can be joined.
+    mask_from : fitted estimator with ``predict_mask(X)``, optional
+        Source of the masks instead of the cohort's, for example a fitted `DeepMTS`. Inside
+        cross-validation wrap it in `sklearn.frozen.FrozenEstimator`, and mind that a network that
+        has seen the test patients leaks.
+    spacing : float or (z, y, x) triple, optional
+        Voxel size in mm of data that brings none. Shape, TotalEnergy, "log" and `shell_mm` need a
+        voxel size and raise without one.
+    on_empty_mask : {"raise", "nan"}, default="raise"
+        What to do with a patient whose region is missing, empty or too small to measure (one voxel,
+        or voxels along one line): raise an error that names the patient, or return a
+        row of NaN.
+    memory : path-like or joblib.Memory, optional
+        Folder in which the features of each case are kept, keyed by the content of the case, the
+        settings and the engine's version, so that folds and further runs share the work.
+    n_jobs : int, optional
+        Patients computed at the same time (threads for the native engine, processes for
+        PyRadiomics); None means 1 unless in a `joblib.parallel_config` context.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    channel_names_ : tuple of str
+    n_features_out_ : int
+    ibsi_identifiers_ : dict
+        IBSI identifier of every output column, None where IBSI has no such feature.
+
+    Notes
+    -----
+    Documented values: a region of one grey level has GLCM Correlation and MCC 1, Imc1 and Imc2 0,
+    NGTDM Coarseness 1e6 and Contrast, Busyness and Strength 0, Skewness and Kurtosis 0, as in
+    PyRadiomics. Features of a modality that a patient lacks (``Cohort.present``) are NaN. Voxels
+    that are not finite, in the region or within reach of a filter around it, raise a ValueError.
+
+    References
+    ----------
+    .. [1] Meng M. et al., "DeepMTS: Deep Multi-Task Learning for Survival Prediction in Patients
+       With Advanced Nasopharyngeal Carcinoma Using Pretreatment PET/CT", IEEE J Biomed Health
+       Inform 26:4497-4507, 2022.
+    .. [2] van Griethuysen J.J.M. et al., "Computational Radiomics System to Decode the Radiographic
+       Phenotype", Cancer Res 77:e104-e107, 2017.
+    .. [3] Zwanenburg A. et al., "The Image Biomarker Standardization Initiative", Radiology
+       295:328-338, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from survimg.radiomics import RadiomicsFeatures
+    >>> volumes = np.random.default_rng(0).normal(size=(2, 1, 8, 8, 8)).astype("float32")
+    >>> masks = np.zeros((2, 8, 8, 8), dtype="uint8")
+    >>> masks[:, 2:6, 2:6, 2:6] = 1
+    >>> extractor = RadiomicsFeatures(
+    ...     features=("firstorder",), image_types=("original",), spacing=1
+    ... )
+    >>> extractor.fit_transform(volumes, masks=masks).shape
+    (2, 18)
+    """
+
+    # With metadata routing on, scikit-learn slices the masks of plain arrays along with them.
+    __metadata_request__fit = {"masks": True}  # noqa: RUF012
+    __metadata_request__transform = {"masks": True}  # noqa: RUF012
+
+    def __init__(
+        self,
+        engine: str = "native",
+        bin_width: float | None = None,
+        bin_count: int | None = None,
+        *,
+        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] = "paper",
+        image_types: Sequence[str] = ("original", "wavelet"),
+        log_sigma: Sequence[float] | None = None,
+        shell_mm: float | None = None,
+        mask_from: PredictsMasks | None = None,
+        spacing: float | Sequence[float] | None = None,
+        on_empty_mask: str = "raise",
+        memory: str | os.PathLike[str] | HasLocation | None = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.engine = engine
+        self.bin_width = bin_width
+        self.bin_count = bin_count
+        self.features = features
+        self.image_types = image_types
+        self.log_sigma = log_sigma
+        self.shell_mm = shell_mm
+        self.mask_from = mask_from
+        self.spacing = spacing
+        self.on_empty_mask = on_empty_mask
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: object = None,  # noqa: ARG002
+        *,
+        masks: npt.ArrayLike | None = None,
+    ) -> RadiomicsFeatures:
+        """Check the parameters and read the channel names; learns nothing from the patients.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x) or (n, z, y, x)
+        y : ignored
+        masks : array-like of shape (n, z, y, x), optional
+            Tumour masks of a plain array.
+
+        Raises
+        ------
+        ValueError
+            A parameter has a value that is not allowed.
+        ImportError
+            The engine is PyRadiomics, and it is not installed.
+        """
+        cohort = as_cohort(X, masks=masks)
+        settings = self._settings()
+        load_engine(self.engine)
+        if self.mask_from is not None:
+            check_mask_source(self.mask_from)
+        self._spacings(cohort, settings)
+        self.channel_names_ = cohort.channel_names
+        prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
+        self.ibsi_identifiers_ = {
+            prefix + column: identifier
+            for column, identifier in settings.iter_columns(self.channel_names_)
+        }
+        self.n_features_out_ = len(self.ibsi_identifiers_)
+        return self
+
+    def transform(
+        self, X: Cohort | npt.ArrayLike, *, masks: npt.ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Compute the features, or fetch them from the cache.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x) or (n, z, y, x)
+        masks : array-like of shape (n, z, y, x), optional
+            Tumour masks of a plain array.
+
+        Returns
+        -------
+        DataFrame of shape (n, n_features_out_), float64
+
+        Raises
+        ------
+        ValueError
+            Other channels than in `fit`; a region that cannot be measured
+            (``on_empty_mask="raise"``); voxels that are not finite; no voxel size.
+
+        Warns
+        -----
+        UserWarning
+            `bin_width` gives fewer than 4 grey levels.
+        """
+        check_is_fitted(self, "channel_names_")
+        cohort = as_cohort(X, masks=masks)
+        if cohort.channel_names != self.channel_names_:
+            raise ValueError(
+                f"X has the channels {list(cohort.channel_names)}, but fit saw "
+                f"{list(self.channel_names_)}."
+            )
+        settings = self._settings()
+        found = self._extract(cohort, settings)
+        self._warn_of_few_levels(cohort, settings, found)
+        values = np.array([case.values for case in found], dtype=np.float64)
+        return pd.DataFrame(
+            values.reshape(len(cohort), self.n_features_out_), columns=self.get_feature_names_out()
+        )
+
+    def fit_transform(
+        self, X: Cohort | npt.ArrayLike, y: object = None, *, masks: npt.ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Fit, then transform the same patients.
+
+        Parameters
+        ----------
+        X, y, masks
+            As in `fit`.
+
+        Returns
+        -------
+        DataFrame of shape (n, n_features_out_), float64
+        """
+        return self.fit(X, y, masks=masks).transform(X, masks=masks)
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002
+        """Return the names of the columns, such as ``PET_wavelet-LLH_glcm_Contrast``.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "channel_names_")
+        return np.array(list(self.ibsi_identifiers_), dtype=object)
+
+    # ------------------------------------------------------------------ parameters
+
+    def _settings(self) -> ExtractionSettings:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {list(ENGINES)}; got {self.engine!r}.")
+        if self.on_empty_mask not in ("raise", "nan"):
+            raise ValueError(f"on_empty_mask must be 'raise' or 'nan'; got {self.on_empty_mask!r}.")
+        if self.shell_mm is not None and not self.shell_mm > 0:
+            raise ValueError(f"shell_mm must be positive (mm); got {self.shell_mm!r}.")
+        bin_width, bin_count = self._binning()
+        sigma = tuple(float(s) for s in self.log_sigma or ())
+        return ExtractionSettings(
+            features=tuple(resolve_feature_set(self.features).items()),
+            image_types=self._image_types(sigma),
+            log_sigma=sigma,
+            bin_width=bin_width,
+            bin_count=bin_count,
+        )
+
+    def _binning(self) -> tuple[float | None, int | None]:
+        width, count = self.bin_width, self.bin_count
+        if width is not None and count is not None:
+            raise ValueError(
+                f"Give bin_width or bin_count, not both; got {width!r} and {count!r}. Without "
+                f"either, {DEFAULT_BIN_COUNT} bins are used."
+            )
+        if width is not None:
+            if not (np.isfinite(width) and width > 0):
+                raise ValueError(f"bin_width must be positive; got {width!r}.")
+            return float(width), None
+        count = DEFAULT_BIN_COUNT if count is None else count
+        if int(count) != count or count < 2:
+            raise ValueError(f"bin_count must be an integer of at least 2; got {count!r}.")
+        return None, int(count)
+
+    def _image_types(self, sigma: tuple[float, ...]) -> tuple[str, ...]:
+        allowed = ("original", "wavelet", "log")
+        kinds = tuple(self.image_types)
+        if isinstance(self.image_types, str) or not kinds or not set(kinds) <= set(allowed):
+            raise ValueError(f"image_types must be a sequence out of {allowed}; got {kinds!r}.")
+        if ("log" in kinds) != bool(sigma) or any(not s > 0 for s in sigma):
+            raise ValueError(
+                "log_sigma must hold positive widths in mm when, and only when, image_types holds "
+                f"'log'; got log_sigma={self.log_sigma!r} and image_types={kinds!r}."
+            )
+        images = {
+            "original": ["original"],
+            "wavelet": [f"wavelet-{band}" for band in WAVELET_BANDS],
+            "log": [f"log-sigma-{str(s).replace('.', '-')}-mm-3D" for s in sigma],
+        }
+        return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
+
+    def _spacings(self, cohort: Cohort, settings: ExtractionSettings) -> np.ndarray:
+        if self.spacing is not None:
+            if cohort.spacing is not None:
+                raise ValueError(
+                    f"spacing={self.spacing!r} was given, but the cohort brings its own voxel "
+                    "sizes; leave spacing=None."
+                )
+            given = np.asarray(self.spacing, dtype=np.float64)
+            if given.shape not in ((), (3,)) or not (np.isfinite(given) & (given > 0)).all():
+                raise ValueError(
+                    f"spacing must be one size or a (z, y, x) triple in mm; got {self.spacing!r}."
+                )
+            return np.broadcast_to(given, (len(cohort), 3))
+        if cohort.spacing is not None:
+            return cohort.spacing
+        firstorder = dict(settings.features).get("firstorder", ())
+        needs = {
+            "features 'shape'": bool(settings.shape_names),
+            "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
+            "image_types 'log'": bool(settings.log_sigma),
+            "shell_mm": self.shell_mm is not None,
+        }
+        if any(needs.values()):
+            raise ValueError(
+                f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel "
+                "sizes, and X brings none: give the cohort spacing=, or "
+                "RadiomicsFeatures(spacing=...) in mm, order (z, y, x)."
+            )
+        return np.ones((len(cohort), 3))
+
+    # ------------------------------------------------------------------ extraction
+
+    def _extract(self, cohort: Cohort, settings: ExtractionSettings) -> list[CaseFeatures]:
+        engine = load_engine(self.engine)
+        cache = CaseCache(self.memory)
+        jobs = self._jobs(cohort, settings, engine.version)
+        found = [cache.get(job.key, self.n_features_out_) for job in jobs]
+        missing = [i for i, case in enumerate(found) if case is None]
+        empty = CaseFeatures(
+            np.full(self.n_features_out_, np.nan),
+            np.zeros((len(self.channel_names_), len(settings.filtered_image_types)), np.int64),
+        )
+        # Kernels of the native engine release the interpreter lock; PyRadiomics holds it.
+        run = Parallel(n_jobs=self.n_jobs, prefer=engine.prefer, return_as="generator")
+        tasks = (delayed(extract_one)(cohort, jobs[i], engine, settings) for i in missing)
+        progress = tqdm(
+            run(tasks), total=len(missing), disable=not self.verbose, desc="radiomics", unit="case"
+        )
+        for i, case in zip(missing, progress, strict=True):
+            if case is not None:
+                cache.put(jobs[i].key, case)
+            found[i] = empty if case is None else case
+        return [case for case in found if case is not None]
+
+    def _jobs(self, cohort: Cohort, settings: ExtractionSettings, version: str) -> list[Job]:
+        spacings = self._spacings(cohort, settings)
+        jobs = []
+        for i in range(len(cohort)):
+            packed = None
+            if self.mask_from is not None:
+                packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
+            key = digest(
+                cohort.case_key(i),
+                settings,
+                version,
+                self.shell_mm,
+                spacings[i].tolist(),
+                None if packed is None else packed.tobytes(),
+            )
+            refuse_empty = self.on_empty_mask == "raise"
+            jobs.append(Job(i, key, spacings[i], self.shell_mm, packed, refuse_empty))
+        return jobs
+
+    def _warn_of_few_levels(
+        self, cohort: Cohort, settings: ExtractionSettings, found: list[CaseFeatures]
+    ) -> None:
+        if settings.bin_width is None or not found:
+            return
+        levels = np.array([case.n_levels for case in found])
+        few = np.argwhere((levels > 0) & (levels < _FEWEST_SENSIBLE_LEVELS))
+        if len(few):
+            i, c, t = few[0]
+            warnings.warn(
+                f"bin_width={settings.bin_width:g} gives fewer than {_FEWEST_SENSIBLE_LEVELS} grey "
+                f"levels in {len(few)} image(s), first in patient {str(cohort.ids[i])!r}, channel "
+                f"{cohort.channel_names[c]!r}, image {settings.image_types[t]!r} "
+                f"({levels[i, c, t]} level(s)): texture features are nearly constant there. Choose "
+                "a smaller width for the unit of that channel, or bin_count.",
+                UserWarning,
+                stacklevel=3,
+            )

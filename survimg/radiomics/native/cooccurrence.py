@@ -1,0 +1,189 @@
+"""Features of grey-level co-occurrence matrices (Haralick, 1973), averaged over 13 directions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from survimg.radiomics.native.jit import kernel
+from survimg.radiomics.native.mcc import mean_maximal_correlation
+
+__all__ = ["cooccurrence_features"]
+
+# x log2(x) of the counts that occur most; larger ones are computed.
+_TABULATED = 4096
+_COUNTS = np.arange(_TABULATED, dtype=np.float64)
+_X_LOG_X = _COUNTS * np.log2(np.maximum(_COUNTS, 1.0))
+
+
+def cooccurrence_features(pairs: np.ndarray, n_present: int, with_mcc: bool) -> np.ndarray:
+    """Return the 24 features of class glcm in the order of `survimg.radiomics.names`.
+
+    Parameters
+    ----------
+    pairs : ndarray of shape (13, levels + 1, levels + 1), int32
+        Pair counts from `count_pairs`; made symmetric here.
+    n_present : int
+        Number of different grey levels in the region.
+    with_mcc : bool
+        Whether to compute MCC, which costs as much as all others; NaN without.
+
+    Returns
+    -------
+    ndarray of shape (24,)
+        Directions without a pair are left out; NaN when none is left.
+    """
+    found = _average(pairs, _X_LOG_X)
+    found[15] = mean_maximal_correlation(pairs, n_present) if with_mcc else np.nan
+    return found
+
+
+@kernel
+def _average(pairs: np.ndarray, x_log_x: np.ndarray) -> np.ndarray:
+    n_levels = pairs.shape[1] - 1
+    out = np.zeros(24, dtype=np.float64)
+    marginal = np.empty(n_levels + 1, dtype=np.float64)
+    sums = np.empty(2 * n_levels + 1, dtype=np.float64)
+    differences = np.empty(n_levels, dtype=np.float64)
+    used = 0
+    for a in range(pairs.shape[0]):
+        counts = pairs[a]
+        total, squares, entropy, largest = _distributions(
+            counts, x_log_x, marginal, sums, differences
+        )
+        if total == 0:
+            continue
+        used += 1
+        mean, variance = _add_moments(total, marginal, sums, differences, out)
+        _add_distances(total, differences, n_levels, out)
+        joint = math.log2(total) - entropy / total
+        single = math.log2(total) - _entropy_sum(marginal, x_log_x) / total
+        # Rows and columns are alike, so the entropies of the product of marginals are twice theirs.
+        information = 2.0 * single - joint
+        out[8] += math.log2(total) - _entropy_sum(differences, x_log_x) / total
+        out[10] += squares / (total * total)
+        out[11] += joint
+        out[12] += -information / single if single > 0.0 else 0.0
+        out[13] += math.sqrt(1.0 - math.exp(-2.0 * information)) if information > 0.0 else 0.0
+        out[20] += largest / total
+        out[22] += math.log2(total) - _entropy_sum(sums, x_log_x) / total
+        out[1] += mean
+        out[21] += 2.0 * mean
+        out[23] += variance
+    return out / used
+
+
+@kernel
+def _distributions(
+    counts: np.ndarray,
+    x_log_x: np.ndarray,
+    marginal: np.ndarray,
+    sums: np.ndarray,
+    differences: np.ndarray,
+) -> tuple[float, float, float, float]:
+    marginal[:] = 0.0
+    sums[:] = 0.0
+    differences[:] = 0.0
+    n_levels = counts.shape[0] - 1
+    squares = 0.0
+    entropy = 0.0
+    largest = np.int64(0)
+    for i in range(1, n_levels + 1):
+        row = counts[i]
+        of_row = 0.0
+        for j in range(1, i):
+            count = np.int64(row[j]) + np.int64(counts[j, i])
+            if count > 0:
+                value = np.float64(count)
+                of_row += value
+                marginal[j] += value
+                sums[i + j] += value + value
+                differences[i - j] += value + value
+                squares += 2.0 * value * value
+                entropy += 2.0 * (
+                    x_log_x[count] if count < x_log_x.size else value * math.log2(value)
+                )
+                largest = max(largest, count)
+        count = 2 * np.int64(row[i])
+        if count > 0:
+            value = np.float64(count)
+            of_row += value
+            sums[2 * i] += value
+            differences[0] += value
+            squares += value * value
+            entropy += x_log_x[count] if count < x_log_x.size else value * math.log2(value)
+            largest = max(largest, count)
+        marginal[i] += of_row
+    return marginal.sum(), squares, entropy, np.float64(largest)
+
+
+@kernel
+def _entropy_sum(counts: np.ndarray, x_log_x: np.ndarray) -> float:
+    total = 0.0
+    for k in range(counts.size):
+        count = np.int64(counts[k])
+        total += x_log_x[count] if count < x_log_x.size else counts[k] * math.log2(counts[k])
+    return total
+
+
+@kernel
+def _add_moments(
+    total: float,
+    marginal: np.ndarray,
+    sums: np.ndarray,
+    differences: np.ndarray,
+    out: np.ndarray,
+) -> tuple[float, float]:
+    mean = 0.0
+    for i in range(marginal.size):
+        mean += i * marginal[i]
+    mean /= total
+    variance = 0.0
+    for i in range(marginal.size):
+        variance += marginal[i] * (i - mean) ** 2
+    variance /= total
+    prominence = 0.0
+    shade = 0.0
+    tendency = 0.0
+    sum_squares = 0.0
+    for k in range(2, sums.size):
+        d = k - 2.0 * mean
+        square = d * d * sums[k]
+        tendency += square
+        shade += square * d
+        prominence += square * d * d
+        sum_squares += np.float64(k) * k * sums[k]
+    contrast = 0.0
+    for k in range(differences.size):
+        contrast += np.float64(k) * k * differences[k]
+    # 4 i j = (i + j)^2 - (i - j)^2, and the same for the deviations from the mean.
+    out[0] += (sum_squares - contrast) / 4.0 / total
+    out[2] += prominence / total
+    out[3] += shade / total
+    out[4] += tendency / total
+    out[5] += contrast / total
+    out[6] += (tendency - contrast) / 4.0 / total / variance if variance > 0.0 else 1.0
+    return mean, variance
+
+
+@kernel
+def _add_distances(total: float, differences: np.ndarray, n_levels: int, out: np.ndarray) -> None:
+    average = 0.0
+    squares = 0.0
+    for k in range(differences.size):
+        average += k * differences[k]
+    average /= total
+    for k in range(differences.size):
+        p = differences[k] / total
+        distance = np.float64(k)
+        square = distance * distance
+        squares += p * (distance - average) ** 2
+        out[14] += p / (1.0 + square)
+        out[16] += p / (1.0 + square / np.float64(n_levels) ** 2)
+        out[17] += p / (1.0 + distance)
+        out[18] += p / (1.0 + distance / n_levels)
+        if k > 0:
+            out[19] += p / square
+    out[7] += average
+    out[9] += squares

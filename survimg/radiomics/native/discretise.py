@@ -1,0 +1,80 @@
+"""Grey levels: bins of fixed width or fixed count, edge for edge those of PyRadiomics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from survimg.radiomics.native.jit import kernel
+
+__all__ = ["MOST_LEVELS", "grey_levels"]
+
+#: More levels than this would need gigabytes for co-occurrence counts and mean nothing.
+MOST_LEVELS = 2048
+
+
+def grey_levels(
+    values: np.ndarray, low: float, high: float, bin_width: float | None, bin_count: int | None
+) -> tuple[np.ndarray, int]:
+    """Discretise the values of a region.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), float64
+    low, high : float
+        Their minimum and maximum.
+    bin_width : float or None
+        Bins ``[k w, (k + 1) w)``, numbered from that of the minimum.
+    bin_count : int or None
+        Equal bins from minimum to maximum, which belongs to the last one.
+
+    Returns
+    -------
+    levels : ndarray of shape (n,), uint16
+        From 1 up.
+    n_levels : int
+        The largest level.
+
+    Raises
+    ------
+    ValueError
+        More than `MOST_LEVELS` levels.
+    """
+    if bin_width is not None:
+        wanted = (high - low) / bin_width + 1
+        # As np.arange(start, ...) computes them in PyRadiomics.
+        edges = np.arange(low - low % bin_width, high + 2 * bin_width, bin_width) if (
+            wanted <= MOST_LEVELS
+        ) else np.empty(0)
+    else:
+        wanted = float(bin_count or 0)
+        first, last = (low, high) if high > low else (low - 0.5, high + 0.5)
+        edges = np.linspace(first, last, int(wanted) + 1) if wanted <= MOST_LEVELS else np.empty(0)
+        if edges.size:
+            edges[-1] += 1
+    if not edges.size:
+        raise ValueError(
+            f"the discretisation gives {wanted:.0f} grey levels; at most {MOST_LEVELS} are "
+            "supported. Choose a larger bin_width or a smaller bin_count"
+        )
+    levels = np.empty(values.size, dtype=np.uint16)
+    return levels, int(_assign(values, edges, levels))
+
+
+@kernel
+def _assign(values: np.ndarray, edges: np.ndarray, levels: np.ndarray) -> int:
+    n_bins = edges.size - 1
+    first = edges[0]
+    # Guess by division, then settle by comparison with the edges themselves.
+    per_unit = 1.0 / (edges[1] - first)
+    largest = 0
+    for n in range(values.size):
+        value = values[n]
+        k = int((value - first) * per_unit)
+        k = min(max(k, 0), n_bins - 1)
+        while k > 0 and value < edges[k]:
+            k -= 1
+        while k < n_bins - 1 and value >= edges[k + 1]:
+            k += 1
+        levels[n] = k + 1
+        largest = max(largest, k + 1)
+    return largest

@@ -1,0 +1,248 @@
+"""The maximal correlation coefficient of a co-occurrence matrix.
+
+MCC is the square root of the second largest eigenvalue of ``Q = D^-1 P D^-1 P``, with P the
+symmetric matrix of probabilities and D its marginals (Haralick, 1973). Q is similar to the square
+of ``S = D^-1/2 P D^-1/2``, whose largest eigenvalue 1 has the known eigenvector ``sqrt(D)``; what
+is left is the eigenvalue of S largest in absolute value on the complement, which a Lanczos
+iteration with full orthogonalisation finds in a few dozen products.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from survimg.radiomics.native.jit import kernel, reducing_kernel
+
+__all__ = ["mean_maximal_correlation"]
+
+# PyRadiomics adds it to the products of marginals.
+_EPSILON = np.spacing(1.0)
+_FIRST_CHECK = 8
+_CHECK_EVERY = 4
+
+
+@kernel
+def mean_maximal_correlation(pairs: np.ndarray, n_present: int) -> float:
+    """Return MCC, averaged over the directions that have pairs.
+
+    Parameters
+    ----------
+    pairs : ndarray of shape (13, levels + 1, levels + 1), int32
+        Pair counts, not symmetric; column 0 is left out.
+    n_present : int
+        Number of different grey levels in the region.
+
+    Returns
+    -------
+    float
+        1 for a region of a single level; a direction whose pairs are all of one level counts as 0
+        otherwise. NaN without any pair. All as in PyRadiomics.
+    """
+    if n_present < 2:
+        return 1.0
+    width = pairs.shape[1]
+    marginal = np.empty(width, dtype=np.float64)
+    mean = 0.0
+    used = 0
+    for a in range(pairs.shape[0]):
+        marginal[:] = 0.0
+        for i in range(1, width):
+            for j in range(1, width):
+                marginal[i] += pairs[a, i, j]
+                marginal[j] += pairs[a, i, j]
+        total = marginal.sum()
+        if total > 0.0:
+            used += 1
+            mean += _maximal_correlation(pairs[a], marginal, total)
+    return mean / used
+
+
+@kernel
+def _maximal_correlation(counts: np.ndarray, marginal: np.ndarray, total: float) -> float:
+    levels = np.flatnonzero(marginal)
+    n = levels.size
+    if n < 2:
+        return 0.0
+    root = np.empty(n, dtype=np.float64)
+    for i in range(n):
+        root[i] = math.sqrt(marginal[levels[i]])
+    matrix = np.empty((n, n), dtype=np.float64)
+    for i in range(n):
+        g = levels[i]
+        for j in range(i + 1):
+            h = levels[j]
+            value = (np.float64(counts[g, h]) + np.float64(counts[h, g])) / (root[i] * root[j])
+            matrix[i, j] = value
+            matrix[j, i] = value
+    for i in range(n):
+        root[i] /= math.sqrt(total)
+    eigenvalue, vector = _second_eigenpair(matrix, root)
+    square = eigenvalue * eigenvalue
+    weight = 0.0
+    for i in range(n):
+        weight += (vector[i] / (root[i] * root[i])) ** 2
+    if weight * _EPSILON > 1e-9:
+        square = _with_epsilon(matrix, root, vector)
+    return math.sqrt(max(square, 0.0))
+
+
+@kernel
+def _second_eigenpair(matrix: np.ndarray, top: np.ndarray) -> tuple[float, np.ndarray]:
+    n = top.size
+    most = n - 1
+    basis = np.zeros((most + 1, n), dtype=np.float64)
+    diagonal = np.empty(most, dtype=np.float64)
+    beside = np.empty(most + 1, dtype=np.float64)
+    product = np.empty(n, dtype=np.float64)
+    _start(top, basis[0])
+    found = 0.0
+    size = most
+    for k in range(most):
+        _multiply(matrix, basis[k], product)
+        diagonal[k] = _dot(product, basis[k])
+        # Twice is enough to stay orthogonal to machine precision (Parlett).
+        for _ in range(2):
+            _remove(product, top)
+            for earlier in range(k, -1, -1):
+                _remove(product, basis[earlier])
+        beside[k] = math.sqrt(_dot(product, product))
+        small = beside[k] < 1e-11
+        if small or k == most - 1 or (k >= _FIRST_CHECK and k % _CHECK_EVERY == 0):
+            latest = _largest_ritz(diagonal, beside, k + 1)
+            settled = abs(latest - found) < 1e-12
+            found = latest
+            if small or settled or k == most - 1:
+                size = k + 1
+                break
+        for i in range(n):
+            basis[k + 1, i] = product[i] / beside[k]
+    return found, _ritz_vector(basis, diagonal, beside, size, found)
+
+
+@kernel
+def _start(top: np.ndarray, vector: np.ndarray) -> None:
+    # The deviation of the level from its mean is close to the eigenvector sought in smooth images;
+    # the alternating part makes sure that no eigenvector is missed, rare levels included.
+    n = top.size
+    mean = 0.0
+    for i in range(n):
+        mean += i * top[i] * top[i]
+    state = np.uint32(12345)
+    scale = 0.0
+    for i in range(n):
+        vector[i] = (i - mean) * top[i]
+        scale += vector[i] * vector[i]
+    scale = math.sqrt(scale / n) if scale > 0.0 else 1.0
+    for i in range(n):
+        state = np.uint32(state * np.uint32(1664525) + np.uint32(1013904223))
+        vector[i] += scale * (np.float64(state) / 4294967296.0 - 0.5)
+    _remove(vector, top)
+    _remove(vector, top)
+    length = math.sqrt(_dot(vector, vector))
+    for i in range(n):
+        vector[i] /= length
+
+
+@kernel
+def _largest_ritz(diagonal: np.ndarray, beside: np.ndarray, size: int) -> float:
+    above = _outermost_root(diagonal, beside, size, 1.0)
+    below = _outermost_root(diagonal, beside, size, -1.0)
+    return above if above >= -below else below
+
+
+@kernel
+def _outermost_root(diagonal: np.ndarray, beside: np.ndarray, size: int, start: float) -> float:
+    # Laguerre's method on the characteristic polynomial: from outside all roots it converges to the
+    # outermost one, monotonically and cubically. S has no eigenvalue beyond -1 and 1.
+    x = start * (1.0 + 1e-12)
+    for _ in range(60):
+        p, q = 1.0, 0.0
+        dp, dq = 0.0, 0.0
+        ddp, ddq = 0.0, 0.0
+        for k in range(size):
+            b2 = beside[k - 1] * beside[k - 1] if k > 0 else 0.0
+            shift = x - diagonal[k]
+            p, q = shift * p - b2 * q, p
+            dp, dq = shift * dp + q - b2 * dq, dp
+            ddp, ddq = shift * ddp + 2.0 * dq - b2 * ddq, ddp
+            # Only ratios matter; rescaling keeps long products in range.
+            magnitude = abs(p) + abs(q)
+            if magnitude < 1e-60 and magnitude > 0.0:
+                p, q = p / magnitude, q / magnitude
+                dp, dq = dp / magnitude, dq / magnitude
+                ddp, ddq = ddp / magnitude, ddq / magnitude
+        if p == 0.0:
+            break
+        g = dp / p
+        h = g * g - ddp / p
+        inner = (size - 1) * (size * h - g * g)
+        step = size / (g + math.copysign(math.sqrt(max(inner, 0.0)), g))
+        x -= step
+        if not abs(step) > 1e-15:
+            break
+    return x
+
+
+@kernel
+def _ritz_vector(
+    basis: np.ndarray, diagonal: np.ndarray, beside: np.ndarray, size: int, value: float
+) -> np.ndarray:
+    # Inverse iteration on the tridiagonal matrix. With a shift just beyond the outermost eigenvalue
+    # the shifted matrix is definite, and elimination needs no pivoting.
+    shift = value + math.copysign(1e-9, value)
+    weights = np.ones(size, dtype=np.float64)
+    ratio = np.zeros(size, dtype=np.float64)
+    for _ in range(2):
+        pivot = diagonal[0] - shift
+        weights[0] /= pivot
+        for k in range(1, size):
+            ratio[k - 1] = beside[k - 1] / pivot
+            pivot = diagonal[k] - shift - beside[k - 1] * ratio[k - 1]
+            weights[k] = (weights[k] - beside[k - 1] * weights[k - 1]) / pivot
+        for k in range(size - 2, -1, -1):
+            weights[k] -= ratio[k] * weights[k + 1]
+        weights /= math.sqrt(_dot(weights, weights))
+    vector = np.zeros(basis.shape[1], dtype=np.float64)
+    for k in range(size):
+        for i in range(vector.size):
+            vector[i] += weights[k] * basis[k, i]
+    return vector
+
+
+@kernel
+def _with_epsilon(matrix: np.ndarray, root: np.ndarray, vector: np.ndarray) -> float:
+    # PyRadiomics divides by (marginal product + epsilon), which is felt where levels are rare. The
+    # generalised Rayleigh quotient with the eigenvectors of Q without epsilon gives the eigenvalue
+    # with it, up to the square of the perturbation.
+    n = root.size
+    image = np.empty(n, dtype=np.float64)
+    _multiply(matrix, vector, image)
+    value = 0.0
+    for i in range(n):
+        for k in range(n):
+            product = (root[i] * root[k]) ** 2
+            value += vector[i] * matrix[i, k] * image[k] * product / (product + _EPSILON)
+    return value
+
+
+@reducing_kernel
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@kernel
+def _remove(vector: np.ndarray, direction: np.ndarray) -> None:
+    part = _dot(vector, direction)
+    for i in range(vector.size):
+        vector[i] -= part * direction[i]
+
+
+@kernel
+def _multiply(matrix: np.ndarray, vector: np.ndarray, product: np.ndarray) -> None:
+    for i in range(vector.size):
+        product[i] = _dot(matrix[i], vector)

@@ -1,0 +1,262 @@
+"""Conventional PET parameters of a tumour: SUV statistics, metabolic volume, lesion glycolysis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.cohort import Cohort, as_cohort
+from survimg.radiomics.native.diameters import largest_diameters
+from survimg.radiomics.native.geometry import region_geometry
+from survimg.radiomics.native.peak import sphere_means
+from survimg.radiomics.regions import PredictsMasks, check_mask_source, predicted_mask
+
+__all__ = ["PETParameters"]
+
+_PEAK_ML = 1.0
+
+
+class PETParameters(TransformerMixin, BaseEstimator):
+    """SUVmax, SUVmean, SUVpeak, MTV, TLG, largest diameter and volume of the tumour mask.
+
+    Needs the SUV itself: extract before any z-scoring.
+
+    Parameters
+    ----------
+    channel : str, default="PET"
+        Name of the channel that holds SUV in g/ml.
+    fixed_threshold : float or None, default=2.5
+        SUV from which a voxel of the mask counts as metabolically active; None leaves these columns
+        out.
+    relative_threshold : float or None, default=0.41
+        The same as a fraction of the patient's SUVmax [2]_.
+    mask_from : fitted estimator with ``predict_mask(X)``, optional
+        Source of the masks instead of the cohort's; see `RadiomicsFeatures`.
+    spacing : float or (z, y, x) triple, optional
+        Voxel size in mm of data that brings none.
+    on_empty_mask : {"raise", "nan"}, default="raise"
+        What to do with a patient whose mask is missing or empty.
+
+    Attributes
+    ----------
+    channel_names_ : tuple of str
+    n_features_out_ : int
+
+    Notes
+    -----
+    Columns: ``SUVmax``, ``SUVmean`` and ``SUVpeak`` (g/ml); for each threshold ``MTV_...`` (ml) and
+    ``TLG_...`` (g), MTV times the mean SUV of its voxels, 0 where no voxel reaches the threshold;
+    ``MaximumDiameter`` (mm, of the mask's surface) and ``Volume`` (ml, of the mask's voxels).
+    SUVpeak is the largest mean SUV of a sphere of 1 ml centred on a voxel of the mask [1]_ (IBSI
+    0F91, global intensity peak): voxels belong to the sphere when their centres are within 6.2 mm,
+    whether they lie in the mask or not.
+
+    References
+    ----------
+    .. [1] Wahl R.L. et al., "From RECIST to PERCIST", J Nucl Med 50(S1):122S-150S, 2009.
+    .. [2] Boellaard R. et al., "FDG PET/CT: EANM procedure guidelines for tumour imaging: version
+       2.0", Eur J Nucl Med Mol Imaging 42:328-354, 2015.
+    """
+
+    # With metadata routing on, scikit-learn slices the masks of plain arrays along with them.
+    __metadata_request__fit = {"masks": True}  # noqa: RUF012
+    __metadata_request__transform = {"masks": True}  # noqa: RUF012
+
+    def __init__(
+        self,
+        channel: str = "PET",
+        *,
+        fixed_threshold: float | None = 2.5,
+        relative_threshold: float | None = 0.41,
+        mask_from: PredictsMasks | None = None,
+        spacing: float | Sequence[float] | None = None,
+        on_empty_mask: str = "raise",
+    ) -> None:
+        self.channel = channel
+        self.fixed_threshold = fixed_threshold
+        self.relative_threshold = relative_threshold
+        self.mask_from = mask_from
+        self.spacing = spacing
+        self.on_empty_mask = on_empty_mask
+
+    def fit(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: object = None,  # noqa: ARG002
+        *,
+        masks: npt.ArrayLike | None = None,
+    ) -> PETParameters:
+        """Check the parameters; learns nothing from the patients.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x) or (n, z, y, x)
+        y : ignored
+        masks : array-like of shape (n, z, y, x), optional
+
+        Raises
+        ------
+        ValueError
+            No channel of that name, or a parameter with a value that is not allowed.
+        """
+        cohort = as_cohort(X, masks=masks)
+        if self.channel not in cohort.channel_names:
+            raise ValueError(
+                f"channel={self.channel!r} is not among the channels {list(cohort.channel_names)}; "
+                "name the one that holds SUV."
+            )
+        if self.on_empty_mask not in ("raise", "nan"):
+            raise ValueError(f"on_empty_mask must be 'raise' or 'nan'; got {self.on_empty_mask!r}.")
+        if self.fixed_threshold is not None and not self.fixed_threshold > 0:
+            raise ValueError(f"fixed_threshold must be positive; got {self.fixed_threshold!r}.")
+        if self.relative_threshold is not None and not 0 < self.relative_threshold <= 1:
+            raise ValueError(
+                f"relative_threshold is a fraction of SUVmax in (0, 1]; got "
+                f"{self.relative_threshold!r}."
+            )
+        if self.mask_from is not None:
+            check_mask_source(self.mask_from)
+        self._spacings(cohort)
+        self.channel_names_ = cohort.channel_names
+        self.n_features_out_ = len(self.get_feature_names_out())
+        return self
+
+    def transform(
+        self, X: Cohort | npt.ArrayLike, *, masks: npt.ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Compute the parameters.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x) or (n, z, y, x)
+        masks : array-like of shape (n, z, y, x), optional
+
+        Returns
+        -------
+        DataFrame of shape (n, n_features_out_), float64
+            NaN for patients without the channel, as far as SUV is concerned.
+
+        Raises
+        ------
+        ValueError
+            A missing or empty mask (``on_empty_mask="raise"``), voxels that are not finite, or no
+            positive SUV in the mask.
+        """
+        check_is_fitted(self, "channel_names_")
+        cohort = as_cohort(X, masks=masks)
+        if cohort.channel_names != self.channel_names_:
+            raise ValueError(
+                f"X has the channels {list(cohort.channel_names)}, but fit saw "
+                f"{list(self.channel_names_)}."
+            )
+        spacings = self._spacings(cohort)
+        rows = [self._parameters(cohort, i, spacings[i]) for i in range(len(cohort))]
+        columns = self.get_feature_names_out()
+        return pd.DataFrame(np.array(rows).reshape(len(rows), len(columns)), columns=columns)
+
+    def fit_transform(
+        self, X: Cohort | npt.ArrayLike, y: object = None, *, masks: npt.ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Fit, then transform the same patients.
+
+        Parameters
+        ----------
+        X, y, masks
+            As in `fit`.
+        """
+        return self.fit(X, y, masks=masks).transform(X, masks=masks)
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002
+        """Return the names of the columns.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "channel_names_")
+        names = ["SUVmax", "SUVmean", "SUVpeak"]
+        for label in self._thresholds(1.0):
+            names += [f"MTV_{label}", f"TLG_{label}"]
+        return np.array([*names, "MaximumDiameter", "Volume"], dtype=object)
+
+    def _thresholds(self, suv_max: float) -> dict[str, float]:
+        thresholds = {}
+        if self.fixed_threshold is not None:
+            thresholds[f"{self.fixed_threshold:g}"] = float(self.fixed_threshold)
+        if self.relative_threshold is not None:
+            thresholds[f"{100 * self.relative_threshold:g}pct"] = self.relative_threshold * suv_max
+        return thresholds
+
+    def _spacings(self, cohort: Cohort) -> np.ndarray:
+        if cohort.spacing is not None and self.spacing is None:
+            return cohort.spacing
+        if cohort.spacing is None and self.spacing is not None:
+            given = np.asarray(self.spacing, dtype=np.float64)
+            if given.shape in ((), (3,)) and (np.isfinite(given) & (given > 0)).all():
+                return np.broadcast_to(given, (len(cohort), 3))
+        raise ValueError(
+            "PET parameters need one voxel size: that of the cohort, or else spacing= in mm (one "
+            f"size or a (z, y, x) triple). The cohort brings "
+            f"{'none' if cohort.spacing is None else 'its own'}; spacing={self.spacing!r}."
+        )
+
+    def _parameters(self, cohort: Cohort, i: int, spacing: np.ndarray) -> list[float]:
+        patient = str(cohort.ids[i])
+        mask = self._mask(cohort, i)
+        if mask is None or not mask.any():
+            if self.on_empty_mask == "nan":
+                return [np.nan] * self.n_features_out_
+            raise ValueError(
+                f"The mask of patient {patient!r} is missing or empty; correct it, leave the "
+                "patient out, or take a row of NaN with on_empty_mask='nan'."
+            )
+        geometry = region_geometry(mask)
+        padded = np.zeros(geometry.block_shape, dtype=np.uint8)
+        padded.reshape(-1)[geometry.in_block] = 1
+        voxel_ml = float(np.prod(spacing)) / 1000
+        size = [largest_diameters(padded, spacing)[3], geometry.in_block.size * voxel_ml]
+        c = cohort.channel_names.index(self.channel)
+        if not cohort.present[i, c]:
+            return [np.nan] * (self.n_features_out_ - len(size)) + size
+        return self._uptake(cohort.volume(i)[c], mask, spacing, patient) + size
+
+    def _uptake(
+        self, suv: np.ndarray, mask: np.ndarray, spacing: np.ndarray, patient: str
+    ) -> list[float]:
+        suv = suv.astype(np.float64)
+        values = suv[mask]
+        if not np.isfinite(suv).all():
+            raise ValueError(
+                f"Channel {self.channel!r} of patient {patient!r} holds voxels that are not "
+                "finite, so that its SUV parameters are undefined."
+            )
+        suv_max = float(values.max())
+        if suv_max <= 0:
+            raise ValueError(
+                f"The largest value of channel {self.channel!r} in the mask of patient "
+                f"{patient!r} is {suv_max:g}; SUV is positive. Extract PET parameters before "
+                "normalising intensities."
+            )
+        radius = 10 * (3 * _PEAK_ML / (4 * np.pi)) ** (1 / 3)
+        peak = float(sphere_means(suv, mask, spacing, radius).max())
+        found = [suv_max, float(values.mean()), peak]
+        voxel_ml = float(np.prod(spacing)) / 1000
+        for threshold in self._thresholds(suv_max).values():
+            active = values[values >= threshold]
+            # The glycolysis is the sum itself: volume times mean, without a mean of nothing.
+            found += [active.size * voxel_ml, float(active.sum()) * voxel_ml]
+        return found
+
+    def _mask(self, cohort: Cohort, i: int) -> np.ndarray | None:
+        if self.mask_from is not None:
+            return predicted_mask(self.mask_from, cohort, i)
+        return np.asarray(cohort.mask(i)) > 0 if cohort.has_masks[i] else None

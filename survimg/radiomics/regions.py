@@ -1,0 +1,112 @@
+"""The voxels to measure: the tumour mask, a mask predicted by a network, or a shell around it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from scipy import ndimage
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.cohort import Cohort
+
+__all__ = ["PredictsMasks", "check_mask_source", "measurable", "predicted_mask", "shell"]
+
+
+class PredictsMasks(Protocol):
+    """A fitted estimator that segments, such as `survimg.estimators.DeepMTS`."""
+
+    def predict_mask(self, X: Cohort) -> np.ndarray:
+        """Return tumour masks of shape (n, z, y, x)."""
+
+
+def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray:
+    """Return the voxels outside the mask whose centre is within `thickness` mm of a mask voxel's.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (z, y, x), bool
+    spacing : ndarray of shape (3,)
+        Voxel size in mm, (z, y, x).
+    thickness : float
+        Thickness of the peritumoral shell in mm.
+
+    Returns
+    -------
+    ndarray of shape (z, y, x), bool
+        Empty for an empty mask, or where the thickness is below the voxel size.
+    """
+    found = np.zeros(mask.shape, dtype=bool)
+    if not mask.any():
+        return found
+    reach = np.ceil(thickness / np.asarray(spacing)).astype(int)
+    window = tuple(
+        slice(max(int(positions.min()) - r, 0), int(positions.max()) + r + 1)
+        for positions, r in zip(np.nonzero(mask), reach, strict=True)
+    )
+    distance = ndimage.distance_transform_edt(~mask[window], sampling=spacing)
+    found[window] = (distance > 0) & (distance <= thickness)
+    return found
+
+
+def measurable(region: np.ndarray) -> bool:
+    """Say whether features are defined: voxels that extend along at least two axes.
+
+    The rule is PyRadiomics' (``minimumROIDimensions=2``): a single voxel has no neighbours and a
+    line of voxels has one direction.
+    """
+    if not region.any():
+        return False
+    across = ((1, 2), (0, 2), (0, 1))
+    extents = [np.ptp(np.flatnonzero(region.any(axis=others))) for others in across]
+    return int(np.count_nonzero(extents)) >= 2
+
+
+def check_mask_source(mask_from: PredictsMasks) -> None:
+    """Check that an estimator is fitted and segments.
+
+    Raises
+    ------
+    TypeError
+        It has no ``predict_mask``.
+    sklearn.exceptions.NotFittedError
+        It is not fitted; scikit-learn's ``clone`` discards fits inside cross-validation.
+    """
+    if not hasattr(mask_from, "predict_mask"):
+        raise TypeError(
+            f"mask_from must be a fitted estimator with predict_mask(X); got "
+            f"{type(mask_from).__name__}, which has none."
+        )
+    try:
+        check_is_fitted(mask_from)
+    except NotFittedError:
+        raise NotFittedError(
+            f"mask_from={type(mask_from).__name__} is not fitted. Fit it first; and because "
+            "cross-validation clones its estimators, which discards their fits, hand it over as "
+            "sklearn.frozen.FrozenEstimator(fitted)."
+        ) from None
+
+
+def predicted_mask(mask_from: PredictsMasks, cohort: Cohort, i: int) -> np.ndarray:
+    """Predict the mask of patient `i`.
+
+    Parameters
+    ----------
+    mask_from : estimator with ``predict_mask``
+    cohort : Cohort
+    i : int
+
+    Raises
+    ------
+    ValueError
+        The prediction has another shape than the patient's volume.
+    """
+    masks = np.asarray(mask_from.predict_mask(cohort[[i]]))
+    expected = (1, *cohort.volume(i).shape[1:])
+    if masks.shape != expected:
+        raise ValueError(
+            f"{type(mask_from).__name__}.predict_mask returned shape {masks.shape} for patient "
+            f"{str(cohort.ids[i])!r}; expected {expected}."
+        )
+    return masks[0] > 0
