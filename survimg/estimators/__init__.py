@@ -1,0 +1,33 @@
+"""Survival estimators over cohorts: one per file, all with scikit-learn's interface."""
+
+from survimg.estimators.clinical_volume_cox import ClinicalVolumeCox
+from survimg.estimators.deepmts import DeepMTS
+from survimg.estimators.deepsurv import DeepSurv
+from survimg.estimators.lasso_cox import LassoCox
+from survimg.estimators.out_of_fold import OutOfFold
+from survimg.estimators.pipelines import (
+    deep_features_deepsurv,
+    deep_features_lasso_cox,
+    deep_features_rsf,
+    radiomics_deepsurv,
+    radiomics_lasso_cox,
+    radiomics_rsf,
+)
+from survimg.estimators.random_survival_forest import RandomSurvivalForest
+from survimg.estimators.survival_stacking import SurvivalStacking
+
+__all__ = [
+    "ClinicalVolumeCox",
+    "DeepMTS",
+    "DeepSurv",
+    "LassoCox",
+    "OutOfFold",
+    "RandomSurvivalForest",
+    "SurvivalStacking",
+    "deep_features_deepsurv",
+    "deep_features_lasso_cox",
+    "deep_features_rsf",
+    "radiomics_deepsurv",
+    "radiomics_lasso_cox",
+    "radiomics_rsf",
+]

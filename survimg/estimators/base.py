@@ -1,0 +1,121 @@
+"""What every survival estimator of survimg shares: score, tags, and curves of Cox-type models."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.estimators.baseline import BreslowBaseline
+from survimg.evaluation.concordance import concordance_index
+from survimg.target import make_outcome
+
+__all__ = ["ProportionalHazardsMixin", "SurvivalMixin"]
+
+
+class _Predicts(Protocol):
+    def predict(self, X: Any) -> np.ndarray: ...
+
+
+class SurvivalMixin:
+    """`score` and tags of a survival estimator.
+
+    A class that uses it gives `predict(X)`: one risk per patient, float64, **higher = earlier
+    event**, in a fresh array at every call.
+    """
+
+    # scikit-survival asks this of wrapped estimators: True says that predict is on the risk scale.
+    _predict_risk_score = True
+
+    def score(
+        self: _Predicts, X: Any, y: np.ndarray, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return Harrell's concordance index of the predicted risk.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        y : structured array of shape (n,)
+            (event, time).
+        sample_weight : array-like of shape (n,), optional
+            Weight of each patient; a pair weighs the product of its two.
+
+        Returns
+        -------
+        float
+            1 is a perfect order, 0.5 is chance.
+
+        Raises
+        ------
+        ValueError
+            No pair of patients can be compared.
+        """
+        return concordance_index(y, self.predict(X), sample_weight=sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.required = True
+        tags.target_tags.one_d_labels = False
+        return tags
+
+
+class ProportionalHazardsMixin(SurvivalMixin):
+    """Survival and cumulative hazard curves of a model whose risk is a log-hazard ratio.
+
+    S(t | x) = S0(t)^exp(risk(x)), with Breslow's baseline S0 estimated on the training set.
+    """
+
+    baseline_: BreslowBaseline
+    training_outcome_: np.ndarray
+
+    def _fit_baseline(self, risk: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
+        self.baseline_ = BreslowBaseline(risk, event, time)
+        # For survimg.evaluation's scorers: censoring weights come from the training fold.
+        self.training_outcome_ = make_outcome(event, time)
+
+    @property
+    def unique_times_(self) -> np.ndarray:
+        """Distinct observed times of the training set, increasing."""
+        check_is_fitted(self, "baseline_")
+        return self.baseline_.unique_times_
+
+    def predict_survival_function(self: Any, X: Any, return_array: bool = False) -> np.ndarray:
+        """Predict the probability of being free of the event beyond each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        survival = self.baseline_.survival(self.predict(X))
+        return survival if return_array else self.baseline_.as_functions(survival)
+
+    def predict_cumulative_hazard_function(
+        self: Any, X: Any, return_array: bool = False
+    ) -> np.ndarray:
+        """Predict the cumulative hazard at each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        hazard = self.baseline_.cumulative_hazard(self.predict(X))
+        return hazard if return_array else self.baseline_.as_functions(hazard)

@@ -1,0 +1,186 @@
+"""Batches of patients on the training device: who, in which order, transformed how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from survimg.cohort import Cohort
+
+__all__ = ["Augment", "BatchSampler", "PatientBatches", "Patients", "Targets"]
+
+#: Draws one transform per case and applies it to volumes and masks alike.
+Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Targets(NamedTuple):
+    """What a loss may compare the network's output with; first axis the b cases of a batch."""
+
+    time: Tensor
+    """Time to event or censoring, float32 (b,)."""
+    event: Tensor
+    """Whether the event was observed, bool (b,)."""
+    masks: Tensor
+    """Tumour masks, float32 0/1, (b, z, y, x); zeros where there is none."""
+    has_mask: Tensor
+    """Which cases have a mask, bool (b,)."""
+
+
+@dataclass(frozen=True)
+class Patients:
+    """The patients of a fit or a prediction as the network sees them.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Prepared: all volumes of one shape.
+    clinical : ndarray of shape (n, k), float32
+        Encoded clinical values; k may be 0.
+    time, event : ndarray of shape (n,), optional
+        Outcome; zeros and False for a prediction.
+    """
+
+    cohort: Cohort
+    clinical: np.ndarray
+    time: np.ndarray
+    event: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Read the volumes and clinical values of some patients.
+
+        Raises
+        ------
+        ValueError
+            NaN or infinite voxels; the message names the patient.
+        """
+        volumes = np.stack([self._volume(i) for i in positions])
+        return {
+            "volumes": torch.from_numpy(volumes).to(device),
+            "clinical": torch.from_numpy(self.clinical[positions]).to(device),
+        }
+
+    def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Read outcome and masks of some patients."""
+        has_mask = self.cohort.has_masks[positions]
+        shape = self.cohort.shape[2:]
+        masks = np.zeros((len(positions), *shape), dtype=np.float32)
+        for row, i in enumerate(positions):
+            if has_mask[row]:
+                masks[row] = self.cohort.mask(i)
+        return Targets(
+            time=torch.from_numpy(self.time[positions].astype(np.float32)).to(device),
+            event=torch.from_numpy(self.event[positions]).to(device),
+            masks=torch.from_numpy(masks).to(device),
+            has_mask=torch.from_numpy(has_mask).to(device),
+        )
+
+    def _volume(self, i: int) -> np.ndarray:
+        volume = self.cohort.volume(i)
+        if not np.isfinite(volume).all():
+            count = int((~np.isfinite(volume)).sum())
+            raise ValueError(
+                f"The volume of patient {self.cohort.ids[i]!r} holds {count} NaN or infinite "
+                "voxels; repair it, or prepare the cohort again."
+            )
+        return volume
+
+
+class BatchSampler:
+    """Endless batches of patients, half of them with the event.
+
+    As in the DeepMTS paper (section III-D), every batch holds as many patients with the event as
+    censored ones. Patients are drawn within either kind with replacement, as the published code
+    does, so a batch can hold a patient twice. With an odd size the events get the larger half.
+
+    Parameters
+    ----------
+    event : ndarray of shape (n,), bool
+    batch_size : int
+    balanced : bool
+        False draws patients without regard to the event, without replacement inside a batch.
+    generator : numpy.random.Generator
+    """
+
+    def __init__(
+        self, event: np.ndarray, batch_size: int, balanced: bool, generator: np.random.Generator
+    ) -> None:
+        self._event = np.flatnonzero(event)
+        self._censored = np.flatnonzero(~event)
+        self._n = len(event)
+        self._batch_size = batch_size
+        self._balanced = balanced
+        self._generator = generator
+
+    def draw(self) -> np.ndarray:
+        """Return the positions of one batch."""
+        if not self._balanced:
+            size = min(self._batch_size, self._n)
+            return self._generator.choice(self._n, size=size, replace=False)
+        if not len(self._censored):
+            return self._generator.choice(self._event, size=self._batch_size)
+        n_events = (self._batch_size + 1) // 2
+        return np.concatenate(
+            [
+                self._generator.choice(self._event, size=n_events),
+                self._generator.choice(self._censored, size=self._batch_size - n_events),
+            ]
+        )
+
+
+class PatientBatches(Dataset):
+    """What skorch iterates over: (inputs, targets) of one batch after the other.
+
+    Parameters
+    ----------
+    patients : Patients
+    device : torch.device
+    sampler : BatchSampler
+    n_iterations, iterations_per_epoch : int
+        The last epoch is shorter when the one is no multiple of the other.
+    augment : callable, optional
+        Applied to volumes and masks on `device`.
+    """
+
+    def __init__(
+        self,
+        patients: Patients,
+        device: torch.device,
+        sampler: BatchSampler,
+        n_iterations: int,
+        iterations_per_epoch: int,
+        augment: Augment | None,
+    ) -> None:
+        self._patients = patients
+        self._device = device
+        self._sampler = sampler
+        self._remaining = n_iterations
+        self._per_epoch = iterations_per_epoch
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self._patients)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Targets]]:
+        """Yield the batches of the next epoch."""
+        for _ in range(min(self._per_epoch, self._remaining)):
+            self._remaining -= 1
+            yield self.draw()
+
+    def draw(self) -> tuple[dict[str, Tensor], Targets]:
+        """Return one batch, beside the iterations."""
+        positions = self._sampler.draw()
+        inputs = self._patients.inputs(positions, self._device)
+        targets = self._patients.targets(positions, self._device)
+        if self._augment is not None:
+            inputs["volumes"], masks = self._augment(inputs["volumes"], targets.masks)
+            targets = targets._replace(masks=masks)
+        return inputs, targets

@@ -1,0 +1,226 @@
+"""Ready pipelines from a cohort to a survival model on radiomic or deep features.
+
+All have the same two steps. ``"features"`` joins two tables column by column: the filtered image
+features, under the prefix ``radiomics__`` or ``deep__``, and the encoded clinical columns, under
+``clinical__``. ``"model"`` is the survival model. Everything learned, imputation and the filter
+included, is learned in `fit`, and so on the training folds alone. Parameters are reached by name,
+for example ``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
+``pipeline[-1].selected_features_`` reads the features that a Lasso-Cox model keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from survimg.clinical import ClinicalFeatures
+from survimg.estimators.deepmts import DeepMTS
+from survimg.estimators.deepsurv import DeepSurv
+from survimg.estimators.lasso_cox import LassoCox
+from survimg.estimators.out_of_fold import OutOfFold
+from survimg.estimators.random_survival_forest import RandomSurvivalForest
+from survimg.radiomics import RadiomicsFeatures
+from survimg.selection import SpearmanFilter
+
+__all__ = [
+    "deep_features_deepsurv",
+    "deep_features_lasso_cox",
+    "deep_features_rsf",
+    "radiomics_deepsurv",
+    "radiomics_lasso_cox",
+    "radiomics_rsf",
+]
+
+
+def radiomics_lasso_cox(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, Lasso-Cox.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``LassoCox()``.
+    extractor : transformer, optional
+        Cohort to DataFrame; by default ``RadiomicsFeatures()``. Give it ``memory=`` so that folds
+        share the extraction.
+    clinical : sequence of str, optional
+        Clinical columns that are joined after the filter. None (default) joins all of the cohort,
+        which must then have some; an empty sequence joins none.
+    threshold : float, default=0.7
+        Absolute Spearman correlation above which one of two features is dropped.
+
+    Returns
+    -------
+    Pipeline
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, et al. DeepMTS. IEEE J Biomed Health Inform 2022;26(9):4497-4507 (its
+    radiomics comparators).
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = LassoCox() if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def radiomics_rsf(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, random survival forest.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``RandomSurvivalForest(random_state=0)``.
+    extractor, clinical, threshold
+        As in `radiomics_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = RandomSurvivalForest(random_state=0) if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def deep_features_lasso_cox(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any | None = 5,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, Lasso-Cox.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``LassoCox()``.
+    deep : estimator with `transform`, optional
+        By default ``DeepMTS(random_state=0)``, whose 236 features are used.
+    cv : int, splitter or None, default=5
+        Folds of `OutOfFold`, which gives the model features of patients the network was not
+        trained on; the network is trained ``cv`` + 1 times. None trains the model on in-sample
+        features as published: the network is trained once, and the model trusts features that are
+        worse for new patients.
+    clinical, threshold
+        As in `radiomics_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = LassoCox() if model is None else model
+    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+
+
+def deep_features_rsf(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any | None = 5,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, random survival forest.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``RandomSurvivalForest(random_state=0)``.
+    deep, cv, clinical, threshold
+        As in `deep_features_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = RandomSurvivalForest(random_state=0) if model is None else model
+    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+
+
+def radiomics_deepsurv(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, DeepSurv.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``DeepSurv(random_state=0)``.
+    extractor, clinical, threshold
+        As in `radiomics_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = DeepSurv(random_state=0) if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def deep_features_deepsurv(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any | None = 5,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, DeepSurv.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``DeepSurv(random_state=0)``.
+    deep, cv, clinical, threshold
+        As in `deep_features_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = DeepSurv(random_state=0) if model is None else model
+    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+
+
+def _deep_extractor(deep: Any, cv: int | Any | None) -> Any:
+    deep = DeepMTS(random_state=0) if deep is None else deep
+    return deep if cv is None else OutOfFold(deep, method="transform", cv=cv)
+
+
+def _pipeline(
+    name: str, extractor: Any, clinical: Sequence[str] | None, threshold: float, model: Any
+) -> Pipeline:
+    image = Pipeline(
+        [
+            ("extract", extractor),
+            # A feature that is missing for all becomes constant, and the filter drops it.
+            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+            ("filter", SpearmanFilter(threshold)),
+        ]
+    )
+    parts: list[tuple[str, Any]] = [(name, image)]
+    if clinical is None or len(clinical) > 0:
+        parts.append(("clinical", ClinicalFeatures(clinical)))
+    features = FeatureUnion(parts).set_output(transform="pandas")
+    return Pipeline([("features", features), ("model", model)])
