@@ -1,0 +1,7 @@
+"""``python -m survimg`` is the command ``survimg``."""
+
+import sys
+
+from survimg.cli import main
+
+sys.exit(main())

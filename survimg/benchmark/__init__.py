@@ -1,0 +1,23 @@
+"""Cross-validated comparison of survival models, with every prediction kept on disk.
+
+`run_benchmark` fits models and writes one record per model, fold and seed; `read_run` opens what is
+on disk; scores and tables are computed from records alone. Nothing here knows a model by name: a
+contestant is any scikit-learn estimator with ``fit(X, y)`` and ``predict(X)``.
+"""
+
+from survimg.benchmark.records import Record
+from survimg.benchmark.run import Run, read_run
+from survimg.benchmark.runner import run_benchmark
+from survimg.benchmark.scores import ModelScore, fold_table, score_run, score_table, write_tables
+
+__all__ = [
+    "ModelScore",
+    "Record",
+    "Run",
+    "fold_table",
+    "read_run",
+    "run_benchmark",
+    "score_run",
+    "score_table",
+    "write_tables",
+]

@@ -1,0 +1,122 @@
+"""Checks of what a benchmark is asked to do, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from survimg.evaluation.concordance import concordance_counts
+from survimg.evaluation.predictions import check_risk
+from survimg.target import make_outcome
+
+__all__ = ["check_ids", "check_models", "check_oracle", "check_seeds", "check_splits", "n_patients"]
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def n_patients(X: Any) -> int:
+    """Length of a cohort, array or frame."""
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def check_ids(X: Any, ids: Sequence[str] | None, n: int) -> np.ndarray:
+    """Take the identifiers given, or those of the cohort; refuse duplicates."""
+    if ids is None and not hasattr(X, "ids"):
+        raise ValueError(
+            f"{type(X).__name__} has no patient identifiers; pass ids=, one string per patient."
+        )
+    names = np.array([str(name) for name in (X.ids if ids is None else ids)], dtype=np.str_)
+    if names.size != n:
+        raise ValueError(f"ids holds {names.size} identifiers for {n} patients.")
+    unique, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"Duplicate patient ids: {unique[counts > 1][:5].tolist()}.")
+    return names
+
+
+def check_splits(
+    splits: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], event: np.ndarray, time: np.ndarray
+) -> list[Split]:
+    """Check that folds separate their patients and can be trained on and scored.
+
+    Raises
+    ------
+    ValueError
+        No folds; positions out of range or repeated; a patient in both parts of a fold; a training
+        part without events, or a test part without a comparable pair.
+    """
+    if not len(splits):
+        raise ValueError("splits is empty; give at least one (train, test) pair of index arrays.")
+    checked = []
+    for fold, parts in enumerate(splits):
+        train, test = (_positions(part, event.size, fold) for part in parts)
+        shared = np.intersect1d(train, test)
+        if shared.size:
+            raise ValueError(
+                f"Fold {fold}: {shared.size} patient(s) are in both the training and the test "
+                f"part, first at position {shared[0]}."
+            )
+        if not event[train].any():
+            raise ValueError(f"Fold {fold}: every patient of the training part is censored.")
+        y_test = make_outcome(event[test], time[test])
+        if not concordance_counts(y_test, np.zeros(test.size)).comparable:
+            raise ValueError(
+                f"Fold {fold}: its {test.size} test patients ({int(event[test].sum())} events) "
+                "hold no comparable pair, so no model can be scored on it. Use fewer folds."
+            )
+        checked.append((train, test))
+    return checked
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Check that seeds are distinct non-negative integers."""
+    values = [int(seed) for seed in seeds]
+    if not values or min(values) < 0 or len(set(values)) != len(values):
+        raise ValueError(
+            f"seeds must be distinct non-negative integers, at least one; got {list(seeds)}."
+        )
+    return values
+
+
+def check_models(models: Mapping[str, Any], reference: str | None) -> None:
+    """Check that there are estimators, and that the reference is one of them.
+
+    Raises
+    ------
+    ValueError
+        No model; names that would share a folder; an unknown reference.
+    TypeError
+        A model that scikit-learn cannot clone.
+    """
+    if not models:
+        raise ValueError("models is empty; give at least one estimator.")
+    needed = ("fit", "predict", "get_params", "set_params")
+    for name, model in models.items():
+        missing = [method for method in needed if not hasattr(model, method)]
+        if missing or isinstance(model, type):
+            raise TypeError(
+                f"Model {name!r} is no estimator instance ({type(model).__name__}): it must have "
+                f"fit, predict, get_params and set_params; missing: {missing or 'an instance'}."
+            )
+    if reference is not None and reference not in models:
+        raise ValueError(f"reference {reference!r} is none of the models {list(models)}.")
+
+
+def check_oracle(risk: npt.ArrayLike, n: int) -> np.ndarray:
+    """Check the true risk."""
+    return check_risk(risk, n, name="oracle_risk")
+
+
+def _positions(index: npt.ArrayLike, n: int, fold: int) -> np.ndarray:
+    values = np.asarray(index)
+    if values.ndim != 1 or not values.size or values.dtype.kind not in "iu":
+        raise ValueError(
+            f"Fold {fold}: train and test must be non-empty one-dimensional arrays of positions; "
+            f"got dtype {values.dtype} and shape {values.shape}."
+        )
+    if values.min() < 0 or values.max() >= n or np.unique(values).size != values.size:
+        raise ValueError(f"Fold {fold}: positions must be distinct and lie in 0 to {n - 1}.")
+    return values.astype(np.intp)

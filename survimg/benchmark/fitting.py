@@ -1,0 +1,198 @@
+"""Fit one model on one fold and collect what it predicts. Nothing is scored here."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import _safe_indexing
+
+from survimg.benchmark.environment import PeakMemory, environment
+from survimg.benchmark.identity import seeded_clone
+from survimg.benchmark.records import Record
+from survimg.evaluation.predictions import check_risk
+from survimg.evaluation.segmentation import dice
+
+__all__ = ["Task", "run_task"]
+
+_MASK_BATCH = 8  # patients whose predicted masks are held at once
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one fold with one seed.
+
+    Attributes
+    ----------
+    key, name : str
+    model : estimator
+        Unfitted; cloned before it is fitted.
+    fold, seed : int
+    train, test : ndarray of int
+    times : ndarray
+        Grid of the survival curves.
+    description : dict
+        Of the seeded estimator, for the record.
+    data : str
+        Fingerprint of the patients.
+    """
+
+    key: str
+    name: str
+    model: Any
+    fold: int
+    seed: int
+    train: np.ndarray
+    test: np.ndarray
+    times: np.ndarray
+    description: Any
+    data: str
+
+
+def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
+    """Fit and predict; an error of the model becomes part of the record.
+
+    Parameters
+    ----------
+    task : Task
+    X : Cohort, array or frame of n patients
+    y : structured array of shape (n,)
+    ids : ndarray of shape (n,), str
+
+    Returns
+    -------
+    Record
+    """
+    details: dict[str, Any] = {
+        "estimator": task.description,
+        "data_fingerprint": task.data,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+    }
+    arrays: dict[str, np.ndarray] = {}
+    error = None
+    memory = PeakMemory()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            arrays = _fit_and_predict(task, X, y, ids, details)
+        except Exception as failure:  # a contestant's error of any kind must not stop the others
+            error = _describe_error(failure)
+    details["warnings"] = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    details["peak_memory_bytes"], details["peak_memory_scope"] = memory.read(), memory.scope
+    return Record(task.key, task.name, task.fold, task.seed, error, details, arrays)
+
+
+def _fit_and_predict(
+    task: Task, X: Any, y: np.ndarray, ids: np.ndarray, details: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    X_train, X_test = _safe_indexing(X, task.train), _safe_indexing(X, task.test)
+    estimator = seeded_clone(task.model, task.seed)
+    started = perf_counter()
+    estimator.fit(X_train, y[task.train])
+    details["fit_seconds"] = perf_counter() - started
+    started = perf_counter()
+    test_risk = check_risk(estimator.predict(X_test), task.test.size, name="predicted risk")
+    details["predict_seconds"] = perf_counter() - started
+    arrays = {
+        "test_ids": ids[task.test],
+        "test_risk": test_risk,
+        "train_ids": ids[task.train],
+        "train_risk": check_risk(
+            estimator.predict(X_train), task.train.size, name="predicted risk of the training set"
+        ),
+    }
+    if hasattr(estimator, "predict_survival_function"):
+        arrays["times"] = task.times
+        arrays["survival"] = _curves_on_grid(
+            estimator.predict_survival_function(X_test), task.times
+        )
+    history = _history(estimator)
+    if history is not None:
+        details["history"] = history
+    if hasattr(estimator, "predict_mask") and hasattr(X_test, "has_masks"):
+        arrays.update(_masks(estimator, X_test, arrays["test_ids"], details))
+    return arrays
+
+
+def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
+    """Evaluate step functions on the grid; NaN where a function is not defined."""
+    values = np.full((len(curves), times.size), np.nan)
+    for row, curve in zip(values, curves, strict=True):
+        lower, upper = curve.domain
+        inside = (times >= lower) & (times <= upper)
+        if inside.any():
+            row[inside] = curve(times[inside])
+    return values
+
+
+def _history(estimator: Any) -> dict[str, list[float | None]] | None:
+    """Training history of an estimator, or of the last step of a pipeline, column by column."""
+    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    history = getattr(final, "history_", None)
+    if history is None:
+        return None
+    numbers = pd.DataFrame(history).select_dtypes("number").astype(np.float64)
+    finite = numbers.replace([np.inf, -np.inf], np.nan)
+    return {
+        str(name): [None if np.isnan(v) else v for v in finite[name].tolist()]
+        for name in finite.columns
+        if finite[name].notna().any()
+    }
+
+
+def _masks(
+    estimator: Any, X: Any, ids: np.ndarray, details: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Dice of the test patients who have a tumour in their mask, and the slices to show."""
+    truths = {i: X.mask(i) != 0 for i in np.flatnonzero(X.has_masks).tolist()}
+    with_tumour = [i for i, truth in truths.items() if truth.any()]
+    scores: dict[int, float] = {}
+    slices: dict[int, tuple[int, np.ndarray]] = {}
+    for start in range(0, len(with_tumour), _MASK_BATCH):
+        batch = with_tumour[start : start + _MASK_BATCH]
+        for i, predicted in zip(batch, estimator.predict_mask(X[np.array(batch)]), strict=True):
+            scores[i] = dice(predicted, truths[i])
+            z = int(np.argmax(np.count_nonzero(truths[i], axis=(1, 2))))
+            slices[i] = z, np.asarray(predicted)[z]
+    if not scores:
+        return {}
+    arrays = {"dice_ids": ids[list(scores)], "dice": np.array(list(scores.values()))}
+    ranked = sorted(scores, key=lambda i: (scores[i], i))
+    details["examples"] = []
+    for k, rank in enumerate(sorted({0, (len(ranked) - 1) // 2, len(ranked) - 1})):
+        i = ranked[rank]
+        z, predicted = slices[i]
+        arrays[f"example{k}_image"] = X.volume(i)[:, z].astype(np.float32)
+        arrays[f"example{k}_truth"] = truths[i][z].astype(np.uint8)
+        arrays[f"example{k}_predicted"] = predicted.astype(np.uint8)
+        details["examples"].append(_describe_example(X, i, str(ids[i]), z, scores[i]))
+    return arrays
+
+
+def _describe_example(
+    X: Any, i: int, patient_id: str, z: int, score: float
+) -> dict[str, Any]:
+    spacing = getattr(X, "spacing", None)
+    return {
+        "patient_id": patient_id,
+        "slice": z,
+        "dice": score,
+        "spacing": None if spacing is None else [float(size) for size in spacing[i][1:]],
+        "channels": [str(name) for name in X.channel_names],
+    }
+
+
+def _describe_error(error: Exception) -> dict[str, str]:
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }

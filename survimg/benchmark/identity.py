@@ -1,0 +1,142 @@
+"""What a record depends on, as a key: a record is reused if, and only if, its key is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+
+from survimg.target import check_outcome
+
+__all__ = ["data_fingerprint", "describe", "outcome_digest", "record_key", "seeded_clone"]
+
+# scikit-learn's parameters that change how much is printed, how many processes work and where
+# intermediate results are kept, but no result.
+_WITHOUT_EFFECT = frozenset({"verbose", "n_jobs", "memory"})
+
+
+def seeded_clone(model: Any, seed: int) -> Any:
+    """Clone an estimator and set every ``random_state`` in it, nested ones too.
+
+    Parameters
+    ----------
+    model : estimator
+    seed : int
+
+    Returns
+    -------
+    estimator
+        Unfitted.
+    """
+    fresh = clone(model)
+    names = [
+        name
+        for name in fresh.get_params(deep=True)
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    return fresh.set_params(**dict.fromkeys(names, seed)) if names else fresh
+
+
+def describe(value: Any) -> Any:
+    """Describe an estimator or parameter by plain JSON values, completely enough for a key.
+
+    Parameters
+    ----------
+    value : object
+        Estimators are described by class, by the source file that defines the class, and by their
+        parameters (``verbose``, ``n_jobs`` and ``memory`` apart); arrays and other objects by a
+        digest.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+        The same for equal values in any process.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        value = repr(value)  # JSON has neither NaN nor infinity
+    if value is None or isinstance(value, bool | int | str | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): describe(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, type) or inspect.isroutine(value):
+        return {"name": _qualified_name(value), "source": _source_digest(value)}
+    if hasattr(value, "get_params"):
+        return _describe_estimator(value)
+    return {"type": _qualified_name(type(value)), "digest": joblib.hash(value, hash_name="sha1")}
+
+
+def data_fingerprint(X: Any) -> str:
+    """Digest of all that `X` holds: its own ``fingerprint()``, or one over an array or frame."""
+    if hasattr(X, "fingerprint"):
+        return str(X.fingerprint())
+    return str(joblib.hash(X, hash_name="sha1"))
+
+
+def outcome_digest(y: np.ndarray) -> str:
+    """Digest of events and times."""
+    event, time = check_outcome(y)
+    return hashlib.sha256(event.tobytes() + time.tobytes()).hexdigest()
+
+
+def record_key(
+    description: Any,
+    *,
+    data: str,
+    outcome: str,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+    seed: int,
+    version: str,
+) -> str:
+    """Return the key of a record, 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    description : object
+        From `describe`, of the seeded estimator.
+    data, outcome : str
+        From `data_fingerprint` and `outcome_digest`.
+    train_ids, test_ids : sequence of str
+        Patients of the split, in order.
+    seed : int
+    version : str
+        Of survimg.
+    """
+    parts = [description, data, outcome, list(train_ids), list(test_ids), seed, version]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _describe_estimator(estimator: Any) -> dict[str, Any]:
+    cls = type(estimator)
+    parameters = {
+        name: describe(item)
+        for name, item in sorted(estimator.get_params(deep=False).items())
+        if name not in _WITHOUT_EFFECT
+    }
+    return {"class": _qualified_name(cls), "source": _source_digest(cls), "params": parameters}
+
+
+def _qualified_name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _source_digest(thing: Any) -> str | None:
+    """Digest of the file that defines a class or function; None for compiled or typed-in code."""
+    try:
+        file = inspect.getsourcefile(thing)
+    except (TypeError, OSError):
+        return None
+    if file is None or not Path(file).is_file():
+        return None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,91 @@
+"""One record per model, fold and seed: what was predicted, by what, from what, at what cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from survimg.benchmark.storage import read_arrays, read_json, write_arrays, write_json
+
+__all__ = ["Record", "read_record", "record_path", "write_record"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything known about one model on one fold with one seed; holds no score.
+
+    Attributes
+    ----------
+    key : str
+        What the record depends on, see `survimg.benchmark.identity`.
+    model : str
+    fold, seed : int
+    error : dict or None
+        ``type``, ``message`` and ``traceback`` if the model failed; `arrays` is empty then.
+    details : dict
+        Estimator, data fingerprint, environment, start, seconds, peak memory, warnings, training
+        history (column to values), descriptions of the example slices: plain JSON values.
+    arrays : dict of ndarray
+        ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk``; ``times`` and ``survival``
+        (n_test, n_times; NaN beyond a curve's end) if the model has curves; ``dice_ids`` and
+        ``dice`` if it segments; ``example<k>_image`` (channels, y, x), ``example<k>_truth`` and
+        ``example<k>_predicted`` (y, x).
+    """
+
+    key: str
+    model: str
+    fold: int
+    seed: int
+    error: dict[str, str] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model raised an error."""
+        return self.error is not None
+
+
+def record_path(folder: Path, model: str, fold: int, seed: int, key: str) -> Path:
+    """Path of a record's JSON file; its arrays lie beside it as ``.npz``."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", model)
+    return folder / "records" / name / f"fold{fold:02d}-seed{seed}-{key[:16]}.json"
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write a record. The JSON comes last and makes it valid: it names the digest of the arrays."""
+    path = record_path(folder, record.model, record.fold, record.seed, record.key)
+    digest = write_arrays(path.with_suffix(".npz"), record.arrays)
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "key": record.key,
+            "model": record.model,
+            "fold": record.fold,
+            "seed": record.seed,
+            "error": record.error,
+            "arrays_sha256": digest,
+            "details": record.details,
+        },
+    )
+
+
+def read_record(folder: Path, model: str, fold: int, seed: int, key: str) -> Record | None:
+    """Read the record with this key; None if there is none or if its arrays are not whole."""
+    path = record_path(folder, model, fold, seed, key)
+    try:
+        stored = read_json(path)
+        wanted = {"format": FORMAT, "key": key, "model": model, "fold": fold, "seed": seed}
+        if any(stored.get(name) != value for name, value in wanted.items()):
+            return None
+        arrays = read_arrays(path.with_suffix(".npz"), stored["arrays_sha256"])
+    except (FileNotFoundError, ValueError):
+        return None
+    return Record(key, model, fold, seed, stored["error"], stored["details"], arrays)

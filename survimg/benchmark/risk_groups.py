@@ -1,0 +1,81 @@
+"""High and low risk in a cross-validation: each fold's test patients by its training cut-off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from survimg.benchmark.run import Run
+from survimg.evaluation.risk_groups import learn_cutoff, logrank_test
+
+__all__ = ["RiskGroups", "risk_groups"]
+
+
+@dataclass(frozen=True)
+class RiskGroups:
+    """Risk groups of the test patients of all folds.
+
+    Attributes
+    ----------
+    position : ndarray of shape (m,)
+        Positions of the patients in the run.
+    high : ndarray of shape (m,), bool
+        Above the cut-off that was learned on the training patients of the patient's fold.
+    fold : ndarray of shape (m,)
+    p_value : float or None
+        Two-sided log-rank test, stratified by fold; None where it is undefined.
+    """
+
+    position: np.ndarray
+    high: np.ndarray
+    fold: np.ndarray
+    p_value: float | None
+
+
+def risk_groups(run: Run, model: str) -> RiskGroups:
+    """Group the test patients of each fold by the median risk of the fold's training patients.
+
+    Neither the outcome nor the risk of a test patient takes part in the choice of its cut-off. With
+    several seeds, the first is used.
+
+    Parameters
+    ----------
+    run : Run
+    model : str
+
+    Returns
+    -------
+    RiskGroups
+
+    Raises
+    ------
+    ValueError
+        The model has not predicted every fold; a patient is tested in several folds; a model gives
+        all its training patients one risk; or all test patients fall into one group.
+    """
+    records = {fold: r for (fold, seed), r in run.done(model).items() if seed == run.seeds[0]}
+    if len(records) < len(run.folds):
+        raise ValueError(f"{len(records)} of {len(run.folds)} folds have predictions.")
+    positions, high, folds = [], [], []
+    for fold, record in sorted(records.items()):
+        train, test = run.folds[fold]
+        cutoff = learn_cutoff(run.outcome[train], record.arrays["train_risk"])
+        positions.append(test)
+        high.append(cutoff.high_risk(record.arrays["test_risk"]))
+        folds.append(np.full(test.size, fold))
+    position = np.concatenate(positions)
+    if np.unique(position).size < position.size:
+        raise ValueError("Patients are tested in several folds, so groups cannot be pooled.")
+    groups = np.concatenate(high)
+    if groups.all() or not groups.any():
+        raise ValueError(f"All {groups.size} test patients fall into one group.")
+    strata = np.concatenate(folds)
+    return RiskGroups(position, groups, strata, _p_value(run.outcome[position], groups, strata))
+
+
+def _p_value(y: np.ndarray, groups: np.ndarray, strata: np.ndarray) -> float | None:
+    try:
+        return logrank_test(y, groups, strata=strata).p_value
+    except ValueError:  # the groups are never at risk together at an event time
+        return None

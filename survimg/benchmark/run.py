@@ -1,0 +1,205 @@
+"""The folder of a run: its plan, its patients, its frozen splits, its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from survimg.benchmark.environment import survimg_version
+from survimg.benchmark.records import Record, read_record
+from survimg.benchmark.storage import read_json, write_json
+from survimg.target import make_outcome
+
+__all__ = ["Run", "read_run", "write_plan"]
+
+Split = tuple[np.ndarray, np.ndarray]
+Place = tuple[str, int, int]  # model, fold, seed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk; scores, tables and figures are made from this alone.
+
+    Attributes
+    ----------
+    folder : Path
+    plan : dict
+        Contents of ``run.json``: models, reference, seeds, settings, caveats, command, cohort.
+    ids : ndarray of shape (n,), str
+    outcome : structured array of shape (n,)
+    oracle_risk : ndarray of shape (n,) or None
+    folds : list of (train, test)
+        Positions of the patients.
+    records : dict
+        (model, fold, seed) to the record, or None where it is missing.
+    """
+
+    folder: Path
+    plan: dict[str, Any]
+    ids: np.ndarray
+    outcome: np.ndarray
+    oracle_risk: np.ndarray | None
+    folds: list[Split]
+    records: dict[Place, Record | None]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, in the order given."""
+        return list(self.plan["models"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the run."""
+        return list(self.plan["seeds"])
+
+    @property
+    def reference(self) -> str | None:
+        """Model that the others are compared with."""
+        return self.plan["reference"]
+
+    @property
+    def failures(self) -> list[Record]:
+        """Records of models that raised an error."""
+        return [record for record in self.records.values() if record is not None and record.failed]
+
+    @property
+    def missing(self) -> list[Place]:
+        """Models, folds and seeds without a record: the run was interrupted."""
+        return [place for place, record in self.records.items() if record is None]
+
+    def done(self, model: str) -> dict[tuple[int, int], Record]:
+        """Successful records of one model by (fold, seed)."""
+        return {
+            (fold, seed): record
+            for (name, fold, seed), record in self.records.items()
+            if name == model and record is not None and not record.failed
+        }
+
+    def complete(self, model: str) -> bool:
+        """Whether the model has predicted every fold with every seed."""
+        return len(self.done(model)) == len(self.folds) * len(self.seeds)
+
+
+def read_run(folder: str | PathLike[str]) -> Run:
+    """Read a run, finished or not.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no run.
+    ValueError
+        A file of the run is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no benchmark run (no run.json in it).")
+    plan, patients = read_json(folder / "run.json"), read_json(folder / "patients.json")
+    position = {name: i for i, name in enumerate(patients["id"])}
+
+    def positions(names: Sequence[str]) -> np.ndarray:
+        return np.array([position[name] for name in names], dtype=np.intp)
+
+    splits = read_json(folder / "splits.json")["folds"]
+    folds = [(positions(fold["train"]), positions(fold["test"])) for fold in splits]
+    oracle = patients["oracle_risk"]
+    return Run(
+        folder,
+        plan,
+        np.array(patients["id"], dtype=np.str_),
+        make_outcome(patients["event"], patients["time"]),
+        None if oracle is None else np.array(oracle, dtype=np.float64),
+        folds,
+        {(e["model"], e["fold"], e["seed"]): read_record(folder, **e) for e in plan["records"]},
+    )
+
+
+def write_plan(
+    out: Path,
+    *,
+    X: Any,
+    ids: np.ndarray,
+    event: np.ndarray,
+    time: np.ndarray,
+    folds: Sequence[Split],
+    seeds: Sequence[int],
+    models: Sequence[str],
+    keys: Mapping[Place, str],
+    reference: str | None,
+    oracle_risk: np.ndarray | None,
+    settings: Mapping[str, Any],
+    caveats: Sequence[str],
+    command: str | None,
+) -> None:
+    """Write down what the run consists of, before it starts.
+
+    Raises
+    ------
+    ValueError
+        The folder holds a run with other splits; they are frozen.
+    """
+    _freeze_splits(out, ids, folds)
+    write_json(
+        out / "patients.json",
+        {
+            "id": ids.tolist(),
+            "event": event.tolist(),
+            "time": time.tolist(),
+            "oracle_risk": None if oracle_risk is None else oracle_risk.tolist(),
+        },
+    )
+    write_json(
+        out / "run.json",
+        {
+            "format": 1,
+            "survimg": survimg_version(),
+            "command": command,
+            "settings": settings,
+            "caveats": list(caveats),
+            "cohort": _describe_cohort(X),
+            "models": list(models),
+            "reference": reference,
+            "seeds": list(seeds),
+            "records": [
+                {"model": model, "fold": fold, "seed": seed, "key": key}
+                for (model, fold, seed), key in keys.items()
+            ],
+        },
+    )
+
+
+def _freeze_splits(out: Path, ids: np.ndarray, folds: Sequence[Split]) -> None:
+    content = {
+        "folds": [
+            {"train": ids[train].tolist(), "test": ids[test].tolist()} for train, test in folds
+        ]
+    }
+    path = out / "splits.json"
+    if not path.exists():
+        write_json(path, content)
+    elif read_json(path) != content:
+        raise ValueError(
+            f"{out} holds a run over other splits (number of folds, seed, or patients differ), and "
+            "splits are frozen so that all its models share them. Choose another folder."
+        )
+
+
+def _describe_cohort(X: Any) -> dict[str, Any]:
+    """Ask a cohort about itself; an array or frame tells its shape only."""
+    groups, names = getattr(X, "groups", None), getattr(X, "channel_names", None)
+    clinical = getattr(X, "clinical", None)
+    return {
+        "shape": [None if size is None else int(size) for size in X.shape],
+        "channels": None if names is None else [str(name) for name in names],
+        "time_unit": getattr(X, "time_unit", None),
+        "n_groups": None if groups is None else int(np.unique(groups).size),
+        "clinical": None if clinical is None else [str(name) for name in clinical.columns],
+    }

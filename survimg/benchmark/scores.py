@@ -1,0 +1,328 @@
+"""Scores of a run, computed from its records and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from survimg.benchmark.records import Record
+from survimg.benchmark.run import Run
+from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.within_fold import (
+    WithinFoldConcordance,
+    compare_within_folds,
+    within_fold_concordance,
+)
+from survimg.evaluation.concordance import concordance_index
+from survimg.evaluation.estimates import Comparison, Estimate
+
+__all__ = ["ModelScore", "fold_table", "holm", "score_run", "score_table", "write_tables"]
+
+ORACLE = "oracle"
+Unit = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """What the records say about one model.
+
+    Attributes
+    ----------
+    model : str
+    n_done, n_planned : int
+        Records with predictions, and records of a full run (folds x seeds).
+    fold_c : dict
+        (fold, seed) to the concordance index of that test fold.
+    c_mean, c_sd : float or None
+        Over folds, after averaging over seeds; None without predictions (sd: without two folds).
+    within_folds : Estimate or None
+        Concordance over all pairs within folds with its 95 % interval; None if there are no
+        predictions. The limits are NaN where the data hold no variation (C of 0 or 1).
+    comparison : Comparison or None
+        Against the reference model on the same folds; None for the reference itself, for an
+        unfinished model, and where both order all pairs alike.
+    p_adjusted : float or None
+        p value of `comparison`, corrected for the number of models (Holm).
+    dice : ndarray
+        Dice coefficient of each test patient with a mask, over folds (first seed).
+    fit_seconds, predict_seconds : float or None
+        Mean per fold.
+    peak_memory : int or None
+        Largest over folds, in bytes.
+    warnings : tuple of str
+    verdict : str
+        The result against the reference, in words.
+    """
+
+    model: str
+    n_done: int
+    n_planned: int
+    fold_c: dict[tuple[int, int], float]
+    c_mean: float | None
+    c_sd: float | None
+    within_folds: Estimate | None
+    comparison: Comparison | None
+    p_adjusted: float | None
+    dice: np.ndarray
+    fit_seconds: float | None
+    predict_seconds: float | None
+    peak_memory: int | None
+    warnings: tuple[str, ...]
+    verdict: str
+
+
+def score_run(run: Run) -> list[ModelScore]:
+    """Score every model of a run; the oracle, where it is known, comes last.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    list of ModelScore
+    """
+    pooled = {name: _pool(run, _units(run, run.done(name))) for name in run.models}
+    scores = [_score_model(run, name, pooled[name]) for name in run.models]
+    reference = None if run.reference is None else pooled[run.reference]
+    if reference is not None and run.complete(str(run.reference)):
+        scores = [_compared(run, score, pooled[score.model], reference) for score in scores]
+    adjusted = iter(holm([s.comparison.p_value for s in scores if s.comparison is not None]))
+    scores = [
+        score if score.comparison is None else replace(score, p_adjusted=next(adjusted))
+        for score in scores
+    ]
+    scores = [replace(score, verdict=_verdict(run, score)) for score in scores]
+    return scores if run.oracle_risk is None else [*scores, _score_oracle(run)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction of p values for their number.
+
+    References
+    ----------
+    .. [1] Holm S. Scand J Statist 1979;6:65-70.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values)
+    stepped = np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted.tolist()
+
+
+def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
+    """One row per model: what ``scores.csv`` holds. Costs are in `fold_table`."""
+    places = sorted({place for score in scores for place in score.fold_c})
+    rows = []
+    for score in scores:
+        interval, compared = score.within_folds, score.comparison
+        row = {
+            "model": score.model,
+            "folds_done": score.n_done,
+            "folds_planned": score.n_planned,
+            "c_mean": score.c_mean,
+            "c_sd": score.c_sd,
+            "c_within_folds": None if interval is None else interval.value,
+            "c_lower95": None if interval is None else interval.lower,
+            "c_upper95": None if interval is None else interval.upper,
+            "difference": None if compared is None else compared.difference,
+            "difference_lower95": None if compared is None else compared.lower,
+            "difference_upper95": None if compared is None else compared.upper,
+            "p_holm": score.p_adjusted,
+            "dice_mean": float(score.dice.mean()) if score.dice.size else None,
+            "dice_sd": float(score.dice.std(ddof=1)) if score.dice.size > 1 else None,
+            "dice_patients": score.dice.size,
+            "verdict": score.verdict,
+        }
+        for fold, seed in places:
+            row[f"c_fold{fold + 1}_seed{seed}"] = score.fold_c.get((fold, seed))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def fold_table(run: Run) -> pd.DataFrame:
+    """One row per model, fold and seed: status, concordance, Dice, seconds, memory."""
+    event = run.outcome["event"]
+    rows = []
+    for (model, fold, seed), record in run.records.items():
+        test = run.folds[fold][1]
+        row: dict[str, object] = {
+            "model": model,
+            "fold": fold + 1,
+            "seed": seed,
+            "status": _status(record),
+            "test_patients": test.size,
+            "test_events": int(event[test].sum()),
+        }
+        if record is not None and not record.failed:
+            row["c_index"] = _fold_concordance(run, record)
+            if record.arrays.get("dice", np.zeros(0)).size:
+                row["dice_mean"] = float(record.arrays["dice"].mean())
+            row["fit_seconds"] = record.details["fit_seconds"]
+            row["predict_seconds"] = record.details["predict_seconds"]
+            row["peak_memory_bytes"] = record.details["peak_memory_bytes"]
+        elif record is not None and record.error is not None:
+            row["error"] = f"{record.error['type']}: {record.error['message']}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_tables(run: Run) -> None:
+    """Write ``scores.csv`` (one row per model) and ``folds.csv`` (one per model, fold and seed)."""
+    tables = {"scores.csv": score_table(score_run(run)), "folds.csv": fold_table(run)}
+    for name, table in tables.items():
+        write_bytes(run.folder / name, table.to_csv(index=False).encode())
+
+
+def _at_positions(run: Run, ids: np.ndarray, values: np.ndarray) -> Unit:
+    position = {name: i for i, name in enumerate(run.ids.tolist())}
+    return np.array([position[name] for name in ids.tolist()], dtype=np.intp), values
+
+
+def _units(run: Run, records: dict[tuple[int, int], Record]) -> list[Unit]:
+    return [
+        _at_positions(run, record.arrays["test_ids"], record.arrays["test_risk"])
+        for record in records.values()
+    ]
+
+
+def _pool(run: Run, units: list[Unit]) -> WithinFoldConcordance | None:
+    if not units:
+        return None
+    return within_fold_concordance(run.outcome["event"], run.outcome["time"], units)
+
+
+def _fold_concordance(run: Run, record: Record) -> float:
+    test, risk = _at_positions(run, record.arrays["test_ids"], record.arrays["test_risk"])
+    return concordance_index(run.outcome[test], risk)
+
+
+def _estimate(pooled: WithinFoldConcordance | None) -> Estimate | None:
+    if pooled is None:
+        return None
+    if not 0 < pooled.value < 1 or pooled.standard_error <= 0:
+        return Estimate(
+            pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, "no variation, no interval"
+        )
+    return pooled.interval()
+
+
+def _mean_and_sd(fold_c: dict[tuple[int, int], float]) -> tuple[float | None, float | None]:
+    by_fold: dict[int, list[float]] = {}
+    for (fold, _), value in fold_c.items():
+        by_fold.setdefault(fold, []).append(value)
+    means = [float(np.mean(values)) for values in by_fold.values()]
+    if not means:
+        return None, None
+    return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+
+def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> ModelScore:
+    records = run.done(name)
+    fold_c = {place: _fold_concordance(run, record) for place, record in records.items()}
+    mean, sd = _mean_and_sd(fold_c)
+    details = [record.details for record in records.values()]
+    first = [record.arrays for (_, seed), record in records.items() if seed == run.seeds[0]]
+    dice = [arrays["dice"] for arrays in first if "dice" in arrays]
+    peaks = [d["peak_memory_bytes"] for d in details if d["peak_memory_bytes"] is not None]
+    every = [r for (model, _, _), r in run.records.items() if model == name and r is not None]
+    return ModelScore(
+        model=name,
+        n_done=len(records),
+        n_planned=len(run.folds) * len(run.seeds),
+        fold_c=fold_c,
+        c_mean=mean,
+        c_sd=sd,
+        within_folds=_estimate(pooled),
+        comparison=None,
+        p_adjusted=None,
+        dice=np.concatenate(dice) if dice else np.zeros(0),
+        fit_seconds=_mean([d["fit_seconds"] for d in details]),
+        predict_seconds=_mean([d["predict_seconds"] for d in details]),
+        peak_memory=max(peaks) if peaks else None,
+        warnings=tuple(dict.fromkeys(text for r in every for text in r.details["warnings"])),
+        verdict="",
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _compared(
+    run: Run,
+    score: ModelScore,
+    pooled: WithinFoldConcordance | None,
+    reference: WithinFoldConcordance,
+) -> ModelScore:
+    if score.model == run.reference or pooled is None or not run.complete(score.model):
+        return score
+    return replace(score, comparison=compare_within_folds(pooled, reference))
+
+
+def _score_oracle(run: Run) -> ModelScore:
+    risk = np.asarray(run.oracle_risk)
+    tests = [test for _, test in run.folds]
+    fold_c = {
+        (fold, run.seeds[0]): concordance_index(run.outcome[test], risk[test])
+        for fold, test in enumerate(tests)
+    }
+    mean, sd = _mean_and_sd(fold_c)
+    pooled = _pool(run, [(test, risk[test]) for test in tests])
+    return ModelScore(
+        model=ORACLE,
+        n_done=len(tests),
+        n_planned=len(tests),
+        fold_c=fold_c,
+        c_mean=mean,
+        c_sd=sd,
+        within_folds=_estimate(pooled),
+        comparison=None,
+        p_adjusted=None,
+        dice=np.zeros(0),
+        fit_seconds=None,
+        predict_seconds=None,
+        peak_memory=None,
+        warnings=(),
+        verdict="true risk: no model can be expected to rank better",
+    )
+
+
+def _status(record: Record | None) -> str:
+    if record is None:
+        return "missing"
+    return "failed" if record.failed else "done"
+
+
+def _verdict(run: Run, score: ModelScore) -> str:
+    """Put the result in words, so that no reader has to notice a number below the reference."""
+    failed = [r for r in run.failures if r.model == score.model and r.error is not None]
+    if failed:
+        error = failed[0].error or {}
+        first = f"{error['type']}: {error['message']}"
+        first = first if len(first) <= 80 else f"{first[:79]}…"
+        return f"FAILED in {len(failed)} of {score.n_planned} fits ({first})"
+    if score.n_done < score.n_planned:
+        return f"not finished: {score.n_done} of {score.n_planned} fits"
+    words = []
+    if score.model == run.reference:
+        words.append("reference")
+    elif score.comparison is not None:
+        words.append(_against_reference(score.comparison, score.p_adjusted, str(run.reference)))
+    elif run.reference is not None and run.complete(run.reference):
+        words.append(f"orders all pairs as {run.reference} does")
+    if score.within_folds is not None and score.within_folds.upper < 0.5:
+        words.append("WORSE than chance (0.5)")
+    elif score.within_folds is not None and not score.within_folds.lower > 0.5:
+        words.append("not shown to be better than chance (0.5)")
+    return "; ".join(words)
+
+
+def _against_reference(comparison: Comparison, p_adjusted: float | None, reference: str) -> str:
+    supported = p_adjusted is not None and p_adjusted < 0.05
+    place = "BELOW" if comparison.difference < 0 else "above"
+    return f"{place} {reference} (difference {'' if supported else 'not '}significant)"

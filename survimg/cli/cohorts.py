@@ -1,0 +1,187 @@
+"""The cohorts that ``survimg benchmark --cohort`` takes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from survimg.cli.arguments import preparation
+from survimg.io.files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from survimg.cohort import Cohort
+
+__all__ = ["PHANTOM_PATIENTS", "PHANTOM_SHAPE", "Patients", "load_patients"]
+
+PHANTOM_PATIENTS = 120
+PHANTOM_SHAPE = (32, 32, 32)
+
+
+@dataclass(frozen=True)
+class Patients:
+    """A cohort ready for models, with what the report is to say about it.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    label : str
+    oracle_risk : ndarray or None
+        True risk of phantoms.
+    settings : dict
+    caveats : tuple of str
+    """
+
+    cohort: Cohort
+    label: str
+    oracle_risk: np.ndarray | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
+
+
+def load_patients(arguments: argparse.Namespace) -> Patients:
+    """Load, or make and prepare, the cohort of the command line.
+
+    Raises
+    ------
+    ValueError, OSError
+        No such cohort, or arguments that do not apply to it.
+    """
+    kind, _, where = arguments.cohort.partition(":")
+    if arguments.cohort == "phantom":
+        _refuse(arguments, "phantom", "endpoint", "spacing", "crop", "normalise", "time_unit")
+        return _phantom(arguments)
+    _refuse(arguments, arguments.cohort, "patients")
+    if kind == "sts51" and where:
+        _refuse(arguments, "sts51", "time_unit")
+        return _sts51(arguments, Path(where))
+    _refuse(arguments, arguments.cohort, "endpoint")
+    path = Path(arguments.cohort)
+    if path.suffix.lower() == ".csv":
+        return _manifest(arguments, path)
+    _refuse(
+        arguments, "a prepared cohort", "shape", "spacing", "crop", "normalise", "time_unit"
+    )
+    if not path.is_dir():
+        raise ValueError(
+            f"--cohort {arguments.cohort}: no such folder. Give a prepared cohort's folder, a "
+            "manifest (.csv), sts51:FOLDER, or phantom."
+        )
+    from survimg.cohort import Cohort
+
+    cohort = Cohort.load(path)
+    return Patients(cohort, path.name, settings={"prepared": cohort.settings})
+
+
+def _phantom(arguments: argparse.Namespace) -> Patients:
+    from survimg.datasets import make_phantom_cohort
+
+    n = arguments.patients or PHANTOM_PATIENTS
+    shape = tuple(arguments.shape or PHANTOM_SHAPE)
+    phantom = make_phantom_cohort(n=n, shape=shape, random_state=arguments.seed[0])
+    return Patients(
+        phantom.cohort,
+        "Phantom cohort",
+        oracle_risk=phantom.oracle_risk,
+        settings={"phantom_seed": arguments.seed[0]},
+        caveats=(
+            "Anything about patients: these are phantoms, drawn by a program from a known hazard.",
+        ),
+    )
+
+
+def _sts51(arguments: argparse.Namespace, folder: Path) -> Patients:
+    from survimg.datasets import load_sts51
+    from survimg.preprocessing import prepare_cohort
+
+    endpoint = arguments.endpoint or "dfs"
+    raw = load_sts51(folder, endpoint=endpoint)
+    steps = _steps(arguments)
+    store = _store(arguments, raw, steps)
+    if not store.is_dir():
+        _prepare_and_note(store, lambda: prepare_cohort(raw, out=store, **steps))
+    cohort, settings = _open(store)
+    return Patients(
+        cohort,
+        "Soft-tissue sarcoma, STS-51",
+        settings={"endpoint": endpoint, **settings},
+        caveats=(
+            "Anything about other tumours, scanners or treatments: this is one retrospective "
+            "cohort of soft-tissue sarcoma from one centre.",
+        ),
+    )
+
+
+def _manifest(arguments: argparse.Namespace, csv: Path) -> Patients:
+    from survimg.cohort import Cohort
+    from survimg.preprocessing import prepare
+
+    steps = _steps(arguments)
+    store = _store(arguments, Cohort.from_manifest(csv, time_unit=arguments.time_unit), steps)
+    more = {
+        "time_unit": arguments.time_unit, "n_jobs": arguments.n_jobs, "progress": arguments.progress
+    }
+    if not store.is_dir():
+        _prepare_and_note(store, lambda: prepare(csv, store, **more, **steps))
+    cohort, settings = _open(store)
+    return Patients(cohort, csv.stem, settings=settings)
+
+
+def _steps(arguments: argparse.Namespace) -> dict[str, Any]:
+    steps = preparation(arguments)
+    if "shape" not in steps:
+        raise ValueError(
+            "--shape Z Y X is needed: raw volumes of different sizes are prepared before models "
+            "see them."
+        )
+    return steps
+
+
+def _store(arguments: argparse.Namespace, raw: Cohort, steps: Mapping[str, Any]) -> Path:
+    """Folder of the prepared cohort: another one if an image or a setting changes."""
+    from survimg.preprocessing import Preparation
+
+    parts = [raw.fingerprint(), Preparation(**steps).key()]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return Path(arguments.out) / "cohort" / key
+
+
+def _prepare_and_note(store: Path, prepare: Callable[[], object]) -> None:
+    """Prepare a cohort and keep its warnings beside it, for the reports of later runs too."""
+    notes = _notes(store)
+    notes.unlink(missing_ok=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        prepare()
+    texts = [str(warning.message) for warning in caught]
+    write_json(notes, {"warnings": texts})
+    for text in texts:
+        warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _open(store: Path) -> tuple[Cohort, dict[str, Any]]:
+    from survimg.cohort import Cohort
+
+    cohort = Cohort.load(store)
+    settings: dict[str, Any] = {"prepared": cohort.settings}
+    if _notes(store).is_file():
+        noted = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
+        settings.update({"preparation_warning": " ".join(noted)} if noted else {})
+    return cohort, settings
+
+
+def _notes(store: Path) -> Path:
+    return store.with_name(f"{store.name}.warnings.json")
+
+
+def _refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
+    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
+    if given:
+        raise ValueError(f"--{given[0]} does not apply to {cohort}.")

@@ -1,0 +1,241 @@
+"""Figures of the report: SVG (PNG for images) as text that goes into the page itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from survimg.benchmark.records import Record
+from survimg.benchmark.risk_groups import RiskGroups
+from survimg.benchmark.scores import ORACLE, ModelScore
+from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
+
+__all__ = ["concordance_figure", "example_figure", "history_figures", "kaplan_meier_figure"]
+
+# Okabe and Ito's palette: told apart with any colour vision.
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7280"
+FOLD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "xtick.color": "#374151",
+    "ytick.color": "#374151",
+    "svg.fonttype": "path",  # text looks the same on every machine
+    "svg.hashsalt": "survimg",
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+}
+_NOT_CURVES = frozenset({"epoch", "iteration", "seconds"})
+
+
+def concordance_figure(scores: Sequence[ModelScore]) -> Markup | None:
+    """Draw each model's concordance index with its 95 % interval, folds as small dots.
+
+    Parameters
+    ----------
+    scores : sequence of ModelScore
+        Models without predictions are left out.
+
+    Returns
+    -------
+    Markup or None
+        SVG; None if no model has predictions.
+    """
+    shown = [score for score in scores if score.within_folds is not None]
+    if not shown:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.9, 0.62 * len(shown) + 0.75), layout="constrained")
+        axes = figure.subplots()
+        for row, score in enumerate(shown):
+            _draw_concordance(axes, len(shown) - 1 - row, score)
+        lowest = min(_lowest(score) for score in shown)
+        axes.axvline(0.5, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_xlim(min(0.4, np.floor(lowest * 20) / 20 - 0.02), 1.02)
+        axes.set_ylim(-0.45, len(shown) - 0.3)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("C-index (0.5 = chance, 1 = perfect order)")
+        return _svg(figure)
+
+
+def kaplan_meier_figure(y: np.ndarray, groups: RiskGroups, time_unit: str | None) -> Markup:
+    """Draw Kaplan-Meier curves of the risk groups, with numbers at risk.
+
+    Parameters
+    ----------
+    y : structured array of shape (n,)
+        Outcome of all patients of the run.
+    groups : RiskGroups
+    time_unit : str or None
+    """
+    outcome = y[groups.position]
+    time = outcome[outcome.dtype.names[1]]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.9, 3.4))
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.34)
+        chosen = (("low risk", BLUE, ~groups.high), ("high risk", VERMILION, groups.high))
+        curves = {name: (colour, kaplan_meier(outcome[who])) for name, colour, who in chosen}
+        for name, (colour, curve) in curves.items():
+            _draw_curve(axes, curve, colour, f"{name} (n = {int(curve.n_at_risk[0])})")
+        axes.set_ylim(0, 1.03)
+        axes.set_xlim(0, time.max() * 1.02)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, steps=[1, 2, 3, 5, 10]))
+        axes.set_ylabel("event-free", labelpad=2)
+        axes.set_xlabel("time" if time_unit is None else f"time ({time_unit})")
+        axes.legend(loc="upper right", frameon=False, fontsize=9)
+        _write_numbers_at_risk(axes, curves)
+        return _svg(figure)
+
+
+def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
+    """Draw the training history of one model, one small figure per quantity, one line per fold.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Of one model; those without a history are left out.
+
+    Returns
+    -------
+    list of (str, Markup)
+        Name of the quantity and its SVG.
+    """
+    histories = [(r.fold, r.details["history"]) for r in records if r.details.get("history")]
+    names = [
+        name
+        for name in dict.fromkeys(name for _, history in histories for name in history)
+        if name not in _NOT_CURVES
+    ]
+    with mpl.rc_context(_STYLE):
+        return [(name, _history_figure(name, histories)) for name in names]
+
+
+def example_figure(record: Record, k: int) -> Markup:
+    """Draw one example slice, a panel per channel, with the true and the predicted contour.
+
+    Returns
+    -------
+    Markup
+        Source of an HTML image (PNG in a data URI).
+    """
+    example = record.details["examples"][k]
+    image = record.arrays[f"example{k}_image"]
+    truth, predicted = (record.arrays[f"example{k}_{name}"] for name in ("truth", "predicted"))
+    spacing = example["spacing"] or [1.0, 1.0]
+    aspect = spacing[0] / spacing[1]
+    n_channels, height, width = image.shape
+    with mpl.rc_context(_STYLE):
+        tall = 2.1 * aspect * height / width + 0.3
+        figure = Figure(figsize=(2.1 * n_channels, tall), dpi=130)
+        panels = figure.subplots(1, n_channels, squeeze=False)[0]
+        for axes, channel, name in zip(panels, image, example["channels"], strict=True):
+            low, high = np.percentile(channel, (1, 99.5))
+            colours = "gray_r" if name.upper() in ("PET", "PT") else "gray"
+            axes.imshow(channel, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
+            for mask, colour, line in ((truth, GREEN, "solid"), (predicted, VERMILION, "dashed")):
+                if mask.any() and not mask.all():
+                    axes.contour(mask, [0.5], colors=colour, linestyles=line, linewidths=1.5)
+            axes.set_title(name, fontsize=9)
+            axes.set_axis_off()
+        figure.subplots_adjust(0, 0, 1, 1 - 0.3 / tall, wspace=0.03)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _draw_concordance(axes: Axes, row: int, score: ModelScore) -> None:
+    interval = score.within_folds
+    if interval is None:
+        return
+    colour = GREEN if score.model == ORACLE else BLUE
+    if score.model == ORACLE:
+        axes.axvline(interval.value, color=GREEN, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+    folds = list(score.fold_c.values())
+    axes.plot(folds, [row - 0.17] * len(folds), "o", color=colour, alpha=0.45, markersize=4, mew=0)
+    if np.isfinite(interval.lower):
+        axes.plot([interval.lower, interval.upper], [row, row], color=colour, linewidth=2)
+    axes.plot(interval.value, row, "D", color=colour, markersize=6.5, mec="white", mew=0.8)
+    edge = axes.get_yaxis_transform()
+    clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the vertical lines
+    axes.text(0.0, row + 0.24, score.model, transform=edge, ha="left", va="bottom", bbox=clear)
+    text = f"{interval.value:.3f}"
+    if np.isfinite(interval.lower):
+        text += f"  ({interval.lower:.3f}–{interval.upper:.3f})"
+    place: dict[str, Any] = {"transform": edge, "ha": "right", "va": "bottom", "bbox": clear}
+    axes.text(1.0, row + 0.24, text, color="#374151", **place)
+
+
+def _draw_curve(axes: Axes, curve: KaplanMeier, colour: str, label: str) -> None:
+    time = np.concatenate(([0.0], curve.time))
+    survival = np.concatenate(([1.0], curve.survival))
+    axes.step(time, survival, where="post", color=colour, linewidth=1.8, label=label)
+    lower, upper = (np.concatenate(([1.0], limit)) for limit in (curve.lower, curve.upper))
+    axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.13, linewidth=0)
+    censored = curve.n_censored > 0
+    axes.plot(curve.time[censored], curve.survival[censored], "|", color=colour, markersize=6)
+
+
+def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMeier]]) -> None:
+    ticks = [t for t in axes.get_xticks() if 0 <= t <= axes.get_xlim()[1]]
+    below = axes.get_xaxis_transform()
+    axes.text(0, -0.32, "at risk", transform=below, fontsize=9, color="#374151", ha="center")
+    for line, (colour, curve) in enumerate(curves.values()):
+        for tick, number in zip(ticks, curve.number_at_risk(ticks), strict=True):
+            text = str(int(number))
+            y = -0.4 - 0.085 * line
+            axes.text(tick, y, text, transform=below, ha="center", fontsize=9, color=colour)
+
+
+def _history_figure(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> Markup:
+    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
+    axes = figure.subplots()
+    x_name = next((n for n in ("iteration", "epoch") if n in histories[0][1]), "epoch")
+    for fold, history in histories:
+        if name not in history:
+            continue
+        values = np.array(history[name], dtype=np.float64)
+        x = np.array(history.get(x_name, range(1, values.size + 1)), dtype=np.float64)
+        colour = FOLD_COLOURS[fold % len(FOLD_COLOURS)]
+        dot = "o" if values.size < 30 else None  # a single epoch would leave no line to see
+        axes.plot(x, values, marker=dot, ms=3, color=colour, lw=1.3, label=f"fold {fold + 1}")
+    axes.set_xlabel(x_name)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.margins(x=0.04)
+    if len(histories) <= len(FOLD_COLOURS):  # beyond, colours repeat and a legend says nothing
+        axes.legend(frameon=False, fontsize=8, ncols=2, handlelength=1.2, columnspacing=1.0)
+    return _svg(figure)
+
+
+def _lowest(score: ModelScore) -> float:
+    limit = np.nan if score.within_folds is None else score.within_folds.lower
+    return float(np.nanmin([*score.fold_c.values(), limit]))
+
+
+def _svg(figure: Figure) -> Markup:
+    """Write a figure as SVG that can stand in HTML several times and refers to nothing outside."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer,
+        format="svg",
+        transparent=True,
+        metadata={"Creator": None, "Date": None, "Format": None, "Type": None},
+    )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # names repeat from figure to figure
+    text = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", text, count=2)  # the page sets the size
+    return Markup(text)

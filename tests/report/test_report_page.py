@@ -1,0 +1,164 @@
+"""The page: self-contained, escaped, complete, honest about what is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from contestants import Failing, Reversed, Segmenter, StageCox, make_cohort
+
+from survimg.benchmark import run_benchmark
+from survimg.model_selection import EventStratifiedKFold
+from survimg.report import render
+
+NASTY = '<script>alert("x")</script>&'
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Collects tags, their attributes and the text, and checks that tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self._open = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    cohort, log_hazard = make_cohort(n=36, ids=[f"{NASTY}{i}" for i in range(36)])
+    out = tmp_path_factory.mktemp("run")
+    folds = EventStratifiedKFold(3, shuffle=True, random_state=0)
+    splits = list(folds.split(cohort, cohort.outcome))
+    models = {"segmenter": Segmenter(2.5), NASTY: StageCox(), "wrong": Reversed(), "bad": Failing()}
+    run_benchmark(
+        models, cohort, cohort.outcome, splits=splits, out=out, reference=NASTY,
+        oracle_risk=log_hazard, settings={"cohort": NASTY, "endpoint": "death"},
+        caveats=["This is a test."], command=f"survimg benchmark --out {NASTY}",
+    )
+    render(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_nothing_outside_the_page_is_referred_to(html, page):
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("data:image/png;base64,", "#")), (tag, value)
+    assert not re.search(r"url\((?!#)", html)
+    assert "@import" not in html
+    namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\s\"'<>]+", html)) <= namespaces
+
+
+def test_names_from_tables_are_escaped(html, page):
+    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed"}
+    assert NASTY not in html
+    text = "".join(page.text)
+    assert f"{NASTY}" in text  # shown as it is written in the table
+    assert "the <b>gradient</b> exploded" in text
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_every_figure_is_there_and_well_formed(html):
+    figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    # One forest plot, Kaplan-Meier curves of three models, two quantities of one history.
+    assert len(figures) == 1 + 3 + 2
+    for figure in figures:
+        root = ET.fromstring(figure)
+        assert "viewBox" in root.attrib
+        assert "width" not in root.attrib
+    assert html.count("data:image/png;base64,") == 3
+
+
+def test_the_page_says_what_was_run_and_what_is_not_shown(page):
+    text = " ".join("".join(page.text).split())
+    for part in (
+        "36", "survimg benchmark --out", "numpy", "scikit-learn", "endpoint", "death",
+        "3 of 12 fits failed", "BELOW", "That wrong ranks patients better than chance",
+        "This is a test.", "another hospital", "one seed was run", "UserWarning",
+    ):
+        assert part in text, part
+
+
+def test_the_table_holds_the_scores_of_the_csv(folder, page):
+    import pandas as pd
+
+    text = " ".join("".join(page.text).split())
+    for _, row in pd.read_csv(folder / "scores.csv").iterrows():
+        if row["folds_done"]:
+            assert f"{row['c_mean']:.3f} ± {row['c_sd']:.3f}" in text
+            assert f"({row['c_lower95']:.3f} to {row['c_upper95']:.3f})" in text
+
+
+def test_rendering_again_gives_the_same_page(folder, html):
+    render(folder)
+    assert (folder / "report.html").read_text(encoding="utf-8") == html
+
+
+def test_an_unfinished_run_is_called_unfinished(tmp_path, patients_of_two_folds):
+    cohort, splits = patients_of_two_folds
+    run_benchmark({"cox": StageCox()}, cohort, cohort.outcome, splits=splits, out=tmp_path)
+    for file in (tmp_path / "records").rglob("fold01*"):
+        file.unlink()
+    text = render(tmp_path).read_text(encoding="utf-8")
+    assert "This run is not finished." in text
+    assert "not finished: 1 of 2 fits" in text
+
+
+def test_a_run_in_which_everything_fails_still_has_a_page(tmp_path, patients_of_two_folds):
+    cohort, splits = patients_of_two_folds
+    run_benchmark({"bad": Failing()}, cohort, cohort.outcome, splits=splits, out=tmp_path)
+    text = render(tmp_path).read_text(encoding="utf-8")
+    assert "No model has predicted anything" in text
+    assert "2 of 2 fits failed" in text
+
+
+@pytest.fixture(scope="module")
+def patients_of_two_folds():
+    cohort, _ = make_cohort(n=20)
+    return cohort, list(EventStratifiedKFold(2).split(cohort, cohort.outcome))
+
+
+def test_no_run_no_page(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no benchmark run"):
+        render(tmp_path)
+
+
+def test_measuring_needs_no_network_library():
+    code = (
+        "import sys, survimg.report, survimg.benchmark, survimg.evaluation\n"
+        "print([m for m in ('torch', 'monai', 'radiomics', 'skorch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
