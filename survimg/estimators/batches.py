@@ -85,6 +85,10 @@ class Patients:
 
     def _volume(self, i: int) -> np.ndarray:
         volume = self.cohort.volume(i)
+        present = self.cohort.present[i]
+        if not present.all():
+            # An absent modality enters as zeros, the mean of a z-scored volume.
+            volume = np.where(present[:, np.newaxis, np.newaxis, np.newaxis], volume, np.float32(0))
         if not np.isfinite(volume).all():
             count = int((~np.isfinite(volume)).sum())
             raise ValueError(

@@ -19,14 +19,10 @@ from torch import Tensor
 
 from survimg.augmentation import Recipe, apply_transforms, draw_transforms
 from survimg.cohort import Cohort
-from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
 from survimg.estimators.batches import Augment, Targets
 from survimg.estimators.engine import LossTerms, Precision
-from survimg.estimators.volume_estimator import (
-    VolumeSurvivalEstimator,
-    cohort_and_outcome,
-    to_float64,
-)
+from survimg.estimators.volume_estimator import VolumeSurvivalEstimator, to_float64
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
 
@@ -62,6 +58,17 @@ def _knows_masks(model: DeepMTS) -> bool:
             "tumour map means nothing; fit it on a cohort with masks."
         )
     return True
+
+
+def _refuse_empty_masks(cohort: Cohort) -> None:
+    masked = np.flatnonzero(cohort.has_masks).tolist()
+    empty = [str(cohort.ids[i]) for i in masked if not cohort.mask(i).any()]
+    if empty:
+        raise ValueError(
+            f"The tumour masks of these patients are empty: {', '.join(empty[:5])} ({len(empty)} "
+            "in all). Repair them, or give Cohort(has_mask=...) to train these patients for "
+            "survival only."
+        )
 
 
 class DeepMTS(ProportionalHazardsMixin, TransformerMixin, VolumeSurvivalEstimator):
@@ -119,7 +126,7 @@ class DeepMTS(ProportionalHazardsMixin, TransformerMixin, VolumeSurvivalEstimato
     n_threads : int, optional
         Threads of torch during fit and predict; None leaves torch's setting alone. Workers of
         ``n_jobs=2`` get fewer threads than the main process, and sums are rounded in another order
-        then: give a number to get bit-equal results whatever `n_jobs` is.
+        then: give a number to get bit-equal results whatever `n_jobs` is (on the CPU).
     random_state : int, RandomState instance or None, default=None
         Fixes weights, batches, augmentation and dropout; torch's global stream is left untouched.
     verbose : int, default=0
@@ -262,7 +269,8 @@ class DeepMTS(ProportionalHazardsMixin, TransformerMixin, VolumeSurvivalEstimato
         Raises
         ------
         ValueError
-            Invalid parameters or outcome, no event, a raw cohort, NaN voxels (naming the patient).
+            Invalid parameters or outcome, no event, a raw cohort; NaN voxels or an empty mask (the
+            message names the patient).
         FloatingPointError
             Training diverged.
         """
@@ -398,6 +406,8 @@ class DeepMTS(ProportionalHazardsMixin, TransformerMixin, VolumeSurvivalEstimato
                 stacklevel=4,
             )
             weight = 0.0
+        if weight > 0:
+            _refuse_empty_masks(cohort)
         self.trained_with_masks_ = weight > 0
         return _DeepMTSLoss(weight, self.l2), names if weight > 0 else names[:2]
 

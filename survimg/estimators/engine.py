@@ -103,6 +103,21 @@ class TrainingNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []  # skorch's own print to the terminal; make_training_net names what is needed
 
+    def partial_fit(
+        self,
+        X: PatientBatches,
+        y: None = None,
+        classes: None = None,  # noqa: ARG002
+        **fit_params: Any,
+    ) -> TrainingNet:
+        """Train. An interruption is raised; skorch would return the half-trained net as fitted."""
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        finally:
+            self.notify("on_train_end", X=X, y=y)
+        return self
+
     def get_iterator(
         self,
         dataset: PatientBatches,

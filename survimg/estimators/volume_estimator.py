@@ -28,7 +28,6 @@ from survimg.estimators.engine import (
     make_training_net,
     recalibrate_batch_norm,
 )
-from survimg.target import check_outcome
 
 __all__ = ["VolumeSurvivalEstimator"]
 
@@ -55,8 +54,10 @@ class VolumeSurvivalEstimator(BaseEstimator):
         Size of the training volumes; other sizes can be predicted too.
     """
 
-    # Without metadata routing these two change nothing; with it, they save users set_fit_request.
+    # Without metadata routing these change nothing; with it, they save users set_fit_request.
     __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"clinical": True}  # noqa: RUF012
+    __metadata_request__transform = {"clinical": True}  # noqa: RUF012
 
     # declared by every subclass's __init__
     n_iterations: int
@@ -190,37 +191,6 @@ class VolumeSurvivalEstimator(BaseEstimator):
             encoded = self._standardise(self.clinical_encoder_.transform(cohort))
         n = len(cohort)
         return Patients(cohort, encoded, np.zeros(n), np.zeros(n, dtype=bool))
-
-
-def cohort_and_outcome(
-    X: Cohort | npt.ArrayLike,
-    y: npt.ArrayLike,
-    masks: npt.ArrayLike | None,
-    clinical: pd.DataFrame | npt.ArrayLike | None,
-) -> tuple[Cohort, np.ndarray, np.ndarray]:
-    """Check what `fit` is given.
-
-    Returns
-    -------
-    cohort : Cohort
-    event : ndarray of shape (n,), bool
-    time : ndarray of shape (n,), float64
-
-    Raises
-    ------
-    ValueError
-        Mismatched lengths, an invalid outcome, no event, or fewer than two patients.
-    """
-    cohort = as_cohort(X, masks, clinical)
-    event, time = check_outcome(
-        y, n_patients=len(cohort), ids=cohort.ids.tolist(), require_event=True
-    )
-    if len(cohort) < 2:
-        raise ValueError(
-            f"A survival model needs at least two patients to fit; got {len(cohort)} "
-            f"({', '.join(cohort.ids)})."
-        )
-    return cohort, event, time
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:
