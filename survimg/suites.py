@@ -34,6 +34,8 @@ class ModelSettings:
         Folder for radiomic features, shared by folds and runs.
     verbose : bool
         Show the progress of each fit.
+    clinical : bool
+        Whether the cohort has clinical columns; models that join them leave them out otherwise.
     """
 
     n_iterations: int | None = None
@@ -41,6 +43,12 @@ class ModelSettings:
     n_threads: int | None = None
     cache: Path | None = None
     verbose: bool = False
+    clinical: bool = True
+
+    @property
+    def clinical_columns(self) -> list[str] | None:
+        """What estimators take: None for all columns, an empty list for none."""
+        return None if self.clinical else []
 
 
 def _deepmts(settings: ModelSettings) -> Any:
@@ -63,23 +71,35 @@ def _deepmts(settings: ModelSettings) -> Any:
 
 
 def _radiomics_lasso_cox(settings: ModelSettings) -> Any:
-    from survimg.estimators.pipelines import radiomics_lasso_cox
-    from survimg.radiomics import RadiomicsFeatures
+    from survimg.estimators import radiomics_lasso_cox
 
-    model = radiomics_lasso_cox()
-    return _with_cache(model, RadiomicsFeatures, settings)
+    return _with_cache(radiomics_lasso_cox(clinical=settings.clinical_columns), settings)
 
 
-def _clinical_volume_cox(settings: ModelSettings) -> Any:  # noqa: ARG001  # takes none of them
-    from survimg.estimators.clinical_volume_cox import ClinicalVolumeCox
+def _radiomics_rsf(settings: ModelSettings) -> Any:
+    from survimg.estimators import radiomics_rsf
 
-    return ClinicalVolumeCox()
+    return _with_cache(radiomics_rsf(clinical=settings.clinical_columns), settings)
+
+
+def _radiomics_deepsurv(settings: ModelSettings) -> Any:
+    from survimg.estimators import radiomics_deepsurv
+
+    return _with_cache(radiomics_deepsurv(clinical=settings.clinical_columns), settings)
+
+
+def _clinical_volume_cox(settings: ModelSettings) -> Any:
+    from survimg.estimators import ClinicalVolumeCox
+
+    return ClinicalVolumeCox(columns=settings.clinical_columns)
 
 
 #: Name on the command line to the function that builds the unfitted estimator.
 MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
     "deepmts": _deepmts,
     "radiomics-lasso-cox": _radiomics_lasso_cox,
+    "radiomics-rsf": _radiomics_rsf,
+    "radiomics-deepsurv": _radiomics_deepsurv,
     REFERENCE: _clinical_volume_cox,
 }
 
@@ -155,10 +175,12 @@ def _build(name: str, settings: ModelSettings) -> Any:
     return model
 
 
-def _with_cache(model: Any, extractor: type, settings: ModelSettings) -> Any:
-    """Set the cache folder of every feature extractor inside a pipeline."""
+def _with_cache(model: Any, settings: ModelSettings) -> Any:
+    """Set the cache folder of the feature extractor inside a pipeline."""
+    from survimg.radiomics import RadiomicsFeatures
+
     if settings.cache is None:
         return model
     parts = model.get_params(deep=True)
-    names = [name for name, part in parts.items() if isinstance(part, extractor)]
+    names = [name for name, part in parts.items() if isinstance(part, RadiomicsFeatures)]
     return model.set_params(**{f"{name}__memory": str(settings.cache) for name in names})

@@ -1,7 +1,8 @@
-"""Where and with what a record was made: versions, hardware, revision, peak memory."""
+"""Where and with what a record was made: versions, hardware, revision, memory."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PeakMemory", "environment", "survimg_version"]
+__all__ = ["MemoryIncrease", "environment", "survimg_version", "versions"]
 
 _PACKAGES = (
     "numpy", "scipy", "pandas", "scikit-learn", "scikit-survival", "torch", "skorch", "SimpleITK",
@@ -36,46 +37,47 @@ def environment() -> dict[str, Any]:
         ``versions`` (package to version, installed ones only), ``hardware`` and ``git`` (revision
         of survimg's source tree, ``+changes`` if it is modified, or None).
     """
-    versions = {"python": platform.python_version(), "survimg": survimg_version()}
+    python = {"python": platform.python_version()}
+    return {"versions": python | versions(), "hardware": _hardware(), "git": _revision()}
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of survimg and of the libraries that compute its results, installed ones only."""
+    found = {"survimg": survimg_version()}
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "hardware": _hardware(), "git": _revision()}
+    return found
 
 
-class PeakMemory:
-    """Largest resident memory of this process since the object was made.
+class MemoryIncrease:
+    """How far this process's resident memory has risen above its size when the object was made.
 
-    Linux lets a process restart its own high-water mark. Elsewhere the mark covers the process's
-    whole life, and `scope` says so. Memory of child processes is not counted.
-
-    Attributes
-    ----------
-    scope : {"task", "process", "unknown"}
-        What `read` covers.
+    What the process held before (libraries, earlier models' leftovers) does not count; libraries
+    that are loaded meanwhile do. Memory of child processes and of a GPU is not counted. Measured on
+    Linux alone, where a process can restart its own high-water mark.
     """
 
     def __init__(self) -> None:
-        try:
+        self._start: int | None = None
+        # A platform without the file, and a container that forbids writing to it, give no figure.
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            self.scope = "task"
-        except OSError:
-            self.scope = "unknown" if os.name == "nt" else "process"
+            self._start = _resident_memory("VmRSS")
 
     def read(self) -> int | None:
         """Bytes, or None where the platform does not tell."""
-        if self.scope == "task":
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        if self.scope == "unknown":
+        if self._start is None:
             return None
-        import resource
+        return max(0, _resident_memory("VmHWM") - self._start)
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+def _resident_memory(line: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition(f"{line}:")[2].split()[0]) * 1024
 
 
 def _hardware() -> dict[str, Any]:

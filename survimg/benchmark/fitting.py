@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing
 
-from survimg.benchmark.environment import PeakMemory, environment
+from survimg.benchmark.environment import MemoryIncrease, environment
 from survimg.benchmark.identity import seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
@@ -78,7 +78,7 @@ def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
     }
     arrays: dict[str, np.ndarray] = {}
     error = None
-    memory = PeakMemory()
+    memory = MemoryIncrease()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -86,7 +86,7 @@ def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
         except Exception as failure:  # a contestant's error of any kind must not stop the others
             error = _describe_error(failure)
     details["warnings"] = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
-    details["peak_memory_bytes"], details["peak_memory_scope"] = memory.read(), memory.scope
+    details["memory_increase_bytes"] = memory.read()
     return Record(task.key, task.name, task.fold, task.seed, error, details, arrays)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -13,10 +14,22 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 
+from survimg.benchmark.environment import versions
 from survimg.target import check_outcome
 
-__all__ = ["data_fingerprint", "describe", "outcome_digest", "record_key", "seeded_clone"]
+__all__ = [
+    "code_identity",
+    "data_fingerprint",
+    "describe",
+    "outcome_digest",
+    "package_digest",
+    "record_key",
+    "seeded_clone",
+]
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Parts of survimg that act before a model is described or after its record is written.
+_NO_RESULT = ("cli", "report")
 # scikit-learn's parameters that change how much is printed, how many processes work and where
 # intermediate results are kept, but no result.
 _WITHOUT_EFFECT = frozenset({"verbose", "n_jobs", "memory"})
@@ -50,9 +63,9 @@ def describe(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Estimators are described by class, by the source file that defines the class, and by their
-        parameters (``verbose``, ``n_jobs`` and ``memory`` apart); arrays and other objects by a
-        digest.
+        Estimators are described by class, by the source file that defines the class, by their
+        parameters (``verbose``, ``n_jobs`` and ``memory`` apart) and by the class's defaults of
+        those parameters that differ from them; arrays and other objects by a digest.
 
     Returns
     -------
@@ -97,9 +110,13 @@ def record_key(
     train_ids: Sequence[str],
     test_ids: Sequence[str],
     seed: int,
-    version: str,
+    code: Mapping[str, str],
 ) -> str:
     """Return the key of a record, 64 hexadecimal digits.
+
+    Any change to what can change a result changes the key: model, parameters, patients, split,
+    seed, survimg's source, versions of the libraries. One thing it cannot see: of a user's own
+    estimator only the file that defines its class is known, not what that file imports.
 
     Parameters
     ----------
@@ -110,11 +127,37 @@ def record_key(
     train_ids, test_ids : sequence of str
         Patients of the split, in order.
     seed : int
-    version : str
-        Of survimg.
+    code : mapping of str to str
+        From `code_identity`.
     """
-    parts = [description, data, outcome, list(train_ids), list(test_ids), seed, version]
+    parts = [description, data, outcome, list(train_ids), list(test_ids), seed, dict(code)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def code_identity() -> dict[str, str]:
+    """Versions of survimg and the libraries, and a digest of survimg's own source."""
+    return {**versions(), "source": package_digest(_PACKAGE)}
+
+
+@functools.cache
+def package_digest(folder: Path) -> str:
+    """Digest of a package's Python files that can change a result, read once per process.
+
+    Estimators share engines, networks, losses and readers, so a record is stale after a change to
+    any of them. Only the command line and the report are left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the package.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        part = file.relative_to(folder)
+        if part.parts[0] not in _NO_RESULT:
+            digest.update(f"{part.as_posix()}\n".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _describe_estimator(estimator: Any) -> dict[str, Any]:
@@ -124,7 +167,23 @@ def _describe_estimator(estimator: Any) -> dict[str, Any]:
         for name, item in sorted(estimator.get_params(deep=False).items())
         if name not in _WITHOUT_EFFECT
     }
-    return {"class": _qualified_name(cls), "source": _source_digest(cls), "params": parameters}
+    return {
+        "class": _qualified_name(cls),
+        "source": _source_digest(cls),
+        "params": parameters,
+        "defaults": _defaults_not_taken(cls, parameters),
+    }
+
+
+def _defaults_not_taken(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults of the class where the parameters differ from them."""
+    declared = inspect.signature(cls).parameters
+    defaults = {
+        name: describe(declared[name].default)
+        for name in parameters
+        if name in declared and declared[name].default is not inspect.Parameter.empty
+    }
+    return {name: value for name, value in defaults.items() if value != parameters[name]}
 
 
 def _qualified_name(thing: Any) -> str:

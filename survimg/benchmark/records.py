@@ -29,8 +29,8 @@ class Record:
     error : dict or None
         ``type``, ``message`` and ``traceback`` if the model failed; `arrays` is empty then.
     details : dict
-        Estimator, data fingerprint, environment, start, seconds, peak memory, warnings, training
-        history (column to values), descriptions of the example slices: plain JSON values.
+        Estimator, data fingerprint, environment, start, seconds, increase in memory, warnings,
+        training history (column to values), descriptions of the example slices: plain JSON values.
     arrays : dict of ndarray
         ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk``; ``times`` and ``survival``
         (n_test, n_times; NaN beyond a curve's end) if the model has curves; ``dice_ids`` and

@@ -33,6 +33,8 @@ class Run:
     ids : ndarray of shape (n,), str
     outcome : structured array of shape (n,)
     oracle_risk : ndarray of shape (n,) or None
+    groups : ndarray of shape (n,), str, or None
+        Group (centre) of each patient, where the cohort tells.
     folds : list of (train, test)
         Positions of the patients.
     records : dict
@@ -44,6 +46,7 @@ class Run:
     ids: np.ndarray
     outcome: np.ndarray
     oracle_risk: np.ndarray | None
+    groups: np.ndarray | None
     folds: list[Split]
     records: dict[Place, Record | None]
 
@@ -111,12 +114,14 @@ def read_run(folder: str | PathLike[str]) -> Run:
     splits = read_json(folder / "splits.json")["folds"]
     folds = [(positions(fold["train"]), positions(fold["test"])) for fold in splits]
     oracle = patients["oracle_risk"]
+    groups = patients.get("group")  # absent from runs of survimg before groups were kept
     return Run(
         folder,
         plan,
         np.array(patients["id"], dtype=np.str_),
         make_outcome(patients["event"], patients["time"]),
         None if oracle is None else np.array(oracle, dtype=np.float64),
+        None if groups is None else np.array(groups, dtype=np.str_),
         folds,
         {(e["model"], e["fold"], e["seed"]): read_record(folder, **e) for e in plan["records"]},
     )
@@ -147,6 +152,7 @@ def write_plan(
         The folder holds a run with other splits; they are frozen.
     """
     _freeze_splits(out, ids, folds)
+    groups = getattr(X, "groups", None)
     write_json(
         out / "patients.json",
         {
@@ -154,6 +160,7 @@ def write_plan(
             "event": event.tolist(),
             "time": time.tolist(),
             "oracle_risk": None if oracle_risk is None else oracle_risk.tolist(),
+            "group": None if groups is None else [str(group) for group in groups],
         },
     )
     write_json(

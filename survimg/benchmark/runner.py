@@ -22,9 +22,9 @@ from survimg.benchmark.checks import (
     check_splits,
     n_patients,
 )
-from survimg.benchmark.environment import survimg_version
 from survimg.benchmark.fitting import Task, run_task
 from survimg.benchmark.identity import (
+    code_identity,
     data_fingerprint,
     describe,
     outcome_digest,
@@ -65,8 +65,10 @@ def run_benchmark(
     A record is written, in one step, as soon as its model has predicted and before anything is
     scored. Called again with the same arguments, the function computes only what is missing: after
     an interruption, or for a model or fold that was added. A record is reused only if the
-    estimator with all its parameters, the data, the outcome, the split, the seed and survimg's
-    version are the same. Models that failed are tried again.
+    estimator with all its parameters, the data, the outcome, the split, the seed, survimg's source
+    and the versions of the libraries are the same. Models that failed are tried again. The run
+    consists of the models of the last call: records of others stay on disk, and count again when
+    a later call names them.
 
     Parameters
     ----------
@@ -156,7 +158,7 @@ def _plan_tasks(
     seeds: Sequence[int],
     times: np.ndarray,
 ) -> list[Task]:
-    data, outcome = data_fingerprint(X), outcome_digest(y)
+    data, outcome, code = data_fingerprint(X), outcome_digest(y), code_identity()
     tasks = []
     for name, model in models.items():
         descriptions = {seed: describe(seeded_clone(model, seed)) for seed in seeds}
@@ -169,7 +171,7 @@ def _plan_tasks(
                     train_ids=ids[train].tolist(),
                     test_ids=ids[test].tolist(),
                     seed=seed,
-                    version=survimg_version(),
+                    code=code,
                 )
                 tasks.append(
                     Task(key, name, model, fold, seed, train, test, times, descriptions[seed], data)

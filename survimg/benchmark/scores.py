@@ -50,8 +50,9 @@ class ModelScore:
         Dice coefficient of each test patient with a mask, over folds (first seed).
     fit_seconds, predict_seconds : float or None
         Mean per fold.
-    peak_memory : int or None
-        Largest over folds, in bytes.
+    memory_increase : int or None
+        Growth of the process's memory during a fit and its predictions, in bytes: the largest over
+        folds; None where it was not measured.
     warnings : tuple of str
     verdict : str
         The result against the reference, in words.
@@ -69,7 +70,7 @@ class ModelScore:
     dice: np.ndarray
     fit_seconds: float | None
     predict_seconds: float | None
-    peak_memory: int | None
+    memory_increase: int | None
     warnings: tuple[str, ...]
     verdict: str
 
@@ -164,7 +165,7 @@ def fold_table(run: Run) -> pd.DataFrame:
                 row["dice_mean"] = float(record.arrays["dice"].mean())
             row["fit_seconds"] = record.details["fit_seconds"]
             row["predict_seconds"] = record.details["predict_seconds"]
-            row["peak_memory_bytes"] = record.details["peak_memory_bytes"]
+            row["memory_increase_bytes"] = record.details.get("memory_increase_bytes")
         elif record is not None and record.error is not None:
             row["error"] = f"{record.error['type']}: {record.error['message']}"
         rows.append(row)
@@ -228,7 +229,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
     details = [record.details for record in records.values()]
     first = [record.arrays for (_, seed), record in records.items() if seed == run.seeds[0]]
     dice = [arrays["dice"] for arrays in first if "dice" in arrays]
-    peaks = [d["peak_memory_bytes"] for d in details if d["peak_memory_bytes"] is not None]
+    increases = [d.get("memory_increase_bytes") for d in details]  # absent from earlier versions
     every = [r for (model, _, _), r in run.records.items() if model == name and r is not None]
     return ModelScore(
         model=name,
@@ -243,7 +244,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         dice=np.concatenate(dice) if dice else np.zeros(0),
         fit_seconds=_mean([d["fit_seconds"] for d in details]),
         predict_seconds=_mean([d["predict_seconds"] for d in details]),
-        peak_memory=max(peaks) if peaks else None,
+        memory_increase=max((size for size in increases if size is not None), default=None),
         warnings=tuple(dict.fromkeys(text for r in every for text in r.details["warnings"])),
         verdict="",
     )
@@ -286,7 +287,7 @@ def _score_oracle(run: Run) -> ModelScore:
         dice=np.zeros(0),
         fit_seconds=None,
         predict_seconds=None,
-        peak_memory=None,
+        memory_increase=None,
         warnings=(),
         verdict="true risk: no model can be expected to rank better",
     )
@@ -315,11 +316,18 @@ def _verdict(run: Run, score: ModelScore) -> str:
         words.append(_against_reference(score.comparison, score.p_adjusted, str(run.reference)))
     elif run.reference is not None and run.complete(run.reference):
         words.append(f"orders all pairs as {run.reference} does")
-    if score.within_folds is not None and score.within_folds.upper < 0.5:
-        words.append("WORSE than chance (0.5)")
-    elif score.within_folds is not None and not score.within_folds.lower > 0.5:
-        words.append("not shown to be better than chance (0.5)")
-    return "; ".join(words)
+    if score.within_folds is not None:
+        words.append(_against_chance(score.within_folds))
+    return "; ".join(word for word in words if word)
+
+
+def _against_chance(concordance: Estimate) -> str:
+    if np.isnan(concordance.lower):  # every comparison with NaN is false and would say nothing
+        ordered = {0.0: ": every pair is ordered WRONGLY", 1.0: ": every pair is ordered rightly"}
+        return f"no interval{ordered.get(concordance.value, '')}"
+    if concordance.upper < 0.5:
+        return "WORSE than chance (0.5)"
+    return "" if concordance.lower > 0.5 else "not shown to be better than chance (0.5)"
 
 
 def _against_reference(comparison: Comparison, p_adjusted: float | None, reference: str) -> str:

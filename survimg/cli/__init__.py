@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        sys.stderr.write("survimg: interrupted; the same command continues where it stopped\n")
+        sys.stderr.write(f"survimg: {_interrupted(arguments)}\n")
         return 130
-    except (ValueError, OSError, LookupError) as error:
+    except (ValueError, OSError, LookupError, ImportError) as error:
         if arguments.debug or isinstance(error, KeyError | IndexError):
             raise  # the last two come from mistakes in the code, not in the input
         message = " ".join(str(error).split())
@@ -78,6 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _interrupted(arguments: argparse.Namespace) -> str:
+    if arguments.command in ("benchmark", "prepare"):
+        return "interrupted; what is finished is kept, and the same command does the rest"
+    if arguments.command != "radiomics":
+        return "interrupted"
+    if arguments.cache is not None:
+        return "interrupted; finished patients are kept in the cache, for the same command"
+    return "interrupted; nothing is kept (with --cache FOLDER, finished patients would be)"
 
 
 def _show_warning(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["add_preparation", "at_least", "preparation"]
+__all__ = ["add_preparation", "at_least", "manifest_reading", "names", "preparation"]
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -21,6 +21,21 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return whole_number
 
 
+def names(text: str) -> list[str]:
+    """Convert a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _spacing(text: str) -> float | tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"must be 4 or, for z, y and x, 4,2,2; got {text!r}")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add the arguments that say how volumes are resampled, cropped and normalised."""
     group = parser.add_argument_group("preparation of raw volumes")
@@ -29,35 +44,61 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="voxels of the prepared volumes",
     )
     group.add_argument(
-        "--spacing", nargs="+", type=float, metavar="MM",
-        help="voxel size in mm, one number or three (z y x); by default each patient's own",
+        "--spacing", type=_spacing, metavar="MM",
+        help="voxel size in mm, as 4 or Z,Y,X (4,2,2); by default each patient's own",
     )
     group.add_argument(
         "--crop", choices=("mask", "fixed", "pet_peak", "whole"),
         help="where the crop lies (default: mask, its middle)",
     )
     group.add_argument(
+        "--centre", nargs=3, type=float, metavar=("Z", "Y", "X"),
+        help="with --crop fixed: centre of the crop in mm from the middle of the field of view",
+    )
+    group.add_argument(
         "--normalise", metavar="HOW",
         help="zscore (default), none or window:LOW:HIGH; per channel PET=zscore,CT=window:-200:300",
     )
-    group.add_argument("--time-unit", metavar="UNIT", help="unit of the manifest's times")
+    group = parser.add_argument_group("reading of manifests")
+    group.add_argument(
+        "--modalities", type=names, metavar="COLUMNS",
+        help="image columns, comma-separated (default: all found)",
+    )
+    group.add_argument(
+        "--label", help="the tumour's number in masks with several labels, or its RTSTRUCT name"
+    )
+    group.add_argument("--time-unit", metavar="UNIT", help="unit of the times")
+    group.add_argument(
+        "--allow-outside", action="store_true", default=None,
+        help="accept paths that lead outside the manifest's folder",
+    )
 
 
 def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Turn the arguments of `add_preparation` into those of `survimg.preprocessing.prepare`."""
+    """Turn the arguments on the volumes into those of `survimg.preprocessing.prepare`."""
     given: dict[str, Any] = {}
     if arguments.shape is not None:
         given["shape"] = tuple(arguments.shape)
     if arguments.spacing is not None:
-        if len(arguments.spacing) not in (1, 3):
-            raise ValueError(f"--spacing takes one number or three; got {len(arguments.spacing)}.")
-        single = len(arguments.spacing) == 1
-        given["spacing"] = arguments.spacing[0] if single else tuple(arguments.spacing)
+        given["spacing"] = arguments.spacing
     if arguments.crop is not None:
         given["crop"] = arguments.crop
+    if arguments.centre is not None:
+        given["centre"] = tuple(arguments.centre)
     if arguments.normalise is not None:
         given["normalise"] = _normalisation(arguments.normalise)
     return given
+
+
+def manifest_reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Turn the arguments that say how a manifest is read into those of `Cohort.from_manifest`."""
+    label = arguments.label
+    return {
+        "modalities": arguments.modalities,
+        "label": int(label) if label is not None and label.isdigit() else label,
+        "time_unit": arguments.time_unit,
+        "allow_outside": bool(arguments.allow_outside),
+    }
 
 
 def _normalisation(text: str) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import preparation
+from survimg.cli.arguments import manifest_reading, preparation
 from survimg.io.files import write_json
 
 if TYPE_CHECKING:
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from survimg.cohort import Cohort
 
-__all__ = ["PHANTOM_PATIENTS", "PHANTOM_SHAPE", "Patients", "load_patients"]
+__all__ = ["PHANTOM_PATIENTS", "PHANTOM_SHAPE", "Patients", "Source", "find_cohort"]
 
 PHANTOM_PATIENTS = 120
 PHANTOM_SHAPE = (32, 32, 32)
+
+_READING = ("modalities", "label", "time_unit", "allow_outside")
+_PREPARATION = ("spacing", "crop", "centre", "normalise")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,24 @@ class Patients:
     caveats: tuple[str, ...] = ()
 
 
-def load_patients(arguments: argparse.Namespace) -> Patients:
-    """Load, or make and prepare, the cohort of the command line.
+@dataclass(frozen=True)
+class Source:
+    """A cohort before it is prepared, so that what is wrong with its outcome shows at once.
+
+    Attributes
+    ----------
+    cohort : Cohort
+        The same patients in the same order as after the preparation.
+    load : callable
+        Prepares it if need be; returns `Patients`.
+    """
+
+    cohort: Cohort
+    load: Callable[[], Patients]
+
+
+def find_cohort(arguments: argparse.Namespace) -> Source:
+    """Find, or make, the cohort of the command line.
 
     Raises
     ------
@@ -56,19 +75,17 @@ def load_patients(arguments: argparse.Namespace) -> Patients:
     """
     kind, _, where = arguments.cohort.partition(":")
     if arguments.cohort == "phantom":
-        _refuse(arguments, "phantom", "endpoint", "spacing", "crop", "normalise", "time_unit")
+        _refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
         return _phantom(arguments)
     _refuse(arguments, arguments.cohort, "patients")
     if kind == "sts51" and where:
-        _refuse(arguments, "sts51", "time_unit")
+        _refuse(arguments, "sts51", *_READING)
         return _sts51(arguments, Path(where))
     _refuse(arguments, arguments.cohort, "endpoint")
     path = Path(arguments.cohort)
     if path.suffix.lower() == ".csv":
         return _manifest(arguments, path)
-    _refuse(
-        arguments, "a prepared cohort", "shape", "spacing", "crop", "normalise", "time_unit"
-    )
+    _refuse(arguments, "a prepared cohort", "shape", *_PREPARATION, *_READING)
     if not path.is_dir():
         raise ValueError(
             f"--cohort {arguments.cohort}: no such folder. Give a prepared cohort's folder, a "
@@ -77,16 +94,17 @@ def load_patients(arguments: argparse.Namespace) -> Patients:
     from survimg.cohort import Cohort
 
     cohort = Cohort.load(path)
-    return Patients(cohort, path.name, settings={"prepared": cohort.settings})
+    patients = Patients(cohort, path.name, settings={"prepared": cohort.settings})
+    return Source(cohort, lambda: patients)
 
 
-def _phantom(arguments: argparse.Namespace) -> Patients:
+def _phantom(arguments: argparse.Namespace) -> Source:
     from survimg.datasets import make_phantom_cohort
 
     n = arguments.patients or PHANTOM_PATIENTS
     shape = tuple(arguments.shape or PHANTOM_SHAPE)
     phantom = make_phantom_cohort(n=n, shape=shape, random_state=arguments.seed[0])
-    return Patients(
+    patients = Patients(
         phantom.cohort,
         "Phantom cohort",
         oracle_risk=phantom.oracle_risk,
@@ -95,9 +113,10 @@ def _phantom(arguments: argparse.Namespace) -> Patients:
             "Anything about patients: these are phantoms, drawn by a program from a known hazard.",
         ),
     )
+    return Source(phantom.cohort, lambda: patients)
 
 
-def _sts51(arguments: argparse.Namespace, folder: Path) -> Patients:
+def _sts51(arguments: argparse.Namespace, folder: Path) -> Source:
     from survimg.datasets import load_sts51
     from survimg.preprocessing import prepare_cohort
 
@@ -105,33 +124,41 @@ def _sts51(arguments: argparse.Namespace, folder: Path) -> Patients:
     raw = load_sts51(folder, endpoint=endpoint)
     steps = _steps(arguments)
     store = _store(arguments, raw, steps)
-    if not store.is_dir():
-        _prepare_and_note(store, lambda: prepare_cohort(raw, out=store, **steps))
-    cohort, settings = _open(store)
-    return Patients(
-        cohort,
-        "Soft-tissue sarcoma, STS-51",
-        settings={"endpoint": endpoint, **settings},
-        caveats=(
-            "Anything about other tumours, scanners or treatments: this is one retrospective "
-            "cohort of soft-tissue sarcoma from one centre.",
-        ),
-    )
+
+    def load() -> Patients:
+        if not store.is_dir():
+            more = {"out": store, "progress": arguments.progress}
+            _prepare_and_note(store, lambda: prepare_cohort(raw, **more, **steps))
+        cohort, settings = _open(store)
+        return Patients(
+            cohort,
+            "Soft-tissue sarcoma, STS-51",
+            settings={"endpoint": endpoint, **settings},
+            caveats=(
+                "Anything about other tumours, scanners or treatments: this is one retrospective "
+                "cohort of soft-tissue sarcoma from one centre.",
+            ),
+        )
+
+    return Source(raw, load)
 
 
-def _manifest(arguments: argparse.Namespace, csv: Path) -> Patients:
+def _manifest(arguments: argparse.Namespace, csv: Path) -> Source:
     from survimg.cohort import Cohort
     from survimg.preprocessing import prepare
 
-    steps = _steps(arguments)
-    store = _store(arguments, Cohort.from_manifest(csv, time_unit=arguments.time_unit), steps)
-    more = {
-        "time_unit": arguments.time_unit, "n_jobs": arguments.n_jobs, "progress": arguments.progress
-    }
-    if not store.is_dir():
-        _prepare_and_note(store, lambda: prepare(csv, store, **more, **steps))
-    cohort, settings = _open(store)
-    return Patients(cohort, csv.stem, settings=settings)
+    steps, reading = _steps(arguments), manifest_reading(arguments)
+    raw = Cohort.from_manifest(csv, **reading)
+    store = _store(arguments, raw, {**steps, "label": reading["label"]})
+
+    def load() -> Patients:
+        if not store.is_dir():
+            more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
+            _prepare_and_note(store, lambda: prepare(csv, store, **more, **reading, **steps))
+        cohort, settings = _open(store)
+        return Patients(cohort, csv.stem, settings=settings)
+
+    return Source(raw, load)
 
 
 def _steps(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print size, outcome, columns and settings."""
     import numpy as np
 
+    from survimg.benchmark.follow_up import median_follow_up
     from survimg.cohort import Cohort
 
     cohort = Cohort.load(arguments.store)
@@ -42,9 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     if cohort.outcome is not None:
         event, time = cohort.outcome["event"], cohort.outcome["time"]
         unit = "" if cohort.time_unit is None else f" {cohort.time_unit}"
+        median = median_follow_up(cohort.outcome)
+        reached = "not reached" if median is None else f"{median:.4g}{unit}"
         lines["outcome"] = (
-            f"{int(event.sum())} events, median follow-up {np.median(time):.4g}{unit} "
-            f"(longest {time.max():.4g})"
+            f"{int(event.sum())} events, median follow-up {reached} (reverse Kaplan-Meier), "
+            f"longest {time.max():.4g}{unit}"
         )
     if cohort.groups is not None:
         names, counts = np.unique(cohort.groups, return_counts=True)

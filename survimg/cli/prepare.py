@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from survimg.cli.arguments import add_preparation, at_least, preparation
+from survimg.cli.arguments import add_preparation, at_least, manifest_reading, preparation
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -20,16 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", help="table (.csv) with one row per patient")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the cohort")
     add_preparation(parser, required=True)
-    parser.add_argument(
-        "--centre", nargs=3, type=float, metavar=("Z", "Y", "X"),
-        help="with --crop fixed: centre of the crop in mm from the middle of the field of view",
-    )
-    parser.add_argument(
-        "--label", help="the tumour's number in masks with several labels, or its RTSTRUCT name"
-    )
-    parser.add_argument(
-        "--modalities", nargs="+", metavar="COLUMN", help="image columns (default: all found)"
-    )
     parser.add_argument(
         "--keep-going", action="store_true",
         help="prepare all others when a patient fails, and list the failures at the end",
@@ -46,18 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
     from survimg.cohort import Cohort
     from survimg.preprocessing import prepare
 
-    label = arguments.label
     prepare(
         arguments.manifest,
         arguments.out,
-        centre=arguments.centre,
-        label=int(label) if label is not None and label.isdigit() else label,
-        modalities=arguments.modalities,
-        time_unit=arguments.time_unit,
         n_jobs=arguments.n_jobs,
         progress=arguments.progress and sys.stderr.isatty(),
         on_error="continue" if arguments.keep_going else "raise",
         overwrite=arguments.overwrite,
+        **manifest_reading(arguments),
         **preparation(arguments),
     )
     sys.stdout.write(f"{arguments.out}: {Cohort.load(arguments.out)!r}\n")

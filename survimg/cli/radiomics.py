@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.exists() and not arguments.overwrite:
         raise FileExistsError(f"{out} exists; choose another name or give --overwrite.")
+    if not out.parent.is_dir():  # hours of features would be lost at the end
+        raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first.")
     cohort = Cohort.load(arguments.store)
     extractor = RadiomicsFeatures(
         engine=arguments.engine,

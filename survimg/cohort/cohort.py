@@ -26,9 +26,10 @@ from survimg.cohort.checks import (
     check_spacing,
     take_masks,
 )
+from survimg.cohort.saving import write_cohort
 from survimg.cohort.stores import ImageFileStore, MaskFileStore, MemmapStore, Store, as_store
 from survimg.io.manifest import read_manifest
-from survimg.io.store import StoreWriter, read_store
+from survimg.io.store import read_store
 from survimg.target import OUTCOME_DTYPE, check_outcome
 
 __all__ = ["Cohort"]
@@ -188,28 +189,7 @@ class Cohort:
                 "A raw cohort holds volumes of different sizes and cannot be saved as one array; "
                 "prepare it first (survimg.preprocessing.prepare_cohort, or `survimg prepare`)."
             )
-        shape = (self.shape[1], self.shape[2], self.shape[3], self.shape[4])
-        with StoreWriter(
-            folder,
-            len(self),
-            shape,
-            channel_names=self.channel_names,
-            masks=bool(self.has_masks.any()),
-        ) as writer:
-            for i in range(len(self)):
-                mask = self.mask(i) if self.has_masks[i] else None
-                writer.write_case(i, self.volume(i), mask, patient=self.ids[i])
-            writer.finish(
-                ids=self.ids,
-                outcome=self.outcome,
-                groups=self.groups,
-                clinical=self.clinical,
-                spacing=self.spacing,
-                present=self.present,
-                time_unit=self.time_unit,
-                settings=self.settings,
-                geometry=self.geometry,
-            )
+        write_cohort(self, folder)
         return Cohort.load(folder)
 
     @classmethod
@@ -218,7 +198,7 @@ class Cohort:
         csv: str | os.PathLike[str],
         modalities: Sequence[str] | None = None,
         *,
-        label: int | None = None,
+        label: int | str | None = None,
         time_unit: str | None = None,
         allow_outside: bool = False,
     ) -> Cohort:
@@ -230,8 +210,9 @@ class Cohort:
             Table with one row per patient; see `survimg.io.read_manifest` for its columns.
         modalities : sequence of str, optional
             Names of the image columns; by default every column that holds image paths.
-        label : int, optional
-            Label that marks the tumour in masks with several labels.
+        label : int or str, optional
+            Label that marks the tumour in masks with several labels, or name of the RTSTRUCT
+            contour.
         time_unit : str, optional
             Unit of the column ``time``.
         allow_outside : bool, default=False

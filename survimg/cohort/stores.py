@@ -218,12 +218,12 @@ class MaskFileStore:
         None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
-    label : int, optional
-        Label that marks the tumour in masks with several labels.
+    label : int or str, optional
+        Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour.
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | None = None
+        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
     ) -> None:
         self._paths = [path.resolve() if path else None for path in paths]
         self._stamps = [_stamp(path) if path else None for path in self._paths]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 __all__ = [
-    "allocate_npy", "check_npy", "lock_folder", "unlock_folder", "write_json", "write_npy_row"
+    "allocate_npy", "check_npy", "lock_folder", "make_folder", "remove_empty", "unlock_folder",
+    "write_json", "write_npy_row",
 ]
 
 
@@ -29,6 +30,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_empty(missing)
+        raise
+    return missing
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, innermost first; one that is absent or in use stays as it is."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def allocate_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:

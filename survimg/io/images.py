@@ -101,6 +101,16 @@ class Image:
         steps = (np.asarray(world, dtype=np.float64) - np.asarray(self.origin)) @ self._axes()
         return steps[..., ::-1] / np.asarray(self.spacing)
 
+    def corners(self) -> np.ndarray:
+        """Return the world coordinates ``(x, y, z)`` of the centres of the eight outermost voxels.
+
+        Returns
+        -------
+        ndarray of shape (8, 3)
+        """
+        ends = np.meshgrid(*[(0, size - 1) for size in self.shape], indexing="ij")
+        return self.world(np.array(ends).reshape(3, -1).T)
+
     def _axes(self) -> np.ndarray:
         return np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
 
@@ -182,17 +192,14 @@ def read_mask(
     FileNotFoundError
         Nothing at `path`.
     ValueError
-        Unreadable, labels other than 0 and 1 without `label`, `label` not in the file, a mask
-        that starts where the image does but has another shape, or one that marks nothing inside
-        the image.
+        Unreadable, labels other than 0 and 1 without `label`, `label` not in the file. A mask that
+        does not belong to the image or has lost its header: of another shape at the same place, of
+        the same shape at another place, with the spacing and origin of a file without a header,
+        with tumour outside the image, or with a tumour whose volume changes by more than half on
+        the image's voxels.
     """
     mask = read_mask_image(path, like, label)
     moved = resample_like(mask, like, interpolation="nearest", padding=0.0).array
-    if mask.array.any() and not moved.any():
-        raise ValueError(
-            f"The tumour in the mask {path} lies between the voxels of its image: it is smaller "
-            "than they are."
-        )
     return moved.astype(np.uint8)
 
 
@@ -232,14 +239,10 @@ def read_mask_image(
             "although both start at the same point with the same spacing: one of them was cropped "
             "without its position, or they do not belong together."
         )
-    tumour = like.index(mask.world(np.argwhere(mask.array)))
-    inside = ((tumour >= -0.5) & (tumour <= np.array(like.shape) - 0.5)).all(axis=1)
-    if tumour.size and not inside.any():
-        raise ValueError(
-            f"The mask {path} marks nothing inside its image: in world coordinates the tumour lies "
-            "outside of it. Check that both come from the same patient and that no file has lost "
-            "its position."
-        )
+    if not same_grid(mask, like):
+        from survimg.io.mask_place import check_mask_place
+
+        check_mask_place(mask, like, path)
     return mask
 
 
@@ -316,16 +319,16 @@ def resample_like(
     return Image(moved, like.spacing, like.origin, like.direction)
 
 
-def same_grid(first: Image, second: Image) -> bool:
+def same_grid(first: Image, second: Image, tolerance: float = GRID_TOLERANCE) -> bool:
     """Tell whether two images have the same shape and lie on the same points.
 
-    The corners may differ by 1 % of a voxel, which covers the rounding of file headers.
+    The corners may differ by 1 % of a voxel (`tolerance`), which covers the rounding of file
+    headers.
     """
     if first.shape != second.shape:
         return False
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in first.shape])).reshape(3, -1).T
-    distance = np.linalg.norm(first.world(corners) - second.world(corners), axis=1).max()
-    return bool(distance <= GRID_TOLERANCE * min(first.spacing))
+    distance = np.linalg.norm(first.corners() - second.corners(), axis=1).max()
+    return bool(distance <= tolerance * min(first.spacing))
 
 
 def from_sitk(image: sitk.Image) -> Image:
@@ -386,7 +389,7 @@ def _select_label(array: np.ndarray, label: int | str | None, path: Path) -> np.
         if not np.isin(found, (0.0, 1.0)).all():
             raise ValueError(
                 f"The mask {path} holds the labels {_listed(found)}; 0 and 1 are expected. Say "
-                "which label is the tumour (label=...)."
+                "which label is the tumour (label=..., or --label)."
             )
         return array.astype(np.uint8)
     try:

@@ -100,8 +100,8 @@ def read_manifest(
     csv_path : path
         See the module for its columns. UTF-8, separated by commas.
     modalities : sequence of str, optional
-        Names of the image columns, in the order of the channels. By default every column that
-        holds paths, in the order of the file.
+        Names of the image columns, in the order of the channels; other columns with paths are left
+        out. By default every column that holds paths, in the order of the file.
     allow_outside : bool, default=False
         Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links).
 
@@ -136,7 +136,8 @@ def read_manifest(
     _check_any_image(images, ids)
     masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
     event, time = _read_outcome(table, ids, path)
-    clinical = [name for name in table if name not in names and name not in _RESERVED]
+    others = [name for name in table if name not in names and name not in _RESERVED]
+    clinical = [name for name in others if not _holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
         ids=ids,
@@ -217,15 +218,21 @@ def _modality_columns(
             raise ValueError(
                 f"Patient {ids[i]!r}, column {name!r}: {cells[i]!r} is not the path of an image, "
                 "but other cells of the column are. Correct it, leave it empty if the patient "
-                "lacks this modality, or say which columns are images (modalities=...)."
+                "lacks this modality, or say which columns are images (modalities=..., or "
+                "--modalities)."
             )
         names.append(name)
     if not names:
         raise ValueError(
             f"{path} has no column with paths of images; its columns are {list(table)}. Say which "
-            "they are (modalities=...) if the files have unusual names."
+            "they are (modalities=..., or --modalities) if the files have unusual names."
         )
     return names
+
+
+def _holds_paths(cells: list[str], folder: Path) -> bool:
+    looks = [_looks_like_path(cell, folder) for cell in cells if cell]
+    return bool(looks) and all(looks)
 
 
 def _looks_like_path(cell: str, folder: Path) -> bool:
@@ -254,7 +261,8 @@ def _read_paths(
         if not allow_outside and not resolved.is_relative_to(root):
             raise ValueError(
                 f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
-                f"folder {folder}. Move the file, or allow it (allow_outside=True)."
+                f"folder {folder}. Move the file, or allow it (allow_outside=True, or "
+                "--allow-outside)."
             )
         if not exists:
             raise ValueError(

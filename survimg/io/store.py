@@ -37,6 +37,8 @@ import pandas as pd
 from survimg.io.files import (
     allocate_npy,
     lock_folder,
+    make_folder,
+    remove_empty,
     unlock_folder,
     write_json,
     write_npy_row,
@@ -92,7 +94,8 @@ class StoreWriter:
     -----
     As a context manager, leaving with an error deletes what is half-written, except that with
     `resume` it is kept if an earlier run began it, if this run was interrupted (KeyboardInterrupt),
-    or if the disk failed (OSError): then there is work to come back to.
+    if the disk failed (OSError), or if the attribute `keep_partial` has been set: then there is
+    work to come back to.
     """
 
     def __init__(
@@ -124,8 +127,9 @@ class StoreWriter:
         self.overwrite = overwrite
         _check_free(self.folder, overwrite)
         self.resume = resume
+        self.keep_partial = False
         self.resumed = (self.partial / "begun.json").exists()
-        self.partial.mkdir(parents=True, exist_ok=True)
+        self._made = make_folder(self.partial)
         self._lock = lock_folder(self.partial)
         begun = {
             "shape": list(self.shape), "channel_names": self.channel_names, "masks": self.masks,
@@ -291,10 +295,16 @@ class StoreWriter:
             shutil.rmtree(replaced)
 
     def close(self, *, keep: bool) -> None:
-        """Release the lock, and delete what is half-written unless it is to be kept."""
+        """Release the lock, and delete what is half-written unless it is to be kept.
+
+        With it go the folders above that the writer made and that hold nothing else.
+        """
         unlock_folder(self._lock)
-        if not keep and self.partial.exists():
+        if keep:
+            return
+        if self.partial.exists():
             shutil.rmtree(self.partial)
+        remove_empty(self._made)
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -308,7 +318,7 @@ class StoreWriter:
         failed = kind is not None and (
             not issubclass(kind, Exception) or issubclass(kind, OSError)
         )
-        self.close(keep=self.resume and (self.resumed or failed))
+        self.close(keep=self.resume and (self.resumed or self.keep_partial or failed))
 
 
 def write_row(
@@ -382,8 +392,8 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         return
     if (folder / "cohort.json").is_file():
         raise FileExistsError(
-            f"{folder} already holds a prepared cohort; pass overwrite=True to replace it, or "
-            "choose another output folder."
+            f"{folder} already holds a prepared cohort; pass overwrite=True (--overwrite) to "
+            "replace it, or choose another output folder."
         )
     raise FileExistsError(f"{folder} already holds something else; choose another output folder.")
 

@@ -11,6 +11,8 @@ import numpy as np
 from survimg.io.images import Image, resample_like
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
+    EMPTY_MASK,
+    MaskError,
     crop_grid,
     mask_centre,
     pet_peak,
@@ -77,14 +79,17 @@ def prepare_case(
     Raises
     ------
     ValueError
-        No image; ``crop="mask"`` without a mask or ``crop="pet_peak"`` without PET; an empty mask;
-        a mask with no voxel inside the crop; a constant crop that is to be z-scored.
+        No image; ``crop="mask"`` without a mask or ``crop="pet_peak"`` without PET; a crop outside
+        an image; a constant crop that is to be z-scored. As a `MaskError`: an empty mask; a mask
+        with no voxel inside the crop.
     """
     grid = _target_grid(images, mask, channel_names, settings)
     volume = np.zeros((len(images), *grid.shape), dtype=np.float32)
     for c, (name, image) in enumerate(zip(channel_names, images, strict=True)):
         if image is None:
             continue
+        if _apart(grid, image):
+            raise ValueError(f"channel {name!r}: {_outside(settings, images)}")
         block = resample_like(image, grid, padding=settings.padding_of(name)).array
         try:
             volume[c] = _normalise(block, settings.normalisation(name))
@@ -100,9 +105,7 @@ def _target_grid(
     channel_names: Sequence[str],
     settings: Preparation,
 ) -> Image:
-    reference = next((image for image in images if image is not None), None)
-    if reference is None:
-        raise ValueError("there is no image")
+    reference = _first(images)
     if settings.crop == "whole":
         return whole_grid(reference, settings.shape)
     lattice = resampled_grid(reference, settings.spacing or reference.spacing)
@@ -121,6 +124,33 @@ def _target_grid(
     return crop_grid(lattice, centre, settings.shape)
 
 
+def _first(images: Sequence[Image | None]) -> Image:
+    reference = next((image for image in images if image is not None), None)
+    if reference is None:
+        raise ValueError("there is no image")
+    return reference
+
+
+def _apart(grid: Image, image: Image) -> bool:
+    """Whether a crop lies wholly on one side of an image."""
+    corners = image.index(grid.corners())
+    last = np.asarray(image.shape) - 0.5
+    return bool(((corners < -0.5).all(axis=0) | (corners > last).all(axis=0)).any())
+
+
+def _outside(settings: Preparation, images: Sequence[Image | None]) -> str:
+    message = "the crop lies outside the image"
+    if settings.centre is None:
+        return message
+    reference = _first(images)
+    extent = np.asarray(reference.shape) * np.asarray(reference.spacing)
+    centre, size = (", ".join(f"{part:g}" for part in parts) for parts in (settings.centre, extent))
+    return (
+        f"{message}: centre ({centre}) counts in mm from the middle of the first channel's field "
+        f"of view, which measures ({size}) mm (z, y, x)"
+    )
+
+
 def _normalise(block: np.ndarray, how: str | tuple[Any, ...]) -> np.ndarray:
     if how == "none":
         return block
@@ -132,12 +162,10 @@ def _normalise(block: np.ndarray, how: str | tuple[Any, ...]) -> np.ndarray:
 def _block_mask(mask: Image, grid: Image) -> tuple[np.ndarray, float]:
     tumour = grid.index(mask.world(np.argwhere(mask.array)))
     if not tumour.size:
-        raise ValueError(
-            "the tumour mask is empty (leave the mask out if the patient has no delineated tumour)"
-        )
+        raise MaskError(EMPTY_MASK)
     inside = ((tumour >= -0.5) & (tumour <= np.asarray(grid.shape) - 0.5)).all(axis=1)
     block = resample_like(mask, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
     if not block.any():
         where = "outside the crop" if not inside.any() else "between the voxels of the new spacing"
-        raise ValueError(f"the tumour mask lies {where}, so that nothing of it would be left")
+        raise MaskError(f"the tumour mask lies {where}, so that nothing of it would be left")
     return block, float(1.0 - inside.mean())

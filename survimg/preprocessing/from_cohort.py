@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from survimg.cohort import Cohort
 from survimg.io.images import Image
@@ -28,6 +29,7 @@ def prepare_cohort(
     normalise: str | Sequence[Any] | Mapping[str, Any] = "zscore",
     padding: float | Mapping[str, float] | None = None,
     out: str | os.PathLike[str] | None = None,
+    progress: bool = True,
 ) -> Cohort:
     """Resample, crop and normalise every patient of a raw cohort.
 
@@ -40,6 +42,8 @@ def prepare_cohort(
     out : path, optional
         Write to this folder, one patient at a time, and return the cohort that it holds. By
         default the result is held in memory.
+    progress : bool, default=True
+        Show a bar on standard error.
 
     Returns
     -------
@@ -74,16 +78,16 @@ def prepare_cohort(
     if cohort.spacing is None and needs_mm:
         raise ValueError(f"{needs_mm[0]} is in mm, but the cohort has no spacing; give it one.")
     if out is None:
-        return _in_memory(cohort, settings)
-    return _on_disk(cohort, settings, out)
+        return _in_memory(cohort, settings, progress)
+    return _on_disk(cohort, settings, out, progress)
 
 
-def _in_memory(cohort: Cohort, settings: Preparation) -> Cohort:
+def _in_memory(cohort: Cohort, settings: Preparation, progress: bool) -> Cohort:
     n = len(cohort)
     volumes = np.empty((n, len(cohort.channel_names), *settings.shape), dtype=np.float32)
     masks = np.zeros((n, *settings.shape), dtype=np.uint8) if cohort.has_masks.any() else None
     spacing, cut = np.empty((n, 3)), {}
-    for i in range(n):
+    for i in _counted(n, progress):
         case = _prepare(cohort, i, settings)
         volumes[i], spacing[i] = case.volume, case.spacing
         cut[str(cohort.ids[i])] = case.mask_cut
@@ -107,7 +111,9 @@ def _in_memory(cohort: Cohort, settings: Preparation) -> Cohort:
     return prepared
 
 
-def _on_disk(cohort: Cohort, settings: Preparation, out: str | os.PathLike[str]) -> Cohort:
+def _on_disk(
+    cohort: Cohort, settings: Preparation, out: str | os.PathLike[str], progress: bool
+) -> Cohort:
     n = len(cohort)
     writer = StoreWriter(
         out,
@@ -118,7 +124,7 @@ def _on_disk(cohort: Cohort, settings: Preparation, out: str | os.PathLike[str])
     )
     with writer:
         records = []
-        for i in range(n):
+        for i in _counted(n, progress):
             case = _prepare(cohort, i, settings)
             writer.write_case(i, case.volume, case.mask, patient=str(cohort.ids[i]))
             records.append(case_record(case))
@@ -134,6 +140,10 @@ def _on_disk(cohort: Cohort, settings: Preparation, out: str | os.PathLike[str])
         )
     warn_of_cut_tumours({str(cohort.ids[i]): records[i]["mask_cut"] for i in range(n)})
     return Cohort.load(out)
+
+
+def _counted(n: int, progress: bool) -> Iterator[int]:
+    yield from tqdm(range(n), desc="Preparing", unit="patient", disable=not progress)
 
 
 def _prepare(cohort: Cohort, i: int, settings: Preparation) -> PreparedCase:

@@ -18,6 +18,7 @@ from survimg.io.store import StoreWriter, write_row
 from survimg.io.stored import StoreHeader
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.settings import Preparation
+from survimg.preprocessing.steps import MaskError
 
 __all__ = ["prepare"]
 
@@ -113,7 +114,7 @@ def prepare(
     with writer:
         errors = _write_all(writer, manifest, settings, n_jobs, progress, on_error)
         if errors:
-            writer.close(keep=writer.resumed or on_error == "continue")
+            writer.keep_partial = on_error == "continue"
             raise ValueError(_listed(errors, writer, on_error))
         records = writer.done()
         header = writer.finish(
@@ -228,6 +229,8 @@ def _prepare_patient(
             reference = next(image for image in images if image is not None)
             mask = _read(read_mask_image, "column 'mask'", mask_path, reference, settings.label)
         case = prepare_case(images, mask, channel_names, settings)
+    except MaskError as error:
+        return patient, f"column 'mask': {mask_path}: {error}"
     except ValueError as error:
         # an error of this patient's data; anything else (disk, memory) ends the run
         return patient, str(error)

@@ -11,12 +11,22 @@ from scipy import ndimage
 from survimg.io.images import Image, resample_like
 
 __all__ = [
-    "crop", "crop_grid", "mask_centre", "pet_peak", "resample", "resampled_grid", "whole_grid",
-    "window", "zscore",
+    "EMPTY_MASK", "MaskError", "crop", "crop_grid", "mask_centre", "pet_peak", "resample",
+    "resampled_grid", "whole_grid", "window", "zscore",
 ]
 
 #: Radius of a sphere of 1 cm^3, in mm.
 _PEAK_RADIUS = (3 * 1000 / (4 * np.pi)) ** (1 / 3)
+
+
+#: What is said about a mask without a tumour.
+EMPTY_MASK = (
+    "the tumour mask is empty (leave the mask out if the patient has no delineated tumour)"
+)
+
+
+class MaskError(ValueError):
+    """A tumour mask that cannot be used, for the caller to say whose it is."""
 
 
 def resample(
@@ -156,12 +166,12 @@ def mask_centre(mask: Image) -> np.ndarray:
 
     Raises
     ------
-    ValueError
-        The mask is empty.
+    MaskError
+        The mask is empty; a ValueError.
     """
     marked = np.argwhere(mask.array)
     if not marked.size:
-        raise ValueError("the tumour mask is empty")
+        raise MaskError(EMPTY_MASK)
     return mask.world((marked.min(axis=0) + marked.max(axis=0)) / 2)
 
 

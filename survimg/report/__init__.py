@@ -1,5 +1,6 @@
-"""A run as one self-contained HTML page."""
+"""A run as one self-contained HTML page, and its figures as images."""
 
+from survimg.report.export import export_figures
 from survimg.report.page import render
 
-__all__ = ["render"]
+__all__ = ["export_figures", "render"]

@@ -6,23 +6,34 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import RiskGroups
 from survimg.benchmark.scores import ORACLE, ModelScore
+from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
 
-__all__ = ["concordance_figure", "example_figure", "history_figures", "kaplan_meier_figure"]
+__all__ = [
+    "concordance_figure",
+    "draw_concordance",
+    "draw_kaplan_meier",
+    "example_figure",
+    "history_figures",
+    "kaplan_meier_figure",
+    "write_png",
+]
 
 # Okabe and Ito's palette: told apart with any colour vision.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7280"
+DARK = "#374151"
 FOLD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _STYLE: Any = {
     "font.size": 10,
@@ -39,38 +50,68 @@ _STYLE: Any = {
 _NOT_CURVES = frozenset({"epoch", "iteration", "seconds"})
 
 
-def concordance_figure(scores: Sequence[ModelScore]) -> Markup | None:
-    """Draw each model's concordance index with its 95 % interval, folds as small dots.
+def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) -> Markup | None:
+    """Draw `draw_concordance` as SVG.
 
     Parameters
     ----------
     scores : sequence of ModelScore
-        Models without predictions are left out.
+    narrow : bool, default=False
+        For a telephone: names and values stand above each row instead of beside it.
 
     Returns
     -------
     Markup or None
         SVG; None if no model has predictions.
     """
+    figure = draw_concordance(scores, narrow=narrow)
+    said = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
+    return None if figure is None else _svg(figure, f"C-index: {'; '.join(said)}")
+
+
+def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> Figure | None:
+    """Draw each model's concordance index with its 95 % interval, folds as small dots.
+
+    Parameters
+    ----------
+    scores : sequence of ModelScore
+        Models without predictions are left out.
+    narrow : bool, default=False
+
+    Returns
+    -------
+    Figure or None
+        None if no model has predictions.
+    """
     shown = [score for score in scores if score.within_folds is not None]
     if not shown:
         return None
+    size = (4.2, 0.68 * len(shown) + 0.75) if narrow else (9.6, 0.5 * len(shown) + 0.8)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.9, 0.62 * len(shown) + 0.75), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        for row, score in enumerate(shown):
-            _draw_concordance(axes, len(shown) - 1 - row, score)
+        for row, score in enumerate(reversed(shown)):
+            _draw_row(axes, row, score)
+            (_label_above if narrow else _label_beside)(axes, row, score)
         lowest = min(_lowest(score) for score in shown)
         axes.axvline(0.5, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xlim(min(0.4, np.floor(lowest * 20) / 20 - 0.02), 1.02)
-        axes.set_ylim(-0.45, len(shown) - 0.3)
+        axes.set_ylim(-0.45, len(shown) - (0.2 if narrow else 0.5))
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("C-index (0.5 = chance, 1 = perfect order)")
-        return _svg(figure)
+    return figure
 
 
-def kaplan_meier_figure(y: np.ndarray, groups: RiskGroups, time_unit: str | None) -> Markup:
+def kaplan_meier_figure(
+    y: np.ndarray, groups: RiskGroups, time_unit: str | None, model: str
+) -> Markup:
+    """Draw `draw_kaplan_meier` as SVG, named after the model."""
+    figure = draw_kaplan_meier(y, groups, time_unit)
+    return _svg(figure, f"Kaplan-Meier curves of low and high risk by {model}")
+
+
+def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) -> Figure:
     """Draw Kaplan-Meier curves of the risk groups, with numbers at risk.
 
     Parameters
@@ -85,7 +126,7 @@ def kaplan_meier_figure(y: np.ndarray, groups: RiskGroups, time_unit: str | None
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.9, 3.4))
         axes = figure.subplots()
-        figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.34)
+        figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.32)
         chosen = (("low risk", BLUE, ~groups.high), ("high risk", VERMILION, groups.high))
         curves = {name: (colour, kaplan_meier(outcome[who])) for name, colour, who in chosen}
         for name, (colour, curve) in curves.items():
@@ -97,7 +138,7 @@ def kaplan_meier_figure(y: np.ndarray, groups: RiskGroups, time_unit: str | None
         axes.set_xlabel("time" if time_unit is None else f"time ({time_unit})")
         axes.legend(loc="upper right", frameon=False, fontsize=9)
         _write_numbers_at_risk(axes, curves)
-        return _svg(figure)
+    return figure
 
 
 def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
@@ -120,7 +161,7 @@ def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
         if name not in _NOT_CURVES
     ]
     with mpl.rc_context(_STYLE):
-        return [(name, _history_figure(name, histories)) for name in names]
+        return [(_quantity(name, histories), _history_figure(name, histories)) for name in names]
 
 
 def example_figure(record: Record, k: int) -> Markup:
@@ -156,7 +197,13 @@ def example_figure(record: Record, k: int) -> Markup:
     return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _draw_concordance(axes: Axes, row: int, score: ModelScore) -> None:
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, 160 dots an inch."""
+    with mpl.rc_context(_STYLE):
+        figure.savefig(path, dpi=160, metadata={"Software": None})
+
+
+def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:
     interval = score.within_folds
     if interval is None:
         return
@@ -168,14 +215,32 @@ def _draw_concordance(axes: Axes, row: int, score: ModelScore) -> None:
     if np.isfinite(interval.lower):
         axes.plot([interval.lower, interval.upper], [row, row], color=colour, linewidth=2)
     axes.plot(interval.value, row, "D", color=colour, markersize=6.5, mec="white", mew=0.8)
-    edge = axes.get_yaxis_transform()
+
+
+def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
+    """Write the name left and the value right of the axes, where it cannot pass for a point."""
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    axes.text(-0.015, row, _cut(score.model, 34), ha="right", **place)
+    axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
+
+
+def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
     clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the vertical lines
-    axes.text(0.0, row + 0.24, score.model, transform=edge, ha="left", va="bottom", bbox=clear)
-    text = f"{interval.value:.3f}"
-    if np.isfinite(interval.lower):
-        text += f"  ({interval.lower:.3f}–{interval.upper:.3f})"
-    place: dict[str, Any] = {"transform": edge, "ha": "right", "va": "bottom", "bbox": clear}
-    axes.text(1.0, row + 0.24, text, color="#374151", **place)
+    text = f"{_cut(score.model, 24)}:  {_value_text(score.within_folds)}"
+    edge = axes.get_yaxis_transform()
+    axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=clear)
+
+
+def _cut(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _value_text(interval: Estimate | None) -> str:
+    if interval is None:
+        return ""
+    if not np.isfinite(interval.lower):
+        return f"{interval.value:.3f} (no interval)"
+    return f"{interval.value:.3f} ({interval.lower:.3f} to {interval.upper:.3f})"
 
 
 def _draw_curve(axes: Axes, curve: KaplanMeier, colour: str, label: str) -> None:
@@ -191,12 +256,21 @@ def _draw_curve(axes: Axes, curve: KaplanMeier, colour: str, label: str) -> None
 def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMeier]]) -> None:
     ticks = [t for t in axes.get_xticks() if 0 <= t <= axes.get_xlim()[1]]
     below = axes.get_xaxis_transform()
-    axes.text(0, -0.32, "at risk", transform=below, fontsize=9, color="#374151", ha="center")
+    axes.text(0, -0.29, "at risk", transform=below, fontsize=9, color=DARK, ha="center")
     for line, (colour, curve) in enumerate(curves.values()):
         for tick, number in zip(ticks, curve.number_at_risk(ticks), strict=True):
             text = str(int(number))
-            y = -0.4 - 0.085 * line
+            y = -0.37 - 0.085 * line
             axes.text(tick, y, text, transform=below, ha="center", fontsize=9, color=colour)
+
+
+def _quantity(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> str:
+    """Name a column of a history for a reader."""
+    values = [v for _, history in histories for v in history.get(name, []) if v is not None]
+    # A Dice coefficient lies in 0..1; a column of that name with negative values is the loss.
+    if name.rpartition("_")[2] == "dice" and values and max(values) <= 0:
+        return f"{name.replace('_', ' ').capitalize()} loss (−Dice)"
+    return name.replace("_", " ")
 
 
 def _history_figure(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> Markup:
@@ -216,7 +290,7 @@ def _history_figure(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) 
     axes.margins(x=0.04)
     if len(histories) <= len(FOLD_COLOURS):  # beyond, colours repeat and a legend says nothing
         axes.legend(frameon=False, fontsize=8, ncols=2, handlelength=1.2, columnspacing=1.0)
-    return _svg(figure)
+    return _svg(figure, f"{_quantity(name, histories)} by {x_name}, one line per fold")
 
 
 def _lowest(score: ModelScore) -> float:
@@ -224,18 +298,24 @@ def _lowest(score: ModelScore) -> float:
     return float(np.nanmin([*score.fold_c.values(), limit]))
 
 
-def _svg(figure: Figure) -> Markup:
-    """Write a figure as SVG that can stand in HTML several times and refers to nothing outside."""
+def _svg(figure: Figure, title: str) -> Markup:
+    """Write a figure as SVG that can stand in HTML several times and refers to nothing outside.
+
+    The title is what a screen reader says: the text of the figure is drawn as outlines.
+    """
     buffer = io.StringIO()
-    figure.savefig(
-        buffer,
-        format="svg",
-        transparent=True,
-        metadata={"Creator": None, "Date": None, "Format": None, "Type": None},
-    )
+    with mpl.rc_context(_STYLE):
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Creator": None, "Date": None, "Format": None, "Type": None},
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # names repeat from figure to figure
     text = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", text, count=2)  # the page sets the size
-    return Markup(text)
+    start, _, content = text.partition(">")
+    start = start.replace("<svg", '<svg role="img"', 1)
+    return Markup(f"{start}><title>{escape(title)}</title>{content}")

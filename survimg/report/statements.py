@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from survimg.benchmark.run import Run
 from survimg.benchmark.scores import ORACLE, ModelScore
+from survimg.report.parameters import ModelParameters, model_parameters
 
 __all__ = ["unsupported_statements"]
 
@@ -23,13 +27,13 @@ def unsupported_statements(run: Run, scores: Sequence[ModelScore]) -> list[str]:
     list of str
     """
     sentences = list(run.plan["caveats"])
+    parameters = model_parameters(run)
     for score in scores:
         sentences += _about_model(score, run.reference)
+        if score.model in parameters:
+            sentences += _about_training(parameters[score.model])
     n_events = int(run.outcome["event"].sum())
-    sentences.append(
-        "How any of these models ranks patients of another hospital: training and test patients "
-        "come from the same cohort."
-    )
+    sentences += _about_centres(run)
     sentences.append(
         f"How much a model would change if it were trained on other patients. The intervals stand "
         f"for the choice of the {run.ids.size} test patients ({n_events} events), given the models "
@@ -59,6 +63,41 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
             f"{gap.difference:+.3f} (95 % interval {gap.lower:+.3f} to {gap.upper:+.3f}, p = "
             f"{score.p_adjusted:.2g})."
         )
-    if not score.within_folds.lower > 0.5:
+    if math.isnan(score.within_folds.lower):
+        sentences.append(
+            f"How far the C-index of {score.model} ({score.within_folds.value:.3f}) could be "
+            "chance: its pairs of test patients do not vary, so there is no interval."
+        )
+    elif not score.within_folds.lower > 0.5:
         sentences.append(f"That {score.model} ranks patients better than chance.")
     return sentences
+
+
+def _about_training(model: ModelParameters) -> list[str]:
+    return [
+        f"What {model.model} can reach: its training was cut to {length.name} = {length.value}, "
+        f"where {model.estimator} takes {length.default} by default."
+        for length in model.shortened
+    ]
+
+
+def _about_centres(run: Run) -> list[str]:
+    """Say whether test patients come from centres that the models have not seen."""
+    n_centres = run.plan["cohort"]["n_groups"]
+    if run.groups is None:
+        known = "" if n_centres is None else f" of {n_centres} centres"
+        return [
+            "How any of these models ranks patients of another hospital: training and test "
+            f"patients come from the same cohort{known}."
+        ]
+    mixed = [
+        np.intersect1d(run.groups[train], run.groups[test]).size > 0 for train, test in run.folds
+    ]
+    if not any(mixed):
+        return []
+    return [
+        "How any of these models ranks patients of a centre it has not seen: the cohort holds "
+        f"{n_centres} {'centre' if n_centres == 1 else 'centres'} (column group), the folds do not "
+        f"keep them apart, and in {sum(mixed)} of {len(mixed)} folds patients of one centre are in "
+        "both the training and the test part."
+    ]

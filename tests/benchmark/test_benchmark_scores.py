@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from contestants import Failing, Reversed, Segmenter, StageCox
+from contestants import Clairvoyant, Failing, Reversed, Segmenter, StageCox
 from sksurv.metrics import concordance_index_censored
 
 from survimg.benchmark import fold_table, run_benchmark, score_run, score_table, write_tables
+from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.risk_groups import risk_groups
 from survimg.benchmark.scores import holm
 from survimg.benchmark.within_fold import compare_within_folds, within_fold_concordance
@@ -145,6 +146,26 @@ def test_a_model_below_the_reference_is_called_so(run):
     failed = next(score for score in score_run(run) if score.model == "bad")
     assert failed.c_mean is None
     assert failed.within_folds is None
+
+
+@pytest.mark.parametrize(("sign", "words"), [(1, "rightly"), (-1, "WRONGLY")])
+def test_a_perfect_order_has_no_interval_and_no_verdict_on_chance(
+    tmp_path, cohort, splits, sign, words
+):
+    times = list(zip(cohort.ids.tolist(), cohort.outcome["time"].tolist(), strict=True))
+    models = {"clairvoyant": Clairvoyant(times, sign)}
+    run = run_benchmark(models, cohort, cohort.outcome, splits=splits, out=tmp_path)
+    score = score_run(run)[0]
+    assert np.isnan(score.within_folds.lower)
+    assert score.verdict == f"no interval: every pair is ordered {words}"
+
+
+def test_median_follow_up_is_that_of_the_censoring_distribution():
+    y = make_outcome([1, 1, 1, 1, 0, 0, 0], [1.0, 2, 3, 4, 10, 20, 30])
+    # Three patients are left when the first is censored: 2/3, then 1/3 at 20.
+    assert median_follow_up(y) == 20
+    assert np.median(y["time"]) == 4
+    assert median_follow_up(make_outcome([1, 1, 1], [1.0, 2, 3])) is None
 
 
 def test_tables_on_disk_are_the_tables_in_memory(run):

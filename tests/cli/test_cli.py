@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contestants import make_cohort
 from survimg.cli import main
 
 OWN = "contestants:segmenter_model,contestants:StageCox"
+PREPARE = ("prepare", "m.csv", "--out", "x", "--shape", "8", "8", "8")
 BENCHMARK = "benchmark --out x --models contestants:StageCox --cohort"
 
 
@@ -145,13 +147,20 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
         (f"{BENCHMARK} phantom --models {OWN},{OWN}", "named twice"),
         (f"{BENCHMARK} phantom --models no.module:f", "cannot be imported"),
         (f"{BENCHMARK} phantom --models contestants:make_cohort", "no estimator"),
+        (f"{BENCHMARK} phantom --models json:dumps", "callable without arguments; that gave TypeE"),
         (f"{BENCHMARK} phantom --iterations 5", "--iterations applies to networks"),
+        (f"{BENCHMARK} phantom --device tpu", "--device applies to networks"),
+        (f"{BENCHMARK} phantom --reference best", "reference 'best' is none of the models"),
+        (f"{BENCHMARK} phantom --centre 0 0 1", "--centre does not apply to phantom"),
+        (f"{BENCHMARK} sts51:nowhere --shape 8 8 8 --allow-outside", "--allow-outside does not"),
+        (f"{BENCHMARK} nowhere --label 2", "--label does not apply to a prepared cohort"),
+        (f"{BENCHMARK} nowhere --modalities PET", "--modalities does not apply to a prepared"),
         (f"{BENCHMARK} phantom --patients 12 --shape 16 16 16 --folds 11", "Use fewer folds"),
         ("prepare nowhere.csv --shape 8 8 8 --out x", "nowhere.csv"),
-        ("prepare nowhere.csv --shape 8 8 8 --spacing 1 2 --out x", "--spacing takes one number"),
         ("report nowhere", "holds no benchmark run"),
         ("info nowhere", "nowhere"),
         ("radiomics nowhere --out x.csv", "nowhere"),
+        ("radiomics nowhere --out gone/x.csv", "--out gone/x.csv: there is no folder gone"),
     ],
 )
 def test_errors_of_the_user_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -169,6 +178,7 @@ def test_errors_of_the_user_are_one_line(arguments, message, capsys, tmp_path, m
     [
         [], ["benchmark"], ["benchmark", "--cohort", "phantom", "--out", "x", "--folds", "1"],
         ["prepare", "m.csv", "--out", "x"], ["fly"],
+        [*PREPARE, "--spacing", "1,2"], [*PREPARE, "--spacing", "wide"],
     ],
 )
 def test_wrong_usage_ends_with_status_2(arguments, capsys):
@@ -176,6 +186,164 @@ def test_wrong_usage_ends_with_status_2(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Table of ten phantoms, beside their images."""
+    from survimg.datasets import write_phantom_manifest
+
+    return write_phantom_manifest(tmp_path / "images", n=10, shape=(16, 16, 16), random_state=0)
+
+
+def _stored(folder):
+    from survimg.cohort import Cohort
+
+    return Cohort.load(folder)
+
+
+@pytest.mark.filterwarnings("ignore:The crop cuts off:UserWarning")
+@pytest.mark.parametrize(
+    ("option", "spacing"),
+    [("--spacing 8", [8, 8, 8]), ("--spacing 8,6,4", [8, 6, 4])],
+)
+def test_options_do_not_swallow_the_manifest_behind_them(manifest, tmp_path, option, spacing):
+    out = tmp_path / "store"
+    command = f"prepare --no-progress --out {out} --shape 8 8 8"
+    assert main([*command.split(), *option.split(), str(manifest)]) == 0
+    assert _stored(out).spacing[0].tolist() == spacing
+    command = f"{command} --overwrite --modalities CT,PET {manifest}"
+    assert main(command.split()) == 0
+    assert _stored(out).channel_names == ("CT", "PET")
+
+
+@pytest.mark.filterwarnings("ignore:The crop cuts off:UserWarning")
+@pytest.mark.parametrize("command", ["prepare", "benchmark"])
+def test_a_manifest_is_read_and_cropped_as_the_options_say(
+    manifest, tmp_path, capsys, command
+):
+    from survimg.io import read_image, write_image
+
+    for path in manifest.parent.glob("*_mask.nii.gz"):  # the tumour is 2, another lesion 1
+        mask = read_image(path)
+        labels = mask.array.astype("uint8") * 2
+        labels[0, 0, 0] = 1
+        write_image(path, labels, mask)
+    table = pd.read_csv(manifest)
+    for column in ("PET", "CT", "mask"):
+        table[column] = "../images/" + table[column]
+    (tmp_path / "table").mkdir()
+    table.to_csv(tmp_path / "table" / "manifest.csv", index=False)
+    out, csv = tmp_path / "run", str(tmp_path / "table" / "manifest.csv")
+    arguments = {
+        "prepare": ["prepare", csv],
+        "benchmark": f"benchmark --models contestants:StageCox --folds 2 --cohort {csv}".split(),
+    }[command]
+    arguments += f"--no-progress --out {out} --shape 14 14 14 --modalities PET".split()
+    arguments += ["--crop", "fixed", "--centre", "0", "0", "8"]
+    assert main(arguments) == 2
+    assert "--allow-outside" in capsys.readouterr().err
+    assert main([*arguments, "--allow-outside"]) == 2
+    assert "--label" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*arguments, "--allow-outside", "--label", "2"]) == 0
+    stores = [out] if command == "prepare" else [
+        path for path in (out / "cohort").iterdir() if path.is_dir()
+    ]
+    cohort = _stored(stores[0])
+    assert cohort.channel_names == ("PET",)
+    assert cohort.settings["centre"] == [0.0, 0.0, 8.0]
+    assert cohort.settings["label"] == 2
+
+
+def test_too_few_events_for_the_folds_show_before_anything_is_prepared(manifest, tmp_path, capsys):
+    out = tmp_path / "deep" / "run"
+    status = benchmark(
+        "--cohort", manifest, "--models", "contestants:StageCox", "--folds", 10, "--shape",
+        8, 8, 8, "--out", out,
+    )
+    assert status == 2
+    assert "Use fewer folds" in capsys.readouterr().err
+    assert not out.parent.exists()
+
+
+def test_a_failing_preparation_leaves_no_empty_folders(manifest, tmp_path, capsys):
+    next(manifest.parent.glob("*_CT.nii.gz")).write_text("broken")
+    out = tmp_path / "deep" / "run"
+    status = benchmark(
+        "--cohort", manifest, "--models", "contestants:StageCox", "--folds", 2, "--shape",
+        8, 8, 8, "--out", out,
+    )
+    assert status == 2
+    assert "column 'CT'" in capsys.readouterr().err
+    assert not out.parent.exists()
+
+
+def _estimators(out):
+    from survimg.benchmark import read_run
+
+    return [json.dumps(r.details["estimator"]) for r in read_run(out).records.values()]
+
+
+def test_iterations_and_device_reach_a_users_own_network(store, tmp_path):
+    out = tmp_path / "run"
+    models = "own_network:OwnNetwork,own_network:inside_a_pipeline,contestants:StageCox"
+    arguments = ("--cohort", store, "--models", models, "--folds", 2, "--out", out)
+    assert benchmark(*arguments, "--iterations", 7, "--device", "cpu") == 0
+    texts = _estimators(out)
+    assert sum('"n_iterations": 7' in text and '"device": "cpu"' in text for text in texts) == 4
+
+
+def test_the_short_training_on_phantoms_leaves_a_users_own_number(tmp_path):
+    out = tmp_path / "run"
+    status = benchmark(
+        "--cohort", "phantom", "--patients", 30, "--shape", 16, 16, 16, "--models",
+        "own_network:OwnNetwork", "--folds", 2, "--out", out,
+    )
+    assert status == 0
+    assert all('"n_iterations": 3' in text for text in _estimators(out))
+
+
+def test_a_package_that_is_missing_is_one_line(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "radiomics", None)
+    arguments = ["radiomics", str(store), "--out", str(tmp_path / "f.csv")]
+    assert main([*arguments, "--engine", "pyradiomics"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "install" in shown
+    with pytest.raises(ImportError):
+        main(["--debug", *arguments, "--engine", "pyradiomics"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("radiomics s --out f.csv", "nothing is kept (with --cache FOLDER"),
+        ("radiomics s --out f.csv --cache c", "finished patients are kept in the cache"),
+        ("prepare s --out x --shape 8 8 8", "the same command does the rest"),
+        ("info s", "survimg: interrupted\n"),
+    ],
+)
+def test_an_interruption_says_what_is_kept(arguments, message, capsys, monkeypatch):
+    import survimg.cohort
+    import survimg.preprocessing
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(survimg.cohort.Cohort, "load", interrupted)
+    monkeypatch.setattr(survimg.preprocessing, "prepare", interrupted)
+    assert main(arguments.split()) == 130
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "sentence", ["draws the folds and the phantom cohort", "so that they are fitted again"]
+)
+def test_the_help_says_what_seed_and_processes_change(sentence, capsys):
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--help"])
+    assert sentence in " ".join(capsys.readouterr().out.split())
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from survimg.benchmark.identity import describe
 from survimg.cli import main
 from survimg.radiomics import RadiomicsFeatures
-from survimg.suites import MODELS, NETWORKS, REFERENCE, ModelSettings, build_models
+from survimg.suites import MODELS, REFERENCE, ModelSettings, build_models, parameter_names
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -24,8 +24,10 @@ def test_every_model_can_be_cloned_and_described(name):
 def test_settings_reach_the_models(tmp_path):
     settings = ModelSettings(n_iterations=7, device="cpu", n_threads=1, cache=tmp_path)
     models = build_models(list(MODELS), settings)
-    for name in NETWORKS:
-        parameters = models[name].get_params()
+    networks = [model for model in models.values() if parameter_names(model, "n_iterations")]
+    assert networks
+    for network in networks:
+        parameters = network.get_params()
         assert (parameters["n_iterations"], parameters["device"]) == (7, "cpu")
         assert parameters["n_threads"] == 1
     parts = models["radiomics-lasso-cox"].get_params(deep=True).values()
@@ -34,9 +36,19 @@ def test_settings_reach_the_models(tmp_path):
     assert all(extractor.memory == str(tmp_path) for extractor in extractors)
 
 
+@pytest.mark.parametrize("name", ["own_network:OwnNetwork", "own_network:inside_a_pipeline"])
+def test_a_parameter_is_found_in_an_estimator_or_a_step_of_it(name):
+    (model,) = build_models([name], ModelSettings()).values()
+    (found,) = parameter_names(model, "n_iterations")
+    assert model.set_params(**{found: 9}).get_params()[found] == 9
+    assert parameter_names(model, "iterations") == []
+
+
 def test_the_reference_is_a_model_without_network():
     assert REFERENCE in MODELS
-    assert REFERENCE not in NETWORKS
+    (model,) = build_models([REFERENCE], ModelSettings()).values()
+    assert not parameter_names(model, "n_iterations")
+    assert not parameter_names(model, "device")
 
 
 def test_the_cache_folder_is_no_part_of_a_records_key(tmp_path):

@@ -170,6 +170,68 @@ def test_a_mask_of_another_shape_at_the_same_place_is_refused(tmp_path):
         read_mask(tmp_path / "cut.nrrd", image)
 
 
+def _placed(rng):
+    image = _grid(_blob(rng, (12, 14, 16)), spacing=(4.0, 3.0, 3.0), origin=(-24.0, -20.0, -30.0))
+    mask = np.zeros(image.shape, np.uint8)
+    mask[4:8, 4:9, 6:11] = 1
+    return image, mask
+
+
+def test_a_mask_that_lost_its_header_is_refused_though_its_voxels_are_right(tmp_path, rng):
+    image, mask = _placed(rng)
+    write_image(tmp_path / "lost.nii.gz", mask, Image(mask, (1.0, 1.0, 1.0)))
+    with pytest.raises(ValueError, match=r"lost\.nii\.gz has the shape of its image.*lost its"):
+        read_mask(tmp_path / "lost.nii.gz", image)
+    # the tumour would otherwise still mark something in the image
+    assert resample_like(Image(mask, (1.0, 1.0, 1.0)), image, interpolation="nearest").array.any()
+
+
+def test_headers_rounded_by_a_converter_are_accepted(tmp_path, rng):
+    image, mask = _placed(rng)
+    rounded = _grid(mask, spacing=(4.0, 3.0, 3.001), origin=(-24.05, -20.0, -30.0))
+    assert not same_grid(rounded, image)
+    write_image(tmp_path / "m.nrrd", mask, rounded)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nrrd", image), mask)
+
+
+def test_a_mask_at_the_default_place_is_refused_unless_its_image_lies_there_too(tmp_path, rng):
+    image, _ = _placed(rng)
+    block = np.ones((9, 9, 9), np.uint8)
+    write_image(tmp_path / "default.nii.gz", block, Image(block, (1.0, 1.0, 1.0)))
+    with pytest.raises(ValueError, match=r"default\.nii\.gz lies at the origin with voxels of 1"):
+        read_mask(tmp_path / "default.nii.gz", image)
+    # an axis that runs the other way starts at the origin as well
+    raw = sitk.GetImageFromArray(block)
+    raw.SetDirection((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
+    sitk.WriteImage(raw, str(tmp_path / "turned.nrrd"))
+    with pytest.raises(ValueError, match=r"turned\.nrrd lies at the origin with voxels of 1"):
+        read_mask(tmp_path / "turned.nrrd", image)
+
+
+def test_a_tumour_that_reaches_out_of_its_image_is_refused(tmp_path, rng):
+    image, _ = _placed(rng)
+    block = np.ones((4, 4, 4), np.uint8)
+    write_image(tmp_path / "out.nrrd", block, _grid(block, (4.0, 3.0, 3.0), (-27.0, -20.0, -28.0)))
+    with pytest.raises(ValueError, match=r"out\.nrrd marks 16 of 64 voxels outside its image"):
+        read_mask(tmp_path / "out.nrrd", image)
+    block[:, :, 0] = 0  # the image ends here: a grid may reach further than its image
+    write_image(tmp_path / "in.nrrd", block, _grid(block, (4.0, 3.0, 3.0), (-27.0, -20.0, -28.0)))
+    assert read_mask(tmp_path / "in.nrrd", image).sum() == 48
+
+
+def test_a_tumour_whose_volume_changes_by_more_than_half_is_refused(tmp_path):
+    image = Image(np.zeros((8, 8, 8), np.float32), (4.0, 4.0, 4.0), (10.0, 10.0, 10.0))
+    fine = Image(np.zeros((32, 32, 32), np.uint8), (1.0, 1.0, 1.0), (8.5, 8.5, 8.5))
+    fine.array[9:11, 9:11, 9:11] = 1  # 8 mm^3 around the centre of a voxel of 64 mm^3
+    write_image(tmp_path / "small.nrrd", fine.array, fine)
+    with pytest.raises(ValueError, match=r"small\.nrrd has 0\.008 ml, and 0\.064 ml on the voxels"):
+        read_mask(tmp_path / "small.nrrd", image)
+    fine.array[4:20, 4:20, 4:18] = 1
+    write_image(tmp_path / "large.nrrd", fine.array, fine)
+    moved = read_mask(tmp_path / "large.nrrd", image)
+    assert moved.sum() * 64 == pytest.approx(fine.array.sum(), rel=0.2)
+
+
 def test_a_tumour_smaller_than_the_voxels_of_its_image_is_refused(tmp_path):
     image = Image(np.zeros((4, 4, 4), np.float32), (10.0, 10.0, 10.0))
     fine = Image(np.zeros((40, 40, 40), np.uint8), (1.0, 1.0, 1.0), (-4.5, -4.5, -4.5))

@@ -50,6 +50,12 @@ def test_everything_is_read_and_typed(folder):
     assert len(manifest) == 3
 
 
+def test_image_columns_that_are_not_asked_for_are_no_clinical_columns(folder):
+    manifest = read_manifest(_write(folder, GOOD), modalities=["PET"])
+    assert manifest.channel_names == ("PET",)
+    assert list(manifest.clinical) == ["age", "stage"]
+
+
 def test_modalities_can_be_named_and_ordered(folder):
     manifest = read_manifest(_write(folder, GOOD), modalities=["CT", "PET"])
     assert manifest.channel_names == ("CT", "PET")

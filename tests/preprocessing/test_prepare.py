@@ -268,6 +268,11 @@ def _far(path):
     write_image(path, image.array, Image(image.array, image.spacing, (900.0, 0.0, 0.0)))
 
 
+def _lost_header(path):
+    image = read_image(path)
+    write_image(path, image.array, Image(image.array, (1.0, 1.0, 1.0)))
+
+
 def _flat(path):
     image = read_image(path)
     write_image(path, image.array[:1], Image(image.array[:1], image.spacing, image.origin))
@@ -287,7 +292,8 @@ def _remove(path):
         ("PET", _constant, "one value only"),
         ("mask", _remove, "there is no file"),
         ("mask", _text, "p3_mask"),
-        ("mask", _zeros, "mask is empty"),
+        ("mask", _zeros, r"column 'mask': \S*p3_mask\.nii\.gz: the tumour mask is empty \(leave"),
+        ("mask", _lost_header, r"p3_mask\.nii\.gz has the shape of its image"),
         ("mask", _labels, r"labels \[0, 3\]"),
         ("mask", _smaller, "has shape"),
         ("mask", _far, "marks nothing inside"),
@@ -309,15 +315,34 @@ def test_bad_files_are_refused_and_leave_nothing(cohort_folder, tmp_path, column
         ({"shape": (8, 8)}, "shape must be three"),
         ({"on_error": "ignore"}, "on_error must be"),
         ({"crop": "fixed", "centre": (500.0, 0.0, 0.0)}, "Patient 'p0', channel 'PET': the crop"),
-        ({"crop": "fixed", "centre": (500.0, 0.0, 0.0), "normalise": "none"}, "outside the crop"),
-        ({"crop": "fixed", "shape": (1, 1, 1), "spacing": 60.0, "normalise": "none",
-          "centre": (0.0, 30.0, 30.0)}, "'p0'"),
+        ({"crop": "fixed", "centre": (0.0, -5.0, 500.0)},
+         r"crop lies outside the image: centre \(0, -5, 500\) counts in mm from the middle of the "
+         r"first channel's field of view, which measures \(48, 42, 48\) mm"),
+        ({"crop": "fixed", "centre": (500.0, 0.0, 0.0), "normalise": "none"}, "outside the image"),
+        ({"crop": "fixed", "shape": (2, 2, 2), "normalise": "none", "centre": (-20.0, -18.0, 20.0)},
+         r"column 'mask': \S*p0_mask\.nii\.gz: the tumour mask lies outside the crop"),
     ],
 )
 def test_bad_settings_are_refused_and_leave_nothing(cohort_folder, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         _prepare(cohort_folder, tmp_path / "out", **change)
     assert os.listdir(tmp_path) == ["data"]
+
+
+def test_missing_parents_of_the_output_go_with_a_failure_and_stay_with_a_success(
+    cohort_folder, tmp_path
+):
+    out = tmp_path / "new" / "deep" / "out"
+    content = (cohort_folder / "p3_CT.nii.gz").read_bytes()
+    (cohort_folder / "p3_CT.nii.gz").write_text("broken")
+    (tmp_path / "was_here").mkdir()
+    for folder in (out, tmp_path / "was_here" / "out"):
+        with pytest.raises(ValueError, match="'p3'"):
+            _prepare(cohort_folder, folder)
+    assert sorted(os.listdir(tmp_path)) == ["data", "was_here"]
+    (cohort_folder / "p3_CT.nii.gz").write_bytes(content)
+    _prepare(cohort_folder, out)
+    assert os.listdir(out.parent) == ["out"]
 
 
 def test_crops_that_need_what_a_patient_lacks_name_the_patient(cohort_folder, tmp_path):
@@ -341,6 +366,8 @@ def test_continuing_past_errors_lists_them_and_keeps_the_rest(cohort_folder, tmp
     assert "'p1'" in str(raised.value)
     assert "'p4'" in str(raised.value)
     assert not (tmp_path / "out").exists()
+    kept = {path.name for path in (tmp_path / "out.partial" / "done").glob("*.json")}
+    assert kept == {"0.json", "2.json", "3.json", "5.json"}
     for i, content in good.items():
         (cohort_folder / f"p{i}_PET.nii.gz").write_bytes(content)
     _prepare(cohort_folder, tmp_path / "out")

@@ -88,11 +88,21 @@ def test_without_spacing_nothing_in_mm_is_possible():
             prepare_cohort(raw, shape=(6, 6, 6), **options)
 
 
+@pytest.mark.parametrize("out", [None, "out"])
+def test_progress_goes_to_standard_error_where_it_is_wanted(tmp_path, capsys, out):
+    for progress in (False, True):
+        folder = None if out is None else tmp_path / f"{out}{progress}"
+        prepare_cohort(_ragged(), **SETTINGS, out=folder, progress=progress)
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert ("3/3" in shown.err) is progress
+
+
 def test_bad_patients_are_named_and_leave_nothing(tmp_path):
     raw = _ragged()
     raw.mask(1)[:] = 0
     masks = [raw.mask(i).copy() for i in range(3)]
     masks[1][:] = 0
     with pytest.raises(ValueError, match="Patient 'b', the tumour mask is empty"):
-        prepare_cohort(_ragged(masks=masks), **SETTINGS, out=tmp_path / "out")
+        prepare_cohort(_ragged(masks=masks), **SETTINGS, out=tmp_path / "new" / "out")
     assert not os.listdir(tmp_path)

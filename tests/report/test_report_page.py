@@ -92,12 +92,15 @@ def test_names_from_tables_are_escaped(html, page):
 
 def test_every_figure_is_there_and_well_formed(html):
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    # One forest plot, Kaplan-Meier curves of three models, two quantities of one history.
-    assert len(figures) == 1 + 3 + 2
+    # A forest plot (wide and narrow), curves of three models, two quantities of one history.
+    assert len(figures) == 2 + 3 + 2
     for figure in figures:
         root = ET.fromstring(figure)
         assert "viewBox" in root.attrib
         assert "width" not in root.attrib
+        assert root.attrib["role"] == "img"
+        assert root[0].tag.endswith("title")
+        assert root[0].text.strip()
     assert html.count("data:image/png;base64,") == 3
 
 

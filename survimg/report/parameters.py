@@ -1,0 +1,160 @@
+"""Parameters of the models of a run, as its records hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from survimg.benchmark.records import Record
+from survimg.benchmark.run import Run
+
+__all__ = ["ModelParameters", "Parameter", "in_words", "model_parameters"]
+
+# Names under which estimators, ours and others', take the length of their training.
+_TRAINING_LENGTH = frozenset({"n_iterations", "max_epochs", "n_epochs"})
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an estimator.
+
+    Attributes
+    ----------
+    name : str
+        As scikit-learn's ``set_params`` takes it: ``step__parameter`` inside a pipeline.
+    value, default : object
+        JSON values of `survimg.benchmark.identity.describe`; `default` is that of the class.
+    changed : bool
+        Whether the two differ; False too where the default was not recorded.
+    """
+
+    name: str
+    value: Any
+    default: Any = None
+    changed: bool = False
+
+    @property
+    def text(self) -> str:
+        """Name, value and, if it differs, the default."""
+        said = f"{self.name} = {in_words(self.value)}"
+        return f"{said} (default {in_words(self.default)})" if self.changed else said
+
+    @property
+    def shortens_training(self) -> bool:
+        """Whether it makes a training shorter than its class does."""
+        return (
+            self.changed
+            and self.name.rpartition("__")[2] in _TRAINING_LENGTH
+            and isinstance(self.value, int)
+            and isinstance(self.default, int)
+            and self.value < self.default
+        )
+
+
+@dataclass(frozen=True)
+class ModelParameters:
+    """Parameters of one model.
+
+    Attributes
+    ----------
+    model, estimator : str
+        Name in the run and name of the class.
+    parameters : tuple of Parameter
+        Those that differ from their defaults first; seeds are left out.
+    defaults_known : bool
+        Whether the records say what the defaults are; those of survimg before it kept them do not.
+    """
+
+    model: str
+    estimator: str
+    parameters: tuple[Parameter, ...]
+    defaults_known: bool
+
+    @property
+    def changed(self) -> list[Parameter]:
+        """Parameters that differ from their defaults."""
+        return [parameter for parameter in self.parameters if parameter.changed]
+
+    @property
+    def shortened(self) -> list[Parameter]:
+        """Parameters that make its training shorter than its class does."""
+        return [parameter for parameter in self.parameters if parameter.shortens_training]
+
+
+def model_parameters(run: Run) -> dict[str, ModelParameters]:
+    """Parameters of every model that has a record; its folds share them, seeds apart.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    dict of str to ModelParameters
+    """
+    first: dict[str, Record] = {}
+    for (name, _, _), record in run.records.items():
+        if record is not None:
+            first.setdefault(name, record)
+    return {
+        name: _of_model(name, first[name].details["estimator"])
+        for name in run.models
+        if name in first
+    }
+
+
+def in_words(value: Any) -> str:
+    """Write a JSON value for a reader: numbers in a list are a size, a mapping is pairs."""
+    if isinstance(value, Mapping):
+        if "digest" in value:
+            return f"{value['type']} {str(value['digest'])[:8]}"
+        if "source" in value:
+            return str(value.get("name", value.get("class")))
+        return "; ".join(f"{name}: {in_words(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        numbers = value and all(isinstance(item, int | float) for item in value)
+        return (" × " if numbers else ", ").join(in_words(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _of_model(model: str, description: Mapping[str, Any]) -> ModelParameters:
+    found = [
+        parameter
+        for parameter in _walk(description, "")
+        if parameter.name.rpartition("__")[2] != "random_state"
+    ]
+    found.sort(key=lambda parameter: not parameter.changed)
+    estimator = str(description["class"]).rpartition(".")[2]
+    return ModelParameters(model, estimator, tuple(found), "defaults" in description)
+
+
+def _walk(description: Mapping[str, Any], prefix: str) -> Iterator[Parameter]:
+    defaults = description.get("defaults", {})
+    for name, value in description["params"].items():
+        parts = _inner_estimators(name, value)
+        if parts:
+            for inner, part in parts.items():
+                yield from _walk(part, f"{prefix}{inner}__")
+        else:
+            changed = name in defaults
+            yield Parameter(f"{prefix}{name}", value, defaults.get(name), changed)
+
+
+def _inner_estimators(name: str, value: Any) -> dict[str, Mapping[str, Any]]:
+    """Estimators inside a parameter: one, or named ones as in a pipeline's list of steps."""
+    if _is_estimator(value):
+        return {name: value}
+    if not isinstance(value, list):
+        return {}
+    return {
+        str(item[0]): item[1]
+        for item in value
+        if isinstance(item, list) and len(item) > 1 and _is_estimator(item[1])
+    }
+
+
+def _is_estimator(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class" in value and "params" in value
