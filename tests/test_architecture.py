@@ -47,7 +47,7 @@ def test_readme_python_runs():
     code = "\n".join(blocks)
     for shown, quick in {
         "n=60, shape=(32, 32, 32)": "n=24, shape=(16, 16, 16)",
-        "n_iterations=100": "n_iterations=1, batch_size=4",
+        "n_iterations=400": "n_iterations=1, batch_size=4",
         "EventStratifiedKFold(3)": "EventStratifiedKFold(2)",
     }.items():
         assert shown in code
