@@ -42,8 +42,8 @@ class Patients:
         Prepared: all volumes of one shape.
     clinical : ndarray of shape (n, k), float32
         Encoded clinical values; k may be 0.
-    time, event : ndarray of shape (n,), optional
-        Outcome; zeros and False for a prediction.
+    time, event : ndarray of shape (n,)
+        Outcome; zeros and False for a prediction, which reads neither.
     """
 
     cohort: Cohort

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from survimg.estimators.batches import PatientBatches, Targets
 
 __all__ = [
+    "CosineSchedule",
     "LossTerms",
     "RandomStreams",
     "StepSchedule",
@@ -367,7 +368,7 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     ValueError
         bfloat16 was asked for and the hardware only emulates it. That is slow, and on processors
         with AVX-512 but without its bf16 extension, torch 2.13 returns NaN in weight gradients of
-        small 3D convolutions (seen in a third of the training steps at 16 voxels).
+        small 3D convolutions (seen in three of four training steps at 16 voxels).
     """
     if precision == "float32":
         return precision
