@@ -2,6 +2,7 @@
 
 from survimg.estimators.clinical_volume_cox import ClinicalVolumeCox
 from survimg.estimators.deepmts import DeepMTS
+from survimg.estimators.deepmts_variants import deepmts_variant
 from survimg.estimators.deepsurv import DeepSurv
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.out_of_fold import OutOfFold
@@ -15,6 +16,7 @@ from survimg.estimators.pipelines import (
 )
 from survimg.estimators.random_survival_forest import RandomSurvivalForest
 from survimg.estimators.survival_stacking import SurvivalStacking
+from survimg.estimators.tumour_segmenter import TumourSegmenter
 
 __all__ = [
     "ClinicalVolumeCox",
@@ -24,9 +26,11 @@ __all__ = [
     "OutOfFold",
     "RandomSurvivalForest",
     "SurvivalStacking",
+    "TumourSegmenter",
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
     "deep_features_rsf",
+    "deepmts_variant",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
     "radiomics_rsf",
