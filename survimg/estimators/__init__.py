@@ -6,6 +6,7 @@ from survimg.estimators.deepmts import DeepMTS
 from survimg.estimators.deepmts_variants import deepmts_variant
 from survimg.estimators.deepsurv import DeepSurv
 from survimg.estimators.dlpm import DLPM
+from survimg.estimators.fold_ensemble import FoldEnsemble
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.mdsn import MDSN
 from survimg.estimators.out_of_fold import OutOfFold
@@ -29,6 +30,7 @@ __all__ = [
     "ClinicalVolumeCox",
     "DeepMTS",
     "DeepSurv",
+    "FoldEnsemble",
     "LassoCox",
     "OutOfFold",
     "RandomSurvivalForest",
