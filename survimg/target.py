@@ -138,7 +138,7 @@ def event_quantiles(event: np.ndarray, time: np.ndarray, n_intervals: int) -> np
     Raises
     ------
     ValueError
-        No event, or `n_intervals` below 1.
+        No event, all times 0, or `n_intervals` below 1.
     """
     if n_intervals < 1:
         raise ValueError(f"n_intervals must be at least 1; got {n_intervals}.")
@@ -147,6 +147,8 @@ def event_quantiles(event: np.ndarray, time: np.ndarray, n_intervals: int) -> np
         raise ValueError("Event quantiles need at least one event; every patient is censored.")
     inner = np.quantile(event_times, np.linspace(0, 1, n_intervals + 1)[1:-1])
     cuts = np.unique(np.append(inner, np.max(time)))
+    if cuts[-1] <= 0:
+        raise ValueError("All times are 0; there is no interval to put the events into.")
     return cuts[cuts > 0]
 
 

@@ -40,6 +40,11 @@ def check_survival_estimator(estimator: Any, X: Any, y: np.ndarray) -> None:
     AssertionError
         A check failed; the message names the check and what was found.
 
+    Notes
+    -----
+    Whether the risk has the right sign is checked against the estimator's own survival curves. An
+    estimator that is consistently wrong passes: look at its concordance on data you know.
+
     Examples
     --------
     >>> from survimg.datasets import make_phantom_cohort

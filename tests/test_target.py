@@ -97,5 +97,7 @@ def test_event_quantiles_share_events_evenly_and_reach_everyone():
     assert (np.diff(cuts) > 0).all()
     counts = np.histogram(time[event], np.concatenate([[0], cuts]))[0]
     assert counts.max() - counts.min() <= 2
+    with pytest.raises(ValueError, match="All times are 0"):
+        event_quantiles(np.ones(3, dtype=bool), np.zeros(3), 2)
     with pytest.raises(ValueError, match="at least one event"):
         event_quantiles(np.zeros(3, dtype=bool), np.ones(3), 2)

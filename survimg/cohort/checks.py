@@ -112,13 +112,29 @@ def check_mask_shapes(volumes: Store, masks: Store, available: np.ndarray, ids: 
                 )
 
 
+def check_binary(masks: Sequence[Any] | np.ndarray, ids: np.ndarray) -> None:
+    """Refuse masks that a cast to uint8 would change: probabilities, labels, 0/255."""
+    for i, mask in enumerate(masks):
+        values = np.asarray(mask) if mask is not None else np.zeros(0)
+        if values.dtype != np.bool_ and not np.isin(values, (0, 1)).all():
+            name = repr(ids[i]) if i < len(ids) else f"at position {i}"
+            raise ValueError(
+                f"The mask of patient {name} holds values other than 0 and 1 (from {values.min()} "
+                f"to {values.max()}); give a binary mask, for example mask == label."
+            )
+
+
 def take_masks(
     masks: Any, has_mask: npt.ArrayLike | None, volumes: Store, ids: np.ndarray
 ) -> tuple[Store | None, np.ndarray]:
     """Make a store of masks and say which patients have one."""
     n = len(volumes)
     if masks is None:
+        if has_mask is not None:
+            raise ValueError("has_mask says which patients have a mask, but masks= is not given.")
         return None, np.zeros(n, dtype=bool)
+    if isinstance(masks, np.ndarray | list | tuple) and not isinstance(masks, np.memmap):
+        check_binary(masks, ids)
     if isinstance(masks, list | tuple):
         has_mask = [mask is not None for mask in masks] if has_mask is None else has_mask
         # A patient without a mask gets a placeholder that no caller can reach.

@@ -47,7 +47,8 @@ class Cohort:
     ----------
     volumes : array-like of shape (n, channels, z, y, x) or (n, z, y, x), sequence, or store
         float32 voxels. A sequence may hold volumes of different sizes (a raw cohort). A memory map
-        of a whole ``.npy`` file is kept as that file.
+        of a whole ``.npy`` file with all five axes is kept as that file. Arrays are not copied:
+        do not write to them afterwards.
     masks : array-like of shape (n, z, y, x), sequence of (array or None), or store, optional
         Tumour masks, 0 outside and 1 inside. None in a sequence marks a patient without a mask.
     clinical : DataFrame or array-like of shape (n, k), optional
@@ -67,7 +68,7 @@ class Cohort:
     has_mask : array-like of shape (n,), bool, optional
         Which patients have a mask, when `masks` is an array that has a row for everyone.
     present : array-like of shape (n, channels), bool, optional
-        Which modalities each patient has; the voxels of an absent one are ignored.
+        Which modalities each patient has. Networks see an absent one as zeros; radiomics gives NaN.
 
     Attributes
     ----------
@@ -394,7 +395,8 @@ class Cohort:
         LookupError
             The patient has no mask.
         ValueError
-            The mask's shape differs from the volume's (raw cohorts are checked on reading).
+            The mask holds values other than 0 and 1, or (in a raw cohort of files) lies elsewhere
+            than the image.
         """
         position = self._position(i)
         if self._masks is None or not self._has_mask[position]:
@@ -402,7 +404,13 @@ class Cohort:
                 f"Patient {self._ids[position]!r} has no tumour mask. Give masks= to the Cohort "
                 "(or a mask column in the manifest), or use a model that needs none."
             )
-        return np.asarray(self._masks.read(position), dtype=np.uint8)
+        mask = np.asarray(self._masks.read(position), dtype=np.uint8)
+        if mask.max(initial=0) > 1:
+            raise ValueError(
+                f"The stored mask of patient {self._ids[position]!r} holds values other than 0 "
+                f"and 1 (up to {mask.max()})."
+            )
+        return mask
 
     def to_numpy(self) -> np.ndarray:
         """Read all volumes into one array of shape (n, channels, z, y, x)."""
@@ -454,7 +462,11 @@ class Cohort:
         for array in (self.outcome, self.groups):
             digest.update(b"none" if array is None else repr(array.tolist()).encode())
         if self._clinical is not None:
-            digest.update(self.clinical.to_csv().encode())  # type: ignore[union-attr]
+            frame = self._clinical.iloc[self._index]
+            # The text of a table does not tell 1 from "1", nor the order of categories.
+            types = [getattr(dtype, "categories", dtype) for dtype in frame.dtypes]
+            digest.update(repr([list(t) if isinstance(t, pd.Index) else t for t in types]).encode())
+            digest.update(frame.to_csv(index=False).encode())
         return digest.hexdigest()
 
     # ------------------------------------------------------------------ internal

@@ -104,7 +104,7 @@ class MemmapStore:
     FileNotFoundError
         There is no such file.
     RuntimeError
-        On reading, when the file changed after the store was made.
+        When the file is opened, or a key is asked for, and it changed after the store was made.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -141,6 +141,7 @@ class MemmapStore:
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the file, and the position in it."""
+        _check_stamp(self.path, self._stamp)
         return f"{self.path}:{self._stamp[0]}:{self._stamp[1]}:{position}"
 
 

@@ -6,13 +6,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.baseline import BreslowBaseline
 from survimg.evaluation.concordance import concordance_index
-from survimg.target import make_outcome
+from survimg.target import check_outcome, make_outcome
 
-__all__ = ["ProportionalHazardsMixin", "SurvivalMixin"]
+__all__ = ["ProportionalHazardsMixin", "SurvivalMixin", "cohort_and_outcome"]
 
 
 class _Predicts(Protocol):
@@ -72,6 +74,11 @@ class ProportionalHazardsMixin(SurvivalMixin):
     training_outcome_: np.ndarray
 
     def _fit_baseline(self, risk: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
+        if not np.isfinite(risk).all():
+            raise FloatingPointError(
+                f"Fitting diverged: the fitted {type(self).__name__} predicts risks that are not "
+                "finite for its own training patients. Lower the learning rate, or penalise more."
+            )
         self.baseline_ = BreslowBaseline(risk, event, time)
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
         self.training_outcome_ = make_outcome(event, time)
@@ -119,3 +126,34 @@ class ProportionalHazardsMixin(SurvivalMixin):
         check_is_fitted(self, "baseline_")
         hazard = self.baseline_.cumulative_hazard(self.predict(X))
         return hazard if return_array else self.baseline_.as_functions(hazard)
+
+
+def cohort_and_outcome(
+    X: Cohort | npt.ArrayLike,
+    y: npt.ArrayLike,
+    masks: npt.ArrayLike | None,
+    clinical: pd.DataFrame | npt.ArrayLike | None,
+) -> tuple[Cohort, np.ndarray, np.ndarray]:
+    """Check what `fit` is given.
+
+    Returns
+    -------
+    cohort : Cohort
+    event : ndarray of shape (n,), bool
+    time : ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ValueError
+        Mismatched lengths, an invalid outcome, no event, or fewer than two patients.
+    """
+    cohort = as_cohort(X, masks, clinical)
+    event, time = check_outcome(
+        y, n_patients=len(cohort), ids=cohort.ids.tolist(), require_event=True
+    )
+    if len(cohort) < 2:
+        raise ValueError(
+            f"A survival model needs at least two patients to fit; got {len(cohort)} "
+            f"({', '.join(cohort.ids)})."
+        )
+    return cohort, event, time

@@ -19,9 +19,9 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.clinical import ClinicalFeatures, TumourVolume
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
 from survimg.estimators.cox_likelihood import efron_information
-from survimg.target import check_outcome, make_outcome
+from survimg.target import make_outcome
 
 __all__ = ["ClinicalVolumeCox"]
 
@@ -84,6 +84,10 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
     ['age', 'log_tumour_volume_ml']
     """
 
+    # Without metadata routing these change nothing; with it, they save users set_fit_request.
+    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "columns": ["array-like", None],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -127,10 +131,7 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
             A patient without a mask.
         """
         self._validate_params()
-        cohort = as_cohort(X, masks, clinical)
-        event, time = check_outcome(
-            y, n_patients=len(cohort), ids=cohort.ids.tolist(), require_event=True
-        )
+        cohort, event, time = cohort_and_outcome(X, y, masks, clinical)
         self.volume_ = TumourVolume(unit=self.volume_unit).fit(cohort)
         self.clinical_features_ = None
         if self.columns is None or len(self.columns) > 0:

@@ -20,6 +20,7 @@ from survimg.cohort import Cohort
 from survimg.estimators.batches import Targets
 from survimg.estimators.engine import LossTerms
 from survimg.estimators.views import View, masked_volume, whole_volume
+from survimg.estimators.volume_estimator import refuse_empty_masks
 from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
@@ -249,6 +250,8 @@ class DeepMTS(CoxVolumeEstimator):
                 stacklevel=4,
             )
             weight = 0.0
+        if weight > 0:
+            refuse_empty_masks(cohort)
         self.trained_with_masks_ = weight > 0
         loss = _DeepMTSLoss(weight, self.l2, self.ties, self.dice == "paper")
         return loss, names if weight > 0 else names[:2]

@@ -125,9 +125,10 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         event, time = check_outcome(y, n_patients=len(table), require_event=True)
         self._mean = table.mean(axis=0)
-        scale = table.std(axis=0)
-        # A column that is constant in the training set carries nothing; 1 keeps it finite.
-        self._scale = np.where(scale > 0, scale, 1.0)
+        # A column that is constant in the training set carries nothing; 1 keeps it finite. Its
+        # computed standard deviation need not be 0 (0.1 has none in binary), so the range decides.
+        constant = np.ptp(table, axis=0) <= 1e-12 * np.abs(table).max(axis=0)
+        self._scale = np.where(constant, 1.0, table.std(axis=0))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         streams = RandomStreams.from_seed(seed)
         with isolated_torch(torch.device("cpu"), self.n_threads, streams.dropout_seed):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
@@ -213,7 +214,7 @@ def _pipeline(
 ) -> Pipeline:
     image = Pipeline(
         [
-            ("extract", extractor),
+            ("extract", clone(extractor)),  # set_output below would change the caller's own
             # A feature that is missing for all becomes constant, and the filter drops it.
             ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
             ("filter", SpearmanFilter(threshold)),

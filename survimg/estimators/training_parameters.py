@@ -91,7 +91,7 @@ class TrainingParameters:
     n_threads : int, optional
         Threads of torch during fit and predict; None leaves torch's setting alone. Workers of
         ``n_jobs=2`` get fewer threads than the main process, and sums are rounded in another order
-        then: give a number to get bit-equal results whatever `n_jobs` is.
+        then: give a number to get bit-equal results whatever `n_jobs` is (on the CPU).
     random_state : int, RandomState instance or None, default=None
         Fixes weights, batches, augmentation, dropout and the held-out patients; torch's global
         stream is left untouched.

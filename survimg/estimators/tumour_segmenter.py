@@ -18,7 +18,7 @@ from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.batches import Patients, Targets
 from survimg.estimators.engine import LossTerms
 from survimg.estimators.training_parameters import TrainingParameters
-from survimg.estimators.volume_estimator import VolumeEstimator
+from survimg.estimators.volume_estimator import VolumeEstimator, refuse_empty_masks
 from survimg.losses import dice_loss
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
 from survimg.target import check_outcome
@@ -108,7 +108,8 @@ class TumourSegmenter(VolumeEstimator):
         Raises
         ------
         ValueError
-            Invalid parameters, fewer than two masks, a raw cohort, NaN voxels.
+            Invalid parameters, fewer than two masks, a raw cohort; NaN voxels or an empty mask
+            (the message names the patient).
         """
         self._validate_params()
         cohort = as_cohort(X, masks)
@@ -121,6 +122,7 @@ class TumourSegmenter(VolumeEstimator):
                 f"A segmentation network needs at least two patients with a tumour mask; "
                 f"{len(known)} of the {len(cohort)} given have one."
             )
+        refuse_empty_masks(cohort)
         self._train(cohort[known], event[known], np.zeros(len(known)))
         return self
 

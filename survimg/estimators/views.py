@@ -17,8 +17,15 @@ View = Callable[[Cohort, int], np.ndarray]
 
 
 def whole_volume(cohort: Cohort, i: int) -> np.ndarray:
-    """Return the volume, (channels, z, y, x)."""
-    return cohort.volume(i)
+    """Return the volume, (channels, z, y, x); absent modalities are zeros.
+
+    Zero is the mean of a z-scored volume.
+    """
+    volume = cohort.volume(i)
+    present = cohort.present[i]
+    if present.all():
+        return volume
+    return np.where(present[:, np.newaxis, np.newaxis, np.newaxis], volume, np.float32(0))
 
 
 def masked_volume(cohort: Cohort, i: int) -> np.ndarray:
@@ -29,7 +36,7 @@ def masked_volume(cohort: Cohort, i: int) -> np.ndarray:
     LookupError
         The patient, who is named, has no mask.
     """
-    return cohort.volume(i) * cohort.mask(i).astype(np.float32)
+    return whole_volume(cohort, i) * cohort.mask(i).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class AxialSlice:
         ValueError
             It is empty.
         """
-        volume = cohort.volume(i)
+        volume = whole_volume(cohort, i)
         if self.choice == "central" and not self.masked:
             return volume[:, volume.shape[1] // 2]
         mask = cohort.mask(i)

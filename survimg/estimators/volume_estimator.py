@@ -126,6 +126,11 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             net.train(batches)
             if hold_out is None:
                 self._recalibrate(net, batches)
+            if not all(torch.isfinite(state).all() for state in net.module_.state_dict().values()):
+                raise FloatingPointError(
+                    "Training diverged in its last step: weights or statistics of batch "
+                    "normalisation are not finite. Lower learning_rate, or set gradient_clip."
+                )
         self._keep(net, term_names, hold_out)
         if checkpoint is not None:
             checkpoint.remove()
@@ -266,6 +271,23 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
 def to_float64(values: list[Tensor]) -> np.ndarray:
     """Join per-patient tensors into a fresh float64 array."""
     return torch.cat(values).cpu().numpy().astype(np.float64)
+
+
+def refuse_empty_masks(cohort: Cohort) -> None:
+    """Refuse masks without a single voxel, from which no segmentation can be learned.
+
+    Raises
+    ------
+    ValueError
+        The message names the patients.
+    """
+    masked = np.flatnonzero(cohort.has_masks).tolist()
+    empty = [str(cohort.ids[i]) for i in masked if not cohort.mask(i).any()]
+    if empty:
+        raise ValueError(
+            f"The tumour masks of these patients are empty: {', '.join(empty[:5])} ({len(empty)} "
+            "in all). Repair them, or give Cohort(has_mask=...) to train without these masks."
+        )
 
 
 def check_prepared(cohort: Cohort) -> None:

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from survimg.clinical import ClinicalFeatures
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
 from survimg.estimators.batches import Patients
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
-from survimg.target import check_outcome, make_outcome
+from survimg.target import make_outcome
 
-__all__ = ["CoxVolumeEstimator", "VolumeSurvivalEstimator", "cohort_and_outcome"]
+__all__ = ["CoxVolumeEstimator", "VolumeSurvivalEstimator"]
 
 Self = TypeVar("Self", bound="VolumeSurvivalEstimator")
 
@@ -52,8 +52,10 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         The outcome that the model was fitted on.
     """
 
-    # Without metadata routing these two change nothing; with it, they save users set_fit_request.
+    # Without metadata routing these change nothing; with it, they save users set_fit_request.
     __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__transform = {"masks": True, "clinical": True}  # noqa: RUF012
 
     clinical_columns: Any = None
 
@@ -100,7 +102,8 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         Raises
         ------
         ValueError
-            Invalid parameters or outcome, no event, a raw cohort, NaN voxels (naming the patient).
+            Invalid parameters or outcome, no event, a raw cohort; NaN voxels or an empty mask (the
+            message names the patient).
         FloatingPointError
             Training diverged.
         """
@@ -264,34 +267,3 @@ class CoxVolumeEstimator(ProportionalHazardsMixin, VolumeSurvivalEstimator):
 
     def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         self._fit_baseline(self._predict_risk(self._patients(cohort)), event, time)
-
-
-def cohort_and_outcome(
-    X: Cohort | npt.ArrayLike,
-    y: npt.ArrayLike,
-    masks: npt.ArrayLike | None,
-    clinical: pd.DataFrame | npt.ArrayLike | None,
-) -> tuple[Cohort, np.ndarray, np.ndarray]:
-    """Check what `fit` is given.
-
-    Returns
-    -------
-    cohort : Cohort
-    event : ndarray of shape (n,), bool
-    time : ndarray of shape (n,), float64
-
-    Raises
-    ------
-    ValueError
-        Mismatched lengths, an invalid outcome, no event, or fewer than two patients.
-    """
-    cohort = as_cohort(X, masks, clinical)
-    event, time = check_outcome(
-        y, n_patients=len(cohort), ids=cohort.ids.tolist(), require_event=True
-    )
-    if len(cohort) < 2:
-        raise ValueError(
-            f"A survival model needs at least two patients to fit; got {len(cohort)} "
-            f"({', '.join(cohort.ids)})."
-        )
-    return cohort, event, time

@@ -74,8 +74,8 @@ def extract_one(
         what = "mask" if job.shell_mm is None else f"shell of {job.shell_mm:g} mm"
         raise ValueError(
             f"The {what} of patient {patient!r} is missing, empty, or too small to measure (one "
-            "voxel, or voxels along one line), so that no feature is defined. Correct it, leave the "
-            "patient out, or take a row of NaN with on_empty_mask='nan'."
+            "voxel, or voxels along one line), so that no feature is defined. Correct it, leave "
+            "the patient out, or take a row of NaN with on_empty_mask='nan'."
         )
     case = RadiomicsCase(
         patient=patient,

@@ -153,6 +153,9 @@ def test_raw_cohort_has_open_axes():
         ({"clinical": pd.DataFrame({"age": [1.0]})}, "1 rows"),
         ({"masks": np.zeros((N, 3, 4, 4))}, "masks have shape"),
         ({"masks": np.zeros((2, 3, 4, 5))}, "masks holds 2 cases"),
+        ({"masks": np.full((N, 3, 4, 5), 255)}, "patient 'p0' holds values other than 0 and 1"),
+        ({"masks": np.full((N, 3, 4, 5), 0.7)}, "patient 'p0' holds values other than 0 and 1"),
+        ({"masks": None, "has_mask": [True] * N}, "masks= is not given"),
         ({"groups": ["a"]}, "groups has shape"),
         ({"spacing": (1.0, 2.0)}, "spacing must be"),
         ({"spacing": (1.0, 2.0, 0.0)}, "positive"),
@@ -225,6 +228,14 @@ def test_raw_cohorts_and_occupied_folders_are_refused(tmp_path: Path):
         make_cohort().save(tmp_path / "store")
 
 
+def test_a_stored_mask_with_other_values_names_the_patient(tmp_path: Path):
+    np.save(tmp_path / "masks.npy", np.full((2, 3, 4, 5), 255, dtype=np.uint8))
+    masks = np.load(tmp_path / "masks.npy", mmap_mode="r")
+    cohort = Cohort(np.zeros((2, 1, 3, 4, 5)), masks=masks, ids=["a", "b"])
+    with pytest.raises(ValueError, match="mask of patient 'b' holds values"):
+        cohort.mask(1)
+
+
 def test_a_stored_cohort_pickles_as_its_path(tmp_path: Path):
     volumes = np.zeros((N, 2, 32, 32, 32), dtype=np.float32)
     in_memory = Cohort(volumes)
@@ -246,6 +257,8 @@ def test_a_rewritten_file_is_noticed(tmp_path: Path):
     os.utime(path, ns=(time.time_ns(), time.time_ns() + 10**9))
     with pytest.raises(RuntimeError, match="changed after this cohort was made"):
         pickle.loads(pickled).volume(0)
+    with pytest.raises(RuntimeError, match="changed after this cohort was made"):
+        stored.fingerprint()
     assert joblib.hash(Cohort.load(tmp_path / "store")) != before
 
 
@@ -288,10 +301,18 @@ def test_case_keys_follow_the_patient_not_the_slice():
     assert make_cohort(volumes=volumes).case_key(2) == cohort.case_key(2)
 
 
+def stages(levels: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"stage": pd.Categorical(["I"] * N, categories=levels)})
+
+
 def test_fingerprint_changes_with_every_part():
     cohort = make_cohort()
     variants = [
         make_cohort(clinical=pd.DataFrame({"age": np.zeros(N), "sex": list("mfmfmfm")})),
+        make_cohort(clinical=stages(["I", "II"])),
+        make_cohort(clinical=stages(["II", "I"])),
+        make_cohort(clinical=pd.DataFrame({"stage": [1] * N})),
+        make_cohort(clinical=pd.DataFrame({"stage": ["1"] * N})),
         make_cohort(outcome=make_outcome([0] * 6 + [1], np.arange(1.0, N + 1))),
         make_cohort(ids=[f"q{i}" for i in range(N)]),
         make_cohort(groups=["a"] * N),

@@ -232,15 +232,40 @@ def test_without_masks_it_says_so_and_trains_for_survival(cohort):
     assert "dice" not in model.history_
     assert model.predict(plain).shape == (len(cohort),)
     assert not hasattr(model, "predict_mask")
-    with pytest.raises(AttributeError, match="predict_mask") as refusal:
+    with pytest.raises(AttributeError) as caught:
         model.predict_mask(plain)
-    assert "trained without tumour masks" in str(refusal.value.__cause__)
+    assert "trained without tumour masks" in str(caught.value.__cause__)
 
 
 def test_patients_without_a_mask_do_not_enter_the_dice_loss(cohort):
-    masks = [cohort.mask(i) if i % 2 else None for i in range(len(cohort))]
-    partly = Cohort(cohort.to_numpy(), masks=masks, channel_names=cohort.channel_names)
-    assert small_model().fit(partly, cohort.outcome).history_["dice"].notna().all()
+    has_mask = np.arange(N) % 2 == 1
+    masks = np.stack([cohort.mask(i) for i in range(N)])
+    other = np.where(has_mask[:, None, None, None], masks, 1 - masks)
+    risks = [
+        small_model()
+        .fit(Cohort(cohort.to_numpy(), masks=m, has_mask=has_mask), cohort.outcome)
+        .predict(cohort.to_numpy())
+        for m in (masks, other)
+    ]
+    np.testing.assert_array_equal(*risks)
+
+
+def test_an_empty_mask_names_the_patient(cohort):
+    masks = np.stack([cohort.mask(i) for i in range(N)])
+    masks[5] = 0
+    with pytest.raises(ValueError, match=r"empty: case-0005 \(1 in all\)"):
+        small_model().fit(Cohort(cohort.to_numpy(), masks=masks), cohort.outcome)
+
+
+def test_an_absent_modality_enters_as_zeros(fitted, cohort):
+    volumes = cohort.to_numpy()
+    present = np.ones((N, 2), dtype=bool)
+    present[2, 0] = False
+    names = {"channel_names": cohort.channel_names, "clinical": cohort.clinical}
+    absent = fitted.predict(Cohort(volumes, present=present, **names))
+    volumes[2, 0] = 0
+    np.testing.assert_array_equal(absent, fitted.predict(Cohort(volumes, **names)))
+    assert absent[2] != fitted.predict(cohort)[2]
 
 
 def test_volumes_of_any_size_from_16(fitted):
@@ -297,17 +322,42 @@ def test_raw_cohorts_and_unfitted_models_are_refused(cohort):
         small_model().predict_survival_function(cohort)
 
 
+def test_an_interruption_leaves_no_half_trained_model(cohort, monkeypatch):
+    draw, drawn = PatientBatches.draw, []
+
+    def interrupted(self):
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return draw(self)
+
+    monkeypatch.setattr(PatientBatches, "draw", interrupted)
+    model = small_model()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(cohort, cohort.outcome)
+    with pytest.raises(NotFittedError):
+        model.predict(cohort)
+
+
+def test_divergence_in_the_last_step_is_an_error_too(cohort):
+    with pytest.raises(FloatingPointError, match="diverged"):
+        small_model(learning_rate=1e30, n_iterations=1).fit(cohort, cohort.outcome)
+
+
 def test_divergence_is_an_error_not_nan(cohort):
     with pytest.raises(FloatingPointError, match="Training diverged in epoch"):
         small_model(learning_rate=1e30, n_iterations=10).fit(cohort, cohort.outcome)
 
 
 def test_clinical_columns_are_encoded_inside_the_training_set(cohort):
-    frame = pd.DataFrame({"stage": ["II", "III"] * 4, "age": np.linspace(40, 70, N)})
+    frame = pd.DataFrame({"stage": ["II", "III"] * 3 + ["IV"] * 2, "age": np.arange(40.0, 48.0)})
     with_clinical = Cohort(cohort.to_numpy(), clinical=frame)
-    model = small_model(clinical_columns=["stage"], segmentation_weight=0)
+    model = small_model(clinical_columns=["stage", "age"], segmentation_weight=0)
     model.fit(with_clinical[:6], cohort.outcome[:6])
-    assert model.clinical_names_in_ == ("stage_III",)
+    assert model.clinical_names_in_ == ("age", "stage_III")
+    assert model._clinical_mean["age"] == np.arange(40.0, 46.0).mean()
+    with pytest.warns(UserWarning, match="IV"):
+        model.predict(with_clinical[6:])
     with pytest.raises(ValueError, match="has no clinical columns"):
         small_model(clinical_columns=["stage"]).fit(Cohort(cohort.to_numpy()), cohort.outcome)
 

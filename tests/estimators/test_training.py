@@ -371,6 +371,11 @@ def test_a_keyboard_interrupt_is_not_taken_for_the_end(cohort, monkeypatch):
         quick().fit(cohort, cohort.outcome)
 
 
+def test_divergence_in_the_last_step_is_an_error(cohort):
+    with pytest.raises(FloatingPointError, match="diverged"):
+        quick(learning_rate=1e30, n_iterations=1).fit(cohort, cohort.outcome)
+
+
 # ---------------------------------------------------------------- weights from elsewhere
 
 
