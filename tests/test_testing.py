@@ -9,10 +9,22 @@ from sklearn.utils.validation import check_is_fitted
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox, DeepMTS, LassoCox
+from survimg.estimators import (
+    DLPM,
+    MDSN,
+    ClinicalVolumeCox,
+    CNNSurvival,
+    DeepMTS,
+    LassoCox,
+    SingleTaskSurvival,
+)
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.target import check_outcome, make_outcome
 from survimg.testing import check_survival_estimator, survival_checks
+
+QUICK: dict = {
+    "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
+}  # fmt: skip
 
 
 class LinearRisk(ProportionalHazardsMixin, BaseEstimator):
@@ -119,14 +131,16 @@ def test_faults_are_caught(estimator, message):
     "estimator",
     [
         ClinicalVolumeCox(),
-        DeepMTS(
-            n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1, random_state=0
-        ),
+        DeepMTS(**QUICK),
+        CNNSurvival(**QUICK),
+        DLPM(**QUICK),
+        MDSN(**QUICK),
+        SingleTaskSurvival(**QUICK),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_estimators_over_cohorts_pass(check, estimator):
-    X = make_phantom_cohort(n=8, shape=(16, 16, 16), random_state=0).cohort
+    X = make_phantom_cohort(n=8, shape=(16, 18, 18), random_state=0).cohort
     check(estimator, X, X.outcome)
 
 

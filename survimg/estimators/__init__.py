@@ -1,9 +1,14 @@
 """Survival estimators over cohorts: one per file, all with scikit-learn's interface."""
 
 from survimg.estimators.clinical_volume_cox import ClinicalVolumeCox
+from survimg.estimators.cnn_survival import CNNSurvival
 from survimg.estimators.deepmts import DeepMTS
+from survimg.estimators.deepmts_variants import deepmts_variant
 from survimg.estimators.deepsurv import DeepSurv
+from survimg.estimators.dlpm import DLPM
+from survimg.estimators.fold_ensemble import FoldEnsemble
 from survimg.estimators.lasso_cox import LassoCox
+from survimg.estimators.mdsn import MDSN
 from survimg.estimators.out_of_fold import OutOfFold
 from survimg.estimators.pipelines import (
     deep_features_deepsurv,
@@ -14,19 +19,28 @@ from survimg.estimators.pipelines import (
     radiomics_rsf,
 )
 from survimg.estimators.random_survival_forest import RandomSurvivalForest
+from survimg.estimators.single_task_survival import SingleTaskSurvival
 from survimg.estimators.survival_stacking import SurvivalStacking
+from survimg.estimators.tumour_segmenter import TumourSegmenter
 
 __all__ = [
+    "DLPM",
+    "MDSN",
+    "CNNSurvival",
     "ClinicalVolumeCox",
     "DeepMTS",
     "DeepSurv",
+    "FoldEnsemble",
     "LassoCox",
     "OutOfFold",
     "RandomSurvivalForest",
+    "SingleTaskSurvival",
     "SurvivalStacking",
+    "TumourSegmenter",
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
     "deep_features_rsf",
+    "deepmts_variant",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
     "radiomics_rsf",

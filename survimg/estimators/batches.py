@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from survimg.cohort import Cohort
+from survimg.estimators.views import View, whole_volume
 
 __all__ = ["Augment", "BatchSampler", "PatientBatches", "Patients", "Targets"]
 
-#: Draws one transform per case and applies it to volumes and masks alike.
-Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: Draws one transform per case and applies it to volumes and masks (if any) alike.
+Augment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
 class Targets(NamedTuple):
@@ -26,8 +27,9 @@ class Targets(NamedTuple):
     """Time to event or censoring, float32 (b,)."""
     event: Tensor
     """Whether the event was observed, bool (b,)."""
-    masks: Tensor
-    """Tumour masks, float32 0/1, (b, z, y, x); zeros where there is none."""
+    masks: Tensor | None
+    """Tumour masks, float32 0/1, (b, z, y, x), zeros where there is none; None if the loss does
+    not ask for masks."""
     has_mask: Tensor
     """Which cases have a mask, bool (b,)."""
 
@@ -42,17 +44,33 @@ class Patients:
         Prepared: all volumes of one shape.
     clinical : ndarray of shape (n, k), float32
         Encoded clinical values; k may be 0.
-    time, event : ndarray of shape (n,)
+    time, event : ndarray of shape (n,), optional
         Outcome; zeros and False for a prediction, which reads neither.
+    view : callable
+        From a cohort and a position to what the network sees of that patient.
+    with_masks : bool
+        Whether the loss compares with masks.
     """
 
     cohort: Cohort
     clinical: np.ndarray
     time: np.ndarray
     event: np.ndarray
+    view: View = whole_volume
+    with_masks: bool = False
 
     def __len__(self) -> int:
         return len(self.cohort)
+
+    def take(self, positions: np.ndarray) -> Patients:
+        """Return some of the patients."""
+        return replace(
+            self,
+            cohort=self.cohort[positions],
+            clinical=self.clinical[positions],
+            time=self.time[positions],
+            event=self.event[positions],
+        )
 
     def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
         """Read the volumes and clinical values of some patients.
@@ -71,24 +89,22 @@ class Patients:
     def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
         """Read outcome and masks of some patients."""
         has_mask = self.cohort.has_masks[positions]
-        shape = self.cohort.shape[2:]
-        masks = np.zeros((len(positions), *shape), dtype=np.float32)
-        for row, i in enumerate(positions):
-            if has_mask[row]:
-                masks[row] = self.cohort.mask(i)
+        masks = None
+        if self.with_masks:
+            read = np.zeros((len(positions), *self.cohort.shape[2:]), dtype=np.float32)
+            for row, i in enumerate(positions):
+                if has_mask[row]:
+                    read[row] = self.cohort.mask(i)
+            masks = torch.from_numpy(read).to(device)
         return Targets(
             time=torch.from_numpy(self.time[positions].astype(np.float32)).to(device),
             event=torch.from_numpy(self.event[positions]).to(device),
-            masks=torch.from_numpy(masks).to(device),
+            masks=masks,
             has_mask=torch.from_numpy(has_mask).to(device),
         )
 
     def _volume(self, i: int) -> np.ndarray:
-        volume = self.cohort.volume(i)
-        present = self.cohort.present[i]
-        if not present.all():
-            # An absent modality enters as zeros, the mean of a z-scored volume.
-            volume = np.where(present[:, np.newaxis, np.newaxis, np.newaxis], volume, np.float32(0))
+        volume = self.view(self.cohort, i)
         if not np.isfinite(volume).all():
             count = int((~np.isfinite(volume)).sum())
             raise ValueError(
@@ -110,7 +126,8 @@ class BatchSampler:
     event : ndarray of shape (n,), bool
     batch_size : int
     balanced : bool
-        False draws patients without regard to the event, without replacement inside a batch.
+        False draws patients without regard to the event, without replacement inside a batch; so
+        does True where nobody has the event (a segmentation network needs none).
     generator : numpy.random.Generator
     """
 
@@ -126,7 +143,7 @@ class BatchSampler:
 
     def draw(self) -> np.ndarray:
         """Return the positions of one batch."""
-        if not self._balanced:
+        if not self._balanced or not len(self._event):
             size = min(self._batch_size, self._n)
             return self._generator.choice(self._n, size=size, replace=False)
         if not len(self._censored):
@@ -154,6 +171,9 @@ class PatientBatches(Dataset):
         Applied to volumes and masks on `device`.
     """
 
+    # A resumed training sets it to the iterations done before.
+    n_done = 0
+
     def __init__(
         self,
         patients: Patients,
@@ -166,7 +186,7 @@ class PatientBatches(Dataset):
         self._patients = patients
         self._device = device
         self._sampler = sampler
-        self._remaining = n_iterations
+        self._n_iterations = n_iterations
         self._per_epoch = iterations_per_epoch
         self._augment = augment
 
@@ -175,8 +195,8 @@ class PatientBatches(Dataset):
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Targets]]:
         """Yield the batches of the next epoch."""
-        for _ in range(min(self._per_epoch, self._remaining)):
-            self._remaining -= 1
+        for _ in range(min(self._per_epoch, self._n_iterations - self.n_done)):
+            self.n_done += 1
             yield self.draw()
 
     def draw(self) -> tuple[dict[str, Tensor], Targets]:

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from survimg.estimators.base import ProportionalHazardsMixin
-from survimg.estimators.engine import RandomStreams, isolated_torch
+from survimg.estimators.runtime import RandomStreams, isolated_torch
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.target import check_outcome

@@ -1,40 +1,35 @@
-"""The training loop of the deep estimators: skorch net, schedule, precision, random state."""
+"""The training loop of the deep estimators: skorch net, schedule, precision, history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, EpochTimer, GradientNormClipping
 from skorch.callbacks import PassthroughScoring as BatchMean
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from survimg.estimators.accumulation import backward_in_parts
 from survimg.estimators.batches import PatientBatches, Targets
+from survimg.nets.transfer import train_unfrozen
 
 __all__ = [
     "CosineSchedule",
     "LossTerms",
-    "RandomStreams",
     "StepSchedule",
     "TrainingNet",
-    "choose_device",
-    "choose_precision",
     "history_frame",
-    "isolated_torch",
     "make_training_net",
     "recalibrate_batch_norm",
 ]
 
 #: Maps the network, its output and the targets of a batch to named terms; their sum is minimised.
 LossTerms = Callable[[nn.Module, Any, Targets], Mapping[str, Tensor]]
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class StepSchedule:
@@ -89,35 +84,49 @@ class TrainingNet(NeuralNet):
         See `LossTerms`.
     precision : {"float32", "bfloat16"}
         Type that autocast computes convolutions in; weights and losses stay float32.
+    micro_batch_size : int or None
+        Cases that pass through the network at once; see `backward_in_parts`.
     **settings
         Arguments of `skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    iteration_ : int
+        Optimiser steps done.
+    stop_ : bool
+        A callback sets it to end the training after the epoch.
     """
 
     def __init__(
-        self, module: nn.Module, *, loss_terms: LossTerms, precision: str, **settings: Any
+        self,
+        module: nn.Module,
+        *,
+        loss_terms: LossTerms,
+        precision: str,
+        micro_batch_size: int | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(module, criterion=nn.Identity, **settings)
         self.loss_terms = loss_terms
         self.precision = precision
+        self.micro_batch_size = micro_batch_size
+        self.iteration_ = 0
+        self.stop_ = False
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []  # skorch's own print to the terminal; make_training_net names what is needed
 
-    def partial_fit(
-        self,
-        X: PatientBatches,
-        y: None = None,
-        classes: None = None,  # noqa: ARG002
-        **fit_params: Any,
-    ) -> TrainingNet:
-        """Train. An interruption is raised; skorch would return the half-trained net as fitted."""
-        self.notify("on_train_begin", X=X, y=y)
-        try:
-            self.fit_loop(X, y, **fit_params)
-        finally:
-            self.notify("on_train_end", X=X, y=y)
-        return self
+    def train(self, batches: PatientBatches) -> None:
+        """Train for the epochs that are left.
+
+        Unlike skorch's ``fit`` and ``partial_fit`` this lets a KeyboardInterrupt through: a fit
+        that was interrupted has not ended.
+        """
+        self.notify("on_train_begin", X=batches, y=None)
+        while len(self.history) < self.max_epochs and not self.stop_:
+            self.fit_loop(batches, epochs=1)
+        self.notify("on_train_end", X=batches, y=None)
 
     def get_iterator(
         self,
@@ -126,6 +135,22 @@ class TrainingNet(NeuralNet):
     ) -> PatientBatches:
         """Return the batches themselves: no DataLoader, whose workers cannot start inside loky."""
         return dataset
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Compute the gradients of one batch; frozen parts stay in evaluation mode."""
+        inputs, targets = batch
+        train_unfrozen(self.module_)
+        size = self.micro_batch_size
+        if size is None or size >= len(targets.time):
+            output = self.infer(inputs)
+            loss = self.get_loss(output, targets)
+            loss.backward()
+        else:
+            loss, output = backward_in_parts(
+                self.infer, lambda joined: self.get_loss(joined, targets), inputs, size
+            )
+        self.iteration_ += 1
+        return {"loss": loss, "y_pred": output}
 
     def infer(self, x: Mapping[str, Tensor], **fit_params: Any) -> Any:
         """Run the network under autocast."""
@@ -172,8 +197,11 @@ class _EpochProgress(Callback):
         self.name = name
         self.term_names = term_names
 
-    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:  # noqa: ARG002
-        self._bar = tqdm(total=self.n_epochs, desc=self.name, unit="epoch", leave=False)
+    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:
+        done = len(net.history)
+        self._bar = tqdm(
+            total=self.n_epochs, initial=done, desc=self.name, unit="epoch", leave=False
+        )
 
     def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
         self._bar.set_postfix({name: f"{net.history[-1, name]:.3f}" for name in self.term_names})
@@ -182,6 +210,22 @@ class _EpochProgress(Callback):
     def on_train_end(self, net: NeuralNet, **_: Any) -> None:  # noqa: ARG002
         self._bar.close()
         del self._bar  # an open bar cannot be pickled
+
+
+class _LearningRate(Callback):
+    """Set the learning rate of each step from the number of steps done.
+
+    torch's schedulers count steps themselves, which a resumed training would have to repair.
+    """
+
+    def __init__(self, learning_rate: float, factor: Callable[[int], float]) -> None:
+        self.learning_rate = learning_rate
+        self.factor = factor
+
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: Any) -> None:
+        if training:
+            for group in net.optimizer_.param_groups:
+                group["lr"] = self.learning_rate * self.factor(net.iteration_)
 
 
 def make_training_net(
@@ -194,9 +238,11 @@ def make_training_net(
     n_iterations: int,
     iterations_per_epoch: int,
     gradient_clip: float | None,
+    micro_batch_size: int | None,
     device: torch.device,
     precision: str,
     progress_name: str | None,
+    callbacks: Sequence[tuple[str, Callback]] = (),
 ) -> TrainingNet:
     """Assemble the skorch net of one fit: Adam, schedule, clipping, history, progress.
 
@@ -212,46 +258,60 @@ def make_training_net(
     n_iterations, iterations_per_epoch : int
     gradient_clip : float or None
         Largest norm of the gradient.
+    micro_batch_size : int or None
+        Cases that pass through the network at once.
     device : torch.device
     precision : {"float32", "bfloat16"}
     progress_name : str or None
         Title of the progress bar; None for no bar.
+    callbacks : sequence of (name, callback), optional
+        Called after all others: validation, checkpoints.
 
     Returns
     -------
     TrainingNet
-        Initialised; train it with ``partial_fit(PatientBatches)``.
+        Initialised; train it with ``train(PatientBatches)``.
+
+    Raises
+    ------
+    ValueError
+        Every parameter is frozen.
     """
-    n_epochs = -(-n_iterations // iterations_per_epoch)
-    callbacks: list[tuple[str, Callback]] = [("epoch_timer", EpochTimer())]
-    names = ("train_loss", *term_names)
-    callbacks += [(name, BatchMean(name, on_train=True)) for name in names]
-    factors = {"step": StepSchedule, "cosine": CosineSchedule}
-    if schedule in factors:
-        scheduler = LRScheduler(
-            torch.optim.lr_scheduler.LambdaLR,
-            lr_lambda=factors[schedule](n_iterations),
-            step_every="batch",
-            event_name="learning_rate",
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError(
+            "Every part of the network is frozen: nothing is left to train. Name fewer parts in "
+            "frozen."
         )
-        callbacks.append(("schedule", scheduler))
+    n_epochs = -(-n_iterations // iterations_per_epoch)
+    used: list[tuple[str, Callback]] = [("epoch_timer", EpochTimer())]
+    names = ("train_loss", *term_names)
+    used += [(name, BatchMean(name, on_train=True)) for name in names]
+    factors: dict[str, Callable[[int], Callable[[int], float]]] = {
+        "step": StepSchedule,
+        "cosine": CosineSchedule,
+    }
+    if schedule in factors:
+        factor = factors[schedule](n_iterations)
+        used.append(("learning_rate", _LearningRate(learning_rate, factor)))
     if gradient_clip is not None:
-        callbacks.append(("gradient_clip", GradientNormClipping(gradient_clip)))
+        used.append(("gradient_clip", GradientNormClipping(gradient_clip)))
     if progress_name is not None:
-        callbacks.append(("progress", _EpochProgress(n_epochs, progress_name, term_names)))
+        used.append(("progress", _EpochProgress(n_epochs, progress_name, term_names)))
     module.to(device)
-    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if any(isinstance(layer, nn.Conv3d) for layer in module.modules()):
+        module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     net = TrainingNet(
         module,
         loss_terms=loss_terms,
         precision=precision,
+        micro_batch_size=micro_batch_size,
         # Keras' constants, which the published network was trained with.
         optimizer=torch.optim.Adam,
         optimizer__eps=1e-7,
         lr=learning_rate,
         max_epochs=n_epochs,
         train_split=None,
-        callbacks=callbacks,
+        callbacks=[*used, *callbacks],
         device=device.type if device.index is None else str(device),
         verbose=0,
     )
@@ -269,138 +329,56 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     Parameters
     ----------
     net : TrainingNet
-        Trained; its weights stay as they are.
+        Trained; its weights stay as they are, and so do the statistics of frozen parts.
     batches : PatientBatches
         Drawn and augmented as in training.
     n_batches : int
         Batches to average over.
     """
-    module = net.module_.train()
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    train_unfrozen(net.module_)
+    norms = [
+        layer
+        for layer in net.module_.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training
+    ]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch then averages over all batches with equal weights
     with torch.no_grad():
         for _ in range(n_batches):
-            inputs, _ = batches.draw()
-            net.infer(inputs)
+            inputs, targets = batches.draw()
+            size = net.micro_batch_size or len(targets.time)
+            for start in range(0, len(targets.time), size):
+                net.infer({name: v[start : start + size] for name, v in inputs.items()})
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-class RandomStreams(NamedTuple):
-    """Independent random streams of one fit, all from one seed."""
-
-    weights: torch.Generator
-    batches: np.random.Generator
-    augmentation: torch.Generator
-    dropout_seed: int
-
-    @classmethod
-    def from_seed(cls, seed: int) -> RandomStreams:
-        """Spawn the streams; all live on the CPU, so that a GPU run sees the same transforms."""
-        children = np.random.SeedSequence(seed).spawn(4)
-        seeds = [int(child.generate_state(1, np.uint64)[0] >> 1) for child in children]
-        return cls(
-            weights=torch.Generator().manual_seed(seeds[0]),
-            batches=np.random.default_rng(children[1]),
-            augmentation=torch.Generator().manual_seed(seeds[2]),
-            dropout_seed=seeds[3],
-        )
-
-
-@contextmanager
-def isolated_torch(
-    device: torch.device, n_threads: int | None, dropout_seed: int | None = None
-) -> Iterator[None]:
-    """Pin torch's threads and give dropout its own random stream, for the length of a fit.
-
-    Both belong to the whole process, so they are restored at the end. Fits that run side by side
-    in *threads* of one process share them: use processes (joblib's loky, Dask) for reproducible
-    searches.
-
-    Parameters
-    ----------
-    device : torch.device
-    n_threads : int or None
-        Threads that torch computes with; None leaves them as they are.
-    dropout_seed : int, optional
-        Seed of torch's global stream, which dropout draws from; by default it is left alone.
-    """
-    before = torch.get_num_threads()
-    devices = [device] if device.type == "cuda" else []
-    try:
-        if n_threads is not None:
-            torch.set_num_threads(n_threads)
-        with torch.random.fork_rng(devices=devices, enabled=dropout_seed is not None):
-            if dropout_seed is not None:
-                torch.random.manual_seed(dropout_seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def choose_device(device: str) -> torch.device:
-    """Resolve ``"auto"`` to the GPU if there is one.
-
-    Raises
-    ------
-    ValueError
-        A CUDA device was asked for and there is none.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={device!r} was asked for, but torch sees no CUDA device; use device='auto' or "
-            "device='cpu'."
-        )
-    return chosen
-
-
-def choose_precision(precision: Precision, device: torch.device) -> str:
-    """Resolve ``"auto"`` to bfloat16 where the hardware computes it natively.
-
-    Raises
-    ------
-    ValueError
-        bfloat16 was asked for and the hardware only emulates it. That is slow, and on processors
-        with AVX-512 but without its bf16 extension, torch 2.13 returns NaN in weight gradients of
-        small 3D convolutions (seen in three of four training steps at 16 voxels).
-    """
-    if precision == "float32":
-        return precision
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        found = torch.cpu.get_capabilities()
-        native = bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
-    if precision == "bfloat16" and not native:
-        raise ValueError(
-            f"precision='bfloat16' was asked for, but this {device.type} device only emulates it; "
-            "use precision='auto' or 'float32'."
-        )
-    return "bfloat16" if native else "float32"
-
-
-def history_frame(net: NeuralNet, term_names: tuple[str, ...]) -> pd.DataFrame:
+def history_frame(
+    net: NeuralNet, term_names: tuple[str, ...], validation: str | None = None
+) -> pd.DataFrame:
     """Turn skorch's history into a table with one row per epoch.
 
     Parameters
     ----------
     net : NeuralNet
     term_names : tuple of str
+    validation : str, optional
+        Name of the validation score.
 
     Returns
     -------
     DataFrame
         Columns ``epoch``, ``iteration`` (done by the end of the epoch), ``loss``, one per loss term
-        (means over the epoch's batches), ``seconds``.
+        (means over the epoch's batches), ``seconds``, and the validation score if there is one.
     """
     rows = net.history[:, ("train_loss", *term_names, "dur", "train_batch_count")]
     frame = pd.DataFrame(rows, columns=["loss", *term_names, "seconds", "iteration"])
     frame["iteration"] = frame["iteration"].cumsum()
     frame.insert(0, "epoch", np.arange(1, len(frame) + 1))
+    if validation is not None:
+        frame[validation] = net.history[:, validation]
     return frame

@@ -1,79 +1,67 @@
-"""The part of fit and predict that all deep estimators over volumes share."""
+"""The part of fit and predict that all estimators over volumes share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from survimg.clinical import ClinicalFeatures
-from survimg.cohort import Cohort, as_cohort
+from survimg.augmentation import apply_transforms, draw_transforms
+from survimg.cohort import Cohort
 from survimg.estimators.batches import Augment, BatchSampler, PatientBatches, Patients
+from survimg.estimators.checkpoints import Checkpoint, CheckpointWriter, fit_key
 from survimg.estimators.engine import (
     LossTerms,
-    RandomStreams,
-    choose_device,
-    choose_precision,
+    TrainingNet,
     history_frame,
-    isolated_torch,
     make_training_net,
     recalibrate_batch_norm,
 )
+from survimg.estimators.holdout import HoldOut, split_by_event
+from survimg.estimators.runtime import (
+    RandomStreams,
+    choose_device,
+    choose_precision,
+    isolated_torch,
+)
+from survimg.estimators.training_parameters import TrainingParameters
+from survimg.estimators.views import View, whole_volume
+from survimg.nets.transfer import freeze, load_weights
 
-__all__ = ["VolumeSurvivalEstimator"]
+__all__ = ["VolumeEstimator"]
 
 
-class VolumeSurvivalEstimator(BaseEstimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class VolumeEstimator(TrainingParameters, BaseEstimator):
     """Base of the estimators that train a network on volumes.
 
-    A subclass declares its constructor parameters (among them those named below) and builds the
-    network, its loss and its augmentation; fitting, random state, devices and batching are here.
+    A subclass builds the network and its loss and says how validation is scored; random state,
+    devices, batches, augmentation, validation and checkpoints are here.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
         The trained network is ``net_.module_``.
     history_ : DataFrame
-        One row per epoch: losses and seconds.
-    clinical_encoder_ : ClinicalFeatures or None
-        Encoding of the clinical columns, learned on the training set.
-    clinical_names_in_ : tuple of str
-        Encoded clinical columns, in the order in which the network takes them.
+        One row per epoch: losses, seconds and the validation score.
+    best_epoch_ : int
+        Epoch whose weights were kept; only with `validation_fraction`.
+    load_report_ : survimg.nets.transfer.LoadReport
+        What was taken from `initial_weights`; only if given.
     channel_names_in_ : tuple of str
     n_channels_in_ : int
     volume_shape_in_ : tuple of int
         Size of the training volumes; other sizes can be predicted too.
     """
-
-    # Without metadata routing these change nothing; with it, they save users set_fit_request.
-    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
-    __metadata_request__predict = {"clinical": True}  # noqa: RUF012
-    __metadata_request__transform = {"clinical": True}  # noqa: RUF012
-
-    # declared by every subclass's __init__
-    n_iterations: int
-    iterations_per_epoch: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    balanced: bool
-    gradient_clip: float | None
-    batch_norm_batches: int
-    clinical_columns: Any
-    device: str
-    precision: Any
-    n_threads: int | None
-    random_state: Any
-    verbose: int
 
     @abstractmethod
     def _make_module(
@@ -86,111 +74,198 @@ class VolumeSurvivalEstimator(BaseEstimator):
         """Return the loss and the names of its terms."""
 
     @abstractmethod
-    def _make_augment(self, generator: torch.Generator) -> Augment | None:
-        """Return the augmentation, or None."""
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+        """Return the name and the function of the score of held-out patients."""
+
+    def _encode_clinical(self, cohort: Cohort) -> np.ndarray:
+        """Learn and apply the encoding of clinical columns, float32 (n, k)."""
+        return np.zeros((len(cohort), 0), dtype=np.float32)
+
+    def _view(self) -> View:
+        """Return what the network sees of a patient."""
+        return whole_volume
 
     def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Train the network on a cohort."""
-        _check_prepared(cohort)
-        device = choose_device(self.device)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        streams = RandomStreams.from_seed(seed)
-        encoded = self._fit_clinical(cohort)
-        patients = Patients(cohort, encoded, time, event)
-        loss_terms, term_names = self._make_loss(cohort)
-        n_iterations = self.n_iterations
-        per_epoch = min(self.iterations_per_epoch, n_iterations)
-        with isolated_torch(device, self.n_threads, streams.dropout_seed):
-            net = make_training_net(
-                self._make_module(cohort.shape[1], encoded.shape[1], streams.weights),
-                loss_terms,
-                term_names,
-                learning_rate=self.learning_rate,
-                schedule=self.schedule,
-                n_iterations=n_iterations,
-                iterations_per_epoch=per_epoch,
-                gradient_clip=self.gradient_clip,
-                device=device,
-                precision=choose_precision(self.precision, device),
-                progress_name=type(self).__name__ if self.verbose else None,
+        check_prepared(cohort)
+        if self.patience is not None and self.validation_fraction is None:
+            raise ValueError(
+                f"patience={self.patience} needs held-out patients to watch; set "
+                "validation_fraction, e.g. to 0.2."
             )
-            sampler = BatchSampler(event, self.batch_size, self.balanced, streams.batches)
-            augment = self._make_augment(streams.augmentation)
-            batches = PatientBatches(patients, device, sampler, n_iterations, per_epoch, augment)
-            net.partial_fit(batches)
-            recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, n_iterations))
-        self.history_ = history_frame(net, term_names)
+        device = choose_device(self.device)
+        checkpoint = None
+        if self.checkpoint_folder is not None:
+            stem = fit_key(self, cohort, event, time)
+            checkpoint = Checkpoint(Path(self.checkpoint_folder) / f"{stem}.pt")
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        if checkpoint is not None and checkpoint.seed is not None:
+            seed = checkpoint.seed
+        streams = RandomStreams.from_seed(seed)
+        self.n_channels_in_ = cohort.shape[1]
+        self.channel_names_in_ = cohort.channel_names
+        self.volume_shape_in_ = cohort.shape[2:]
+        encoded = self._encode_clinical(cohort)
+        loss_terms, term_names = self._make_loss(cohort)
+        patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
+        with isolated_torch(device, self.n_threads, streams.dropout_seed):
+            module = self._initial_module(encoded.shape[1], streams.weights)
+            patients, hold_out, batches = self._prepare(patients, streams, device)
+            callbacks: list[tuple[str, Callback]] = []
+            if hold_out is not None:
+                callbacks.append(("hold_out", hold_out))
+            if checkpoint is not None:
+                writer = CheckpointWriter(
+                    checkpoint, streams, seed, hold_out, self.checkpoint_every
+                )
+                callbacks.append(("checkpoint", writer))
+            net = self._make_net(module, loss_terms, term_names, device, callbacks)
+            if checkpoint is not None:
+                checkpoint.restore(net, streams, hold_out)
+                batches.n_done = net.iteration_
+            net.train(batches)
+            if hold_out is None:
+                self._recalibrate(net, batches)
+            if not all(torch.isfinite(state).all() for state in net.module_.state_dict().values()):
+                raise FloatingPointError(
+                    "Training diverged in its last step: weights or statistics of batch "
+                    "normalisation are not finite. Lower learning_rate, or set gradient_clip."
+                )
+        self._keep(net, term_names, hold_out)
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def _initial_module(self, n_clinical: int, generator: torch.Generator) -> nn.Module:
+        """Build the network; take weights from a file or the previous fit; freeze parts."""
+        module = self._make_module(self.n_channels_in_, n_clinical, generator)
+        if self.initial_weights is not None:
+            self.load_report_ = load_weights(module, self.initial_weights, strict=False)
+        if self.warm_start and hasattr(self, "net_"):
+            load_weights(module, self.net_.module_)
+        if self.frozen is not None and len(self.frozen) > 0:
+            freeze(module, *self.frozen)
+        return module
+
+    def _prepare(
+        self, patients: Patients, streams: RandomStreams, device: torch.device
+    ) -> tuple[Patients, HoldOut | None, PatientBatches]:
+        """Hold patients out, and make the batches of the others."""
+        hold_out = None
+        held_out = None
+        if self.validation_fraction is not None:
+            train, rest = split_by_event(
+                patients.event, self.validation_fraction, streams.validation_seed
+            )
+            held_out, patients = patients.take(rest), patients.take(train)
+        sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
+        batches = PatientBatches(
+            patients,
+            device,
+            sampler,
+            self.n_iterations,
+            self._epoch_length,
+            self._make_augment(streams.augmentation),
+        )
+        if held_out is not None:
+            name, score = self._validation(held_out)
+            hold_out = HoldOut(
+                name, score, lambda net: self._recalibrate(net, batches), self.patience
+            )
+        return patients, hold_out, batches
+
+    def _make_net(
+        self,
+        module: nn.Module,
+        loss_terms: LossTerms,
+        term_names: tuple[str, ...],
+        device: torch.device,
+        callbacks: list[tuple[str, Callback]],
+    ) -> TrainingNet:
+        return make_training_net(
+            module,
+            loss_terms,
+            term_names,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            n_iterations=self.n_iterations,
+            iterations_per_epoch=self._epoch_length,
+            gradient_clip=self.gradient_clip,
+            micro_batch_size=self.micro_batch_size,
+            device=device,
+            precision=choose_precision(self.precision, device),
+            progress_name=type(self).__name__ if self.verbose else None,
+            callbacks=callbacks,
+        )
+
+    @property
+    def _epoch_length(self) -> int:
+        return min(self.iterations_per_epoch, self.n_iterations)
+
+    def _recalibrate(self, net: TrainingNet, batches: PatientBatches) -> None:
+        recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, self.n_iterations))
+
+    def _keep(
+        self, net: TrainingNet, term_names: tuple[str, ...], hold_out: HoldOut | None
+    ) -> None:
+        """Keep what a fitted model needs."""
+        self.history_ = history_frame(net, term_names, hold_out.name if hold_out else None)
+        if hold_out is not None:
+            self.best_epoch_ = hold_out.best_epoch
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
         net.module = type(net.module_)
         self.net_ = net
 
-    def _fit_clinical(self, cohort: Cohort) -> np.ndarray:
-        self.n_channels_in_ = cohort.shape[1]
-        self.channel_names_in_ = cohort.channel_names
-        self.volume_shape_in_ = cohort.shape[2:]
-        chosen = self.clinical_columns
-        if cohort.clinical is None or (chosen is not None and len(chosen) == 0):
-            if chosen is not None and len(chosen) > 0:
-                raise ValueError(
-                    f"clinical_columns={list(chosen)} were asked for, but the cohort has no "
-                    "clinical columns; give Cohort(clinical=...), or clinical_columns=[]."
-                )
-            self.clinical_encoder_ = None
-            self.clinical_names_in_: tuple[str, ...] = ()
-            return np.zeros((len(cohort), 0), dtype=np.float32)
-        self.clinical_encoder_ = ClinicalFeatures(columns=chosen).fit(cohort)
-        encoded = self.clinical_encoder_.transform(cohort)
-        self.clinical_names_in_ = tuple(encoded.columns)
-        self._clinical_mean = encoded.mean(axis=0)
-        # A column that is constant in the training set carries nothing; 1 keeps it finite.
-        self._clinical_scale = encoded.std(axis=0, ddof=0).replace(0.0, 1.0)
-        return self._standardise(encoded)
+    def _make_augment(self, generator: torch.Generator) -> Augment | None:
+        recipe = self.augmentation
+        if recipe is None:
+            return None
+        shifts = [self.max_translation * length for length in self.volume_shape_in_]
+        angles = [self.max_rotation] * 3
 
-    def _standardise(self, encoded: pd.DataFrame) -> np.ndarray:
-        return ((encoded - self._clinical_mean) / self._clinical_scale).to_numpy(np.float32)
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            flat = images.ndim == 4
+            # A slice is a volume of one voxel's thickness that stays in its plane.
+            transforms = draw_transforms(
+                len(images),
+                generator,
+                translation=[0.0, *shifts[1:]] if flat else shifts,
+                rotation=[angles[0], 0.0, 0.0] if flat else angles,
+                recipe=recipe,
+            )
+            volumes = images.unsqueeze(2) if flat else images
+            moved, moved_masks = apply_transforms(volumes, masks, transforms)
+            return moved[:, :, 0] if flat else moved, moved_masks
 
-    def _outputs(
-        self, X: Cohort | npt.ArrayLike, clinical: pd.DataFrame | npt.ArrayLike | None
-    ) -> Iterator[Any]:
+        return augment
+
+    def _forward(self, module: nn.Module, patients: Patients) -> Iterator[Any]:
         """Yield the network's output for one patient after the other.
 
         One at a time, so that a patient's prediction does not depend on who else is in `X`:
         convolutions round differently for different batch sizes.
         """
-        check_is_fitted(self, "net_")
-        patients = self._patients_to_predict(X, clinical)
-        module = self.net_.module_.eval()
+        module.eval()
         device = next(module.parameters()).device
-        with isolated_torch(device, self.n_threads):
-            for i in range(len(patients)):
-                inputs = patients.inputs(np.array([i]), device)
-                with torch.inference_mode():
-                    yield module(**inputs)
+        for i in range(len(patients)):
+            inputs = patients.inputs(np.array([i]), device)
+            with torch.inference_mode():
+                yield module(inputs["volumes"], inputs["clinical"])
 
-    def _patients_to_predict(
-        self, X: Cohort | npt.ArrayLike, clinical: pd.DataFrame | npt.ArrayLike | None
-    ) -> Patients:
-        cohort = as_cohort(X, clinical=clinical)
-        _check_prepared(cohort)
+    def _outputs(self, patients: Patients) -> Iterator[Any]:
+        """Yield the fitted network's output for one patient after the other."""
+        module = self.net_.module_
+        with isolated_torch(next(module.parameters()).device, self.n_threads):
+            yield from self._forward(module, patients)
+
+    def _check_channels(self, cohort: Cohort) -> None:
+        check_prepared(cohort)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}; this {type(self).__name__} was "
                 f"fitted on {list(self.channel_names_in_)}."
             )
-        if self.clinical_encoder_ is None:
-            encoded = np.zeros((len(cohort), 0), dtype=np.float32)
-        elif cohort.clinical is None:
-            raise ValueError(
-                f"This {type(self).__name__} was fitted with the clinical columns "
-                f"{list(self.clinical_encoder_.columns_)}; X has none. Give a Cohort with "
-                "clinical=..., or predict(X, clinical=...)."
-            )
-        else:
-            encoded = self._standardise(self.clinical_encoder_.transform(cohort))
-        n = len(cohort)
-        return Patients(cohort, encoded, np.zeros(n), np.zeros(n, dtype=bool))
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:
@@ -198,7 +273,30 @@ def to_float64(values: list[Tensor]) -> np.ndarray:
     return torch.cat(values).cpu().numpy().astype(np.float64)
 
 
-def _check_prepared(cohort: Cohort) -> None:
+def refuse_empty_masks(cohort: Cohort) -> None:
+    """Refuse masks without a single voxel, from which no segmentation can be learned.
+
+    Raises
+    ------
+    ValueError
+        The message names the patients.
+    """
+    masked = np.flatnonzero(cohort.has_masks).tolist()
+    empty = [str(cohort.ids[i]) for i in masked if not cohort.mask(i).any()]
+    if empty:
+        raise ValueError(
+            f"The tumour masks of these patients are empty: {', '.join(empty[:5])} ({len(empty)} "
+            "in all). Repair them, or give Cohort(has_mask=...) to train without these masks."
+        )
+
+
+def check_prepared(cohort: Cohort) -> None:
+    """Refuse a cohort whose volumes differ in size.
+
+    Raises
+    ------
+    ValueError
+    """
     if None in cohort.shape:
         raise ValueError(
             "This cohort is raw (volumes of different sizes); networks need one size. Prepare it "

@@ -95,7 +95,8 @@ class CNNSurvivalNet(nn.Module):
             height, breadth = height // pool, breadth // pool
         n_flat = width * height * breadth
         self.fc = linear(n_flat, hidden) if hidden else None
-        self.output = linear((hidden or n_flat) + n_clinical, n_intervals)
+        self.n_features = hidden or n_flat
+        self.output = linear(self.n_features + n_clinical, n_intervals)
         initialise(self, generator)
 
     def forward(self, slices: Tensor, clinical: Tensor | None = None) -> DiscreteTimeOutput:

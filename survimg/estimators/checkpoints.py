@@ -1,0 +1,159 @@
+"""Interrupted fits: everything a training needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from skorch.history import History
+
+from survimg.cohort import Cohort
+from survimg.estimators.holdout import HoldOut
+from survimg.estimators.runtime import RandomStreams
+
+__all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
+
+# They change how a fit runs or where it is kept, not what is trained.
+_IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
+
+
+def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
+    """Digest of the parameters and data that decide what is trained.
+
+    Parameters
+    ----------
+    estimator : estimator
+    cohort : Cohort
+    event, time : ndarray of shape (n,)
+
+    Returns
+    -------
+    str
+        File-name stem: class name and 16 hexadecimal digits.
+    """
+    parameters = {
+        name: repr(value)
+        for name, value in sorted(estimator.get_params(deep=False).items())
+        if name not in _IRRELEVANT
+    }
+    # Another torch may round differently, and name its states differently.
+    digest = hashlib.sha256(json.dumps([torch.__version__, parameters]).encode())
+    digest.update(cohort.fingerprint().encode())
+    digest.update(np.ascontiguousarray(event).tobytes() + np.ascontiguousarray(time).tobytes())
+    return f"{type(estimator).__name__}-{digest.hexdigest()[:16]}"
+
+
+class Checkpoint:
+    """One file with the state of an unfinished fit.
+
+    It holds tensors and JSON only, and is read without unpickling code. It replaces its
+    predecessor in one step, so that an interruption while writing loses nothing.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tensors: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        if path.exists():
+            self._tensors = torch.load(path, map_location="cpu", weights_only=True)
+            self._values = json.loads(self._tensors["json"])
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the interrupted fit; None if there is nothing to continue."""
+        return self._values.get("seed")
+
+    def write(
+        self, net: NeuralNet, streams: RandomStreams, seed: int, hold_out: HoldOut | None
+    ) -> None:
+        """Save the state at the end of an epoch."""
+        # Records of single batches were averaged into the epoch's and are not read again.
+        epochs = [{k: v for k, v in row.items() if k != "batches"} for row in net.history]
+        values = {
+            "seed": seed,
+            "iteration": net.iteration_,
+            "stop": net.stop_,
+            "history": epochs,
+            "batches": streams.batches.bit_generator.state,
+            "best_score": None if hold_out is None else hold_out.best_score,
+            "best_epoch": None if hold_out is None else hold_out.best_epoch,
+        }
+        content = {
+            "json": json.dumps(values),
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "best_weights": {} if hold_out is None else hold_out.best_weights,
+            "augmentation": streams.augmentation.get_state(),
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if net.device.startswith("cuda") else [],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        torch.save(content, partial)
+        os.replace(partial, self.path)
+
+    def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
+        """Put a freshly made training into the saved state; nothing happens if there is none."""
+        if self.seed is None:
+            return
+        tensors, values = self._tensors, self._values
+        net.module_.load_state_dict(tensors["module"])
+        net.optimizer_.load_state_dict(tensors["optimizer"])
+        net.iteration_, net.stop_ = values["iteration"], values["stop"]
+        net.history = History({**row, "batches": []} for row in values["history"])
+        streams.batches.bit_generator.state = values["batches"]
+        streams.augmentation.set_state(tensors["augmentation"])
+        if hold_out is not None:
+            hold_out.best_score, hold_out.best_epoch = values["best_score"], values["best_epoch"]
+            hold_out.best_weights = tensors["best_weights"]
+        torch.set_rng_state(tensors["cpu"])
+        if tensors["cuda"] and net.device.startswith("cuda"):
+            torch.cuda.set_rng_state_all(tensors["cuda"])
+
+    def remove(self) -> None:
+        """Delete the file of a finished fit."""
+        self.path.unlink(missing_ok=True)
+
+
+class CheckpointWriter(Callback):
+    """Write the checkpoint after every few epochs; the last of the callbacks.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    streams : RandomStreams
+    seed : int
+    hold_out : HoldOut or None
+    every : int
+        Epochs.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        streams: RandomStreams,
+        seed: int,
+        hold_out: HoldOut | None,
+        every: int,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.streams = streams
+        self.seed = seed
+        self.hold_out = hold_out
+        self.every = every
+
+    def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
+        """Save, if it is time."""
+        if len(net.history) % self.every == 0:
+            self.checkpoint.write(net, self.streams, self.seed, self.hold_out)

@@ -1,0 +1,250 @@
+"""Ensemble of models trained on folds of the training set."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.estimators.cox_likelihood import breslow_log_likelihood
+from survimg.estimators.inner_cv import make_inner_splitter
+from survimg.target import check_outcome
+
+__all__ = ["FoldEnsemble"]
+
+# Log-hazard ratio per standard deviation of a risk; Cox models in use stay far below.
+_LARGEST_SLOPE = 5.0
+
+
+def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
+    members = getattr(ensemble, "members_", [ensemble.estimator])
+    return all(hasattr(member, "predict_mask_proba") for member in members)
+
+
+class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
+    """Average the risks, and the tumour maps, of models trained on the folds of a cross-validation.
+
+    Each member is trained without one fold of the training set. Risks of Cox models are known up
+    to a constant, and networks differ in scale, so each member's risk is turned into a z-score
+    before the average, as the DeepMTS paper does for its test set.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Survival estimator; it is cloned for each fold.
+    cv : int or splitter, default=5
+        Event-stratified folds.
+    reference : {"training", "cohort"}, default="training"
+        Whose mean and standard deviation the z-scores are relative to. ``"training"``: those of
+        the member's own training patients. ``"cohort"``: those of the patients that are being
+        predicted, as in the DeepMTS paper. That is transductive: a patient's risk then depends on
+        who else is predicted with him, and one patient alone cannot be.
+    random_state : int, RandomState or None, default=None
+        Seed that shuffles the patients before they are dealt to the folds; None deals them in the
+        given order.
+
+    Attributes
+    ----------
+    members_ : list of estimators
+    means_, scales_ : ndarray of shape (n_members,)
+        Mean and standard deviation of each member's risk over its training patients.
+    slope_ : float
+        Log-hazard ratio per unit of the averaged z-score, estimated on held-out risks.
+    baseline_ : BreslowBaseline
+
+    Notes
+    -----
+    *Curves.* A z-score is no log-hazard ratio. Its Cox coefficient is estimated on the risks of
+    patients that the member has not seen, subject to being at least 0: an ensemble that orders
+    held-out patients no better than chance predicts the same curve for everyone.
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, Song S, Feng DD, Kim J. DeepMTS. IEEE J Biomed Health Inform
+    26(9):4497-4507, 2022, section III-D.
+
+    Examples
+    --------
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import ClinicalVolumeCox, FoldEnsemble
+    >>> X = make_phantom_cohort(n=40, shape=(16, 16, 16), random_state=0).cohort
+    >>> FoldEnsemble(ClinicalVolumeCox(), cv=3).fit(X, X.outcome).predict(X).shape
+    (40,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "reference": [StrOptions({"training", "cohort"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        cv: int | Any = 5,
+        reference: Literal["training", "cohort"] = "training",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.cv = cv
+        self.reference = reference
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: np.ndarray) -> FoldEnsemble:
+        """Train a member without each of the folds.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        y : structured array of shape (n,)
+            (event, time).
+
+        Raises
+        ------
+        ValueError
+            Invalid parameters or outcome, fewer events than folds, or a member that gives all its
+            training patients the same risk, which has no z-score.
+        """
+        self._validate_params()
+        y = np.asarray(y)
+        event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
+        self.members_: list[Any] = []
+        means: list[float] = []
+        scales: list[float] = []
+        positions, held_out = [], []
+        for train, test in make_inner_splitter(self.cv, self.random_state).split(X, y):
+            X_train = _safe_indexing(X, train)
+            member = clone(self.estimator).fit(X_train, y[train])
+            risk = member.predict(X_train)
+            mean, scale = _mean_and_scale(risk, f"the training patients of fold {len(means)}")
+            self.members_.append(member)
+            means.append(mean)
+            scales.append(scale)
+            positions.append(test)
+            held_out.append((member.predict(_safe_indexing(X, test)) - mean) / scale)
+        self.means_, self.scales_ = np.array(means), np.array(scales)
+        tested = np.concatenate(positions)
+        self.slope_ = _cox_slope(np.concatenate(held_out), event[tested], time[tested])
+        self._fit_baseline(self.slope_ * self.predict(X), event, time)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the mean of the members' z-scored risks; **higher = earlier event**.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        ValueError
+            ``reference="cohort"`` and fewer than two patients, or all of equal risk.
+        """
+        check_is_fitted(self, "members_")
+        scores = []
+        for member, mean, scale in zip(self.members_, self.means_, self.scales_, strict=True):
+            risk = np.asarray(member.predict(X), dtype=np.float64)
+            if self.reference == "cohort":
+                mean, scale = _mean_and_scale(risk, "the patients to predict")  # noqa: PLW2901
+            scores.append((risk - mean) / scale)
+        averaged: np.ndarray = np.mean(scores, axis=0)
+        return averaged
+
+    def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+        """Predict the probability of being free of the event beyond each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        survival = self.baseline_.survival(self.slope_ * self.predict(X))
+        return survival if return_array else self.baseline_.as_functions(survival)
+
+    def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
+        """Predict the cumulative hazard at each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        hazard = self.baseline_.cumulative_hazard(self.slope_ * self.predict(X))
+        return hazard if return_array else self.baseline_.as_functions(hazard)
+
+    @available_if(_members_predict_masks)
+    def predict_mask_proba(self, X: Any) -> np.ndarray:
+        """Predict the mean of the members' tumour probabilities.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), float32
+        """
+        check_is_fitted(self, "members_")
+        total = self.members_[0].predict_mask_proba(X)
+        for member in self.members_[1:]:
+            total = total + member.predict_mask_proba(X)
+        averaged: np.ndarray = (total / len(self.members_)).astype(np.float32)
+        return averaged
+
+    @available_if(_members_predict_masks)
+    def predict_mask(self, X: Any, threshold: float = 0.5) -> np.ndarray:
+        """Predict the tumour mask: voxels whose averaged probability exceeds `threshold`.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        threshold : float, default=0.5
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), uint8
+        """
+        return (self.predict_mask_proba(X) > threshold).astype(np.uint8)
+
+
+def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
+    mean, scale = float(np.mean(risk)), float(np.std(risk))
+    if not scale > 1e-12 * max(1.0, abs(mean)):
+        raise ValueError(
+            f"The risks of {whose} (n = {len(risk)}) are all equal, so that they have no z-scores."
+        )
+    return mean, scale
+
+
+def _cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
+    """Cox coefficient of one score, from 0 up."""
+
+    def loss(slope: float) -> float:
+        return -float(breslow_log_likelihood(event, time, slope * score[:, np.newaxis])[0])
+
+    found = minimize_scalar(loss, bounds=(0.0, _LARGEST_SLOPE), method="bounded")
+    return float(found.x) if found.fun < loss(0.0) else 0.0

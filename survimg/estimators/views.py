@@ -1,0 +1,80 @@
+"""What a network sees of a patient: the volume, its tumour alone, or one slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from survimg.cohort import Cohort
+
+__all__ = ["AxialSlice", "View", "masked_volume", "whole_volume"]
+
+#: From a cohort and a position to one patient's array, channels first.
+View = Callable[[Cohort, int], np.ndarray]
+
+
+def whole_volume(cohort: Cohort, i: int) -> np.ndarray:
+    """Return the volume, (channels, z, y, x); absent modalities are zeros.
+
+    Zero is the mean of a z-scored volume.
+    """
+    volume = cohort.volume(i)
+    present = cohort.present[i]
+    if present.all():
+        return volume
+    return np.where(present[:, np.newaxis, np.newaxis, np.newaxis], volume, np.float32(0))
+
+
+def masked_volume(cohort: Cohort, i: int) -> np.ndarray:
+    """Return the volume with zeros, the mean of a z-scored image, outside the tumour mask.
+
+    Raises
+    ------
+    LookupError
+        The patient, who is named, has no mask.
+    """
+    return whole_volume(cohort, i) * cohort.mask(i).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class AxialSlice:
+    """One axial slice of the volume, (channels, y, x).
+
+    Parameters
+    ----------
+    choice : {"largest", "central"}
+        The slice with the largest mask area (the first of several), or the middle of the volume.
+    masked : bool
+        Put zeros outside the tumour mask.
+    """
+
+    choice: Literal["largest", "central"]
+    masked: bool
+
+    def __call__(self, cohort: Cohort, i: int) -> np.ndarray:
+        """Return the slice of patient `i`.
+
+        Raises
+        ------
+        LookupError
+            A mask is asked for and the patient, who is named, has none.
+        ValueError
+            It is empty.
+        """
+        volume = whole_volume(cohort, i)
+        if self.choice == "central" and not self.masked:
+            return volume[:, volume.shape[1] // 2]
+        mask = cohort.mask(i)
+        if not mask.any():
+            raise ValueError(
+                f"The tumour mask of patient {cohort.ids[i]!r} is empty: it neither points to a "
+                "slice nor leaves anything of the image."
+            )
+        position = volume.shape[1] // 2
+        if self.choice == "largest":
+            position = int(np.argmax(mask.sum(axis=(1, 2), dtype=np.int64)))
+        image = volume[:, position]
+        return image * mask[position].astype(np.float32) if self.masked else image
