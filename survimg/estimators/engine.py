@@ -86,6 +86,8 @@ class TrainingNet(NeuralNet):
         Type that autocast computes convolutions in; weights and losses stay float32.
     micro_batch_size : int or None
         Cases that pass through the network at once; see `backward_in_parts`.
+    progress_name : str or None
+        Title of the progress bar over epochs; None for no bar.
     **settings
         Arguments of `skorch.NeuralNet`.
 
@@ -104,12 +106,14 @@ class TrainingNet(NeuralNet):
         loss_terms: LossTerms,
         precision: str,
         micro_batch_size: int | None = None,
+        progress_name: str | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(module, criterion=nn.Identity, **settings)
         self.loss_terms = loss_terms
         self.precision = precision
         self.micro_batch_size = micro_batch_size
+        self.progress_name = progress_name
         self.iteration_ = 0
         self.stop_ = False
 
@@ -124,8 +128,18 @@ class TrainingNet(NeuralNet):
         that was interrupted has not ended.
         """
         self.notify("on_train_begin", X=batches, y=None)
-        while len(self.history) < self.max_epochs and not self.stop_:
-            self.fit_loop(batches, epochs=1)
+        with tqdm(
+            total=self.max_epochs,
+            initial=len(self.history),
+            desc=self.progress_name,
+            unit="epoch",
+            leave=False,
+            disable=self.progress_name is None,
+        ) as bar:
+            while len(self.history) < self.max_epochs and not self.stop_:
+                self.fit_loop(batches, epochs=1)
+                bar.set_postfix(loss=f"{self.history[-1, 'train_loss']:.3f}")
+                bar.update()
         self.notify("on_train_end", X=batches, y=None)
 
     def get_iterator(
@@ -187,29 +201,6 @@ class TrainingNet(NeuralNet):
         for name, term in terms.items():
             self.history.record_batch(name, term.item())
         return total
-
-
-class _EpochProgress(Callback):
-    """One progress bar per fit, with the latest losses."""
-
-    def __init__(self, n_epochs: int, name: str, term_names: tuple[str, ...]) -> None:
-        self.n_epochs = n_epochs
-        self.name = name
-        self.term_names = term_names
-
-    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:
-        done = len(net.history)
-        self._bar = tqdm(
-            total=self.n_epochs, initial=done, desc=self.name, unit="epoch", leave=False
-        )
-
-    def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
-        self._bar.set_postfix({name: f"{net.history[-1, name]:.3f}" for name in self.term_names})
-        self._bar.update()
-
-    def on_train_end(self, net: NeuralNet, **_: Any) -> None:  # noqa: ARG002
-        self._bar.close()
-        del self._bar  # an open bar cannot be pickled
 
 
 class _LearningRate(Callback):
@@ -295,8 +286,6 @@ def make_training_net(
         used.append(("learning_rate", _LearningRate(learning_rate, factor)))
     if gradient_clip is not None:
         used.append(("gradient_clip", GradientNormClipping(gradient_clip)))
-    if progress_name is not None:
-        used.append(("progress", _EpochProgress(n_epochs, progress_name, term_names)))
     module.to(device)
     if any(isinstance(layer, nn.Conv3d) for layer in module.modules()):
         module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -305,6 +294,7 @@ def make_training_net(
         loss_terms=loss_terms,
         precision=precision,
         micro_batch_size=micro_batch_size,
+        progress_name=progress_name,
         # Keras' constants, which the published network was trained with.
         optimizer=torch.optim.Adam,
         optimizer__eps=1e-7,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
@@ -369,6 +373,52 @@ def test_a_keyboard_interrupt_is_not_taken_for_the_end(cohort, monkeypatch):
     monkeypatch.setattr(PatientBatches, "draw", interrupt)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(cohort, cohort.outcome)
+
+
+def test_the_progress_bar_is_closed_after_an_interruption(cohort, monkeypatch, capsys):
+    kill_after(3, monkeypatch)
+    with pytest.raises(Killed):
+        quick(verbose=1).fit(cohort, cohort.outcome)
+    assert "CNNSurvival" in capsys.readouterr().err
+    assert not tqdm._instances
+
+
+_INTERRUPTED_FIT = """
+import os, signal, sys
+from survimg.datasets import make_phantom_cohort
+from survimg.estimators import CNNSurvival
+from survimg.estimators.batches import PatientBatches
+
+folder, n_draws = sys.argv[1], int(sys.argv[2])
+draw = PatientBatches.draw
+
+def draw_or_die(self):
+    global n_draws
+    n_draws -= 1
+    if n_draws < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(self)
+
+PatientBatches.draw = draw_or_die
+cohort = make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort
+CNNSurvival(
+    n_iterations=6, iterations_per_epoch=2, batch_size=4, batch_norm_batches=1, width=4, hidden=8,
+    learning_rate=1e-2, n_threads=1, random_state=0, checkpoint_folder=folder,
+).fit(cohort, cohort.outcome)
+"""
+
+
+def test_a_killed_process_loses_nothing(fitted, cohort, tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_FIT, str(tmp_path), "5"],
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert len(list(tmp_path.glob("*.pt"))) == 1
+    resumed = quick(checkpoint_folder=tmp_path).fit(cohort, cohort.outcome)
+    np.testing.assert_array_equal(resumed.predict(cohort), fitted.predict(cohort))
+    assert not list(tmp_path.iterdir())
 
 
 def test_divergence_in_the_last_step_is_an_error(cohort):
