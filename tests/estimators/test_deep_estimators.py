@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
@@ -25,6 +26,7 @@ from survimg.estimators.deepmts_variants import VARIANT_NAMES
 from survimg.estimators.discrete_time import PAPER_CUTS_MONTHS
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.losses import discrete_survival_curve
+from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
 SHAPE = (16, 18, 18)
@@ -105,6 +107,20 @@ def test_signature_names_every_parameter_and_clone_keeps_it(kind):
     assert "n_iterations=7" in repr(model)
     with pytest.raises(TypeError, match="unexpected keyword"):
         kind(learn_rate=1.0)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_search_in_two_processes_gives_the_bits_of_one(kind, cohort):
+    folds = EventStratifiedKFold(2)
+    serial, parallel = (
+        GridSearchCV(kind(**QUICK), {"learning_rate": [1e-2, 1e-3]}, cv=folds, n_jobs=n_jobs).fit(
+            cohort, cohort.outcome
+        )
+        for n_jobs in (1, 2)
+    )
+    for key in ("split0_test_score", "split1_test_score"):
+        np.testing.assert_array_equal(serial.cv_results_[key], parallel.cv_results_[key])
+    np.testing.assert_array_equal(serial.predict(cohort), parallel.predict(cohort))
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
