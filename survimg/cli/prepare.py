@@ -1,14 +1,19 @@
 """Prepare the images of a manifest: resample, crop, normalise, and store them memory-mapped.
 
-Interrupted, the same command continues with the patients that are missing.
+With --register all patients are first brought to the pose of a template. Interrupted, the same
+command continues with the patients that are missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import add_preparation, at_least, manifest_reading, preparation
+
+if TYPE_CHECKING:
+    from survimg.preprocessing import Registration
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -20,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", help="table (.csv) with one row per patient")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the cohort")
     add_preparation(parser, required=True)
+    _add_registration(parser)
     parser.add_argument(
         "--keep-going", action="store_true",
         help="prepare all others when a patient fails, and list the failures at the end",
@@ -43,8 +49,80 @@ def run(arguments: argparse.Namespace) -> int:
         progress=arguments.progress and sys.stderr.isatty(),
         on_error="continue" if arguments.keep_going else "raise",
         overwrite=arguments.overwrite,
+        registration=_registration(arguments),
         **manifest_reading(arguments),
         **preparation(arguments),
     )
     sys.stdout.write(f"{arguments.out}: {Cohort.load(arguments.out)!r}\n")
     return 0
+
+
+def _add_registration(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "registration to a template", "with --crop fixed (a block of the template) or whole"
+    )
+    group.add_argument(
+        "--register", choices=("rigid", "affine"), help="bring every patient to a template's pose"
+    )
+    group.add_argument(
+        "--template", metavar="ID", help="the template's patient_id (default: one is drawn)"
+    )
+    group.add_argument(
+        "--template-image", metavar="FILE",
+        help="an image as the template: that of the training cohort, for an external one",
+    )
+    group.add_argument(
+        "--template-seed", type=at_least(0), metavar="SEED",
+        help="seed with which the template is drawn (default: 0)",
+    )
+    group.add_argument(
+        "--register-by", metavar="COLUMN",
+        help="modality that is compared with the template (default: CT if there, else the first)",
+    )
+    group.add_argument(
+        "--on-failed-registration", choices=("raise", "exclude", "translate"),
+        help="stop and name the patients (default), leave them out, or only translate them",
+    )
+    group.add_argument(
+        "--registration-limits", metavar="LIMITS",
+        help="when it has failed, as overlap=0.6,rotation_deg=40; also similarity, coverage, "
+        "shift_mm, scale, shear_deg",
+    )
+
+
+def _registration(arguments: argparse.Namespace) -> Registration | None:
+    """Return the settings of the registration.
+
+    Raises
+    ------
+    ValueError
+        Options of a registration without --register, or limits that are none.
+    """
+    from survimg.preprocessing import Registration, RegistrationLimits
+
+    options = {
+        "template": arguments.template,
+        "template_image": arguments.template_image,
+        "template_seed": arguments.template_seed,
+        "channel": arguments.register_by,
+        "on_failure": arguments.on_failed_registration,
+        "limits": arguments.registration_limits,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if arguments.register is None:
+        if given:
+            raise ValueError("Options of a registration need --register rigid or affine.")
+        return None
+    if "limits" in given:
+        given["limits"] = RegistrationLimits.from_dict(_limits(given["limits"]))
+    return Registration(arguments.register, **given)
+
+
+def _limits(text: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise ValueError(
+            f"--registration-limits must be like overlap=0.6,rotation_deg=40; got {text!r}."
+        ) from None

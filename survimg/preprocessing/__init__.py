@@ -1,8 +1,11 @@
-"""Deterministic preparation of volumes: resample, crop, normalise, store."""
+"""Deterministic preparation of volumes: register, resample, crop, normalise, store."""
 
+from survimg.preprocessing.alignment import Alignment, WorldMap, judge
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.from_cohort import prepare_cohort
 from survimg.preprocessing.from_manifest import prepare
+from survimg.preprocessing.patient_space import to_patient_space
+from survimg.preprocessing.registration import Registration, RegistrationLimits
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
     crop,
@@ -12,17 +15,26 @@ from survimg.preprocessing.steps import (
     window,
     zscore,
 )
+from survimg.preprocessing.template import make_template, register
 
 __all__ = [
+    "Alignment",
     "Preparation",
     "PreparedCase",
+    "Registration",
+    "RegistrationLimits",
+    "WorldMap",
     "crop",
+    "judge",
+    "make_template",
     "mask_centre",
     "pet_peak",
     "prepare",
     "prepare_case",
     "prepare_cohort",
+    "register",
     "resample",
+    "to_patient_space",
     "window",
     "zscore",
 ]

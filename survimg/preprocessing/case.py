@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images import Image, resample_like
+from survimg.preprocessing.alignment import voxels_of
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
     EMPTY_MASK,
@@ -22,7 +23,7 @@ from survimg.preprocessing.steps import (
     zscore,
 )
 
-__all__ = ["PreparedCase", "prepare_case"]
+__all__ = ["PreparedCase", "fixed_grid", "prepare_case"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,8 @@ class PreparedCase:
     spacing : tuple of float
         mm, ``(z, y, x)``.
     origin, direction
-        Where the block lies in the world; as in `survimg.io.Image`.
+        Where the block lies in the patient's world; as in `survimg.io.Image`, except that after an
+        affine registration the columns of `direction` are neither of unit length nor orthogonal.
     mask_cut : float
         Part of the tumour (0 to 1) that lies outside the block.
     """
@@ -55,13 +57,13 @@ def prepare_case(
     mask: Image | None,
     channel_names: Sequence[str],
     settings: Preparation,
+    grid: Image | None = None,
 ) -> PreparedCase:
     """Resample, crop and normalise one patient.
 
     All channels come onto one grid, by world coordinates and in one interpolation: that of the
     first channel the patient has, resampled and cropped. Voxels outside the crop are never
-    computed. A registration to a template would be one more function of the images and the mask,
-    before this one.
+    computed.
 
     Parameters
     ----------
@@ -71,6 +73,9 @@ def prepare_case(
         On any grid.
     channel_names : sequence of str
     settings : Preparation
+    grid : Image, optional
+        The block in the patient's world, where a registration has found it (`mapped_grid`);
+        `spacing`, `shape`, `crop` and `centre` are then in it.
 
     Returns
     -------
@@ -83,7 +88,8 @@ def prepare_case(
         an image; a constant crop that is to be z-scored. As a `MaskError`: an empty mask; a mask
         with no voxel inside the crop.
     """
-    grid = _target_grid(images, mask, channel_names, settings)
+    if grid is None:
+        grid = _target_grid(images, mask, channel_names, settings)
     volume = np.zeros((len(images), *grid.shape), dtype=np.float32)
     for c, (name, image) in enumerate(zip(channel_names, images, strict=True)):
         if image is None:
@@ -106,13 +112,10 @@ def _target_grid(
     settings: Preparation,
 ) -> Image:
     reference = _first(images)
-    if settings.crop == "whole":
-        return whole_grid(reference, settings.shape)
+    if settings.crop in ("whole", "fixed"):
+        return fixed_grid(reference, settings)
     lattice = resampled_grid(reference, settings.spacing or reference.spacing)
-    if settings.crop == "fixed":
-        offset = np.asarray(settings.centre or (0.0, 0.0, 0.0)) / np.asarray(lattice.spacing)
-        centre = (np.asarray(lattice.shape) - 1) / 2 + offset
-    elif settings.crop == "mask":
+    if settings.crop == "mask":
         if mask is None:
             raise ValueError("there is no tumour mask, which crop='mask' needs")
         centre = lattice.index(mask_centre(mask))
@@ -122,6 +125,15 @@ def _target_grid(
             raise ValueError("there is no PET, which crop='pet_peak' needs")
         centre = lattice.index(pet_peak(pet))
     return crop_grid(lattice, centre, settings.shape)
+
+
+def fixed_grid(reference: Image, settings: Preparation) -> Image:
+    """Return the block that ``crop="fixed"`` or ``"whole"`` takes of a field of view."""
+    if settings.crop == "whole":
+        return whole_grid(reference, settings.shape)
+    lattice = resampled_grid(reference, settings.spacing or reference.spacing)
+    offset = np.asarray(settings.centre or (0.0, 0.0, 0.0)) / np.asarray(lattice.spacing)
+    return crop_grid(lattice, (np.asarray(lattice.shape) - 1) / 2 + offset, settings.shape)
 
 
 def _first(images: Sequence[Image | None]) -> Image:
@@ -140,6 +152,8 @@ def _apart(grid: Image, image: Image) -> bool:
 
 def _outside(settings: Preparation, images: Sequence[Image | None]) -> str:
     message = "the crop lies outside the image"
+    if settings.registration is not None:
+        return f"{message} that was registered to the template"
     if settings.centre is None:
         return message
     reference = _first(images)
@@ -160,7 +174,7 @@ def _normalise(block: np.ndarray, how: str | tuple[Any, ...]) -> np.ndarray:
 
 
 def _block_mask(mask: Image, grid: Image) -> tuple[np.ndarray, float]:
-    tumour = grid.index(mask.world(np.argwhere(mask.array)))
+    tumour = voxels_of(grid, mask.world(np.argwhere(mask.array)))
     if not tumour.size:
         raise MaskError(EMPTY_MASK)
     inside = ((tumour >= -0.5) & (tumour <= np.asarray(grid.shape) - 0.5)).all(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,14 @@ from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store import StoreWriter, write_row
 from survimg.io.stored import StoreHeader
 from survimg.preprocessing.case import PreparedCase, prepare_case
+from survimg.preprocessing.cohort_registration import CohortRegistration, image_place
+from survimg.preprocessing.manifest_registration import (
+    file_stamp,
+    forget_registrations,
+    register_manifest,
+    without_excluded,
+)
+from survimg.preprocessing.registration import Registration
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import MaskError
 
@@ -36,6 +45,7 @@ def prepare(
     normalise: str | Sequence[Any] | Mapping[str, Any] = "zscore",
     padding: float | Mapping[str, float] | None = None,
     label: int | str | None = None,
+    registration: Registration | None = None,
     modalities: Sequence[str] | None = None,
     allow_outside: bool = False,
     time_unit: str | None = None,
@@ -56,7 +66,7 @@ def prepare(
         See `survimg.io.manifest`.
     out : path
         Folder to write. It appears when everything is finished, and not before.
-    shape, spacing, crop, centre, normalise, padding, label
+    shape, spacing, crop, centre, normalise, padding, label, registration
         See `Preparation`.
     modalities, allow_outside
         See `survimg.io.read_manifest`.
@@ -80,43 +90,66 @@ def prepare(
     Warns
     -----
     UserWarning
-        The crop cuts off part of a tumour; names the patients and the part.
+        The crop cuts off part of a tumour; names the patients and the part. A registration failed
+        and the patient is left out or brought to the template by a translation.
 
     Raises
     ------
     ValueError
         Bad settings; a bad manifest; a patient that cannot be prepared (the message names the
-        patient and the file or column); a half-written folder begun with other settings.
+        patient and the file or column); a half-written folder begun with other settings; failed
+        registrations, unless `registration` says what to do with them.
     FileExistsError
         `out` exists.
     BlockingIOError
         Another process is writing to `out`.
+
+    Notes
+    -----
+    With a `registration` all patients are registered first. Each finished one is kept in
+    ``<out>.registration`` until the store is complete, also after an error, so that neither an
+    interruption nor another `on_failure` or limit costs it again. The store then holds
+    ``registration.csv`` (one row per patient, the excluded too: status, reasons, figures of
+    quality), ``registered`` in its settings (template, failures), and in its geometry where each
+    prepared voxel lies in the patient, from which `to_patient_space` brings masks and saliency
+    back.
     """
     if on_error not in ("raise", "continue"):
         raise ValueError(f"on_error must be 'raise' or 'continue'; got {on_error!r}.")
     settings = Preparation(
         shape=tuple(shape), spacing=spacing, crop=crop, centre=centre,  # type: ignore[arg-type]
         normalise=normalise, padding=padding, label=label,  # type: ignore[arg-type]
+        registration=registration,
     )
     manifest = read_manifest(manifest_csv, modalities, allow_outside=allow_outside)
     settings.check_channels(manifest.channel_names)
     _check_masks(manifest, settings)
+    registered = None
+    if settings.registration is not None:
+        _check_not_there(Path(out), overwrite)
+        registered = register_manifest(
+            manifest, settings, Path(out), n_jobs=n_jobs, progress=progress
+        )
+        manifest = without_excluded(manifest, registered.kept)
+    content = stored_settings(settings, registered)
     writer = StoreWriter(
         out,
         len(manifest),
         (len(manifest.channel_names), *settings.shape),
         channel_names=manifest.channel_names,
         masks=any(path is not None for path in manifest.masks),
-        key={"settings": settings.to_dict(), "patients": manifest.ids},
+        key={"settings": content, "patients": manifest.ids},
         resume=True,
         overwrite=overwrite,
     )
     with writer:
-        errors = _write_all(writer, manifest, settings, n_jobs, progress, on_error)
+        errors = _write_all(writer, manifest, settings, registered, n_jobs, progress, on_error)
         if errors:
             writer.keep_partial = on_error == "continue"
             raise ValueError(_listed(errors, writer, on_error))
         records = writer.done()
+        if registered is not None:
+            write_registration(writer, registered)
         header = writer.finish(
             ids=manifest.ids,
             outcome=manifest.outcome,
@@ -127,12 +160,10 @@ def prepare(
             ).T,
             spacing=[records[i]["spacing"] for i in range(len(manifest))],
             time_unit=time_unit,
-            settings=settings.to_dict(),
-            geometry=[
-                {"origin": records[i]["origin"], "direction": records[i]["direction"]}
-                for i in range(len(manifest))
-            ],
+            settings=content,
+            geometry=[geometry_of(records[i]) for i in range(len(manifest))],
         )
+    forget_registrations(Path(out))
     warn_of_cut_tumours(
         {patient: records[i]["mask_cut"] for i, patient in enumerate(manifest.ids)}
     )
@@ -153,20 +184,59 @@ def warn_of_cut_tumours(cut: Mapping[str, float]) -> None:
         )
 
 
-def case_record(case: PreparedCase) -> dict[str, Any]:
-    """Return what is kept about a prepared patient beside the voxels."""
-    return {
+def case_record(
+    case: PreparedCase, image: Image, registration: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what is kept about a prepared patient beside the voxels.
+
+    Parameters
+    ----------
+    case : PreparedCase
+    image : Image
+        The patient's own image (the first of them).
+    registration : dict, optional
+        See `CohortRegistration.geometry`.
+    """
+    record = {
         "spacing": list(case.spacing),
         "origin": list(case.origin),
         "direction": list(case.direction),
         "mask_cut": case.mask_cut,
+        "image": image_place(image),
     }
+    return record if registration is None else {**record, "registration": dict(registration)}
+
+
+def geometry_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a record that a store keeps as the patient's geometry."""
+    names = ("origin", "direction", "image", "registration")
+    return {name: record[name] for name in names if name in record}
+
+
+def stored_settings(
+    settings: Preparation, registered: CohortRegistration | None
+) -> dict[str, Any]:
+    """Return the settings as a store keeps them, with what the registration came to."""
+    content = settings.to_dict()
+    if registered is None:
+        return content
+    path = content["registration"]["template_image"]
+    if path is not None:  # the digest says what it was; where it lay is nobody's business
+        content["registration"]["template_image"] = Path(path).name
+    return {**content, "registered": registered.summary()}
+
+
+def write_registration(writer: StoreWriter, registered: CohortRegistration) -> None:
+    """Write ``registration.csv`` into a store that is about to be finished."""
+    table = registered.table()
+    table.to_csv(writer.partial / "registration.csv", index=False, lineterminator="\n")
 
 
 def _write_all(
     writer: StoreWriter,
     manifest: Manifest,
     settings: Preparation,
+    registered: CohortRegistration | None,
     n_jobs: int,
     progress: bool,
     on_error: str,
@@ -175,10 +245,15 @@ def _write_all(
     tasks = []
     for i, patient in enumerate(manifest.ids):
         paths = [manifest.images[name][i] for name in manifest.channel_names]
-        source = [_stamp(path) for path in (*paths, manifest.masks[i])]
+        source = [file_stamp(path) for path in (*paths, manifest.masks[i])]
+        where = None
+        if registered is not None:
+            at = registered.ids.index(patient)
+            where = registered.grid(at), registered.geometry(at)
+            source.append(json.loads(json.dumps(where[1])))
         if i not in done or done[i].get("source") != source:
             names = manifest.channel_names
-            tasks.append((i, patient, paths, manifest.masks[i], names, settings, source))
+            tasks.append((i, patient, paths, manifest.masks[i], names, settings, source, where))
     errors: dict[str, str] = {}
 
     def until_error() -> Iterator[tuple[Any, ...]]:
@@ -219,22 +294,24 @@ def _prepare_patient(
     channel_names: Sequence[str],
     settings: Preparation,
     source: list[Any],
+    where: tuple[Image, dict[str, Any]] | None,
 ) -> tuple[str, str | None]:
     try:
         images: list[Image | None] = []
         for name, path in zip(channel_names, paths, strict=True):
             images.append(None if path is None else _read(read_image, f"column {name!r}", path))
         mask = None
+        reference = next(image for image in images if image is not None)
         if mask_path is not None:
-            reference = next(image for image in images if image is not None)
             mask = _read(read_mask_image, "column 'mask'", mask_path, reference, settings.label)
-        case = prepare_case(images, mask, channel_names, settings)
+        grid, registration = (None, None) if where is None else where
+        case = prepare_case(images, mask, channel_names, settings, grid)
     except MaskError as error:
         return patient, f"column 'mask': {mask_path}: {error}"
     except ValueError as error:
         # an error of this patient's data; anything else (disk, memory) ends the run
         return patient, str(error)
-    record = {"source": source, **case_record(case)}
+    record = {"source": source, **case_record(case, reference, registration)}
     write_row(partial, shape, i, case.volume, case.mask, record=record, patient=patient)
     return patient, None
 
@@ -260,13 +337,13 @@ def _check_masks(manifest: Manifest, settings: Preparation) -> None:
         )
 
 
-def _stamp(path: Path | None) -> list[Any] | None:
-    if path is None:
-        return None
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    status = [file.stat() for file in files]
-    size, changed = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
-    return [str(path.resolve()), len(files), size, changed]
+def _check_not_there(out: Path, overwrite: bool) -> None:
+    """Refuse a finished cohort before hours of registration, not after them."""
+    if (out / "cohort.json").is_file() and not overwrite:
+        raise FileExistsError(
+            f"{out} already holds a prepared cohort; pass overwrite=True (--overwrite) to replace "
+            "it, or choose another output folder."
+        )
 
 
 def _listed(errors: Mapping[str, str], writer: StoreWriter, on_error: str) -> str:

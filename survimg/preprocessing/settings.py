@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from survimg.preprocessing.registration import Registration
+
 __all__ = ["CROPS", "Preparation"]
 
 #: Where the crop lies; see `Preparation`.
@@ -21,9 +23,9 @@ _AXES = "(z, y, x)"
 class Preparation:
     """How volumes are resampled, cropped and normalised.
 
-    Every step is a function of one patient alone: nothing is learned across patients, so that a
-    cohort can be prepared before it is split, and another hospital's patients later, in the same
-    way.
+    Every step is a function of one patient alone (with `registration`: of one patient and the
+    template): nothing is learned across patients, so that a cohort can be prepared before it is
+    split, and another hospital's patients later, in the same way.
 
     Parameters
     ----------
@@ -39,7 +41,8 @@ class Preparation:
         view, stretched over `shape`; `spacing` must be None.
     centre : tuple of float, optional
         For ``crop="fixed"``: position of the crop's centre in mm, ``(z, y, x)``, counted from the
-        middle of the first channel's field of view towards head, back and left. None is the middle.
+        middle of the first channel's field of view (with `registration`: of the template's)
+        towards head, back and left. None is the middle.
     normalise : str or dict, default="zscore"
         Per channel, or one for all: ``"zscore"`` over the crop, ``"none"``, or
         ``("window", low, high)``, which clips to the window and scales it to 0..1.
@@ -48,6 +51,9 @@ class Preparation:
         the lowest value of the patient's own image: air in CT, nothing in PET.
     label : int or str, optional
         The tumour's label in masks with several labels, or the region's name in RTSTRUCTs.
+    registration : Registration, optional
+        Bring every patient to the pose of a template first; the crop is then one block of the
+        template's grid (``crop="fixed"`` or ``"whole"``).
 
     Raises
     ------
@@ -59,8 +65,9 @@ class Preparation:
     The defaults with ``spacing=1`` are those of DeepMTS (Meng et al., IEEE JBHI 2022): linear
     interpolation for images and nearest neighbour for masks, a z-score per patient and modality
     over the crop, no windowing of CT. The paper registers the patients to a template first and
-    then crops at a fixed position; without registration, ``crop="fixed"`` crops at a position
-    relative to each patient's field of view.
+    then crops at a fixed position: ``crop="fixed"`` with ``Registration("rigid")``. Registration,
+    change of spacing and crop are one interpolation, masks nearest neighbour. Without registration,
+    ``crop="fixed"`` crops at a position relative to each patient's field of view.
     """
 
     shape: tuple[int, int, int]
@@ -70,6 +77,7 @@ class Preparation:
     normalise: str | tuple[Any, ...] | Mapping[str, Any] = "zscore"
     padding: float | Mapping[str, float] | None = None
     label: int | str | None = None
+    registration: Registration | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.shape)
@@ -89,6 +97,13 @@ class Preparation:
             if self.crop != "fixed":
                 raise ValueError(f"centre belongs to crop='fixed'; crop is {self.crop!r}.")
             self._set("centre", _triple("centre", self.centre, positive=False))
+        if isinstance(self.registration, Mapping):
+            self._set("registration", Registration(**self.registration))
+        if self.registration is not None and self.crop not in ("fixed", "whole"):
+            raise ValueError(
+                "With a registration the crop is one block of the template for all patients: "
+                f"crop must be 'fixed' or 'whole'; got {self.crop!r}."
+            )
         self._set("normalise", _per_channel(self.normalise, _normalisation))
         self._set("padding", _per_channel(self.padding, _padding))
 
@@ -109,7 +124,8 @@ class Preparation:
         Raises
         ------
         ValueError
-            They do not; or ``crop="pet_peak"`` and no channel is called PET.
+            They do not; ``crop="pet_peak"`` and no channel is called PET; no channel has the name
+            of that which is to drive the registration.
         """
         for name in ("normalise", "padding"):
             value = getattr(self, name)
@@ -118,6 +134,8 @@ class Preparation:
                     f"{name} names the channels {sorted(value)}; the cohort has "
                     f"{sorted(channel_names)}. Name each of them once."
                 )
+        if self.registration is not None:
+            self.registration.driving_channel(channel_names)
         if self.crop == "pet_peak" and "PET" not in channel_names:
             raise ValueError(
                 f"crop='pet_peak' needs a channel called 'PET'; there are {list(channel_names)}."
@@ -125,17 +143,21 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-serialisable values, from which `from_dict` restores them."""
-        return json.loads(json.dumps(asdict(self)))
+        content = asdict(self)
+        if self.registration is None:
+            del content["registration"]  # the key of a cohort without one stays what it was
+        return json.loads(json.dumps(content))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Preparation:
-        """Restore settings from `to_dict`.
+        """Restore settings from `to_dict`, or from those of a store.
 
         Raises
         ------
         ValueError
             Settings that this version does not know.
         """
+        content = {name: value for name, value in content.items() if name != "registered"}
         unknown = set(content) - {field.name for field in fields(cls)}
         if unknown or "shape" not in content:
             raise ValueError(

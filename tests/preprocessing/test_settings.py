@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from survimg.preprocessing import Preparation
+from survimg.preprocessing import Preparation, Registration
 
 
 def test_settings_survive_json_and_hash_by_value():
@@ -68,7 +68,33 @@ def test_settings_per_channel_name_every_channel():
 
 
 def test_unknown_settings_are_refused():
-    with pytest.raises(ValueError, match=r"unknown \['registration'\]"):
-        Preparation.from_dict({"shape": [8, 8, 8], "registration": "rigid"})
+    with pytest.raises(ValueError, match=r"unknown \['denoise'\]"):
+        Preparation.from_dict({"shape": [8, 8, 8], "denoise": True})
     with pytest.raises(ValueError, match="not settings of a preparation"):
         Preparation.from_dict({})
+
+
+def test_a_registration_is_part_of_the_settings_and_of_the_key():
+    plain = Preparation(shape=(8, 8, 8), crop="fixed")
+    assert "registration" not in plain.to_dict()  # keys of older cohorts stay what they were
+    settings = [
+        Preparation(shape=(8, 8, 8), crop="fixed", registration=registration)
+        for registration in (
+            Registration(), Registration("affine"), Registration(template="a"),
+            Registration(template_seed=1), Registration(channel="PET"),
+            Registration(on_failure="exclude"), Registration(limits={"overlap": 0.5}),
+        )
+    ]
+    assert len({each.key() for each in (plain, *settings)}) == 8
+    for each in settings:
+        assert Preparation.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+
+
+def test_with_a_registration_the_crop_is_a_block_of_the_template():
+    with pytest.raises(ValueError, match="crop must be 'fixed' or 'whole'; got 'mask'"):
+        Preparation(shape=(8, 8, 8), registration=Registration())
+    settings = Preparation(
+        shape=(8, 8, 8), crop="fixed", registration=Registration(channel="MR")
+    )
+    with pytest.raises(ValueError, match=r"driven by channel 'MR'; the cohort has \['PET'\]"):
+        settings.check_channels(["PET"])
