@@ -54,7 +54,8 @@ def cox_loss(
     Raises
     ------
     ValueError
-        Shapes that differ, a negative weight, or an unknown `ties`.
+        Shapes that differ, values of `event` other than 0 and 1, a negative weight, or an unknown
+        `ties`.
 
     Notes
     -----
@@ -74,6 +75,8 @@ def cox_loss(
             "risk, time and event must be one-dimensional and of equal length; got shapes "
             f"{tuple(risk.shape)}, {tuple(time.shape)} and {tuple(event.shape)}."
         )
+    if event.dtype != torch.bool and not ((event == 0) | (event == 1)).all():
+        raise ValueError("event must be boolean, or 0 and 1; got other values (is it the time?).")
     risk = risk.to(torch.promote_types(risk.dtype, torch.float32))
     weight = _checked_weight(sample_weight, risk)
     kept = weight > 0

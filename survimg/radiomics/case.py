@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CaseFeatures", "RadiomicsCase"]
+__all__ = ["CaseFeatures", "RadiomicsCase", "UnmeasurableRegionError"]
+
+
+class UnmeasurableRegionError(ValueError):
+    """The region has voxels, and still no feature of its shape is defined."""
 
 
 @dataclass(frozen=True)

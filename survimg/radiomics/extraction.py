@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.cohort import Cohort
-from survimg.radiomics.case import CaseFeatures, RadiomicsCase
+from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
 from survimg.radiomics.engines import Engine
 from survimg.radiomics.names import ExtractionSettings
 from survimg.radiomics.regions import measurable, shell
 
 __all__ = ["Job", "extract_one"]
+
+
+_WAY_OUT = "Correct it, leave the patient out, or take a row of NaN with on_empty_mask='nan'."
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ def extract_one(
             return None
         what = "mask" if job.shell_mm is None else f"shell of {job.shell_mm:g} mm"
         raise ValueError(
-            f"The {what} of patient {patient!r} is missing, empty, or too small to measure (one "
-            "voxel, or voxels along one line), so that no feature is defined. Correct it, leave "
-            "the patient out, or take a row of NaN with on_empty_mask='nan'."
+            f"The {what} of patient {patient!r} is missing, empty, or too small to measure (fewer "
+            "than three voxels, or voxels along one line), so that no feature is defined. "
+            f"{_WAY_OUT}"
         )
     case = RadiomicsCase(
         patient=patient,
@@ -85,7 +88,12 @@ def extract_one(
         channel_names=cohort.channel_names,
         present=cohort.present[job.index],
     )
-    return engine.extract(case, settings)
+    try:
+        return engine.extract(case, settings)
+    except UnmeasurableRegionError as error:
+        if not job.refuse_empty:
+            return None
+        raise ValueError(f"Patient {patient!r}: {error} {_WAY_OUT}") from error
 
 
 def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -75,9 +75,9 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         Voxel size in mm of data that brings none. Shape, TotalEnergy, "log" and `shell_mm` need a
         voxel size and raise without one.
     on_empty_mask : {"raise", "nan"}, default="raise"
-        What to do with a patient whose region is missing, empty or too small to measure (one voxel,
-        or voxels along one line): raise an error that names the patient, or return a
-        row of NaN.
+        What to do with a patient whose region is missing, empty or too small to measure (fewer than
+        three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
+        volume): raise an error that names the patient, or return a row of NaN.
     memory : path-like or joblib.Memory, optional
         Folder in which the features of each case are kept, keyed by the content of the case, the
         settings and the engine's version, so that folds and further runs share the work.

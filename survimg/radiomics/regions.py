@@ -51,12 +51,13 @@ def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray
 
 
 def measurable(region: np.ndarray) -> bool:
-    """Say whether features are defined: voxels that extend along at least two axes.
+    """Say whether features are defined: three voxels or more that extend along two axes or more.
 
-    The rule is PyRadiomics' (``minimumROIDimensions=2``): a single voxel has no neighbours and a
-    line of voxels has one direction.
+    The second rule is PyRadiomics' (``minimumROIDimensions=2``): a single voxel has no neighbours
+    and a line of voxels has one direction. Of two values none lies between their 10th and 90th
+    percentile, where the robust mean absolute deviation is taken.
     """
-    if not region.any():
+    if np.count_nonzero(region) < 3:
         return False
     across = ((1, 2), (0, 2), (0, 1))
     extents = [np.ptp(np.flatnonzero(region.any(axis=others))) for others in across]

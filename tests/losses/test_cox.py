@@ -219,3 +219,11 @@ def test_wrong_input_is_refused(change, message):
     arguments = {"risk": torch.zeros(3), "time": torch.arange(3.0), "event": torch.ones(3)}
     with pytest.raises(ValueError, match=message):
         cox_loss(**(arguments | change))
+
+
+def test_times_in_the_place_of_events_are_refused():
+    risk, time = torch.zeros(3), torch.tensor([2.0, 5.0, 7.0])
+    event = torch.tensor([True, False, True])
+    with pytest.raises(ValueError, match="event must be boolean"):
+        cox_loss(risk, event, time)
+    assert cox_loss(risk, time, event.float()) == cox_loss(risk, time, event)

@@ -121,12 +121,14 @@ def test_spacing_moves_what_has_units_and_nothing_else(make_cohort: Callable[...
 # ---------------------------------------------------------------------- regions
 
 
-@pytest.mark.parametrize("kind", ["empty", "voxel", "line", "missing"])
+@pytest.mark.parametrize("kind", ["empty", "voxel", "pair", "line", "missing"])
 def test_region_too_small(make_cohort: Callable[..., Cohort], kind: str) -> None:
     cohort = make_cohort()[[0, 1]]
     masks = [cohort.mask(0), np.zeros_like(cohort.mask(1))]
     if kind == "voxel":
         masks[1][2, 3, 4] = 1
+    elif kind == "pair":
+        masks[1][2, [3, 4], [4, 5]] = 1
     elif kind == "line":
         masks[1][2, 3, 4:9] = 1
     given = masks if kind != "missing" else [masks[0], None]
@@ -136,6 +138,20 @@ def test_region_too_small(make_cohort: Callable[..., Cohort], kind: str) -> None
         with pytest.raises(ValueError, match="patient 'bad' is missing, empty, or too small"):
             RadiomicsFeatures(**FAST, n_jobs=n_jobs).fit_transform(changed)
     found = RadiomicsFeatures(**FAST, on_empty_mask="nan").fit_transform(changed)
+    assert found.iloc[0].notna().all()
+    assert found.iloc[1].isna().all()
+
+
+def test_region_without_a_volume_inside_its_surface(make_cohort: Callable[..., Cohort]) -> None:
+    cohort = make_cohort()[[0, 1]]
+    scattered = np.zeros_like(cohort.mask(1))
+    scattered[[2, 6, 7], [1, 7, 7], [2, 4, 3]] = 1  # the last two touch at an edge
+    volumes = np.stack([cohort.volume(0), cohort.volume(1)])
+    changed = Cohort(volumes, masks=[cohort.mask(0), scattered], spacing=1, ids=["good", "bad"])
+    shape = {"features": ("shape",), "image_types": ("original",)}
+    with pytest.raises(ValueError, match="Patient 'bad': The surface of the region encloses -0.5"):
+        RadiomicsFeatures(**shape).fit_transform(changed)
+    found = RadiomicsFeatures(**shape, on_empty_mask="nan").fit_transform(changed)
     assert found.iloc[0].notna().all()
     assert found.iloc[1].isna().all()
 

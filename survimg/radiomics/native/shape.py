@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import RegionGeometry
 from survimg.radiomics.native.mesh import mesh_measures
@@ -26,10 +27,20 @@ def shape_features(geometry: RegionGeometry, spacing: np.ndarray) -> dict[str, f
     -------
     dict
         Feature name -> value, in mm, mm^2, mm^3 or without unit.
+
+    Raises
+    ------
+    UnmeasurableRegionError
+        A few voxels that touch at edges or corners at most: the surface through them encloses no volume.
     """
     padded = np.zeros(geometry.block_shape, dtype=np.uint8)
     padded.reshape(-1)[geometry.in_block] = 1
     area, volume = mesh_measures(padded, spacing)
+    if volume <= 0:
+        raise UnmeasurableRegionError(
+            f"The surface of the region encloses {volume:g} mm^3: its {geometry.in_block.size} "
+            "voxels touch at edges or corners at most."
+        )
     slice_, column, row, space = largest_diameters(padded, spacing)
     least, minor, major = _principal_variances(geometry, spacing)
     sphere_area = (36 * math.pi * volume**2) ** (1 / 3)
