@@ -5,6 +5,7 @@ on disk; scores and tables are computed from records alone. Nothing here knows a
 contestant is any scikit-learn estimator with ``fit(X, y)`` and ``predict(X)``.
 """
 
+from survimg.benchmark.predictions import prediction_table
 from survimg.benchmark.records import Record
 from survimg.benchmark.run import Run, read_run
 from survimg.benchmark.runner import run_benchmark
@@ -15,6 +16,7 @@ __all__ = [
     "Record",
     "Run",
     "fold_table",
+    "prediction_table",
     "read_run",
     "run_benchmark",
     "score_run",

@@ -12,7 +12,16 @@ from survimg.evaluation.concordance import concordance_counts
 from survimg.evaluation.predictions import check_risk
 from survimg.target import make_outcome
 
-__all__ = ["check_ids", "check_models", "check_oracle", "check_seeds", "check_splits", "n_patients"]
+__all__ = [
+    "check_ids",
+    "check_inner_splits",
+    "check_models",
+    "check_oracle",
+    "check_published",
+    "check_seeds",
+    "check_splits",
+    "n_patients",
+]
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -33,7 +42,10 @@ def check_ids(X: Any, ids: Sequence[str] | None, n: int) -> np.ndarray:
         raise ValueError(f"ids holds {names.size} identifiers for {n} patients.")
     unique, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"Duplicate patient ids: {unique[counts > 1][:5].tolist()}.")
+        raise ValueError(
+            f"Duplicate patient ids: {unique[counts > 1][:5].tolist()}. Where a patient has "
+            "several images, give each an identifier of its own and the patients as groups=."
+        )
     return names
 
 
@@ -93,8 +105,10 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
     """
     if not models:
         raise ValueError("models is empty; give at least one estimator.")
-    needed = ("fit", "predict", "get_params", "set_params")
     for name, model in models.items():
+        # A model that only segments takes part without a risk.
+        judged = "predict" if not hasattr(model, "predict_mask") else "predict_mask"
+        needed = ("fit", judged, "get_params", "set_params")
         missing = [method for method in needed if not hasattr(model, method)]
         if missing or isinstance(model, type):
             raise TypeError(
@@ -103,6 +117,58 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
             )
     if reference is not None and reference not in models:
         raise ValueError(f"reference {reference!r} is none of the models {list(models)}.")
+
+
+def check_inner_splits(
+    inner_splits: Sequence[Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]] | None,
+    folds: Sequence[Split],
+    n: int,
+) -> list[list[Split]] | None:
+    """Check that the folds inside the training parts stay inside them.
+
+    Raises
+    ------
+    ValueError
+        Another number of folds, a patient from outside the training part, or on both sides.
+    """
+    if inner_splits is None:
+        return None
+    if len(inner_splits) != len(folds):
+        raise ValueError(f"inner_splits has {len(inner_splits)} entries for {len(folds)} folds.")
+    checked = []
+    for fold, ((train, _), inner) in enumerate(zip(folds, inner_splits, strict=True)):
+        pairs = [(_positions(a, n, fold), _positions(b, n, fold)) for a, b in inner]
+        for fitted, held_out in pairs:
+            outside = np.setdiff1d(np.concatenate([fitted, held_out]), train)
+            shared = np.intersect1d(fitted, held_out)
+            if outside.size or shared.size:
+                wrong = f"position {[*outside, *shared][0]}"
+                raise ValueError(
+                    f"Fold {fold}: its inner folds hold {wrong}, which is "
+                    f"{'not in its training part' if outside.size else 'on both sides'}."
+                )
+        checked.append(pairs)
+    return checked
+
+
+def check_published(
+    published: Mapping[str, Mapping[str, Any]] | None,
+) -> Mapping[str, Mapping[str, Any]]:
+    """Check that numbers of other cohorts say where they come from.
+
+    Raises
+    ------
+    ValueError
+        A model without ``source``, or a number outside 0 to 1.
+    """
+    for name, numbers in (published or {}).items():
+        if not numbers.get("source"):
+            raise ValueError(f"published[{name!r}] does not say its source.")
+        for key, value in numbers.items():
+            judged = key in ("sd", "dice") or key.endswith("c_index")
+            if judged and value is not None and not 0 <= float(value) <= 1:
+                raise ValueError(f"published[{name!r}][{key!r}] is {value!r}, not within 0 to 1.")
+    return published or {}
 
 
 def check_oracle(risk: npt.ArrayLike, n: int) -> np.ndarray:

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MemoryIncrease", "environment", "survimg_version", "versions"]
+__all__ = ["GpuMemory", "MemoryIncrease", "environment", "survimg_version", "versions"]
 
 _PACKAGES = (
     "numpy", "scipy", "pandas", "scikit-learn", "scikit-survival", "torch", "skorch", "SimpleITK",
-    "pyradiomics",
+    "numba", "PyWavelets", "joblib", "pyradiomics",
 )
 
 
@@ -27,7 +27,6 @@ def survimg_version() -> str:
     return str(sys.modules["survimg"].__version__)
 
 
-@functools.cache
 def environment() -> dict[str, Any]:
     """Versions, hardware and source revision of this process.
 
@@ -35,7 +34,8 @@ def environment() -> dict[str, Any]:
     -------
     dict
         ``versions`` (package to version, installed ones only), ``hardware`` and ``git`` (revision
-        of survimg's source tree, ``+changes`` if it is modified, or None).
+        of survimg's source tree, ``+changes`` if it is modified, or None where it is not in a
+        checkout). Asked after a fit: a GPU is known only once torch is loaded.
     """
     python = {"python": platform.python_version()}
     return {"versions": python | versions(), "hardware": _hardware(), "git": _revision()}
@@ -75,6 +75,24 @@ class MemoryIncrease:
         return max(0, _resident_memory("VmHWM") - self._start)
 
 
+class GpuMemory:
+    """Most memory that torch held on the GPU since the object was made."""
+
+    def __init__(self) -> None:
+        if (cuda := _cuda_in_use()) is not None:
+            cuda.reset_peak_memory_stats()
+
+    def read(self) -> int | None:
+        """Bytes, or None where no GPU is in use."""
+        cuda = _cuda_in_use()
+        return None if cuda is None else int(cuda.max_memory_allocated())
+
+
+def _cuda_in_use() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
 def _resident_memory(line: str) -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{line}:")[2].split()[0]) * 1024
@@ -99,6 +117,7 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -108,6 +127,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
+@functools.cache
 def _revision() -> str | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing
 
-from survimg.benchmark.environment import MemoryIncrease, environment
-from survimg.benchmark.identity import seeded_clone
+from survimg.benchmark.environment import GpuMemory, MemoryIncrease, environment
+from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
@@ -42,6 +42,8 @@ class Task:
         Of the seeded estimator, for the record.
     data : str
         Fingerprint of the patients.
+    settings : mapping
+        Of the run, for the record.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Task:
     times: np.ndarray
     description: Any
     data: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
@@ -73,12 +76,12 @@ def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
     details: dict[str, Any] = {
         "estimator": task.description,
         "data_fingerprint": task.data,
+        "settings": dict(task.settings),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
     }
     arrays: dict[str, np.ndarray] = {}
     error = None
-    memory = MemoryIncrease()
+    memory, gpu_memory = MemoryIncrease(), GpuMemory()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -87,6 +90,8 @@ def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
             error = _describe_error(failure)
     details["warnings"] = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
     details["memory_increase_bytes"] = memory.read()
+    details["gpu_memory_bytes"] = gpu_memory.read()
+    details["environment"] = environment()
     return Record(task.key, task.name, task.fold, task.seed, error, details, arrays)
 
 
@@ -98,17 +103,18 @@ def _fit_and_predict(
     started = perf_counter()
     estimator.fit(X_train, y[task.train])
     details["fit_seconds"] = perf_counter() - started
+    if hasattr(estimator, "best_estimator_"):  # a search passes on its predictions, but no curves
+        details["chosen"] = describe(estimator.best_params_)
+        estimator = estimator.best_estimator_
+    arrays = {"test_ids": ids[task.test], "train_ids": ids[task.train]}
     started = perf_counter()
-    test_risk = check_risk(estimator.predict(X_test), task.test.size, name="predicted risk")
-    details["predict_seconds"] = perf_counter() - started
-    arrays = {
-        "test_ids": ids[task.test],
-        "test_risk": test_risk,
-        "train_ids": ids[task.train],
-        "train_risk": check_risk(
+    if hasattr(estimator, "predict"):
+        risk = check_risk(estimator.predict(X_test), task.test.size, name="predicted risk")
+        details["predict_seconds"] = perf_counter() - started
+        arrays["test_risk"] = risk
+        arrays["train_risk"] = check_risk(
             estimator.predict(X_train), task.train.size, name="predicted risk of the training set"
-        ),
-    }
+        )
     if hasattr(estimator, "predict_survival_function"):
         arrays["times"] = task.times
         arrays["survival"] = _curves_on_grid(
@@ -119,6 +125,7 @@ def _fit_and_predict(
         details["history"] = history
     if hasattr(estimator, "predict_mask") and hasattr(X_test, "has_masks"):
         arrays.update(_masks(estimator, X_test, arrays["test_ids"], details))
+    details.setdefault("predict_seconds", perf_counter() - started)  # of masks, without risks
     return arrays
 
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def package_digest(folder: Path) -> str:
 def _describe_estimator(estimator: Any) -> dict[str, Any]:
     cls = type(estimator)
     parameters = {
-        name: describe(item)
+        name: _describe_file(item) if name.endswith("weights") else describe(item)
         for name, item in sorted(estimator.get_params(deep=False).items())
         if name not in _WITHOUT_EFFECT
     }
@@ -173,6 +174,13 @@ def _describe_estimator(estimator: Any) -> dict[str, Any]:
         "params": parameters,
         "defaults": _defaults_not_taken(cls, parameters),
     }
+
+
+def _describe_file(value: Any) -> Any:
+    """Describe a file of weights by its content: the same name may hold others tomorrow."""
+    if isinstance(value, str | os.PathLike) and Path(value).is_file():
+        return {"file": str(value), "sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
+    return describe(value)
 
 
 def _defaults_not_taken(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,10 +29,12 @@ class Record:
     error : dict or None
         ``type``, ``message`` and ``traceback`` if the model failed; `arrays` is empty then.
     details : dict
-        Estimator, data fingerprint, environment, start, seconds, increase in memory, warnings,
-        training history (column to values), descriptions of the example slices: plain JSON values.
+        Estimator, data fingerprint, settings of the run, environment, start, seconds, increase in
+        memory, warnings, training history (column to values), parameters that an inner search has
+        chosen, descriptions of the example slices: plain JSON values.
     arrays : dict of ndarray
-        ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk``; ``times`` and ``survival``
+        ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk`` (no risks from a model that only
+        segments); ``times`` and ``survival``
         (n_test, n_times; NaN beyond a curve's end) if the model has curves; ``dice_ids`` and
         ``dice`` if it segments; ``example<k>_image`` (channels, y, x), ``example<k>_truth`` and
         ``example<k>_predicted`` (y, x).
@@ -50,6 +52,11 @@ class Record:
     def failed(self) -> bool:
         """Whether the model raised an error."""
         return self.error is not None
+
+    @property
+    def has_risk(self) -> bool:
+        """Whether the model ranks patients; one that only segments does not."""
+        return "test_risk" in self.arrays
 
 
 def record_path(folder: Path, model: str, fold: int, seed: int, key: str) -> Path:

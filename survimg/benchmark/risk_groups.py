@@ -37,7 +37,7 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
     """Group the test patients of each fold by the median risk of the fold's training patients.
 
     Neither the outcome nor the risk of a test patient takes part in the choice of its cut-off. With
-    several seeds, the first is used.
+    several seeds or repeats, the first is used.
 
     Parameters
     ----------
@@ -54,9 +54,14 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
         The model has not predicted every fold; a patient is tested in several folds; a model gives
         all its training patients one risk; or all test patients fall into one group.
     """
-    records = {fold: r for (fold, seed), r in run.done(model).items() if seed == run.seeds[0]}
-    if len(records) < len(run.folds):
-        raise ValueError(f"{len(records)} of {len(run.folds)} folds have predictions.")
+    planned = run.repeats[0]
+    records = {
+        fold: r
+        for (fold, seed), r in run.done(model).items()
+        if seed == run.seeds[0] and fold in planned and r.has_risk
+    }
+    if len(records) < len(planned):
+        raise ValueError(f"{len(records)} of {len(planned)} folds have predicted risks.")
     positions, high, folds = [], [], []
     for fold, record in sorted(records.items()):
         train, test = run.folds[fold]

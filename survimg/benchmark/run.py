@@ -15,7 +15,7 @@ from survimg.benchmark.records import Record, read_record
 from survimg.benchmark.storage import read_json, write_json
 from survimg.target import make_outcome
 
-__all__ = ["Run", "read_run", "write_plan"]
+__all__ = ["Run", "negative_control_folder", "read_run", "write_plan"]
 
 Split = tuple[np.ndarray, np.ndarray]
 Place = tuple[str, int, int]  # model, fold, seed
@@ -29,7 +29,8 @@ class Run:
     ----------
     folder : Path
     plan : dict
-        Contents of ``run.json``: models, reference, seeds, settings, caveats, command, cohort.
+        Contents of ``run.json``: models, reference, seeds, settings, caveats, command, cohort,
+        protocol, suite, published numbers.
     ids : ndarray of shape (n,), str
     outcome : structured array of shape (n,)
     oracle_risk : ndarray of shape (n,) or None
@@ -39,6 +40,8 @@ class Run:
         Positions of the patients.
     records : dict
         (model, fold, seed) to the record, or None where it is missing.
+    clusters : ndarray of shape (n,), str, or None
+        Patient of each image, where patients have several; splits keep them together.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class Run:
     groups: np.ndarray | None
     folds: list[Split]
     records: dict[Place, Record | None]
+    clusters: np.ndarray | None = None
 
     @property
     def models(self) -> list[str]:
@@ -64,6 +68,37 @@ class Run:
     def reference(self) -> str | None:
         """Model that the others are compared with."""
         return self.plan["reference"]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Name and numbers of the protocol; empty where the run does not tell."""
+        return dict(self.plan.get("protocol") or {})
+
+    @property
+    def suite(self) -> str | None:
+        """Name of the suite that the models come from."""
+        return self.plan.get("suite")
+
+    @property
+    def published(self) -> dict[str, dict[str, Any]]:
+        """Numbers that papers report for models of this name, on other cohorts."""
+        return dict(self.plan.get("published") or {})
+
+    @property
+    def repeats(self) -> list[list[int]]:
+        """Folds of each repeat; a patient is tested at most once in a repeat."""
+        size = len(self.folds) // int(self.protocol.get("n_repeats", 1))
+        return [list(range(k, k + size)) for k in range(0, len(self.folds), size)]
+
+    @property
+    def negative_control(self) -> Run | None:
+        """The same protocol and seeds on permuted outcomes, where they were run."""
+        folder = negative_control_folder(self.folder)
+        if not (folder / "run.json").is_file():
+            return None
+        control = read_run(folder)
+        same = control.protocol == self.protocol and control.seeds == self.seeds
+        return control if same else None
 
     @property
     def failures(self) -> list[Record]:
@@ -124,7 +159,13 @@ def read_run(folder: str | PathLike[str]) -> Run:
         None if groups is None else np.array(groups, dtype=np.str_),
         folds,
         {(e["model"], e["fold"], e["seed"]): read_record(folder, **e) for e in plan["records"]},
+        None if (clusters := patients.get("cluster")) is None else np.array(clusters, dtype=str),
     )
+
+
+def negative_control_folder(folder: Path) -> Path:
+    """Folder of a run's negative control: a run of its own inside it."""
+    return folder / "negative-control"
 
 
 def write_plan(
@@ -135,6 +176,8 @@ def write_plan(
     event: np.ndarray,
     time: np.ndarray,
     folds: Sequence[Split],
+    inner_folds: Sequence[Sequence[Split]] | None,
+    clusters: np.ndarray | None,
     seeds: Sequence[int],
     models: Sequence[str],
     keys: Mapping[Place, str],
@@ -143,6 +186,9 @@ def write_plan(
     settings: Mapping[str, Any],
     caveats: Sequence[str],
     command: str | None,
+    protocol: Mapping[str, Any] | None,
+    suite: str | None,
+    published: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write down what the run consists of, before it starts.
 
@@ -151,7 +197,7 @@ def write_plan(
     ValueError
         The folder holds a run with other splits; they are frozen.
     """
-    _freeze_splits(out, ids, folds)
+    _freeze_splits(out, ids, folds, inner_folds)
     groups = getattr(X, "groups", None)
     write_json(
         out / "patients.json",
@@ -161,6 +207,7 @@ def write_plan(
             "time": time.tolist(),
             "oracle_risk": None if oracle_risk is None else oracle_risk.tolist(),
             "group": None if groups is None else [str(group) for group in groups],
+            "cluster": None if clusters is None else clusters.tolist(),
         },
     )
     write_json(
@@ -172,6 +219,9 @@ def write_plan(
             "settings": settings,
             "caveats": list(caveats),
             "cohort": _describe_cohort(X),
+            "protocol": dict(protocol or {"name": "given splits", "n_folds": len(folds)}),
+            "suite": suite,
+            "published": {name: dict(numbers) for name, numbers in published.items()},
             "models": list(models),
             "reference": reference,
             "seeds": list(seeds),
@@ -183,12 +233,18 @@ def write_plan(
     )
 
 
-def _freeze_splits(out: Path, ids: np.ndarray, folds: Sequence[Split]) -> None:
-    content = {
-        "folds": [
-            {"train": ids[train].tolist(), "test": ids[test].tolist()} for train, test in folds
-        ]
-    }
+def _freeze_splits(
+    out: Path,
+    ids: np.ndarray,
+    folds: Sequence[Split],
+    inner_folds: Sequence[Sequence[Split]] | None,
+) -> None:
+    def by_name(split: Split) -> dict[str, Any]:
+        return {"train": ids[split[0]].tolist(), "test": ids[split[1]].tolist()}
+
+    content = {"folds": [by_name(split) for split in folds]}
+    for fold, inner in zip(content["folds"], inner_folds or [], strict=inner_folds is not None):
+        fold["inner"] = [by_name(split) for split in inner]
     path = out / "splits.json"
     if not path.exists():
         write_json(path, content)

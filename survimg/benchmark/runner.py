@@ -16,8 +16,10 @@ from tqdm.auto import tqdm
 
 from survimg.benchmark.checks import (
     check_ids,
+    check_inner_splits,
     check_models,
     check_oracle,
+    check_published,
     check_seeds,
     check_splits,
     n_patients,
@@ -31,14 +33,23 @@ from survimg.benchmark.identity import (
     record_key,
     seeded_clone,
 )
+from survimg.benchmark.leakage import (
+    ImageContent,
+    check_groups,
+    check_images,
+    check_learned_statistics,
+    check_unfitted,
+    image_content,
+)
 from survimg.benchmark.records import read_record, write_record
 from survimg.benchmark.run import Run, read_run, write_plan
-from survimg.benchmark.storage import locked
+from survimg.benchmark.storage import locked, read_json, write_json
 from survimg.target import check_outcome
 
 __all__ = ["run_benchmark"]
 
 _LOG = logging.getLogger("survimg.benchmark")
+_CONTENT = "images.json"
 _GRID_SIZE = 64  # times at which survival curves are kept
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -52,11 +63,16 @@ def run_benchmark(
     out: str | PathLike[str],
     seeds: Sequence[int] = (0,),
     ids: Sequence[str] | None = None,
+    groups: npt.ArrayLike | None = None,
+    inner_splits: Sequence[Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]] | None = None,
     reference: str | None = None,
     oracle_risk: npt.ArrayLike | None = None,
     settings: Mapping[str, Any] | None = None,
     caveats: Sequence[str] = (),
     command: str | None = None,
+    protocol: Mapping[str, Any] | None = None,
+    suite: str | None = None,
+    published: Mapping[str, Mapping[str, Any]] | None = None,
     n_jobs: int = 1,
     progress: bool = True,
 ) -> Run:
@@ -70,24 +86,37 @@ def run_benchmark(
     consists of the models of the last call: records of others stay on disk, and count again when
     a later call names them.
 
+    Before anything is fitted the splits are searched for leaks: one patient, or one image under two
+    names, on both sides; models or steps that are fitted already; data scaled by statistics of all
+    patients (`survimg.benchmark.leakage`). Whatever a model learns, a search or a scaler included,
+    belongs inside the model, so that it learns from the training part alone.
+
     Parameters
     ----------
     models : mapping of str to estimator
         Unfitted scikit-learn survival estimators: ``fit(X, y)`` and ``predict(X)`` (risk, higher =
         earlier event). ``predict_survival_function``, ``predict_mask`` and ``history_`` are used
-        where they exist.
+        where they exist. A search (``GridSearchCV``) is judged by its best estimator, and what it
+        has chosen is kept; a model with ``predict_mask`` alone is judged by its masks.
     X : Cohort, array or frame of n patients
     y : structured array of shape (n,)
         (event, time).
     splits : sequence of (train, test)
         Index arrays, shared by all models and written to disk by patient. The caller makes them, as
-        a rule with `survimg.model_selection.EventStratifiedKFold`.
+        a rule with one of the protocols of `survimg.model_selection`, whose
+        ``Protocol.arguments()`` are `splits`, `inner_splits`, `groups` and `protocol`.
     out : path-like
         Folder of the run; made if needed.
     seeds : sequence of int, default=(0,)
         Each is set as ``random_state`` of every estimator (nested ones too) in turn.
     ids : sequence of str, optional
         Unique patient identifiers; by default ``X.ids``.
+    groups : array-like of shape (n,), optional
+        Patient of each image, where patients have several. Splits must keep them together, and
+        intervals count patients rather than images.
+    inner_splits : sequence of sequence of (train, test), optional
+        Folds of each training part, where models are tuned or averaged over them; frozen with
+        `splits`.
     reference : str, optional
         Name of the model that all others are compared with.
     oracle_risk : array-like of shape (n,), optional
@@ -98,6 +127,14 @@ def run_benchmark(
         Sentences on what this run cannot show, for the report.
     command : str, optional
         Command line that started the run, for the report.
+    protocol : mapping, optional
+        Name and numbers of the protocol, for the report; ``n_repeats`` says how many times in a row
+        `splits` test the patients.
+    suite : str, optional
+        Name of the suite that the models come from.
+    published : mapping of str to mapping, optional
+        What papers report for models of this name on other cohorts, for the report: ``c_index``,
+        ``dice``, ``sd`` (numbers or None) and ``source``.
     n_jobs : int, default=1
         Number of models and folds worked on at once, in processes.
     progress : bool, default=True
@@ -111,8 +148,8 @@ def run_benchmark(
     Raises
     ------
     ValueError
-        Invalid outcome, identifiers, splits, models or reference; or `out` holds a run with other
-        splits.
+        Invalid outcome, identifiers, splits, models or reference; a leak; or `out` holds a run with
+        other splits.
     BlockingIOError
         Another process is writing to `out`.
     """
@@ -122,9 +159,20 @@ def run_benchmark(
     folds = check_splits(splits, event, time)
     seeds = check_seeds(seeds)
     check_models(models, reference)
+    check_unfitted(models)
+    clusters = check_groups(groups, folds, names)
+    inner = check_inner_splits(inner_splits, folds, event.size)
+    numbers = check_published(published)
     oracle = None if oracle_risk is None else check_oracle(oracle_risk, event.size)
+    settings = dict(settings or {})
+    data = data_fingerprint(X)
+    content = _known_content(out, data) or image_content(X)
+    check_images(content or [], folds, names)
+    check_learned_statistics(X, content, folds, names)
     with locked(out):
-        tasks = _plan_tasks(models, X, y, names, folds, seeds, _time_grid(event, time))
+        write_json(out / _CONTENT, {"fingerprint": data, "images": content})
+        times = _time_grid(event, time)
+        tasks = _plan_tasks(models, data, y, names, folds, seeds, times, settings)
         write_plan(
             out,
             X=X,
@@ -132,14 +180,19 @@ def run_benchmark(
             event=event,
             time=time,
             folds=folds,
+            inner_folds=inner,
+            clusters=clusters,
             seeds=seeds,
             models=list(models),
             keys={(task.name, task.fold, task.seed): task.key for task in tasks},
             reference=reference,
             oracle_risk=oracle,
-            settings=dict(settings or {}),
+            settings=settings,
             caveats=list(caveats),
             command=command,
+            protocol=protocol,
+            suite=suite,
+            published=numbers,
         )
         compute = partial(_compute, out=out, X=X, y=y, ids=names)
         if n_jobs == 1:
@@ -149,16 +202,28 @@ def run_benchmark(
     return read_run(out)
 
 
+def _known_content(out: Path, data: str) -> ImageContent | None:
+    """Return what an earlier call has read off the same images, if it did."""
+    path = out / _CONTENT
+    if not path.is_file():
+        return None
+    stored = read_json(path)
+    if stored.get("fingerprint") != data or stored.get("images") is None:
+        return None
+    return [[None if i is None else (i[0], i[1], i[2]) for i in row] for row in stored["images"]]
+
+
 def _plan_tasks(
     models: Mapping[str, Any],
-    X: Any,
+    data: str,
     y: np.ndarray,
     ids: np.ndarray,
     folds: list[Split],
     seeds: Sequence[int],
     times: np.ndarray,
+    settings: Mapping[str, Any],
 ) -> list[Task]:
-    data, outcome, code = data_fingerprint(X), outcome_digest(y), code_identity()
+    outcome, code = outcome_digest(y), code_identity()
     tasks = []
     for name, model in models.items():
         descriptions = {seed: describe(seeded_clone(model, seed)) for seed in seeds}
@@ -173,9 +238,8 @@ def _plan_tasks(
                     seed=seed,
                     code=code,
                 )
-                tasks.append(
-                    Task(key, name, model, fold, seed, train, test, times, descriptions[seed], data)
-                )
+                described = descriptions[seed], data, settings
+                tasks.append(Task(key, name, model, fold, seed, train, test, times, *described))
     return tasks
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
 from survimg.benchmark.run import Run
 from survimg.benchmark.storage import write_bytes
@@ -47,7 +48,7 @@ class ModelScore:
     p_adjusted : float or None
         p value of `comparison`, corrected for the number of models (Holm).
     dice : ndarray
-        Dice coefficient of each test patient with a mask, over folds (first seed).
+        Dice coefficient of each test patient with a mask (first seed; mean over repeats).
     fit_seconds, predict_seconds : float or None
         Mean per fold.
     memory_increase : int or None
@@ -56,6 +57,8 @@ class ModelScore:
     warnings : tuple of str
     verdict : str
         The result against the reference, in words.
+    permuted : bool
+        Whether this is a row of the negative control: fitted and scored on permuted outcomes.
     """
 
     model: str
@@ -73,10 +76,23 @@ class ModelScore:
     memory_increase: int | None
     warnings: tuple[str, ...]
     verdict: str
+    permuted: bool = False
+
+    @property
+    def contains_chance(self) -> bool | None:
+        """Whether the interval contains 0.5; None without an interval."""
+        interval = self.within_folds
+        if interval is None or np.isnan(interval.lower):
+            return None
+        return bool(interval.lower <= 0.5 <= interval.upper)
 
 
 def score_run(run: Run) -> list[ModelScore]:
-    """Score every model of a run; the oracle, where it is known, comes last.
+    """Score every model of a run; the oracle, where it is known, comes behind them.
+
+    Where the run has a negative control, its models come last, as ``"<model> (permuted)"``: scored
+    on the permuted outcomes that they were fitted on, and neither compared with the reference nor
+    counted in the correction of the p values.
 
     Parameters
     ----------
@@ -97,7 +113,31 @@ def score_run(run: Run) -> list[ModelScore]:
         for score in scores
     ]
     scores = [replace(score, verdict=_verdict(run, score)) for score in scores]
-    return scores if run.oracle_risk is None else [*scores, _score_oracle(run)]
+    if run.oracle_risk is not None:
+        scores.append(_score_oracle(run))
+    control = run.negative_control
+    return scores if control is None else [*scores, *_score_control(control, run.models)]
+
+
+def _score_control(control: Run, models: Sequence[str]) -> list[ModelScore]:
+    rows = []
+    for name in (name for name in models if name in control.models):
+        pooled = _pool(control, _units(control, control.done(name)))
+        score = replace(_score_model(control, name, pooled), permuted=True)
+        verdict = _control_verdict(control, score)
+        rows.append(replace(score, model=f"{name} (permuted)", verdict=verdict))
+    return rows
+
+
+def _control_verdict(control: Run, score: ModelScore) -> str:
+    if score.n_done < score.n_planned:
+        return f"outcomes permuted; {_verdict(control, score)}"
+    words = {
+        True: "interval contains 0.5, as it must",
+        False: "interval EXCLUDES 0.5: one in twenty does by chance, else something leaks",
+        None: "no interval",
+    }
+    return f"outcomes permuted: {words[score.contains_chance]}"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -130,6 +170,7 @@ def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
             "c_within_folds": None if interval is None else interval.value,
             "c_lower95": None if interval is None else interval.lower,
             "c_upper95": None if interval is None else interval.upper,
+            "interval_contains_0.5": score.contains_chance,
             "difference": None if compared is None else compared.difference,
             "difference_lower95": None if compared is None else compared.lower,
             "difference_upper95": None if compared is None else compared.upper,
@@ -160,7 +201,8 @@ def fold_table(run: Run) -> pd.DataFrame:
             "test_events": int(event[test].sum()),
         }
         if record is not None and not record.failed:
-            row["c_index"] = _fold_concordance(run, record)
+            if record.has_risk:
+                row["c_index"] = _fold_concordance(run, record)
             if record.arrays.get("dice", np.zeros(0)).size:
                 row["dice_mean"] = float(record.arrays["dice"].mean())
             row["fit_seconds"] = record.details["fit_seconds"]
@@ -173,10 +215,15 @@ def fold_table(run: Run) -> pd.DataFrame:
 
 
 def write_tables(run: Run) -> None:
-    """Write ``scores.csv`` (one row per model) and ``folds.csv`` (one per model, fold and seed)."""
+    """Write the tables of a run into its folder.
+
+    ``scores.csv``: one row per model. ``folds.csv``: one per model, fold and seed.
+    ``predictions.parquet``: one per prediction of a test patient, see `prediction_table`.
+    """
     tables = {"scores.csv": score_table(score_run(run)), "folds.csv": fold_table(run)}
     for name, table in tables.items():
         write_bytes(run.folder / name, table.to_csv(index=False).encode())
+    write_parquet(run.folder / "predictions.parquet", prediction_table(run))
 
 
 def _at_positions(run: Run, ids: np.ndarray, values: np.ndarray) -> Unit:
@@ -188,13 +235,15 @@ def _units(run: Run, records: dict[tuple[int, int], Record]) -> list[Unit]:
     return [
         _at_positions(run, record.arrays["test_ids"], record.arrays["test_risk"])
         for record in records.values()
+        if record.has_risk
     ]
 
 
 def _pool(run: Run, units: list[Unit]) -> WithinFoldConcordance | None:
     if not units:
         return None
-    return within_fold_concordance(run.outcome["event"], run.outcome["time"], units)
+    outcome = run.outcome["event"], run.outcome["time"]
+    return within_fold_concordance(*outcome, units, run.clusters)
 
 
 def _fold_concordance(run: Run, record: Record) -> float:
@@ -224,11 +273,14 @@ def _mean_and_sd(fold_c: dict[tuple[int, int], float]) -> tuple[float | None, fl
 
 def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> ModelScore:
     records = run.done(name)
-    fold_c = {place: _fold_concordance(run, record) for place, record in records.items()}
+    fold_c = {
+        place: _fold_concordance(run, record)
+        for place, record in records.items()
+        if record.has_risk
+    }
     mean, sd = _mean_and_sd(fold_c)
     details = [record.details for record in records.values()]
     first = [record.arrays for (_, seed), record in records.items() if seed == run.seeds[0]]
-    dice = [arrays["dice"] for arrays in first if "dice" in arrays]
     increases = [d.get("memory_increase_bytes") for d in details]  # absent from earlier versions
     every = [r for (model, _, _), r in run.records.items() if model == name and r is not None]
     return ModelScore(
@@ -241,13 +293,23 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         within_folds=_estimate(pooled),
         comparison=None,
         p_adjusted=None,
-        dice=np.concatenate(dice) if dice else np.zeros(0),
+        dice=_dice_of_patients(first),
         fit_seconds=_mean([d["fit_seconds"] for d in details]),
         predict_seconds=_mean([d["predict_seconds"] for d in details]),
         memory_increase=max((size for size in increases if size is not None), default=None),
         warnings=tuple(dict.fromkeys(text for r in every for text in r.details["warnings"])),
         verdict="",
     )
+
+
+def _dice_of_patients(arrays: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+    """One value per patient, in the order of their first test: a mean where there are repeats."""
+    of_patient: dict[str, list[float]] = {}
+    for part in arrays:
+        pairs = zip(part.get("dice_ids", []), part.get("dice", []), strict=True)
+        for name, value in pairs:
+            of_patient.setdefault(str(name), []).append(float(value))
+    return np.array([np.mean(values) for values in of_patient.values()])
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -314,6 +376,8 @@ def _verdict(run: Run, score: ModelScore) -> str:
         words.append("reference")
     elif score.comparison is not None:
         words.append(_against_reference(score.comparison, score.p_adjusted, str(run.reference)))
+    elif not score.fold_c:
+        words.append("segments only: no risk to score")
     elif run.reference is not None and run.complete(run.reference):
         words.append(f"orders all pairs as {run.reference} does")
     if score.within_folds is not None:

@@ -26,7 +26,7 @@ class WithinFoldConcordance:
     ----------
     value : float
         Concordant (half of the tied) pairs of all folds, divided by the comparable pairs of all.
-    influence : ndarray of shape (n,)
+    influence : ndarray of shape (n_patients,)
         Effect of each patient on `value`; the sum of squares is its variance.
     """
 
@@ -52,7 +52,10 @@ class WithinFoldConcordance:
 
 
 def within_fold_concordance(
-    event: np.ndarray, time: np.ndarray, units: Sequence[Unit]
+    event: np.ndarray,
+    time: np.ndarray,
+    units: Sequence[Unit],
+    clusters: np.ndarray | None = None,
 ) -> WithinFoldConcordance:
     r"""Harrell's C over the test folds of a cross-validation.
 
@@ -60,8 +63,10 @@ def within_fold_concordance(
 
     Risks of different folds come from different fits and need not share a scale, so a pair counts
     only if one fit has predicted both its patients. The variance is that of a ratio of
-    U-statistics, with one weight per patient over all units in which the patient stands: it covers
-    the choice of patients, given the fitted models.
+    U-statistics, with one weight per patient over all units in which the patient stands (folds of
+    several seeds or repeats): a patient's contributions add up before they are squared, so that
+    repeating a cross-validation does not make patients more numerous. It covers the choice of
+    patients, given the fitted models.
 
     Parameters
     ----------
@@ -70,6 +75,8 @@ def within_fold_concordance(
     units : sequence of (test, risk)
         Positions of the test patients and their risks (higher = earlier event), one per fold and
         seed.
+    clusters : ndarray of shape (n,), optional
+        Patient of each row, where patients have several images: the weights are then theirs.
 
     Returns
     -------
@@ -97,7 +104,12 @@ def within_fold_concordance(
     if not pairs > 0:
         raise ValueError(no_comparable_pair(event))
     value = score / pairs
-    return WithinFoldConcordance(value, (own_score - value * own_pairs) / pairs)
+    influence = (own_score - value * own_pairs) / pairs
+    if clusters is not None:
+        _, member = np.unique(clusters, return_inverse=True)
+        summed: np.ndarray = np.bincount(member, weights=influence)
+        return WithinFoldConcordance(value, summed)
+    return WithinFoldConcordance(value, influence)
 
 
 def compare_within_folds(

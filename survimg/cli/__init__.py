@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from survimg import __version__
-from survimg.cli import benchmark, info, prepare, radiomics, report
+from survimg.cli import benchmark, compare, info, prepare, radiomics, report
 
 __all__ = ["main"]
 
-_COMMANDS: tuple[ModuleType, ...] = (benchmark, prepare, report, radiomics, info)
+_COMMANDS: tuple[ModuleType, ...] = (benchmark, prepare, report, compare, radiomics, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

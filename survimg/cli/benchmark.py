@@ -8,25 +8,49 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from math import isnan
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
 
 from survimg.cli.arguments import add_preparation, at_least
-from survimg.cli.cohorts import PHANTOM_PATIENTS, PHANTOM_SHAPE, Patients, find_cohort
-from survimg.suites import MODELS, REFERENCE, ModelSettings, build_models, parameter_names
+from survimg.cli.cohorts import (
+    PHANTOM_PATIENTS,
+    PHANTOM_SHAPE,
+    Patients,
+    find_cohort,
+    outcome_of,
+    with_external,
+)
+from survimg.cli.protocols import (
+    add_protocol,
+    check_protocol,
+    make_protocol,
+    permuted,
+    wrap_models,
+)
+from survimg.cli.tables import score_lines
+from survimg.suites import (
+    DEFAULT_MODELS,
+    MASK_READERS,
+    MODELS,
+    REFERENCE,
+    SUITES,
+    ModelSettings,
+    Suite,
+    build_models,
+    parameter_names,
+)
 
 if TYPE_CHECKING:
-    from survimg.benchmark import ModelScore
+    from survimg.benchmark import Run
     from survimg.cohort import Cohort
+    from survimg.model_selection import Protocol
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "compare models by cross-validation, with a report"
-#: Models that read the mask of a patient whose risk they predict.
-_MASK_READERS = frozenset(MODELS) - {"deepmts"}
 #: Steps of a network on the phantom cohort, so that a demonstration ends while one waits.
 PHANTOM_ITERATIONS = 120
 
@@ -38,12 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a prepared cohort, manifest (.csv), sts51:FOLDER, or phantom",
     )
     parser.add_argument(
-        "--models", default=",".join(MODELS), metavar="NAMES",
-        help=f"comma-separated: {', '.join(MODELS)}, or module:callable (default: all); the report "
-        "covers these alone, and fits of others stay in the folder until they are named again",
+        "--suite", metavar="NAME",
+        help=f"models of a paper's table, with its numbers beside: {', '.join(SUITES)}",
+    )
+    parser.add_argument(
+        "--models", metavar="NAMES",
+        help=f"comma-separated: {', '.join(MODELS)}, or module:callable (default: "
+        f"{', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers these alone, "
+        "and fits of others stay in the folder until they are named again",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the run")
-    parser.add_argument("--folds", type=at_least(2), default=5, help="default: 5")
     parser.add_argument(
         "--seed", type=at_least(0), nargs="+", default=[0], metavar="SEED",
         help="seeds of the models; the first one also draws the folds and the phantom cohort "
@@ -62,6 +90,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of the phantom cohort (default: {PHANTOM_PATIENTS}, of {size} voxels)",
     )
     parser.add_argument(
+        "--centres", type=at_least(2), metavar="N",
+        help="of the phantom cohort (default: one), whose scanners may differ (--shift)",
+    )
+    parser.add_argument(
+        "--shift", type=float, metavar="S",
+        help="how far the scanners of phantoms differ: between centres (default: 0), or those of "
+        "external phantoms from those of the training phantoms (default: 1)",
+    )
+    parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
         help="training steps of networks, also of your own with a parameter n_iterations "
         f"(default: {PHANTOM_ITERATIONS} for survimg's on phantoms, else the network's own)",
@@ -75,50 +112,155 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-progress", dest="progress", action="store_false", help="no progress bars"
     )
+    control = parser.add_mutually_exclusive_group()
+    control.add_argument(
+        "--negative-control", type=at_least(0), nargs="?", const=0, metavar="SEED",
+        help="also run the models on outcomes permuted over the patients, as rows '(permuted)'",
+    )
+    control.add_argument(
+        "--permute-outcome", type=at_least(0), metavar="SEED",
+        help="run on permuted outcomes alone: every interval should contain 0.5",
+    )
+    add_protocol(parser)
     add_preparation(parser, required=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the comparison, render the report, print the table."""
-    from survimg.benchmark import run_benchmark, score_run
     from survimg.benchmark.checks import check_models
-    from survimg.model_selection import EventStratifiedKFold
-    from survimg.report import render
+    from survimg.benchmark.leakage import check_unfitted
 
     arguments.progress = arguments.progress and sys.stderr.isatty()
-    names = [name.strip() for name in arguments.models.split(",") if name.strip()]
+    check_protocol(arguments)
+    suite = _suite(arguments)
+    names = _names(arguments, suite)
     if any(":" in name for name in names) and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a user's own module lies where the command is given
     source = find_cohort(arguments)
     models = build_models(names, _model_settings(arguments, source.cohort))
     _set_on_networks(models, arguments)
-    reference = arguments.reference or (REFERENCE if REFERENCE in models else None)
+    reference = arguments.reference or (suite.reference if suite else REFERENCE)
+    reference = reference if reference in models or arguments.reference else None
     check_models(models, reference)
-    y = source.cohort.outcome
-    if y is None:
-        raise ValueError(f"--cohort {arguments.cohort} has no outcome (columns time and event).")
-    folds = EventStratifiedKFold(arguments.folds, shuffle=True, random_state=arguments.seed[0])
-    splits = list(folds.split(source.cohort, y))  # before the work of the preparation
+    check_unfitted(models)
+    outcome_of(source.cohort, arguments.cohort)
+    if arguments.protocol != "external":  # what cannot be split shows before it is prepared
+        _plan(arguments, Patients(source.cohort, ""), arguments.permute_outcome)
     patients = source.load()
-    finished = run_benchmark(
-        models,
-        patients.cohort,
-        y,
-        splits=splits,
-        out=arguments.out,
+    if arguments.protocol == "external":
+        patients = with_external(arguments, patients)
+    comparison = _Comparison(models, reference, suite, _mask_caveats(names, patients.cohort))
+    return _run_and_report(arguments, patients, comparison)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What is compared, on whichever outcomes."""
+
+    models: dict[str, Any]
+    reference: str | None
+    suite: Suite | None
+    caveats: list[str]
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """Numbers of the suite's paper for the models that take part."""
+        reported = {} if self.suite is None else self.suite.published
+        return {name: dict(reported[name]) for name in self.models if name in reported}
+
+
+def _run_and_report(
+    arguments: argparse.Namespace, patients: Patients, comparison: _Comparison
+) -> int:
+    from survimg.benchmark import score_run
+    from survimg.benchmark.run import negative_control_folder
+    from survimg.report import render
+
+    out = Path(arguments.out)
+    finished = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
+    failures = len(finished.failures)
+    if arguments.negative_control is not None:
+        folder, seed = negative_control_folder(out), arguments.negative_control
+        failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
+    page = render(out)
+    sys.stdout.write(score_lines(score_run(finished), comparison.published))
+    if arguments.permute_outcome is not None:
+        sys.stdout.write(f"{_is_control(arguments.permute_outcome)}\n")
+    sys.stdout.write(f"\n{page}\n")
+    return 1 if failures else 0
+
+
+def _benchmark(
+    arguments: argparse.Namespace,
+    patients: Patients,
+    comparison: _Comparison,
+    out: Path,
+    permutation: int | None,
+) -> Run:
+    """Run the models on the outcomes as they are, or on permuted ones.
+
+    A negative control is a run of its own, not further models of the run: it has its own outcomes
+    (and so its own stratified folds), and its models must be scored on the outcomes that they were
+    fitted on. A model that learned from permuted outcomes and is scored on the true ones ranks
+    patients at random, but with a direction: its interval, given the model, excludes 0.5 rightly.
+    """
+    from survimg.benchmark import run_benchmark
+
+    protocol, cohort = _plan(arguments, patients, permutation)
+    settings = _settings(arguments, patients, protocol)
+    caveats = [*patients.caveats, *comparison.caveats]
+    if permutation is not None:
+        settings = {"outcome": f"PERMUTED (seed {permutation})", **settings}
+        caveats = [f"Anything about prognosis. {_is_control(permutation)}", *caveats]
+    return run_benchmark(
+        wrap_models(arguments, comparison.models, protocol),
+        cohort,
+        outcome_of(cohort, arguments.cohort),
+        out=out,
         seeds=arguments.seed,
-        reference=reference,
-        oracle_risk=patients.oracle_risk,
-        settings=_settings(arguments, patients),
-        caveats=[*patients.caveats, *_mask_caveats(names, patients.cohort)],
+        reference=comparison.reference,
+        oracle_risk=patients.oracle_risk if permutation is None else None,
+        settings=settings,
+        caveats=caveats,
         command=arguments.command_line,
+        suite=None if comparison.suite is None else comparison.suite.name,
+        published=comparison.published,
         n_jobs=arguments.n_jobs,
         progress=arguments.progress,
+        **protocol.arguments(),
     )
-    page = render(arguments.out)
-    sys.stdout.write(_table(score_run(finished)))
-    sys.stdout.write(f"\n{page}\n")
-    return 1 if finished.failures else 0
+
+
+def _plan(
+    arguments: argparse.Namespace, patients: Patients, permutation: int | None
+) -> tuple[Protocol, Cohort]:
+    cohort = patients.cohort
+    if permutation is not None:
+        cohort = permuted(arguments, cohort, permutation, patients.n_training)
+    return make_protocol(arguments, cohort, patients.n_training), cohort
+
+
+def _suite(arguments: argparse.Namespace) -> Suite | None:
+    if arguments.suite is None:
+        return None
+    if arguments.suite not in SUITES:
+        raise ValueError(f"Unknown suite {arguments.suite!r}. Known are {', '.join(SUITES)}.")
+    return SUITES[arguments.suite]
+
+
+def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
+    """Models of the suite, then those named; without either, the default ones."""
+    named = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    if suite is not None:
+        return [*suite.models, *named]
+    return list(DEFAULT_MODELS) if arguments.models is None else named
+
+
+def _is_control(seed: int) -> str:
+    return (
+        f"NEGATIVE CONTROL: the outcomes were permuted over the patients (seed {seed}), so every "
+        "interval should contain 0.5; one in twenty does not by chance."
+    )
 
 
 def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
@@ -126,7 +268,7 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
     if not cohort.has_masks.any():
         return []
     ways = []
-    readers = [name for name in names if name in _MASK_READERS]
+    readers = [name for name in names if name in MASK_READERS]
     if readers:
         ways.append(f"{' and '.join(readers)}: the risk is computed from the mask")
     if cohort.settings.get("crop") == "mask":
@@ -172,28 +314,24 @@ def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSetti
     )
 
 
-def _settings(arguments: argparse.Namespace, patients: Patients) -> dict[str, Any]:
+def _settings(
+    arguments: argparse.Namespace, patients: Patients, protocol: Protocol
+) -> dict[str, Any]:
     settings: dict[str, Any] = {"cohort": patients.label, **patients.settings}
-    settings["folds"] = f"{arguments.folds}, stratified by event"
+    numbers = protocol.parameters
+    words = {
+        "kfold": "{n_folds}, stratified by event",
+        "repeated": "{n_folds}, stratified by event, dealt anew {n_repeats} times",
+        "nested": "{n_folds}, stratified by event; {inner_folds} inner folds choose the parameters",
+        "external": "none: trained on {n_training} patients, tested on {n_external} of another "
+        "cohort; each model is {inner_folds} models of the training folds, their risks averaged as "
+        "z-scores",
+        "leave-one-centre-out": "{n_folds}, each a centre",
+    }
+    settings["folds"] = words[protocol.name].format(**numbers)
+    if protocol.groups is not None:
+        n_groups = len(set(protocol.groups.tolist()))
+        settings["groups"] = f"images of one patient share a fold ({n_groups} patients)"
+    if arguments.grid is not None:
+        settings["grid"] = list(arguments.grid)
     return settings
-
-
-def _table(scores: list[ModelScore]) -> str:
-    """Lay out the scores for a terminal."""
-    rows = [("model", "C, mean ± sd", "C within folds, 95 %", "Dice", "result")]
-    for score in scores:
-        interval = score.within_folds
-        mean = "-" if score.c_mean is None else f"{score.c_mean:.3f}"
-        spread = "" if score.c_sd is None else f" ± {score.c_sd:.3f}"
-        within = "-"
-        if interval is not None:
-            limits = f"{interval.lower:.3f}-{interval.upper:.3f}"
-            within = f"{interval.value:.3f} ({'no interval' if isnan(interval.lower) else limits})"
-        dice = f"{score.dice.mean():.2f}" if score.dice.size else "-"
-        rows.append((score.model, mean + spread, within, dice, score.verdict))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"

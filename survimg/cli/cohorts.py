@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import manifest_reading, preparation
+from survimg.cli.arguments import at_least, manifest_reading, preparation
 from survimg.io.files import write_json
 
 if TYPE_CHECKING:
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
     from survimg.cohort import Cohort
 
-__all__ = ["PHANTOM_PATIENTS", "PHANTOM_SHAPE", "Patients", "Source", "find_cohort"]
+__all__ = [
+    "EXTERNAL_PHANTOMS",
+    "PHANTOM_PATIENTS",
+    "PHANTOM_SHAPE",
+    "Patients",
+    "Source",
+    "find_cohort",
+    "outcome_of",
+    "with_external",
+]
 
 PHANTOM_PATIENTS = 120
+EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
 _READING = ("modalities", "label", "time_unit", "allow_outside")
@@ -40,6 +50,8 @@ class Patients:
         True risk of phantoms.
     settings : dict
     caveats : tuple of str
+    n_training : int or None
+        Patients before the external ones, where there are such.
     """
 
     cohort: Cohort
@@ -47,6 +59,7 @@ class Patients:
     oracle_risk: np.ndarray | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
+    n_training: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     if arguments.cohort == "phantom":
         _refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
         return _phantom(arguments)
-    _refuse(arguments, arguments.cohort, "patients")
+    _refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments))
     if kind == "sts51" and where:
         _refuse(arguments, "sts51", *_READING)
         return _sts51(arguments, Path(where))
@@ -98,17 +111,100 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     return Source(cohort, lambda: patients)
 
 
+def outcome_of(cohort: Cohort, name: str) -> np.ndarray:
+    """Return the outcome of a cohort.
+
+    Raises
+    ------
+    ValueError
+        It has none.
+    """
+    if cohort.outcome is None:
+        raise ValueError(f"--cohort {name} has no outcome (columns time and event).")
+    return cohort.outcome
+
+
+def with_external(arguments: argparse.Namespace, training: Patients) -> Patients:
+    """Put the patients of ``--external`` behind those of the cohort.
+
+    Raises
+    ------
+    ValueError, OSError
+        No such cohort, or one that does not fit to the other.
+    """
+    import numpy as np
+
+    from survimg.model_selection import join_cohorts
+
+    external = _external(arguments, training)
+    prefix = "external-" if external.oracle_risk is not None else ""  # phantoms are all named alike
+    risks = [risk for risk in (training.oracle_risk, external.oracle_risk) if risk is not None]
+    return Patients(
+        join_cohorts(training.cohort, external.cohort, prefix=prefix),
+        f"{training.label}; tested on {external.label}",
+        np.concatenate(risks) if len(risks) == 2 else None,
+        {**training.settings, "external": external.settings},
+        (*training.caveats, *(text for text in external.caveats if text not in training.caveats)),
+        n_training=len(training.cohort),
+    )
+
+
+def _external(arguments: argparse.Namespace, training: Patients) -> Patients:
+    import numpy as np
+
+    from survimg.cohort import Cohort
+    from survimg.datasets import make_phantom_cohort
+
+    kind, _, number = arguments.external.partition(":")
+    if kind != "phantom":
+        path = Path(arguments.external)
+        if not path.is_dir():
+            raise ValueError(
+                f"--external {arguments.external}: no such folder. Give a prepared cohort's folder "
+                "(survimg prepare, with the settings of the training cohort) or phantom[:N]."
+            )
+        cohort = Cohort.load(path)
+        return Patients(cohort, path.name, settings={"prepared": cohort.settings})
+    if training.oracle_risk is None:
+        raise ValueError("--external phantom needs --cohort phantom: phantoms are no patients.")
+    n = at_least(2)(number) if number else EXTERNAL_PHANTOMS
+    # A seed of its own: phantoms of one seed are the same patients in a cohort of any size.
+    seed = int(np.random.SeedSequence([arguments.seed[0], 1]).generate_state(1)[0] >> 1)
+    shift = 1.0 if arguments.shift is None else arguments.shift
+    shape = training.cohort.shape[2:]
+    phantom = make_phantom_cohort(n=n, shape=shape, random_state=seed, shift=shift)  # type: ignore[arg-type]
+    settings = {"phantom_seed": seed, "phantom_shift": shift}
+    return Patients(phantom.cohort, "phantoms of another scanner", phantom.oracle_risk, settings)
+
+
+def _shift(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Name the option unless it belongs to external phantoms."""
+    external = (arguments.external or "").partition(":")[0] == "phantom"
+    return () if external else ("shift",)
+
+
 def _phantom(arguments: argparse.Namespace) -> Source:
     from survimg.datasets import make_phantom_cohort
 
     n = arguments.patients or PHANTOM_PATIENTS
     shape = tuple(arguments.shape or PHANTOM_SHAPE)
-    phantom = make_phantom_cohort(n=n, shape=shape, random_state=arguments.seed[0])
+    shift = 0.0 if arguments.shift is None or arguments.external else arguments.shift
+    phantom = make_phantom_cohort(
+        n=n,
+        shape=shape,
+        random_state=arguments.seed[0],
+        n_centres=arguments.centres or 1,
+        shift=shift,
+    )
     patients = Patients(
         phantom.cohort,
         "Phantom cohort",
         oracle_risk=phantom.oracle_risk,
-        settings={"phantom_seed": arguments.seed[0]},
+        settings={
+            "phantom_seed": arguments.seed[0],
+            **({"phantom_centres": arguments.centres} if arguments.centres else {}),
+            **({"phantom_shift": shift} if shift else {}),
+        },
         caveats=(
             "Anything about patients: these are phantoms, drawn by a program from a known hazard.",
         ),

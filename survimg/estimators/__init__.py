@@ -6,9 +6,16 @@ from survimg.estimators.deepmts import DeepMTS
 from survimg.estimators.deepmts_variants import deepmts_variant
 from survimg.estimators.deepsurv import DeepSurv
 from survimg.estimators.dlpm import DLPM
+from survimg.estimators.fit_once import FitOnce
 from survimg.estimators.fold_ensemble import FoldEnsemble
+from survimg.estimators.fusion_classifier import FusionClassifier
+from survimg.estimators.fusion_survival import FusionSurvival
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.mdsn import MDSN
+from survimg.estimators.mtdlr import MTDLR
+from survimg.estimators.mtdlr_clinical import ClinicalCox
+from survimg.estimators.mtdlr_manual_radiomics import ManualRadiomicsCox
+from survimg.estimators.mtdlr_single_task import SingleTaskCox
 from survimg.estimators.out_of_fold import OutOfFold
 from survimg.estimators.pipelines import (
     deep_features_deepsurv,
@@ -26,14 +33,21 @@ from survimg.estimators.tumour_segmenter import TumourSegmenter
 __all__ = [
     "DLPM",
     "MDSN",
+    "MTDLR",
     "CNNSurvival",
+    "ClinicalCox",
     "ClinicalVolumeCox",
     "DeepMTS",
     "DeepSurv",
+    "FitOnce",
     "FoldEnsemble",
+    "FusionClassifier",
+    "FusionSurvival",
     "LassoCox",
+    "ManualRadiomicsCox",
     "OutOfFold",
     "RandomSurvivalForest",
+    "SingleTaskCox",
     "SingleTaskSurvival",
     "SurvivalStacking",
     "TumourSegmenter",

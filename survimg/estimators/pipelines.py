@@ -6,6 +6,14 @@ features, under the prefix ``radiomics__`` or ``deep__``, and the encoded clinic
 included, is learned in `fit`, and so on the training folds alone. Parameters are reached by name,
 for example ``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
 ``pipeline[-1].selected_features_`` reads the features that a Lasso-Cox model keeps.
+
+Deep features cost network trainings: ``cv`` + 1 for a training set, where each of the ``cv``
+networks gives the features of the patients it was not trained on and the last one, trained on all,
+those of new patients; one alone with ``in_sample=True``. Pipelines with the same network, training
+set, ``cv`` and ``memory`` folder share them, whatever model they end in, so that Lasso-Cox, forest
+and DeepSurv on deep features cost ``cv`` + 1 trainings, not three times as many, and their
+in-sample versions cost none on top: their network is the one trained on all (see `FitOnce`). In
+a k-fold comparison with s seeds that is k * s * (``cv`` + 1) trainings.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from survimg.clinical import ClinicalFeatures
 from survimg.estimators.deepmts import DeepMTS
 from survimg.estimators.deepsurv import DeepSurv
+from survimg.estimators.fit_once import FitOnce
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.out_of_fold import OutOfFold
 from survimg.estimators.random_survival_forest import RandomSurvivalForest
@@ -101,7 +110,9 @@ def deep_features_lasso_cox(
     model: Any = None,
     *,
     deep: Any = None,
-    cv: int | Any | None = 5,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
 ) -> Pipeline:
@@ -113,11 +124,15 @@ def deep_features_lasso_cox(
         By default ``LassoCox()``.
     deep : estimator with `transform`, optional
         By default ``DeepMTS(random_state=0)``, whose 236 features are used.
-    cv : int, splitter or None, default=5
+    cv : int or splitter, default=5
         Folds of `OutOfFold`, which gives the model features of patients the network was not
-        trained on; the network is trained ``cv`` + 1 times. None trains the model on in-sample
-        features as published: the network is trained once, and the model trusts features that are
-        worse for new patients.
+        trained on; the network is trained ``cv`` + 1 times.
+    in_sample : bool, default=False
+        Train the model on the features of the network's own training patients, as published: the
+        network is trained once, `cv` is not used, and the model trusts features that are worse for
+        new patients.
+    memory : path-like, joblib.Memory or None
+        Folder where trained networks are kept and found again by other pipelines: see `FitOnce`.
     clinical, threshold
         As in `radiomics_lasso_cox`.
 
@@ -126,14 +141,17 @@ def deep_features_lasso_cox(
     Pipeline
     """
     model = LassoCox() if model is None else model
-    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    return _pipeline("deep", extractor, clinical, threshold, model)
 
 
 def deep_features_rsf(
     model: Any = None,
     *,
     deep: Any = None,
-    cv: int | Any | None = 5,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
 ) -> Pipeline:
@@ -143,7 +161,7 @@ def deep_features_rsf(
     ----------
     model : survival estimator, optional
         By default ``RandomSurvivalForest(random_state=0)``.
-    deep, cv, clinical, threshold
+    deep, cv, in_sample, memory, clinical, threshold
         As in `deep_features_lasso_cox`.
 
     Returns
@@ -151,7 +169,8 @@ def deep_features_rsf(
     Pipeline
     """
     model = RandomSurvivalForest(random_state=0) if model is None else model
-    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    return _pipeline("deep", extractor, clinical, threshold, model)
 
 
 def radiomics_deepsurv(
@@ -183,7 +202,9 @@ def deep_features_deepsurv(
     model: Any = None,
     *,
     deep: Any = None,
-    cv: int | Any | None = 5,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
 ) -> Pipeline:
@@ -193,7 +214,7 @@ def deep_features_deepsurv(
     ----------
     model : survival estimator, optional
         By default ``DeepSurv(random_state=0)``.
-    deep, cv, clinical, threshold
+    deep, cv, in_sample, memory, clinical, threshold
         As in `deep_features_lasso_cox`.
 
     Returns
@@ -201,12 +222,13 @@ def deep_features_deepsurv(
     Pipeline
     """
     model = DeepSurv(random_state=0) if model is None else model
-    return _pipeline("deep", _deep_extractor(deep, cv), clinical, threshold, model)
+    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    return _pipeline("deep", extractor, clinical, threshold, model)
 
 
-def _deep_extractor(deep: Any, cv: int | Any | None) -> Any:
-    deep = DeepMTS(random_state=0) if deep is None else deep
-    return deep if cv is None else OutOfFold(deep, method="transform", cv=cv)
+def _deep_extractor(deep: Any, cv: int | Any, in_sample: bool, memory: Any) -> Any:
+    network = FitOnce(DeepMTS(random_state=0) if deep is None else deep, memory=memory)
+    return network if in_sample else OutOfFold(network, method="transform", cv=cv)
 
 
 def _pipeline(

@@ -81,6 +81,21 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         """Learn and apply the encoding of clinical columns, float32 (n, k)."""
         return np.zeros((len(cohort), 0), dtype=np.float32)
 
+    def _encode_training(
+        self,
+        cohort: Cohort,
+        event: np.ndarray,  # noqa: ARG002
+        time: np.ndarray,  # noqa: ARG002
+        train: np.ndarray,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Encode the columns that accompany the volumes of all patients of the fit.
+
+        An encoding that learns from the outcome may learn from the patients `train` only: the
+        others are held out for validation.
+        """
+        return self._encode_clinical(cohort)
+
     def _view(self) -> View:
         """Return what the network sees of a patient."""
         return whole_volume
@@ -105,7 +120,9 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         self.n_channels_in_ = cohort.shape[1]
         self.channel_names_in_ = cohort.channel_names
         self.volume_shape_in_ = cohort.shape[2:]
-        encoded = self._encode_clinical(cohort)
+        encoded = self._encode_training(
+            cohort, event, time, self._training_part(event, streams), streams.validation_seed
+        )
         loss_terms, term_names = self._make_loss(cohort)
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
         with isolated_torch(device, self.n_threads, streams.dropout_seed):
@@ -134,6 +151,12 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         self._keep(net, term_names, hold_out)
         if checkpoint is not None:
             checkpoint.remove()
+
+    def _training_part(self, event: np.ndarray, streams: RandomStreams) -> np.ndarray:
+        """Return the positions of the patients that are not held out."""
+        if self.validation_fraction is None:
+            return np.arange(len(event))
+        return split_by_event(event, self.validation_fraction, streams.validation_seed)[0]
 
     def _initial_module(self, n_clinical: int, generator: torch.Generator) -> nn.Module:
         """Build the network; take weights from a file or the previous fit; freeze parts."""

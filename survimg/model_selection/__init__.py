@@ -1,6 +1,17 @@
 """Splitting cohorts for resampling: event-stratified, group-aware, centre by centre."""
 
+from survimg.model_selection.external import join_cohorts
+from survimg.model_selection.known_groups import KnownGroups
 from survimg.model_selection.nested import NestedCVResult, nested_cross_validate
+from survimg.model_selection.permutation import permute_outcome
+from survimg.model_selection.protocols import (
+    Protocol,
+    external_protocol,
+    k_fold_protocol,
+    leave_one_centre_out_protocol,
+    nested_protocol,
+    repeated_protocol,
+)
 from survimg.model_selection.splitters import (
     EventStratifiedGroupKFold,
     EventStratifiedKFold,
@@ -12,9 +23,18 @@ from survimg.model_selection.splitters import (
 __all__ = [
     "EventStratifiedGroupKFold",
     "EventStratifiedKFold",
+    "KnownGroups",
     "LeaveOneCentreOut",
     "NestedCVResult",
+    "Protocol",
     "RepeatedEventStratifiedGroupKFold",
     "RepeatedEventStratifiedKFold",
+    "external_protocol",
+    "join_cohorts",
+    "k_fold_protocol",
+    "leave_one_centre_out_protocol",
     "nested_cross_validate",
+    "nested_protocol",
+    "permute_outcome",
+    "repeated_protocol",
 ]

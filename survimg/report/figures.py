@@ -20,22 +20,31 @@ from survimg.benchmark.risk_groups import RiskGroups
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
+from survimg.report.ranks import RankSummary
 
 __all__ = [
+    "COLOURS",
+    "LINES",
+    "STYLE",
     "concordance_figure",
+    "dice_figure",
     "draw_concordance",
     "draw_kaplan_meier",
     "example_figure",
-    "history_figures",
     "kaplan_meier_figure",
+    "rank_figure",
+    "shortened",
+    "svg",
     "write_png",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7280"
 DARK = "#374151"
-FOLD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
-_STYLE: Any = {
+#: One per model in figures that hold several; line styles tell those apart that share one.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6b7280")
+LINES = ("solid", "dashed", "dotted", "dashdot")
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,7 +56,6 @@ _STYLE: Any = {
     "svg.hashsalt": "survimg",
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
 }
-_NOT_CURVES = frozenset({"epoch", "iteration", "seconds"})
 
 
 def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) -> Markup | None:
@@ -66,7 +74,7 @@ def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) ->
     """
     figure = draw_concordance(scores, narrow=narrow)
     said = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
-    return None if figure is None else _svg(figure, f"C-index: {'; '.join(said)}")
+    return None if figure is None else svg(figure, f"C-index: {'; '.join(said)}")
 
 
 def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> Figure | None:
@@ -87,7 +95,7 @@ def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> F
     if not shown:
         return None
     size = (4.2, 0.68 * len(shown) + 0.75) if narrow else (9.6, 0.5 * len(shown) + 0.8)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for row, score in enumerate(reversed(shown)):
@@ -108,7 +116,7 @@ def kaplan_meier_figure(
 ) -> Markup:
     """Draw `draw_kaplan_meier` as SVG, named after the model."""
     figure = draw_kaplan_meier(y, groups, time_unit)
-    return _svg(figure, f"Kaplan-Meier curves of low and high risk by {model}")
+    return svg(figure, f"Kaplan-Meier curves of low and high risk by {model}")
 
 
 def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) -> Figure:
@@ -123,7 +131,7 @@ def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) 
     """
     outcome = y[groups.position]
     time = outcome[outcome.dtype.names[1]]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9, 3.4))
         axes = figure.subplots()
         figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.32)
@@ -141,29 +149,6 @@ def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) 
     return figure
 
 
-def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
-    """Draw the training history of one model, one small figure per quantity, one line per fold.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Of one model; those without a history are left out.
-
-    Returns
-    -------
-    list of (str, Markup)
-        Name of the quantity and its SVG.
-    """
-    histories = [(r.fold, r.details["history"]) for r in records if r.details.get("history")]
-    names = [
-        name
-        for name in dict.fromkeys(name for _, history in histories for name in history)
-        if name not in _NOT_CURVES
-    ]
-    with mpl.rc_context(_STYLE):
-        return [(_quantity(name, histories), _history_figure(name, histories)) for name in names]
-
-
 def example_figure(record: Record, k: int) -> Markup:
     """Draw one example slice, a panel per channel, with the true and the predicted contour.
 
@@ -178,7 +163,7 @@ def example_figure(record: Record, k: int) -> Markup:
     spacing = example["spacing"] or [1.0, 1.0]
     aspect = spacing[0] / spacing[1]
     n_channels, height, width = image.shape
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         tall = 2.1 * aspect * height / width + 0.3
         figure = Figure(figsize=(2.1 * n_channels, tall), dpi=130)
         panels = figure.subplots(1, n_channels, squeeze=False)[0]
@@ -197,9 +182,82 @@ def example_figure(record: Record, k: int) -> Markup:
     return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
 
 
+def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
+    """Draw the Dice coefficients of the test patients, one row per model that segments.
+
+    Parameters
+    ----------
+    scores : sequence of ModelScore
+
+    Returns
+    -------
+    Markup or None
+        Box (quartiles, median, extremes) and a dot per patient; None if no model segments.
+    """
+    shown = [score for score in scores if score.dice.size]
+    if not shown:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 0.85 * len(shown) + 0.6), layout="constrained")
+        axes = figure.subplots()
+        for row, score in enumerate(reversed(shown)):
+            quartiles = np.quantile(score.dice, (0.25, 0.5, 0.75))
+            axes.plot([score.dice.min(), score.dice.max()], [row, row], color=BLUE, linewidth=1)
+            box = axes.barh(row, np.ptp(quartiles[[0, 2]]), 0.3, quartiles[0], color="#cfe3f1")
+            box[0].set_edgecolor(BLUE)
+            axes.plot([quartiles[1]] * 2, [row - 0.15, row + 0.15], color=BLUE, linewidth=2.2)
+            # Patients in a fixed zigzag below the box: no random jitter, the same page each time.
+            offset = np.resize((0.26, 0.32, 0.29, 0.35), score.dice.size)
+            axes.plot(np.sort(score.dice), row - offset, "o", color=DARK, ms=3, mew=0, alpha=0.5)
+            label = f"{shortened(score.model, 24)}:  median {quartiles[1]:.3f}"
+            edge = axes.get_yaxis_transform()
+            axes.text(0.0, row + 0.2, label, transform=edge, ha="left", va="bottom")
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.45, len(shown) - 0.4)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("Dice of a test patient (1 = same mask)")
+    return svg(figure, "Dice coefficients of the test patients by model")
+
+
+def rank_figure(summary: RankSummary) -> Markup:
+    """Draw average ranks; vertical lines join models that are not told apart.
+
+    Parameters
+    ----------
+    summary : RankSummary
+
+    Returns
+    -------
+    Markup
+    """
+    n = len(summary.ranks)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 0.46 * n + 0.75), layout="constrained")
+        axes = figure.subplots()
+        row_of = {name: n - 1 - k for k, name in enumerate(summary.ranks)}
+        for name, rank in summary.ranks.items():
+            axes.plot([1, rank], [row_of[name]] * 2, color="#e5e7eb", linewidth=1, zorder=0)
+            axes.plot(rank, row_of[name], "D", color=BLUE, markersize=6)
+            text = f"{shortened(name, 28)}:  {rank:.2f}"
+            axes.text(1, row_of[name] + 0.14, text, ha="left", va="bottom")
+        for k, group in enumerate(summary.groups):
+            x = n + 0.25 + 0.16 * k
+            ends = [row_of[group[0]] + 0.15, row_of[group[-1]] - 0.15]
+            axes.plot([x, x], ends, color=DARK, linewidth=3, solid_capstyle="butt")
+        axes.set_xlim(0.9, n + 0.4 + 0.16 * len(summary.groups))
+        axes.set_ylim(-0.4, n - 0.3)
+        axes.set_xticks(range(1, n + 1))
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("average rank over folds (1 = best)")
+    said = ", ".join(f"{name} {rank:.2f}" for name, rank in summary.ranks.items())
+    return svg(figure, f"Average ranks: {said}")
+
+
 def write_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, 160 dots an inch."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(path, dpi=160, metadata={"Software": None})
 
 
@@ -220,18 +278,19 @@ def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:
 def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
     """Write the name left and the value right of the axes, where it cannot pass for a point."""
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    axes.text(-0.015, row, _cut(score.model, 34), ha="right", **place)
+    axes.text(-0.015, row, shortened(score.model, 34), ha="right", **place)
     axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
 
 
 def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
     clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the vertical lines
-    text = f"{_cut(score.model, 24)}:  {_value_text(score.within_folds)}"
+    text = f"{shortened(score.model, 24)}:  {_value_text(score.within_folds)}"
     edge = axes.get_yaxis_transform()
     axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=clear)
 
 
-def _cut(name: str, length: int) -> str:
+def shortened(name: str, length: int) -> str:
+    """Cut a name that would not fit, and show that it was cut."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
@@ -264,47 +323,18 @@ def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMei
             axes.text(tick, y, text, transform=below, ha="center", fontsize=9, color=colour)
 
 
-def _quantity(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> str:
-    """Name a column of a history for a reader."""
-    values = [v for _, history in histories for v in history.get(name, []) if v is not None]
-    # A Dice coefficient lies in 0..1; a column of that name with negative values is the loss.
-    if name.rpartition("_")[2] == "dice" and values and max(values) <= 0:
-        return f"{name.replace('_', ' ').capitalize()} loss (−Dice)"
-    return name.replace("_", " ")
-
-
-def _history_figure(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> Markup:
-    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
-    axes = figure.subplots()
-    x_name = next((n for n in ("iteration", "epoch") if n in histories[0][1]), "epoch")
-    for fold, history in histories:
-        if name not in history:
-            continue
-        values = np.array(history[name], dtype=np.float64)
-        x = np.array(history.get(x_name, range(1, values.size + 1)), dtype=np.float64)
-        colour = FOLD_COLOURS[fold % len(FOLD_COLOURS)]
-        dot = "o" if values.size < 30 else None  # a single epoch would leave no line to see
-        axes.plot(x, values, marker=dot, ms=3, color=colour, lw=1.3, label=f"fold {fold + 1}")
-    axes.set_xlabel(x_name)
-    axes.ticklabel_format(axis="y", useOffset=False)
-    axes.margins(x=0.04)
-    if len(histories) <= len(FOLD_COLOURS):  # beyond, colours repeat and a legend says nothing
-        axes.legend(frameon=False, fontsize=8, ncols=2, handlelength=1.2, columnspacing=1.0)
-    return _svg(figure, f"{_quantity(name, histories)} by {x_name}, one line per fold")
-
-
 def _lowest(score: ModelScore) -> float:
     limit = np.nan if score.within_folds is None else score.within_folds.lower
     return float(np.nanmin([*score.fold_c.values(), limit]))
 
 
-def _svg(figure: Figure, title: str) -> Markup:
+def svg(figure: Figure, title: str) -> Markup:
     """Write a figure as SVG that can stand in HTML several times and refers to nothing outside.
 
     The title is what a screen reader says: the text of the figure is drawn as outlines.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(
             buffer,
             format="svg",

@@ -15,20 +15,38 @@ from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups
 from survimg.benchmark.run import Run, read_run
-from survimg.benchmark.scores import score_run, write_tables
+from survimg.benchmark.scores import ModelScore, score_run, write_tables
 from survimg.benchmark.storage import write_bytes
+from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
+    dice_figure,
     example_figure,
-    history_figures,
     kaplan_meier_figure,
+    rank_figure,
 )
 from survimg.report.parameters import in_words, model_parameters
+from survimg.report.probabilities import Probabilities, judge_probabilities, report_horizon
+from survimg.report.probability_figures import calibration_figure, decision_figure
+from survimg.report.ranks import rank_models
+from survimg.report.score_tables import (
+    centre_table,
+    control_table,
+    dice_table,
+    is_permuted,
+    probability_table,
+    published_table,
+    rank_table,
+    reference_table,
+    score_table,
+    split_control,
+)
 from survimg.report.statements import unsupported_statements
+from survimg.report.tables import signed, write_documents
 
-__all__ = ["render"]
+__all__ = ["render", "stylesheet", "templates"]
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 # What the absence of a preparation step means; the others that are absent are not worth a row.
 _ABSENT = {"spacing": "each patient's own voxel size"}
 
@@ -47,7 +65,8 @@ def render(folder: str | PathLike[str]) -> Path:
     Returns
     -------
     Path
-        ``report.html``; ``scores.csv`` and ``folds.csv`` lie beside it.
+        ``report.html``. Beside it lie ``scores.csv``, ``folds.csv``, ``predictions.parquet`` and,
+        in ``tables``, every table of the page for LaTeX and Markdown.
 
     Raises
     ------
@@ -56,40 +75,125 @@ def render(folder: str | PathLike[str]) -> Path:
     """
     run = read_run(folder)
     write_tables(run)
-    # Names and identifiers come from users' tables: everything is escaped unless drawn here.
-    templates = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = templates.get_template("page.html").render(_content(run))
+    content = _content(run)
+    write_documents(run.folder / "tables", content["documents"])
+    page = templates().get_template("page.html").render(content)
     path = run.folder / "report.html"
     write_bytes(path, page.encode())
     return path
 
 
+def templates() -> Environment:
+    """Templates of the report's pages.
+
+    Names and identifiers come from users' tables: everything is escaped unless drawn here.
+    """
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def stylesheet() -> Markup:
+    """Style of the report's pages, to stand in the page itself."""
+    return Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
+
+
 def _content(run: Run) -> dict[str, Any]:
-    scores = score_run(run)
+    every = score_run(run)
+    scores, control = split_control(run, every)
+    ranked = [score.model for score in scores if score.model in run.models]
+    horizon = report_horizon(run)
+    judged, not_judged = _probabilities(run, ranked, horizon)
+    tables = {
+        "scores": score_table(run, scores),
+        "reference": reference_table(run, scores),
+        "published": published_table(run, scores),
+        "control": control_table(control),
+        "centres": centre_table(run, scores),
+        "dice": dice_table(scores),
+        "probabilities": probability_table(judged, _time(run, horizon)),
+    }
+    ranks = _ranks(run, scores)
+    documents = [*tables.values(), ranks["table"]]
     return {
-        "style": Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
+        "style": stylesheet(),
         "run": run,
         "scores": scores,
+        "ranked": ranked,
+        "failures": _failures(run),
+        "signed": signed,
+        "tables": tables,
+        "documents": [table for table in documents if table is not None],
+        "permuted": is_permuted(run),
+        "ranks": ranks,
+        "horizon": horizon,
+        "horizon_text": _time(run, horizon),
+        "horizon_given": run.plan["settings"].get("horizon") is not None,
         "n_events": int(run.outcome["event"].sum()),
         "title": run.plan["settings"].get("cohort") or run.folder.resolve().name,
         "follow_up": median_follow_up(run.outcome),
         "concordance": concordance_figure(scores),
         "concordance_narrow": concordance_figure(scores, narrow=True),
-        "groups": [_groups(run, name) for name in run.models if run.done(name)],
-        "histories": _histories(run),
-        "examples": _examples(run),
-        "statements": unsupported_statements(run, scores),
-        "settings": _settings(run.plan["settings"]),
+        "groups": [_groups(run, name) for name in ranked if run.done(name)],
+        "calibration": [_calibration(p, _time(run, horizon)) for p in judged],
+        "not_judged": not_judged,
+        "decision": decision_figure(judged, _time(run, horizon)),
+        "shared_histories": shared_history_figures({name: _done(run, name) for name in ranked}),
+        "histories": _histories(run, ranked),
+        "dice": dice_figure(scores),
+        "examples": _examples(run, ranked),
+        "statements": unsupported_statements(run, scores, {p.model for p in judged}),
+        "settings": _settings(
+            {**run.plan["settings"], "suite": run.suite, "protocol": run.protocol}
+        ),
         "parameters": model_parameters(run),
         "environments": _environments(run),
         "has_dice": any(score.dice.size for score in scores),
         "has_memory": any(score.memory_increase is not None for score in scores),
+    }
+
+
+def _time(run: Run, value: float) -> str:
+    unit = run.plan["cohort"]["time_unit"]
+    text = f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return text if unit is None else f"{text} {unit}"
+
+
+def _ranks(run: Run, scores: Sequence[ModelScore]) -> dict[str, Any]:
+    """Ranks as figure and table, or the reason why there are none."""
+    models = {score.model: score for score in scores if score.model in run.models}
+    if len(models) < 3:  # two models are compared by their difference
+        return {"figure": None, "table": None, "reason": None}
+    try:
+        summary = rank_models(run, models)
+    except ValueError as reason:
+        return {"figure": None, "table": None, "reason": str(reason)}
+    return {"figure": rank_figure(summary), "table": rank_table(summary), "reason": None}
+
+
+def _probabilities(
+    run: Run, models: Sequence[str], horizon: float
+) -> tuple[list[Probabilities], list[tuple[str, str]]]:
+    judged, reasons = [], []
+    for name in models:
+        if not run.done(name):
+            continue
+        try:
+            judged.append(judge_probabilities(run, name, horizon))
+        except ValueError as reason:
+            reasons.append((name, str(reason)))
+    return judged, reasons
+
+
+def _calibration(judged: Probabilities, horizon: str) -> dict[str, Any]:
+    return {
+        "model": judged.model,
+        "figure": calibration_figure(judged, horizon),
+        "reasons": judged.reasons,
     }
 
 
@@ -102,19 +206,40 @@ def _groups(run: Run, model: str) -> dict[str, Any]:
     return {"model": model, "figure": figure, "p_value": groups.p_value}
 
 
+def _failures(run: Run) -> list[dict[str, Any]]:
+    """Errors, each once, with the fits that ended in it."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in run.failures:
+        text = (record.error or {}).get("traceback", "")
+        found.setdefault((record.model, text), []).append(record)
+    return [{"record": records[0], "places": _places(records)} for records in found.values()]
+
+
+def _places(records: Sequence[Record]) -> str:
+    if len(records) == 1:
+        return f"fold {records[0].fold + 1}, seed {records[0].seed}"
+    folds, seeds = (sorted({getattr(r, name) for r in records}) for name in ("fold", "seed"))
+    which = f"folds {', '.join(str(fold + 1) for fold in folds)}"
+    return f"{len(records)} fits ({which}; seeds {', '.join(map(str, seeds))})"
+
+
 def _first_seed(run: Run, model: str) -> list[Record]:
     return [record for (_, seed), record in run.done(model).items() if seed == run.seeds[0]]
 
 
-def _histories(run: Run) -> list[dict[str, Any]]:
-    drawn = [(name, history_figures(_first_seed(run, name))) for name in run.models]
+def _done(run: Run, model: str) -> list[Record]:
+    return list(run.done(model).values())
+
+
+def _histories(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
+    drawn = [(name, history_figures(_done(run, name))) for name in models]
     return [{"model": name, "figures": figures} for name, figures in drawn if figures]
 
 
-def _examples(run: Run) -> list[dict[str, Any]]:
+def _examples(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
     """Per model the patients with the lowest, a middle and the highest Dice of all folds."""
     content = []
-    for name in run.models:
+    for name in models:
         records = _first_seed(run, name)
         slices = [
             (example["dice"], record, k)

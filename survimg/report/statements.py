@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from survimg.benchmark.run import Run
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.report.parameters import ModelParameters, model_parameters
+from survimg.report.tables import signed
 
 __all__ = ["unsupported_statements"]
 
 
-def unsupported_statements(run: Run, scores: Sequence[ModelScore]) -> list[str]:
+def unsupported_statements(
+    run: Run, scores: Sequence[ModelScore], with_probabilities: Collection[str] = ()
+) -> list[str]:
     """List statements that a reader might take from the page and that the data do not support.
 
     Parameters
     ----------
     run : Run
     scores : sequence of ModelScore
+    with_probabilities : collection of str
+        Models whose predicted probabilities the page judges.
 
     Returns
     -------
@@ -44,10 +49,12 @@ def unsupported_statements(run: Run, scores: Sequence[ModelScore]) -> list[str]:
             f"How much a model varies from one random start to the next: one seed was run "
             f"({run.seeds[0]})."
         )
-    sentences.append(
-        "Whether predicted probabilities are right: the C-index and the risk groups judge the "
-        "order of the patients only."
-    )
+    without = [s.model for s in scores if s.n_done and s.model not in {*with_probabilities, ORACLE}]
+    if without:
+        sentences.append(
+            f"Whether predicted probabilities of {', '.join(without)} are right: the C-index and "
+            "the risk groups judge the order of the patients only."
+        )
     return sentences
 
 
@@ -60,8 +67,8 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
         better = "better" if gap.difference > 0 else "worse"
         sentences.append(
             f"That {score.model} ranks patients {better} than {reference}: the difference is "
-            f"{gap.difference:+.3f} (95 % interval {gap.lower:+.3f} to {gap.upper:+.3f}, p = "
-            f"{score.p_adjusted:.2g})."
+            f"{signed(gap.difference)} (95 % interval {signed(gap.lower)} to {signed(gap.upper)}, "
+            f"p = {score.p_adjusted:.2g})."
         )
     if math.isnan(score.within_folds.lower):
         sentences.append(

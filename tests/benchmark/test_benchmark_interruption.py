@@ -58,7 +58,8 @@ def kill_after(out, log, n_records):
 
 def compare(out, uninterrupted):
     assert not list(out.rglob("*.tmp"))
-    assert (out / "scores.csv").read_bytes() == (uninterrupted / "scores.csv").read_bytes()
+    for table in ("scores.csv", "predictions.parquet"):
+        assert (out / table).read_bytes() == (uninterrupted / table).read_bytes()
     names = [sorted(p.name for p in f.glob("records/*/*.json")) for f in (out, uninterrupted)]
     assert names[0] == names[1]
 

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from survimg import Cohort
+from survimg.estimators.fit_once import FitOnce
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.out_of_fold import OutOfFold
 from survimg.estimators.pipelines import (
@@ -140,9 +141,10 @@ def test_deep_features_are_out_of_fold_unless_asked_otherwise(cohort):
     y = cohort.outcome
     model = LassoCox(cv=4)
     honest = deep_features_lasso_cox(model, deep=VolumeMoments(), cv=3).fit(cohort, y)
-    published = deep_features_lasso_cox(model, deep=VolumeMoments(), cv=None).fit(cohort, y)
+    published = deep_features_lasso_cox(model, deep=VolumeMoments(), in_sample=True).fit(cohort, y)
     assert isinstance(honest[0].transformer_list[0][1][0], OutOfFold)
-    assert isinstance(published[0].transformer_list[0][1][0], VolumeMoments)
+    assert isinstance(published[0].transformer_list[0][1][0], FitOnce)
+    assert list(published[-1].feature_names_in_) == list(honest[-1].feature_names_in_)
     assert any(name.startswith("deep__") for name in honest[-1].selected_features_)
     # These features do not depend on the training patients, so both ways agree.
     np.testing.assert_allclose(honest.predict(cohort), published.predict(cohort))
@@ -157,4 +159,6 @@ def test_defaults():
     assert isinstance(image[0], RadiomicsFeatures)
     assert image[-1].threshold == 0.7
     deep = deep_features_lasso_cox()[0].transformer_list[0][1][0]
-    assert deep.estimator.random_state == 0
+    assert deep.cv == 5
+    assert isinstance(deep.estimator, FitOnce)
+    assert deep.estimator.estimator.random_state == 0

@@ -11,6 +11,7 @@ from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.cli import benchmark as command
 from survimg.cli import main
+from survimg.cli.tables import score_lines
 from survimg.model_selection import EventStratifiedKFold
 
 
@@ -57,7 +58,7 @@ def test_the_terminal_prints_no_interval_for_a_perfect_order(tmp_path, cohort):
     run = run_benchmark(
         {"c": Clairvoyant(times)}, cohort, cohort.outcome, splits=splits_of(cohort), out=tmp_path
     )
-    table = command._table(score_run(run))
+    table = score_lines(score_run(run), {})
     assert "1.000 (no interval)" in table
     assert "nan" not in table
 

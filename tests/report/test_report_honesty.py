@@ -15,7 +15,8 @@ from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.risk_groups import RiskGroups
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import export_figures, page, render
-from survimg.report.figures import draw_concordance, history_figures
+from survimg.report.convergence import history_figures
+from survimg.report.figures import draw_concordance
 from survimg.report.parameters import in_words
 
 

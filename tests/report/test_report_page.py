@@ -92,8 +92,9 @@ def test_names_from_tables_are_escaped(html, page):
 
 def test_every_figure_is_there_and_well_formed(html):
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    # A forest plot (wide and narrow), curves of three models, two quantities of one history.
-    assert len(figures) == 2 + 3 + 2
+    # A forest plot (wide and narrow), Kaplan-Meier curves of three models, calibration of the two
+    # that have curves, their decision curves, Dice, two quantities of one history.
+    assert len(figures) == 2 + 3 + 2 + 1 + 1 + 2
     for figure in figures:
         root = ET.fromstring(figure)
         assert "viewBox" in root.attrib
@@ -124,9 +125,35 @@ def test_the_table_holds_the_scores_of_the_csv(folder, page):
             assert f"({row['c_lower95']:.3f} to {row['c_upper95']:.3f})" in text
 
 
+def test_tables_and_predictions_lie_beside_the_page(folder):
+    import pandas as pd
+
+    names = {path.name for path in (folder / "tables").iterdir()}
+    wanted = {"scores", "reference", "dice", "probabilities"}
+    assert {f"{name}{end}" for name in wanted for end in (".tex", ".md")} == names
+    latex = (folder / "tables" / "scores.tex").read_text(encoding="utf-8")
+    assert r"\textless{}script\textgreater{}alert(\textquotedbl{}x\textquotedbl{})" in latex
+    assert r"\&" in latex
+    markdown = (folder / "tables" / "scores.md").read_text(encoding="utf-8")
+    assert "<script>" not in markdown
+    assert "&lt;script&gt;" in markdown
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    assert len(frame) == 3 * 36
+    assert set(frame["patient_id"]) == {f"{NASTY}{i}" for i in range(36)}
+
+
+def test_equal_errors_are_shown_once(page):
+    text = " ".join("".join(page.text).split())
+    assert text.count("Traceback (most recent call last)") == 1
+    assert "bad, 3 fits (folds 1, 2, 3; seeds 0): RuntimeError" in text
+
+
 def test_rendering_again_gives_the_same_page(folder, html):
+    files = [folder / "predictions.parquet", *(folder / "tables").iterdir()]
+    before = [file.read_bytes() for file in files]
     render(folder)
     assert (folder / "report.html").read_text(encoding="utf-8") == html
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_an_unfinished_run_is_called_unfinished(tmp_path, patients_of_two_folds):

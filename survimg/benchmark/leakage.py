@@ -1,0 +1,256 @@
+"""What would let a model know its test patients before the test: refused before anything is fitted.
+
+Four ways are looked for: one patient on both sides of a split, one image on both sides under two
+names, models that were fitted before, and data scaled by statistics of all patients. Statistics
+that leave no trace in the data, and images that are alike but not equal, cannot be seen here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = [
+    "ImageContent",
+    "check_groups",
+    "check_images",
+    "check_learned_statistics",
+    "check_unfitted",
+    "image_content",
+]
+
+Split = tuple[np.ndarray, np.ndarray]
+#: Per patient and channel: digest, mean and mean square of the voxels; None without an image.
+ImageContent = list[list[tuple[str, float, float] | None]]
+
+_TABLE_TOL = 1e-6  # of mean 0 and standard deviation 1 in a table that a scaler has been fitted on
+_VOXEL_TOL = 1e-5  # of the same over all voxels of a cohort, in float32
+
+
+def check_groups(
+    groups: npt.ArrayLike | None, folds: Sequence[Split], ids: np.ndarray
+) -> np.ndarray | None:
+    """Refuse splits that put images of one patient on both sides.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n,) or None
+        Patient of each image.
+    folds : sequence of (train, test)
+    ids : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,), str, or None
+
+    Raises
+    ------
+    ValueError
+        Another length, missing values, or a group on both sides, named with two of its images.
+    """
+    if groups is None:
+        return None
+    values = np.asarray(groups)
+    if values.shape != ids.shape or bool(pd.isna(values).any()):
+        raise ValueError(
+            f"groups must name the patient of each of the {ids.size} images, without gaps; got "
+            f"shape {values.shape}."
+        )
+    names = np.array([str(value) for value in values.tolist()], dtype=np.str_)
+    for fold, (train, test) in enumerate(folds):
+        shared = np.intersect1d(names[train], names[test])
+        if shared.size:
+            first = str(ids[train][names[train] == shared[0]][0])
+            second = str(ids[test][names[test] == shared[0]][0])
+            raise ValueError(
+                f"Fold {fold}: {first!r} (training part) and {second!r} (test part) belong to the "
+                f"same group {str(shared[0])!r}, and {shared.size} group(s) in all are on both "
+                "sides. Split with a group-aware splitter, such as EventStratifiedGroupKFold."
+            )
+    return names
+
+
+def image_content(X: Any) -> ImageContent | None:
+    """Digest, mean and mean square of every image; None for tables, which hold no images.
+
+    Parameters
+    ----------
+    X : Cohort, array or frame of n patients
+        Images are read one patient at a time. A channel whose voxels are all equal (an absent
+        modality) is no image.
+    """
+    if not hasattr(X, "volume") and getattr(X, "ndim", 2) < 4:
+        return None
+    read = X.volume if hasattr(X, "volume") else X.__getitem__
+    n = len(X)
+    return [[_describe_image(channel) for channel in _channels(read(i), X)] for i in range(n)]
+
+
+def check_images(content: ImageContent, folds: Sequence[Split], ids: np.ndarray) -> None:
+    """Refuse splits that put the same image on both sides, whatever names it goes under.
+
+    Raises
+    ------
+    ValueError
+        Two patients of one split share an image, voxel for voxel; both are named.
+    """
+    owners: dict[tuple[int, str], list[int]] = {}
+    for i, channels in enumerate(content):
+        for c, image in enumerate(channels):
+            if image is not None:
+                owners.setdefault((c, image[0]), []).append(i)
+    shared = {place: rows for place, rows in owners.items() if len(rows) > 1}
+    for (channel, _), rows in shared.items():
+        for fold, (train, test) in enumerate(folds):
+            known, asked = np.intersect1d(rows, train), np.intersect1d(rows, test)
+            if known.size and asked.size:
+                raise ValueError(
+                    f"Fold {fold}: patients {str(ids[known[0]])!r} (training part) and "
+                    f"{str(ids[asked[0]])!r} (test part) have the same image, voxel for voxel "
+                    f"(channel {channel}), so a model could know the test patient. Remove one, or "
+                    "pass groups= and split so that both share a fold."
+                )
+
+
+def check_unfitted(models: Mapping[str, Any]) -> None:
+    """Refuse models that have seen data before the benchmark hands them a training fold.
+
+    Raises
+    ------
+    ValueError
+        An estimator, or a step or parameter inside it, is fitted: frozen, or with attributes that
+        `fit` has set, or bound to a function such as ``scaler.transform``.
+    """
+    for name, model in models.items():
+        for place, part in _parts(model):
+            learned = _learned_attributes(part)
+            if learned:
+                raise ValueError(
+                    f"Model {name!r} is fitted already: {place}{type(part).__name__} holds "
+                    f"{', '.join(learned[:3])}. What was learned outside the training fold may "
+                    "come from test patients; pass it unfitted (sklearn.base.clone), so that every "
+                    "fold fits it anew."
+                )
+
+
+def check_learned_statistics(
+    X: Any, content: ImageContent | None, folds: Sequence[Split], ids: np.ndarray
+) -> None:
+    """Refuse data that were scaled by statistics of all patients.
+
+    Caught are columns (of a table, or clinical ones of a cohort) and channels whose mean is 0 and
+    whose standard deviation is 1 over exactly all patients, as a scaler leaves them that was fitted
+    on all; and a cohort whose settings name, under ``learned_from``, patients of a test part.
+
+    Raises
+    ------
+    ValueError
+        A column or channel is scaled so, or a preparation has learned from test patients.
+    """
+    for name, values in _columns(X):
+        if _is_standardised(values):
+            raise ValueError(
+                f"Column {name!r} has mean 0 and standard deviation 1 over all {values.size} "
+                "patients: it was scaled by a scaler fitted on all of them, test patients "
+                "included. Give the raw column and scale inside the model (make_pipeline)."
+            )
+    for channel in range(len(content[0]) if content else 0):
+        if _is_scaled_as_one([row[channel] for row in content or []]):
+            raise ValueError(
+                f"Channel {channel} has mean 0 and standard deviation 1 over all voxels of all "
+                "patients, though not in each: it was scaled by statistics of all patients, test "
+                "patients included. Normalise each patient alone, or inside the model."
+            )
+    for source in _learned_from(getattr(X, "settings", None)):
+        tested = np.concatenate([test for _, test in folds])
+        of_test = ids[tested] if source == "all" else np.intersect1d(ids[tested], source)
+        if of_test.size:
+            raise ValueError(
+                "The cohort's preparation has learned statistics from patients that are tested, "
+                f"for example {str(of_test[0])!r} (setting learned_from). Prepare each patient "
+                "alone, or learn inside the model."
+            )
+
+
+def _channels(case: np.ndarray, X: Any) -> np.ndarray:
+    """One array per modality; an array without a channel axis holds one."""
+    return case if hasattr(X, "volume") or np.ndim(case) > 3 else np.asarray(case)[np.newaxis]
+
+
+def _describe_image(image: np.ndarray) -> tuple[str, float, float] | None:
+    voxels = np.ascontiguousarray(image)
+    if voxels.size == 0 or voxels.min() == voxels.max():
+        return None
+    digest = hashlib.sha256(f"{voxels.shape}{voxels.dtype}".encode())
+    digest.update(voxels.view(np.uint8).data)
+    mean = float(voxels.mean(dtype=np.float64))
+    return digest.hexdigest()[:32], mean, float(np.mean(np.square(voxels, dtype=np.float64)))
+
+
+def _parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk an estimator and everything in its parameters that could hold something learned."""
+    if isinstance(value, type):
+        return
+    if hasattr(value, "get_params"):
+        yield place, value
+        for name, part in value.get_params(deep=False).items():
+            yield from _parts(part, f"{place}{name}: ")
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _parts(part, f"{place}{name}: ")
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part, place)
+    elif isinstance(value, functools.partial):
+        yield from _parts([value.func, *value.args, *value.keywords.values()], place)
+    elif inspect.ismethod(value):
+        yield from _parts(value.__self__, f"{place}{value.__name__} of ")
+
+
+def _learned_attributes(estimator: Any) -> list[str]:
+    """Attributes that follow scikit-learn's convention for what `fit` has learned."""
+    return [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
+
+
+def _columns(X: Any) -> Iterator[tuple[str, np.ndarray]]:
+    table = getattr(X, "clinical", None) if hasattr(X, "volume") else X
+    if isinstance(table, np.ndarray) and table.ndim == 2:
+        table = pd.DataFrame(table)
+    if isinstance(table, pd.DataFrame):
+        for name in table.columns:
+            if pd.api.types.is_float_dtype(table[name]):
+                yield str(name), table[name].dropna().to_numpy(dtype=np.float64)
+
+
+def _is_standardised(values: np.ndarray) -> bool:
+    if np.unique(values).size < 3:  # two equally frequent values of -1 and 1 are a coding
+        return False
+    spreads = np.array([values.std(), values.std(ddof=1)])
+    return bool(abs(values.mean()) < _TABLE_TOL and (np.abs(spreads - 1) < _TABLE_TOL).any())
+
+
+def _is_scaled_as_one(images: Sequence[tuple[str, float, float] | None]) -> bool:
+    moments = np.array([image[1:] for image in images if image is not None])
+    if len(moments) < 2:
+        return False
+    mean, mean_square = moments.mean(axis=0)
+    alike = np.abs(moments[:, 0]).max() < 100 * _VOXEL_TOL  # each patient normalised alone
+    scaled = abs(mean) < _VOXEL_TOL and abs(mean_square - mean**2 - 1) < _VOXEL_TOL
+    return bool(scaled and not alike)
+
+
+def _learned_from(settings: Any) -> Iterator[Any]:
+    """Find every setting of that name, in the settings of joined cohorts too."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name == "learned_from" and value is not None:
+                yield value if isinstance(value, str) else [str(item) for item in value]
+            else:
+                yield from _learned_from(value)

@@ -1,0 +1,70 @@
+"""Every prediction of a run as one table."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from survimg.benchmark.run import Run
+from survimg.benchmark.storage import write_bytes
+
+__all__ = ["prediction_table", "write_parquet"]
+
+_COLUMNS = (
+    "model", "repeat", "fold", "seed", "patient_id", "cluster", "group", "event", "time", "risk",
+)
+
+
+def prediction_table(run: Run) -> pd.DataFrame:
+    """Put the out-of-fold risks of all models into one table.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    DataFrame
+        One row per model, fold, seed and test patient: ``model``, ``repeat`` and ``fold`` (from 1;
+        folds are counted through the repeats, as in ``folds.csv``), ``seed``, ``patient_id``,
+        ``cluster`` (the patient, where patients have several images) and ``group`` (centre) where
+        the run knows them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
+        a fold). Models that failed or only segment have no rows.
+    """
+    position = {name: i for i, name in enumerate(run.ids.tolist())}
+    repeat_of = {fold: k + 1 for k, folds in enumerate(run.repeats) for fold in folds}
+    parts = []
+    for (model, fold, seed), record in run.records.items():
+        if record is None or not record.has_risk:
+            continue
+        rows = np.array([position[name] for name in record.arrays["test_ids"].tolist()])
+        columns: dict[str, object] = {
+            "model": model,
+            "repeat": repeat_of[fold],
+            "fold": fold + 1,
+            "seed": seed,
+            "patient_id": run.ids[rows],
+            "event": run.outcome["event"][rows],
+            "time": run.outcome["time"][rows],
+            "risk": record.arrays["test_risk"],
+        }
+        if run.clusters is not None:
+            columns["cluster"] = run.clusters[rows]
+        if run.groups is not None:
+            columns["group"] = run.groups[rows]
+        parts.append(pd.DataFrame(columns))
+    known = {"cluster": run.clusters, "group": run.groups}
+    order = [name for name in _COLUMNS if known.get(name, name) is not None]
+    if not parts:
+        return pd.DataFrame(columns=order)
+    return pd.concat(parts, ignore_index=True)[order]
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table in one step."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())

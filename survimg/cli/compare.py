@@ -1,0 +1,134 @@
+"""Compare finished runs: what differs between them, and what that changed.
+
+The first run is the baseline. Models are tested in pairs only where both runs hold the same
+patients in the same folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from survimg.benchmark import ModelScore
+    from survimg.report.comparison import ModelChange, RunComparison
+    from survimg.report.tables import Table
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "compare finished runs with each other"
+_WIDTH = 60  # of a value in the terminal; the page and the JSON hold it whole
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("folders", nargs="+", metavar="RUN", help="folders of runs, at least two")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--html", metavar="OUT", help="also write a page into this file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and print."""
+    from survimg.report.comparison import compare_runs, comparison_table
+    from survimg.report.comparison_page import render_comparison
+
+    comparison = compare_runs(arguments.folders)
+    if arguments.json:
+        text = json.dumps(_as_json(comparison), indent=1, ensure_ascii=False, allow_nan=False)
+        sys.stdout.write(f"{text}\n")
+    else:
+        sys.stdout.write(_as_text(comparison, comparison_table(comparison)))
+    if arguments.html is not None:
+        path = render_comparison(comparison, arguments.html)
+        if not arguments.json:  # what reads the JSON must find nothing else
+            sys.stdout.write(f"\n{path}\n")
+    return 0
+
+
+def _as_text(comparison: RunComparison, table: Table) -> str:
+    letters = comparison.letters
+    named = zip(letters, comparison.folders, strict=True)
+    lines = [f"{letter}  {folder}" for letter, folder in named]
+    lines.append("")
+    for letter, patients, splits in zip(
+        letters[1:], comparison.patients, comparison.splits, strict=True
+    ):
+        who = "the patients and outcomes of A" if patients == "same" else patients
+        where = "the folds of A" if splits == "same" else splits
+        lines.append(f"{letter}: {who}; {where}")
+    lines += ["", *_columns([table.header, *table.rows]), ""]
+    for change in comparison.models:
+        if change.reason:
+            lines.append(f"{letters[change.run]} and A, {change.model}: {change.reason}")
+    if not comparison.models:
+        lines.append("The runs share no model.")
+    lines += ["", "What differs:" if comparison.changes else "Nothing else differs."]
+    for item in comparison.changes:
+        lines.append(f"  {item.topic}")
+        lines += [
+            f"    {letter}: {value if len(value) <= _WIDTH else f'{value[: _WIDTH - 1]}…'}"
+            for letter, value in zip(letters, item.values, strict=True)
+        ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _as_json(comparison: RunComparison) -> dict[str, Any]:
+    others = zip(comparison.folders[1:], comparison.patients, comparison.splits, strict=True)
+    return {
+        "baseline": comparison.folders[0],
+        "others": [
+            {"run": folder, "patients": patients, "splits": splits}
+            for folder, patients, splits in others
+        ],
+        "runs": [
+            {"run": folder, "models": {name: _score(score) for name, score in scores.items()}}
+            for folder, scores in zip(comparison.folders, comparison.scores, strict=True)
+        ],
+        "comparisons": [_model(change, comparison.folders) for change in comparison.models],
+        "changes": [
+            {"topic": change.topic, "values": list(change.values)} for change in comparison.changes
+        ],
+    }
+
+
+def _score(score: ModelScore) -> dict[str, Any]:
+    interval = score.within_folds
+    return {
+        "c_mean": score.c_mean,
+        "c_sd": score.c_sd,
+        "c_within_folds": None if interval is None else interval.value,
+        "lower95": None if interval is None else _finite(interval.lower),
+        "upper95": None if interval is None else _finite(interval.upper),
+        "dice_mean": float(score.dice.mean()) if score.dice.size else None,
+        "fits_done": score.n_done,
+        "fits_planned": score.n_planned,
+    }
+
+
+def _model(change: ModelChange, folders: tuple[str, ...]) -> dict[str, Any]:
+    compared = change.comparison
+    return {
+        "model": change.model,
+        "run": folders[change.run],
+        "difference": None if compared is None else compared.difference,
+        "lower95": None if compared is None else compared.lower,
+        "upper95": None if compared is None else compared.upper,
+        "p_value": None if compared is None else compared.p_value,
+        "p_holm": change.p_adjusted,
+        "reason": change.reason or None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN: limits that do not exist are null."""
+    return value if value == value else None  # noqa: PLR0124

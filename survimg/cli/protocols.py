@@ -1,0 +1,216 @@
+"""Protocols of the command line: splits, and what is put round the models."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from survimg.cli.arguments import at_least
+from survimg.cli.cohorts import outcome_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from survimg.cohort import Cohort
+    from survimg.model_selection import Protocol
+
+__all__ = [
+    "PROTOCOLS",
+    "add_protocol",
+    "check_protocol",
+    "make_protocol",
+    "permuted",
+    "wrap_models",
+]
+
+PROTOCOLS = ("kfold", "repeated", "nested", "external", "leave-one-centre-out")
+_FOLDS, _REPEATS = 5, 10
+_INNER_FOLDS = {"nested": 3, "external": 5}
+# Groups with fewer images than this on average are patients with several scans, not centres.
+_IMAGES_PER_PATIENT = 4
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which patients train and which are tested."""
+    group = parser.add_argument_group("protocol")
+    group.add_argument("--protocol", choices=PROTOCOLS, default="kfold", help="default: kfold")
+    group.add_argument("--folds", type=at_least(2), help=f"default: {_FOLDS}")
+    group.add_argument(
+        "--repeats", type=at_least(2), metavar="R", help=f"of repeated (default: {_REPEATS})"
+    )
+    group.add_argument(
+        "--inner-folds", type=at_least(2), metavar="K",
+        help="folds of the training part: of nested, for the search (default: 3); of external, "
+        "whose models are averaged (default: 5)",
+    )
+    group.add_argument(
+        "--grid", action="append", metavar="MODEL:PARAMETER=V1,V2",
+        help="of nested: values to search, once for each parameter; models without a grid keep "
+        "their parameters",
+    )
+    group.add_argument(
+        "--external", metavar="COHORT",
+        help="of external: folder of a prepared cohort to test on, or phantom[:N]",
+    )
+    group.add_argument(
+        "--keep-groups", choices=("auto", "yes", "no"), default="auto",
+        help="whether the images of a group (a patient with several scans) share a fold; auto: if "
+        f"groups hold fewer than {_IMAGES_PER_PATIENT} images on average",
+    )
+
+
+def check_protocol(arguments: argparse.Namespace) -> None:
+    """Refuse arguments that do not belong to the protocol, or are missing.
+
+    Raises
+    ------
+    ValueError
+        The message names the argument.
+    """
+    belongs = {
+        "folds": ("kfold", "repeated", "nested"),
+        "repeats": ("repeated",),
+        "inner_folds": tuple(_INNER_FOLDS),
+        "grid": ("nested",),
+        "external": ("external",),
+    }
+    for name, protocols in belongs.items():
+        if getattr(arguments, name) is not None and arguments.protocol not in protocols:
+            raise ValueError(
+                f"--{name.replace('_', '-')} belongs to --protocol {' or '.join(protocols)}; the "
+                f"protocol is {arguments.protocol}."
+            )
+    for name in ("grid", "external"):
+        if arguments.protocol in belongs[name] and getattr(arguments, name) is None:
+            raise ValueError(f"--protocol {arguments.protocol} needs --{name}.")
+
+
+def make_protocol(
+    arguments: argparse.Namespace, cohort: Cohort, n_training: int | None = None
+) -> Protocol:
+    """Make the splits of the command line.
+
+    Raises
+    ------
+    ValueError
+        The cohort cannot be split so.
+    """
+    from survimg import model_selection as ms
+
+    y = outcome_of(cohort, arguments.cohort)
+    seed, folds = arguments.seed[0], arguments.folds or _FOLDS
+    if arguments.protocol == "leave-one-centre-out":
+        if cohort.groups is None:
+            raise ValueError(
+                "--protocol leave-one-centre-out needs the centre of each patient (column group of "
+                "the manifest; --centres N for phantoms)."
+            )
+        return ms.leave_one_centre_out_protocol(cohort, y, cohort.groups)
+    dealt: dict[str, Any] = {"groups": _kept_together(arguments, cohort), "random_state": seed}
+    inner = arguments.inner_folds or _INNER_FOLDS.get(arguments.protocol, 0)
+    if arguments.protocol == "external":
+        return ms.external_protocol(
+            cohort, y, n_training=int(n_training or 0), inner_folds=inner, **dealt
+        )
+    if arguments.protocol == "nested":
+        return ms.nested_protocol(cohort, y, n_folds=folds, inner_folds=inner, **dealt)
+    if arguments.protocol == "repeated":
+        n_repeats = arguments.repeats or _REPEATS
+        return ms.repeated_protocol(cohort, y, n_folds=folds, n_repeats=n_repeats, **dealt)
+    return ms.k_fold_protocol(cohort, y, n_folds=folds, **dealt)
+
+
+def wrap_models(
+    arguments: argparse.Namespace, models: Mapping[str, Any], protocol: Protocol
+) -> dict[str, Any]:
+    """Put a search round models with a grid, or an ensemble over folds round each that ranks.
+
+    The ensemble is that of the DeepMTS paper: one model per fold of the training cohort, their
+    risks averaged as z-scores, relative to each model's training patients.
+
+    Raises
+    ------
+    ValueError
+        A grid of an unknown model or parameter.
+    """
+    if arguments.protocol == "external":
+        from survimg.estimators import FoldEnsemble
+
+        return {
+            name: FoldEnsemble(model, cv=protocol.inner_cv) if hasattr(model, "predict") else model
+            for name, model in models.items()
+        }
+    if arguments.protocol != "nested":
+        return dict(models)
+    from sklearn.model_selection import GridSearchCV
+
+    from survimg.evaluation.scorers import SurvivalScorer
+
+    grids = _grids(arguments.grid, models)
+    search = {"cv": protocol.inner_cv, "scoring": SurvivalScorer("concordance")}
+    return {
+        name: GridSearchCV(model, grids[name], error_score="raise", **search)
+        if name in grids
+        else model
+        for name, model in models.items()
+    }
+
+
+def permuted(
+    arguments: argparse.Namespace, cohort: Cohort, seed: int, n_training: int | None
+) -> Cohort:
+    """Return the patients with their outcomes dealt out anew, among those who share a side.
+
+    Outcomes stay within a centre that is left out as a whole, and within the training and the
+    external cohort, whose numbers of events the protocol relies on.
+    """
+    import numpy as np
+
+    from survimg.model_selection import permute_outcome
+
+    within = None
+    if arguments.protocol == "leave-one-centre-out":
+        within = cohort.groups
+    elif n_training is not None:
+        within = np.arange(len(cohort)) < n_training
+    outcome = outcome_of(cohort, arguments.cohort)
+    return cohort.with_outcome(permute_outcome(outcome, seed, within=within))
+
+
+def _kept_together(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray | None:
+    groups, wish = cohort.groups, arguments.keep_groups
+    if groups is None:
+        if wish == "yes":
+            raise ValueError("--keep-groups yes: the cohort has no groups (column group).")
+        return None
+    n_groups = len(set(groups.tolist()))
+    several = 1 < n_groups < len(cohort) < _IMAGES_PER_PATIENT * n_groups
+    return groups if wish == "yes" or (wish == "auto" and several) else None
+
+
+def _grids(texts: Sequence[str], models: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    grids: dict[str, dict[str, list[Any]]] = {}
+    for text in texts:
+        place, equals, values = text.partition("=")
+        name, colon, parameter = place.strip().rpartition(":")
+        if not (equals and colon and parameter and values.strip()):
+            raise ValueError(f"--grid is MODEL:PARAMETER=V1,V2; got {text!r}.")
+        if name not in models:
+            raise ValueError(f"--grid {text}: no model {name!r} takes part ({', '.join(models)}).")
+        if parameter not in models[name].get_params(deep=True):
+            raise ValueError(
+                f"--grid {text}: {name} has no parameter {parameter!r}; it has "
+                f"{', '.join(sorted(models[name].get_params(deep=True)))}."
+            )
+        grids.setdefault(name, {})[parameter] = [_value(part) for part in values.split(",")]
+    return grids
+
+
+def _value(text: str) -> Any:
+    """Convert a number, True, False or None; everything else is text."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()

@@ -1,0 +1,43 @@
+"""A comparison of runs as one self-contained HTML page."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from survimg.benchmark.storage import write_bytes
+from survimg.report.comparison import RunComparison, comparison_table
+from survimg.report.page import stylesheet, templates
+
+__all__ = ["render_comparison"]
+
+
+def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> Path:
+    """Write the page of a comparison.
+
+    Parameters
+    ----------
+    comparison : RunComparison
+    path : path-like
+        Of the HTML file; its folder is made if needed.
+
+    Returns
+    -------
+    Path
+    """
+    untested = dict.fromkeys(
+        (change.run, change.reason) for change in comparison.models if change.reason
+    )
+    page = templates().get_template("comparison.html").render(
+        style=stylesheet(),
+        comparison=comparison,
+        letters=comparison.letters,
+        table_of_models=comparison_table(comparison),
+        untested=[
+            (k, reason, [m.model for m in comparison.models if (m.run, m.reason) == (k, reason)])
+            for k, reason in untested
+        ],
+    )
+    path = Path(path)
+    write_bytes(path, page.encode())
+    return path

@@ -1,0 +1,209 @@
+"""How trainings went: loss terms and scores by epoch, the mean over folds with its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from survimg.benchmark.records import Record
+from survimg.report.figures import COLOURS, LINES, STYLE, shortened, svg
+
+__all__ = ["Curves", "history_figures", "shared_history_figures", "training_curves"]
+
+_NOT_CURVES = frozenset({"epoch", "iteration", "seconds"})
+_VALIDATION = ("validation_", "valid_")
+_TRAINING = ("train_", "")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One quantity of one model's trainings.
+
+    Attributes
+    ----------
+    x_name : str
+        "iteration" where histories tell it, else "epoch".
+    lines : tuple of (ndarray, ndarray)
+        x and values of each fold and seed.
+    x, mean, sd : ndarray
+        Over all lines, as far as every one of them reaches: beyond the end of the shortest, a mean
+        would be one of fewer and fewer folds. Empty if the lines share no x; `sd` is 0 for one.
+    """
+
+    x_name: str
+    lines: tuple[tuple[np.ndarray, np.ndarray], ...]
+    x: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def training_curves(records: Sequence[Record]) -> dict[str, Curves]:
+    """Collect the histories of one model, quantity by quantity.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Of one model; those without a history are left out.
+
+    Returns
+    -------
+    dict of str to Curves
+        Named as in the history.
+    """
+    histories = [r.details["history"] for r in records if r.details.get("history")]
+    names = dict.fromkeys(name for history in histories for name in history)
+    return {
+        name: _curves([history for history in histories if name in history], name)
+        for name in names
+        if name not in _NOT_CURVES
+    }
+
+
+def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
+    """Draw the trainings of one model, one small figure per quantity.
+
+    A quantity that was measured on training and on validation patients is drawn once, with both.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Of one model; those without a history are left out.
+
+    Returns
+    -------
+    list of (str, Markup)
+        Name of the quantity and its SVG.
+    """
+    curves = training_curves(records)
+    return [
+        (_in_words(name, parts), _figure(_in_words(name, parts), parts))
+        for name, parts in _paired(curves).items()
+    ]
+
+
+def shared_history_figures(models: Mapping[str, Sequence[Record]]) -> list[tuple[str, Markup]]:
+    """Draw quantities that several models were trained by, each model's mean in one figure.
+
+    Parameters
+    ----------
+    models : mapping of str to sequence of Record
+
+    Returns
+    -------
+    list of (str, Markup)
+        Quantities of at least two models, over the same kind of x.
+    """
+    by_model = {model: training_curves(records) for model, records in models.items()}
+    names = dict.fromkeys(name for curves in by_model.values() for name in curves)
+    figures = []
+    for name in names:
+        having = {model: curves[name] for model, curves in by_model.items() if name in curves}
+        kinds = [_kind(name, curves) for curves in having.values()]
+        shown = {
+            shortened(model, 24): curves
+            for (model, curves), kind in zip(having.items(), kinds, strict=True)
+            if kind == kinds[0] and curves.x.size
+        }
+        if len(shown) > 1:
+            title = _in_words(name, {"": next(iter(shown.values()))})
+            figures.append((title, _figure(title, shown, with_lines=False)))
+    return figures
+
+
+def _curves(histories: Sequence[dict[str, Any]], name: str) -> Curves:
+    x_name = "iteration" if all("iteration" in h for h in histories) else "epoch"
+    lines = tuple(
+        (
+            np.array(history.get(x_name, range(1, len(history[name]) + 1)), dtype=np.float64),
+            np.array(history[name], dtype=np.float64),
+        )
+        for history in histories
+    )
+    n = min(values.size for _, values in lines)
+    x = lines[0][0][:n]
+    if not all(np.array_equal(other[:n], x) for other, _ in lines):
+        return Curves(x_name, lines, np.zeros(0), np.zeros(0), np.zeros(0))
+    values = np.array([values[:n] for _, values in lines])
+    spread = values.std(axis=0, ddof=1) if len(lines) > 1 else np.zeros(n)
+    return Curves(x_name, lines, x, values.mean(axis=0), spread)
+
+
+def _is_dice_loss(name: str, curves: Curves) -> bool:
+    """Tell a Dice loss, which is negative, from a coefficient of the same name in 0..1."""
+    if name.rpartition("_")[2] != "dice":
+        return False
+    values = np.concatenate([values for _, values in curves.lines])
+    known = values[np.isfinite(values)]
+    return bool(known.size) and float(known.max()) <= 0
+
+
+def _kind(name: str, curves: Curves) -> tuple[str, bool]:
+    """Give what must agree before two models' curves can stand on the same axes."""
+    return curves.x_name, _is_dice_loss(name, curves)
+
+
+def _paired(curves: Mapping[str, Curves]) -> dict[str, dict[str, Curves]]:
+    """Join a validation quantity with the training quantity of the same name."""
+    partner = {}
+    for name in curves:
+        prefix = next((p for p in _VALIDATION if name.startswith(p)), None)
+        if prefix is None:
+            continue
+        bare = name.removeprefix(prefix)
+        training = next((f"{p}{bare}" for p in _TRAINING if f"{p}{bare}" in curves), None)
+        if training and _kind(training, curves[training]) == _kind(name, curves[name]):
+            partner[training] = name
+    return {
+        name.removeprefix("train_") if name in partner else name: (
+            {"training": curves[name], "validation": curves[partner[name]]}
+            if name in partner
+            else {"": curves[name]}
+        )
+        for name in curves
+        if name not in partner.values()
+    }
+
+
+def _in_words(name: str, parts: Mapping[str, Curves]) -> str:
+    if any(_is_dice_loss(name, curves) for curves in parts.values()):
+        return f"{name.replace('_', ' ').capitalize()} loss (−Dice)"
+    return name.replace("_", " ")
+
+
+def _figure(title: str, parts: Mapping[str, Curves], *, with_lines: bool = True) -> Markup:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.7, 2.5 if len(parts) < 4 else 3.0), layout="constrained")
+        axes = figure.subplots()
+        for k, (label, curves) in enumerate(parts.items()):
+            style = LINES[k // len(COLOURS) % len(LINES)]
+            _draw(axes, curves, label, COLOURS[k % len(COLOURS)], style, with_lines)
+        axes.set_xlabel(next(iter(parts.values())).x_name)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        axes.margins(x=0.03)
+        if len(parts) > 1:
+            axes.legend(frameon=False, fontsize=8, handlelength=1.4)
+    return svg(figure, f"{title}: {', '.join(filter(None, parts)) or 'folds'}, by epoch")
+
+
+def _draw(
+    axes: Axes, curves: Curves, label: str, colour: str, style: str, with_lines: bool
+) -> None:
+    if with_lines or not curves.x.size:
+        for x, values in curves.lines:
+            dot = "o" if values.size == 1 else None  # a single epoch would leave no line to see
+            axes.plot(x, values, marker=dot, ms=3, color=colour, lw=0.7, alpha=0.4)
+    if not curves.x.size:
+        return
+    lower, upper = curves.mean - curves.sd, curves.mean + curves.sd
+    axes.fill_between(curves.x, lower, upper, color=colour, alpha=0.16, linewidth=0)
+    dot = "o" if curves.x.size < 30 else None
+    axes.plot(
+        curves.x, curves.mean, marker=dot, ms=3, color=colour, lw=1.9, ls=style, label=label or None
+    )

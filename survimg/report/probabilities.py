@@ -1,0 +1,225 @@
+"""Whether predicted probabilities come true in a cross-validation: calibration, net benefit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from survimg.benchmark.records import Record
+from survimg.benchmark.run import Run
+from survimg.evaluation.brier import brier_score, index_of_prediction_accuracy
+from survimg.evaluation.calibration import (
+    CalibrationGroups,
+    SmoothCalibration,
+    calibration_groups,
+    greenwood_nam_dagostino_test,
+    integrated_calibration_index,
+)
+from survimg.evaluation.decision_curve import DecisionCurve, decision_curve
+from survimg.evaluation.predictions import check_horizon, step_values
+from survimg.target import make_outcome
+
+__all__ = [
+    "Probabilities",
+    "judge_probabilities",
+    "record_survival",
+    "report_horizon",
+    "survival_at",
+]
+
+_THRESHOLDS = np.arange(2, 92, 2) / 100
+_EVENTS_IN_GROUP = 5
+_MAX_GROUPS = 5
+_NEARLY = 1e-3
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Predicted probabilities of one model against what happened, at one horizon.
+
+    Attributes
+    ----------
+    model : str
+    n_patients, n_events : int
+        Test patients, and how many of them had the event by the horizon.
+    brier : float
+    accuracy : float
+        Index of prediction accuracy: 1 - Brier score / that of the Kaplan-Meier estimate.
+    groups : CalibrationGroups or None
+    smooth : SmoothCalibration or None
+        Smooth curve and integrated calibration index.
+    p_value : float or None
+        Greenwood-Nam-D'Agostino test.
+    decision : DecisionCurve or None
+        Up to the last threshold above which patients were followed to the horizon.
+    reasons : tuple of str
+        Why parts are None, and what was changed to estimate the others.
+    """
+
+    model: str
+    n_patients: int
+    n_events: int
+    brier: float
+    accuracy: float
+    groups: CalibrationGroups | None
+    smooth: SmoothCalibration | None
+    p_value: float | None
+    decision: DecisionCurve | None
+    reasons: tuple[str, ...]
+
+
+def report_horizon(run: Run) -> float:
+    """Time at which probabilities are judged: the run's setting ``horizon``, or a middle time.
+
+    Without the setting it is the median time of the observed events. That looks at outcomes but at
+    no prediction, so it favours no model.
+
+    Raises
+    ------
+    ValueError
+        A setting that is no positive time.
+    """
+    given = run.plan["settings"].get("horizon")
+    if given is not None:
+        return check_horizon(given)
+    return float(np.median(run.outcome["time"][run.outcome["event"]]))
+
+
+def survival_at(run: Run, model: str, horizon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted survival of the test patients at a horizon, first seed and first repeat.
+
+    Probabilities of different folds share their scale, unlike risks, and are pooled.
+
+    Parameters
+    ----------
+    run : Run
+    model : str
+    horizon : float
+
+    Returns
+    -------
+    position : ndarray of shape (m,)
+        Positions of the patients in the run.
+    survival : ndarray of shape (m,)
+
+    Raises
+    ------
+    ValueError
+        Folds without predictions, no survival curves, patients who are tested in several folds, or
+        curves that end before the horizon.
+    """
+    planned = run.repeats[0]
+    done = run.done(model)
+    records = {fold: done[fold, run.seeds[0]] for fold in planned if (fold, run.seeds[0]) in done}
+    if len(records) < len(planned):
+        raise ValueError(f"{len(records)} of {len(planned)} folds have predictions.")
+    if not all("survival" in record.arrays for record in records.values()):
+        raise ValueError("The model predicts risks alone, no survival probabilities.")
+    position = np.concatenate([run.folds[fold][1] for fold in records])
+    if np.unique(position).size < position.size:
+        raise ValueError("Patients are tested in several folds, so predictions cannot be pooled.")
+    pooled = np.concatenate([record_survival(record, horizon) for record in records.values()])
+    unknown = int(np.isnan(pooled).sum())
+    if unknown:
+        raise ValueError(
+            f"The predicted curves of {unknown} of {pooled.size} test patients end before the "
+            f"horizon {horizon:g}."
+        )
+    return position, pooled
+
+
+def record_survival(record: Record, horizon: float) -> np.ndarray:
+    """Predicted survival at a horizon of the test patients of one record that holds curves.
+
+    Returns
+    -------
+    ndarray of shape (n_test,)
+        NaN for curves that end before the horizon.
+    """
+    curves, grid = record.arrays["survival"], record.arrays["times"]
+    if horizon > grid[-1]:
+        return np.full(curves.shape[0], np.nan)
+    values = step_values(curves, grid, np.array([horizon]))[:, 0]
+    # Before its first time a curve is 1; NaN there says only that its domain starts later.
+    return np.where(np.isnan(values) & _starts_later(curves, grid, horizon), 1.0, values)
+
+
+def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
+    """Judge one model's probabilities at a horizon.
+
+    Parameters
+    ----------
+    run : Run
+    model : str
+    horizon : float
+
+    Returns
+    -------
+    Probabilities
+
+    Raises
+    ------
+    ValueError
+        As `survival_at`; or no patient was followed up to the horizon.
+    """
+    position, survival = survival_at(run, model, horizon)
+    y = run.outcome[position]
+    n_events = int(np.count_nonzero(y["event"] & (y["time"] <= horizon)))
+    reasons: list[str] = []
+    n_groups = int(np.clip(n_events // _EVENTS_IN_GROUP, 2, _MAX_GROUPS))
+    groups, smooth, p_value, decision = None, None, None, None
+    try:
+        groups = calibration_groups(y, survival, horizon, n_groups)
+        p_value = greenwood_nam_dagostino_test(
+            y, survival, horizon, n_groups, min_events=_EVENTS_IN_GROUP
+        ).p_value
+    except ValueError as problem:
+        reasons.append(f"{'Groups' if groups is None else 'Test'}: {problem}")
+    inside = np.clip(survival, _NEARLY, 1 - _NEARLY)  # the curve works on log(-log S)
+    if moved := int(np.count_nonzero(inside != survival)):
+        where = f"nearer than {_NEARLY} to 0 or 1 were moved there"
+        reasons.append(f"Smooth curve: {moved} of {inside.size} probabilities {where}.")
+    try:
+        smooth = integrated_calibration_index(y, inside, horizon)
+    except ValueError as problem:
+        reasons.append(f"Smooth curve: {problem}")
+    try:
+        decision = _decision(y, survival, horizon)
+    except ValueError as problem:
+        reasons.append(f"Net benefit: {problem}")
+    curves, time = survival[:, np.newaxis], [horizon]
+    return Probabilities(
+        model,
+        position.size,
+        n_events,
+        float(brier_score(y, y, curves, time)[0]),
+        float(index_of_prediction_accuracy(y, y, curves, time)[0]),
+        groups,
+        smooth,
+        p_value,
+        decision,
+        tuple(reasons),
+    )
+
+
+def _starts_later(curves: np.ndarray, grid: np.ndarray, horizon: float) -> np.ndarray:
+    """Rows whose first known value lies after the horizon."""
+    known = ~np.isnan(curves)
+    first = np.where(known.any(axis=1), known.argmax(axis=1), grid.size - 1)
+    return known.any(axis=1) & (grid[first] > horizon)
+
+
+def _decision(y: np.ndarray, survival: np.ndarray, horizon: float) -> DecisionCurve:
+    """Net benefit up to the first threshold above which it is not estimable."""
+    outcome = make_outcome(y["event"], y["time"])
+    known = 0
+    for threshold in _THRESHOLDS:
+        try:
+            decision_curve(outcome, 1 - survival, horizon, [threshold])
+        except ValueError:
+            break
+        known += 1
+    if not known:
+        known = 1  # the whole range fails: let the first threshold say why
+    return decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[:known])

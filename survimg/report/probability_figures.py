@@ -1,0 +1,100 @@
+"""Figures of calibration and net benefit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from survimg.report.figures import BLUE, COLOURS, GREY, LINES, STYLE, VERMILION, shortened, svg
+from survimg.report.probabilities import Probabilities
+
+__all__ = ["calibration_figure", "decision_figure"]
+
+
+def calibration_figure(judged: Probabilities, horizon: str) -> Markup | None:
+    """Draw observed against predicted probability of the event at the horizon.
+
+    Parameters
+    ----------
+    judged : Probabilities
+    horizon : str
+        In words, with its unit.
+
+    Returns
+    -------
+    Markup or None
+        None where neither groups nor a smooth curve could be estimated.
+    """
+    groups, smooth = judged.groups, judged.smooth
+    if groups is None and smooth is None:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.7, 3.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        if smooth is not None:
+            axes.plot(smooth.predicted, smooth.observed, color=VERMILION, lw=1.8, label="smooth")
+        if groups is not None:
+            observed = 1 - groups.observed
+            known = np.isfinite(groups.lower)
+            limits = np.where(known, [1 - groups.upper, 1 - groups.lower], observed)
+            bars = np.abs(limits - observed)
+            axes.errorbar(
+                1 - groups.predicted, observed, yerr=bars, fmt="o", color=BLUE, ms=5, capsize=3,
+                lw=1.2, label=f"{observed.size} groups, 95 % CI",
+            )
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"predicted probability at {horizon}")
+        axes.set_ylabel("observed")
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    return svg(figure, f"Calibration of {judged.model} at {horizon}")
+
+
+def decision_figure(judged: Sequence[Probabilities], horizon: str) -> Markup | None:
+    """Draw the net benefit of acting on each model, on everybody and on nobody.
+
+    Parameters
+    ----------
+    judged : sequence of Probabilities
+        Of the same patients.
+    horizon : str
+        In words, with its unit.
+
+    Returns
+    -------
+    Markup or None
+        None where no model has a curve.
+    """
+    curves = {p.model: p.decision for p in judged if p.decision is not None}
+    if not curves:
+        return None
+    longest = max(curves.values(), key=lambda curve: curve.thresholds.size)
+    top = max(float(curve.net_benefit.max()) for curve in curves.values())
+    top = max(top, float(longest.treat_all.max()), 0.01)
+    with mpl.rc_context(STYLE):
+        height = 3.4 + 0.19 * (len(curves) + 2)
+        figure = Figure(figsize=(4.4, height), layout="constrained")
+        axes = figure.subplots()
+        for k, (name, curve) in enumerate(curves.items()):
+            style = LINES[k // len(COLOURS) % len(LINES)]
+            colour = COLOURS[k % len(COLOURS)]
+            label = shortened(name, 30)
+            x, y = curve.thresholds, curve.net_benefit
+            axes.plot(x, y, color=colour, ls=style, lw=1.6, label=label)
+        axes.plot(
+            longest.thresholds, longest.treat_all, color="black", lw=1, ls=(0, (4, 3)),
+            label="act on everybody",
+        )
+        axes.axhline(0, color="black", linewidth=1, label="act on nobody")
+        axes.set_ylim(-0.25 * top, 1.08 * top)
+        axes.set_xlim(0, float(longest.thresholds.max()))
+        axes.set_xlabel(f"threshold: probability of the event by {horizon}")
+        axes.set_ylabel("net benefit")
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    return svg(figure, f"Decision curves of {', '.join(curves)} at {horizon}")

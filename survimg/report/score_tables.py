@@ -1,0 +1,339 @@
+"""The tables of a report: scores, tests, negative control, published figures, centres, Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from survimg.benchmark.run import Run
+from survimg.benchmark.scores import ModelScore, holm
+from survimg.benchmark.within_fold import within_fold_concordance
+from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.report.probabilities import Probabilities
+from survimg.report.ranks import MIN_FOLDS, RankSummary, fold_comparison
+from survimg.report.tables import (
+    ABSENT,
+    Table,
+    interval_text,
+    mean_and_sd,
+    number,
+    p_text,
+    signed,
+)
+
+__all__ = [
+    "centre_table",
+    "control_table",
+    "dice_table",
+    "is_permuted",
+    "probability_table",
+    "published_table",
+    "rank_table",
+    "reference_table",
+    "score_table",
+    "split_control",
+]
+
+#: Ending of the name of a model that was trained and tested on permuted outcomes.
+PERMUTED = "(permuted)"
+#: Cohort of the papers' figures, where a run does not name another.
+PUBLISHED_COHORT = "nasopharyngeal carcinoma"
+
+
+def is_permuted(run: Run) -> bool:
+    """Whether the outcomes of the whole run are permuted: a negative control by itself."""
+    settings = run.plan["settings"]
+    return bool(settings.get("permuted")) or str(settings.get("outcome")).startswith("PERMUTED")
+
+
+def split_control(
+    run: Run, scores: Sequence[ModelScore]
+) -> tuple[list[ModelScore], list[ModelScore]]:
+    """Separate the negative control from the models that are compared.
+
+    The control is what `score_run` marks as permuted, models named ``... (permuted)``, or, where
+    the settings say ``permuted``, the run itself.
+
+    Returns
+    -------
+    ranked, control : list of ModelScore
+        In a run of permuted outcomes every model is in both; the oracle is never control.
+    """
+    permuted = [score.permuted or score.model.endswith(PERMUTED) for score in scores]
+    ranked = [score for score, apart in zip(scores, permuted, strict=True) if not apart]
+    if is_permuted(run):
+        return ranked, [score for score in scores if score.model in run.models]
+    return ranked, [score for score, apart in zip(scores, permuted, strict=True) if apart]
+
+
+def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
+    """Lay out the main table, one row per model."""
+    header = ["Model", "C, mean ± sd of folds", "C within folds (95 % CI)"]
+    if run.reference:
+        header += [f"Difference to {run.reference} (95 % CI)", "p (Holm)"]
+    with_dice = any(score.dice.size for score in scores)
+    rows = []
+    for score in scores:
+        row = [score.model, mean_and_sd(score.c_mean, score.c_sd)]
+        row.append(interval_text(score.within_folds))
+        if run.reference:
+            row += [interval_text(score.comparison), p_text(score.p_adjusted)]
+        if with_dice:
+            row.append(_mean_dice(score.dice))
+        rows.append(tuple(row))
+    n_events = int(run.outcome["event"].sum())
+    return Table(
+        "scores",
+        "Concordance indices of the test patients",
+        (*header, *(["Dice, mean ± sd"] if with_dice else [])),
+        tuple(rows),
+        f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
+        f"{', '.join(map(str, run.seeds))}. "
+        "Intervals: infinitesimal jackknife over patients, given the fitted models.",
+    )
+
+
+def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Both tests of each model against the reference; None where there is nothing to test.
+
+    The first asks whether the difference holds for other patients, given the models as they were
+    fitted; the second whether it holds for other splits of such patients, training included.
+    """
+    reference = next((score for score in scores if score.model == run.reference), None)
+    others = [
+        score
+        for score in scores
+        if score.model in run.models and score is not reference and not _segments_only(score)
+    ]
+    if reference is None or not others:
+        return None
+    tests, refused = _fold_tests(run, others, reference)
+    adjusted = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+    rows = tuple(
+        (
+            score.model,
+            interval_text(score.comparison),
+            p_text(score.p_adjusted),
+            interval_text(tests.get(score.model)),
+            p_text(adjusted.get(score.model)),
+        )
+        for score in others
+    )
+    return Table(
+        "reference",
+        f"Differences to {run.reference}",
+        ("Model", "Over patients (95 % CI)", "p, patients", "Over folds (95 % CI)", "p, folds"),
+        rows,
+        "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. Over "
+        f"folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
+        "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
+        f"p are corrected for the number of models (Holm).{''.join(refused)}",
+    )
+
+
+def rank_table(summary: RankSummary) -> Table:
+    """Average ranks and, per model, from which others it differs."""
+    rows = []
+    for name, rank in summary.ranks.items():
+        apart = [
+            b if a == name else a
+            for (a, b), p_value in summary.p_values.items()
+            if name in (a, b) and p_value < 0.05
+        ]
+        rows.append((name, f"{rank:.2f}", ", ".join(apart) or "none"))
+    return Table(
+        "ranks",
+        f"Average ranks over {summary.n_folds} folds",
+        ("Model", "Average rank", "Differs at 5 % from"),
+        tuple(rows),
+        f"Rank 1 is the highest C-index of a fold (seeds averaged). All {len(summary.p_values)} "
+        "pairs: corrected resampled t test with Holm’s correction.",
+    )
+
+
+def control_table(control: Sequence[ModelScore]) -> Table | None:
+    """Say of each model of the negative control whether its interval contains 0.5."""
+    if not control:
+        return None
+    rows = []
+    for score in control:
+        answer = {True: "yes", False: "no", None: "no interval"}[score.contains_chance]
+        rows.append((score.model, interval_text(score.within_folds), answer))
+    return Table(
+        "negative_control",
+        "Negative control: permuted outcomes",
+        ("Model", "C within folds (95 % CI)", "Interval contains 0.5"),
+        tuple(rows),
+        "Outcomes were dealt out to the patients at random, so nothing can be learned. An interval "
+        "above 0.5 points to a leak from test to training; by chance alone about one interval in "
+        "twenty misses 0.5, on either side.",
+    )
+
+
+def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Put the papers' figures beside this run's: two columns that must not be subtracted.
+
+    Returns
+    -------
+    Table or None
+        None where the run holds no published figures of its models.
+    """
+    published: Mapping[str, Mapping[str, Any]] = run.plan.get("published") or {}
+    by_model = {score.model: score for score in scores}
+    if not published or is_permuted(run):
+        return None
+    with_test = any(row.get("test_c_index") is not None for row in published.values())
+    with_dice = any(row.get("dice") is not None for row in published.values())
+    rows = []
+    for model, row in published.items():
+        score = by_model.get(model)
+        cells = [model, ABSENT if score is None else mean_and_sd(score.c_mean, score.c_sd)]
+        cells.append(mean_and_sd(row.get("c_index"), row.get("sd")))
+        cells += [number(row.get("test_c_index"))] if with_test else []
+        if with_dice:
+            here = ABSENT if score is None else _mean_dice(score.dice)
+            cells += [here, number(row.get("dice"))]
+        rows.append((*cells, str(row.get("source") or ABSENT)))
+    cohort = next((row["cohort"] for row in published.values() if "cohort" in row), None)
+    where = str(cohort or PUBLISHED_COHORT)
+    header = ["Model", "C here", f"C in the paper ({where})"]
+    header += [f"C in the paper, test cohort ({where})"] if with_test else []
+    header += ["Dice here", f"Dice in the paper ({where})"] if with_dice else []
+    return Table(
+        "published",
+        "Figures of the papers, of another cohort",
+        (*header, "Source"),
+        tuple(rows),
+        f"The papers’ patients are others ({where}), with another endpoint and follow-up, and "
+        "the C-index depends on all of these: the two columns cannot be subtracted from each "
+        "other, and neither confirms or refutes the other.",
+    )
+
+
+def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Concordance of each model within each centre; None if the run knows of one centre at most.
+
+    Pairs count if one fit has predicted both patients and both come from the centre.
+    """
+    if run.groups is None or np.unique(run.groups).size < 2:
+        return None
+    models = [score.model for score in scores if score.model in run.models and score.fold_c]
+    if not models:
+        return None
+    event = run.outcome["event"]
+    rows = []
+    for centre in [*np.unique(run.groups).tolist(), None]:
+        inside = run.groups == centre if centre is not None else np.ones(event.size, dtype=bool)
+        cells = [interval_text(_within_centre(run, model, centre)) for model in models]
+        name = "all pairs within a centre" if centre is None else str(centre)
+        rows.append((name, str(int(inside.sum())), str(int(event[inside].sum())), *cells))
+    return Table(
+        "centres",
+        "C-index within centres",
+        ("Centre", "Patients", "Events", *models),
+        tuple(rows),
+        "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
+        f"centre; {ABSENT} where there is no comparable pair.",
+    )
+
+
+def dice_table(scores: Sequence[ModelScore]) -> Table | None:
+    """Distribution of the Dice coefficient over test patients; None if no model segments."""
+    rows = []
+    for score in scores:
+        if not score.dice.size:
+            continue
+        lower, median, upper = np.quantile(score.dice, (0.25, 0.5, 0.75))
+        rows.append(
+            (
+                score.model,
+                str(score.dice.size),
+                _mean_dice(score.dice),
+                f"{median:.3f} ({lower:.3f} to {upper:.3f})",
+                number(float(score.dice.min())),
+                str(int(np.count_nonzero(score.dice == 0))),
+            )
+        )
+    header = ("Model", "Patients", "Mean ± sd", "Median (quartiles)", "Lowest", "Tumours missed")
+    note = "Each test patient with a tumour once, first seed. Missed: no voxel in common, Dice 0."
+    return Table("dice", "Dice coefficient of test patients", header, tuple(rows), note) if rows \
+        else None
+
+
+def probability_table(judged: Sequence[Probabilities], horizon: str) -> Table | None:
+    """Accuracy and calibration of the predicted probabilities; None if no model has any."""
+    if not judged:
+        return None
+    rows = tuple(
+        (
+            p.model,
+            f"{p.n_events} of {p.n_patients}",
+            number(p.brier),
+            signed(p.accuracy),
+            ABSENT if p.smooth is None else number(p.smooth.ici),
+            p_text(p.p_value),
+        )
+        for p in judged
+    )
+    return Table(
+        "probabilities",
+        f"Predicted probabilities at {horizon}",
+        ("Model", "Events", "Brier score", "Prediction accuracy", "Calibration index", "p"),
+        rows,
+        "Brier score: lower is better. Index of prediction accuracy: share by which the Brier "
+        "score is better than that of the Kaplan–Meier estimate without covariates; below 0 is "
+        "worse. Integrated calibration index: mean distance of predicted from observed "
+        "probability. p: Greenwood–Nam–D’Agostino test; small values speak against calibration.",
+    )
+
+
+def _fold_tests(
+    run: Run, others: Sequence[ModelScore], reference: ModelScore
+) -> tuple[dict[str, Comparison], list[str]]:
+    """Test over folds by model; give a sentence for each model without a test."""
+    if len(run.folds) < MIN_FOLDS:
+        return {}, [f" No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
+    tests, refused = {}, []
+    for score in others:
+        try:
+            tests[score.model] = fold_comparison(run, score, reference)
+        except ValueError as reason:
+            refused.append(f" No test over folds for {score.model}: {reason}")
+    return tests, refused
+
+
+def _segments_only(score: ModelScore) -> bool:
+    """Whether a model has finished fits and no risk from any of them."""
+    return bool(score.n_done) and not score.fold_c
+
+
+def _mean_dice(dice: np.ndarray) -> str:
+    if not dice.size:
+        return ABSENT
+    return mean_and_sd(float(dice.mean()), float(dice.std(ddof=1)) if dice.size > 1 else None)
+
+
+def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
+    groups = np.asarray(run.groups)
+    units = []
+    for (fold, _), record in run.done(model).items():
+        if not record.has_risk:
+            continue
+        test, risk = run.folds[fold][1], record.arrays["test_risk"]
+        for one in np.unique(groups[test]) if centre is None else [centre]:
+            inside = groups[test] == one
+            if inside.any():
+                units.append((test[inside], risk[inside]))
+    try:
+        pooled = within_fold_concordance(
+            run.outcome["event"], run.outcome["time"], units, run.clusters
+        )
+    except ValueError:  # no comparable pair
+        return None
+    try:
+        return pooled.interval()
+    except ValueError:  # a value of 0 or 1, without variation
+        nan = float("nan")
+        return Estimate(pooled.value, nan, nan, pooled.standard_error, 0.95, "no interval")

@@ -1,0 +1,91 @@
+"""The contestants of the DeepMTS paper by name: each function builds one unfitted estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from survimg.suites.settings import SHORT_HEAD, ModelSettings, share_work, train_as_told
+
+__all__ = ["DEEPMTS_MODELS"]
+
+#: Names of `survimg.estimators.deepmts_variant`, which would load torch to tell them; each also
+#: with "-unet". The last one predicts masks and no risk.
+_VARIANTS = (
+    "deepmts",
+    "mt-casnet",
+    "mt-hs",
+    "mt-hs-baseline",
+    "sur-casnet",
+    "sur-hs",
+    "seg-backbone",
+)
+#: Models on tables of features, and how `survimg.estimators` writes them.
+_HEADS = {"lasso-cox": "lasso_cox", "rsf": "rsf", "deepsurv": "deepsurv"}
+
+
+def _variant(settings: ModelSettings, *, name: str) -> Any:
+    from survimg.estimators import deepmts_variant
+
+    masked = name.endswith("-masked")
+    model = deepmts_variant(name.removesuffix("-masked"))
+    if masked:
+        model.set_params(masked_input=True)
+    if name.startswith("seg-"):
+        return train_as_told(model, settings)
+    model.set_params(clinical_columns=settings.clinical_columns)
+    return train_as_told(model, settings, **SHORT_HEAD)
+
+
+def _network(settings: ModelSettings, *, kind: str) -> Any:
+    from survimg import estimators
+
+    model = getattr(estimators, kind)(clinical_columns=settings.clinical_columns)
+    return train_as_told(model, settings)
+
+
+def _radiomics(settings: ModelSettings, *, model: str) -> Any:
+    from survimg import estimators
+
+    build = getattr(estimators, f"radiomics_{model}")
+    return share_work(build(clinical=settings.clinical_columns), settings)
+
+
+def _deep_features(settings: ModelSettings, *, model: str, in_sample: bool = False) -> Any:
+    from survimg import estimators
+
+    build = getattr(estimators, f"deep_features_{model}")
+    pipeline = build(
+        deep=_variant(settings, name="deepmts").set_params(random_state=0),
+        cv=settings.inner_folds,
+        in_sample=in_sample,
+        clinical=settings.clinical_columns,
+    )
+    return share_work(pipeline, settings)
+
+
+#: Name on the command line to the function that builds the unfitted estimator.
+DEEPMTS_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
+    **{
+        name: partial(_variant, name=name)
+        for name in (
+            *_VARIANTS,
+            *(f"{variant}-unet" for variant in _VARIANTS),
+            "sur-hs-masked",
+            "sur-casnet-masked",
+        )
+    },
+    "cnn-survival": partial(_network, kind="CNNSurvival"),
+    "mdsn": partial(_network, kind="MDSN"),
+    "dlpm": partial(_network, kind="DLPM"),
+    **{f"radiomics-{name}": partial(_radiomics, model=model) for name, model in _HEADS.items()},
+    **{
+        f"deep-features-{name}": partial(_deep_features, model=model)
+        for name, model in _HEADS.items()
+    },
+    **{
+        f"deep-features-{name}-in-sample": partial(_deep_features, model=model, in_sample=True)
+        for name, model in _HEADS.items()
+    },
+}

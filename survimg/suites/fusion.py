@@ -1,0 +1,142 @@
+"""Suite `fusion`: single modalities against their fusion, for distant metastasis.
+
+The rows are those of Tang et al. 2025 (arXiv 2508.20469), and a logistic regression on clinical
+variables that a network has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["ROWS", "build_row", "classification_table", "labels_at_horizon"]
+
+_BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
+
+#: Row of the table to the branches of the network; None is the clinical logistic regression.
+ROWS: Mapping[str, tuple[str, ...] | None] = {
+    "clinical-logistic": None,
+    "clinical": ("clinical",),
+    "radiomics": ("radiomics",),
+    "tumour": ("tumour",),
+    "peritumoral": ("peritumoral",),
+    "tumour-peritumoral": ("tumour", "peritumoral"),
+    "fusion": _BRANCHES,
+}
+
+
+def build_row(name: str, settings: Mapping[str, Any]) -> Any:
+    """Return the unfitted classifier of a row.
+
+    Parameters
+    ----------
+    name : str
+        Key of `ROWS`.
+    settings : mapping
+        Parameters of `FusionClassifier` other than its branches.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from survimg.clinical import ClinicalFeatures
+    from survimg.estimators import FusionClassifier
+
+    branches = ROWS[name]
+    if branches is None:
+        return make_pipeline(
+            ClinicalFeatures(), StandardScaler(), LogisticRegression(max_iter=1000)
+        )
+    model = FusionClassifier()
+    return model.set_params(**{b: b in branches for b in _BRANCHES}, **settings)
+
+
+def labels_at_horizon(outcome: np.ndarray, horizon: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Turn an outcome into labels, and say whose label is known.
+
+    Parameters
+    ----------
+    outcome : structured array of shape (n,)
+    horizon : float or None
+        Positive: event by this time. Negative: event-free up to it. Patients censored before it
+        have no label. None: status at the end of follow-up, whatever its length, known for all.
+
+    Returns
+    -------
+    labels, known : ndarray of shape (n,), bool
+    """
+    from survimg.target import check_outcome
+
+    event, time = check_outcome(outcome)
+    if horizon is None:
+        return event, np.ones(len(event), dtype=bool)
+    return event & (time <= horizon), event & (time <= horizon) | (time >= horizon)
+
+
+def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """AUC, accuracy, sensitivity and specificity of out-of-fold predictions.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``row``, ``seed``, ``fold``, ``label`` (0/1), ``probability`` and ``threshold``
+        (learned on the training patients of the fold).
+
+    Returns
+    -------
+    DataFrame with one line per row
+        Each metric is the mean over seeds of its value on the pooled out-of-fold predictions. The
+        AUC's limits use the mean of DeLong's standard errors over seeds (an upper bound of the
+        error of the mean); those of the proportions are Wilson's, on the number of patients, not
+        of predictions. ``auc_folds`` and ``auc_folds_sd`` describe the AUCs within folds.
+    """
+    rows = [
+        {"row": name, **_metrics(part)} for name, part in predictions.groupby("row", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _metrics(part: pd.DataFrame) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    from survimg.evaluation import status_auc
+    from survimg.target import make_outcome
+
+    def auc(frame: pd.DataFrame) -> Any:
+        labels = frame["label"].to_numpy(bool)
+        return status_auc(make_outcome(labels, np.ones(len(labels))), frame["probability"])
+
+    estimates = [auc(frame) for _, frame in part.groupby("seed")]
+    value = float(np.mean([e.value for e in estimates]))
+    error = float(np.mean([e.standard_error for e in estimates]))
+    low, high = np.clip([value - 1.959964 * error, value + 1.959964 * error], 0, 1)
+    folds = [
+        roc_auc_score(f["label"], f["probability"])
+        for _, f in part.groupby(["seed", "fold"])
+        if f["label"].nunique() == 2
+    ]
+    found = {
+        "auc": value,
+        "auc_lower": float(low),
+        "auc_upper": float(high),
+        "auc_folds": float(np.mean(folds)),
+        "auc_folds_sd": float(np.std(folds, ddof=1)) if len(folds) > 1 else np.nan,
+    }
+    label = part["label"].to_numpy(bool)
+    right = (part["probability"] >= part["threshold"]).to_numpy() == label
+    n_seeds = part["seed"].nunique()
+    for metric, chosen in {"acc": label | ~label, "sen": label, "spe": ~label}.items():
+        share, n = float(right[chosen].mean()), chosen.sum() / n_seeds
+        lower, upper = _wilson(share, n)
+        found |= {metric: share, f"{metric}_lower": lower, f"{metric}_upper": upper}
+    return found | {"patients": len(label) / n_seeds, "positives": label.sum() / n_seeds}
+
+
+def _wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Interval of Wilson, J Am Stat Assoc 22:209-212, 1927."""
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float(centre - half), float(centre + half)

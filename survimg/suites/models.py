@@ -1,0 +1,142 @@
+"""Which models stand behind which name on the command line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from survimg.suites.deepmts_models import DEEPMTS_MODELS
+from survimg.suites.mtdlr import MTDLR_MODELS
+from survimg.suites.settings import SHORT_HEAD, ModelSettings, train_as_told
+
+__all__ = [
+    "DEFAULT_MODELS",
+    "MASK_READERS",
+    "MODELS",
+    "REFERENCE",
+    "build_models",
+    "parameter_names",
+]
+
+#: Model that every table carries and that the others are compared with.
+REFERENCE = "clinical-volume-cox"
+
+
+def _clinical_volume_cox(settings: ModelSettings) -> Any:
+    from survimg.estimators import ClinicalVolumeCox
+
+    return ClinicalVolumeCox(columns=settings.clinical_columns)
+
+
+def _single_task(settings: ModelSettings) -> Any:
+    from survimg.estimators import SingleTaskSurvival
+
+    model = SingleTaskSurvival(clinical_columns=settings.clinical_columns)
+    return train_as_told(model, settings, **SHORT_HEAD)
+
+
+#: Name on the command line to the function that builds the unfitted estimator.
+MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
+    **DEEPMTS_MODELS,
+    "single-task": _single_task,
+    **MTDLR_MODELS,
+    REFERENCE: _clinical_volume_cox,
+}
+
+#: Models of a run that names neither models nor a suite.
+DEFAULT_MODELS = (
+    "deepmts",
+    "radiomics-lasso-cox",
+    "radiomics-rsf",
+    "radiomics-deepsurv",
+    REFERENCE,
+)
+
+#: Models that read the mask of a patient whose risk they predict.
+MASK_READERS = frozenset(
+    {
+        "cnn-survival",
+        "manual-radiomics",
+        "manual-radiomics-clinical",
+        "radiomics-lasso-cox",
+        "radiomics-rsf",
+        "radiomics-deepsurv",
+        "sur-hs-masked",
+        "sur-casnet-masked",
+        REFERENCE,
+    }
+)
+
+
+def build_models(names: Sequence[str], settings: ModelSettings) -> dict[str, Any]:
+    """Build unfitted estimators.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of `MODELS`, or ``module:callable`` for a user's own: the callable (a class or a
+        function without arguments) returns an unfitted estimator.
+    settings : ModelSettings
+
+    Returns
+    -------
+    dict of str to estimator
+        In the order given.
+
+    Raises
+    ------
+    ValueError
+        An unknown or repeated name, or a ``module:callable`` that cannot be imported or called, or
+        gives no estimator.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"A model is named twice: {', '.join(names)}.")
+    return {name: _build(name, settings) for name in names}
+
+
+def parameter_names(model: Any, parameter: str) -> list[str]:
+    """Find a parameter in an estimator and, under its long name, in the steps inside it.
+
+    Parameters
+    ----------
+    model : estimator
+    parameter : str
+        Such as ``"n_iterations"``, which networks have.
+
+    Returns
+    -------
+    list of str
+        Names for ``set_params``; empty where nothing has such a parameter.
+    """
+    return [name for name in model.get_params(deep=True) if name.split("__")[-1] == parameter]
+
+
+def _build(name: str, settings: ModelSettings) -> Any:
+    if name in MODELS:
+        return MODELS[name](settings)
+    if ":" not in name:
+        raise ValueError(
+            f"Unknown model {name!r}. Known are {', '.join(MODELS)}; your own is given as "
+            "module:callable."
+        )
+    module_name, _, attribute = name.partition(":")
+    try:
+        build = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"Model {name!r} cannot be imported: {error}.") from error
+    try:
+        model = build()
+    except Exception as error:  # a user's own function may raise anything
+        raise ValueError(
+            f"Model {name!r} must be callable without arguments; that gave "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    needed = ("fit", "predict", "get_params", "set_params")
+    if isinstance(model, type) or not all(hasattr(model, method) for method in needed):
+        raise ValueError(
+            f"Model {name!r} gives {model!r}, which is no estimator with {', '.join(needed)}."
+        )
+    return model
+
+

@@ -1,0 +1,304 @@
+"""The analysis of the MTDLR paper: its tables and figures from the scores of several cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from survimg.evaluation import (
+    calibration_groups,
+    compare_cohorts,
+    compare_concordance,
+    compare_status_auc,
+    concordance_index,
+    cox_table,
+    greenwood_nam_dagostino_test,
+    hazard_ratio,
+    learn_cutoff,
+    logrank_test,
+    status_auc,
+    status_roc_curve,
+    univariate_cox_table,
+)
+
+__all__ = [
+    "SCORES",
+    "ScoredCohort",
+    "calibration_table",
+    "performance_table",
+    "risk_group_table",
+    "write_analysis",
+]
+
+#: The scores of Table 4, in its order; the paper's clinical variable is the TNM stage.
+SCORES = (
+    "Clinical",
+    "ManualRadio",
+    "ManualRadio + clinical",
+    "SingleTask",
+    "SingleTask + clinical",
+    "DeepMTS",
+    "AutoRadio",
+    "MTDLR",
+)
+_FINAL = "MTDLR"
+
+
+@dataclass(frozen=True)
+class ScoredCohort:
+    """Scores of the patients of one cohort.
+
+    Attributes
+    ----------
+    name : str
+        Such as "training".
+    outcome : structured array of shape (n,)
+    scores : DataFrame of shape (n, 8)
+        Columns `SCORES`, higher = earlier event.
+    clinical : DataFrame of n rows
+    survival : mapping of horizon to ndarray of shape (n,)
+        Survival as the final model predicts it.
+    """
+
+    name: str
+    outcome: np.ndarray
+    scores: pd.DataFrame
+    clinical: pd.DataFrame
+    survival: Mapping[float, np.ndarray]
+
+
+def performance_table(cohort: ScoredCohort) -> pd.DataFrame:
+    """Table 4: C-index and AUC of each score, and its paired comparison with MTDLR.
+
+    Parameters
+    ----------
+    cohort : ScoredCohort
+
+    Returns
+    -------
+    DataFrame indexed by score
+        ``c_index``, ``c_lower``, ``c_upper`` (infinitesimal jackknife), ``c_p`` (paired, against
+        MTDLR), the same for the ``auc`` of the status at the end of follow-up (DeLong), and
+        ``undefined``: what could not be computed, and why. P values are not corrected for their
+        number.
+    """
+    y, final = cohort.outcome, cohort.scores[_FINAL].to_numpy()
+    rows = []
+    for name in cohort.scores.columns:
+        risk = cohort.scores[name].to_numpy()
+        reasons: list[str] = []
+        c = _or_reason(reasons, partial(concordance_index, confidence_interval="analytic"), y, risk)
+        auc = _or_reason(reasons, status_auc, y, risk)
+        row: dict[str, Any] = {"score": name, "c_index": concordance_index(y, risk)}
+        row.update(c_lower=_of(c, "lower"), c_upper=_of(c, "upper"), c_p=np.nan)
+        row.update(auc=_of(auc, "value"), auc_lower=_of(auc, "lower"), auc_upper=_of(auc, "upper"))
+        row["auc_p"] = np.nan
+        if name != _FINAL:
+            by_c = _or_reason(reasons, compare_concordance, y, final, risk)
+            by_auc = _or_reason(reasons, compare_status_auc, y, final, risk)
+            row.update(c_p=_of(by_c, "p_value"), auc_p=_of(by_auc, "p_value"))
+        rows.append({**row, "undefined": " ".join(dict.fromkeys(reasons))})
+    return pd.DataFrame(rows).set_index("score")
+
+
+def calibration_table(cohort: ScoredCohort, n_groups: int = 5) -> pd.DataFrame:
+    """Calibration of MTDLR at each horizon, by the Greenwood-Nam-D'Agostino test.
+
+    The paper reports Hosmer and Lemeshow's test, which needs a status at the horizon for every
+    patient; this is its form for censored data.
+
+    Parameters
+    ----------
+    cohort : ScoredCohort
+    n_groups : int, default=5
+
+    Returns
+    -------
+    DataFrame indexed by ``horizon``
+        ``statistic``, ``degrees_of_freedom``, ``p``, ``groups`` and ``undefined``.
+    """
+    rows = []
+    for horizon, survival in cohort.survival.items():
+        reasons: list[str] = []
+        arguments = (cohort.outcome, survival, horizon, n_groups)
+        test = _or_reason(reasons, greenwood_nam_dagostino_test, *arguments)
+        rows.append(
+            {
+                "horizon": horizon,
+                "statistic": _of(test, "statistic"),
+                "degrees_of_freedom": _of(test, "degrees_of_freedom"),
+                "p": _of(test, "p_value"),
+                "groups": np.nan if test is None else len(test.observed),
+                "undefined": " ".join(reasons),
+            }
+        )
+    return pd.DataFrame(rows).set_index("horizon")
+
+
+def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]) -> pd.DataFrame:
+    """High against low risk in every cohort, at cut-offs that are applied unchanged.
+
+    Parameters
+    ----------
+    cohorts : sequence of ScoredCohort
+    cutoffs : mapping of score to Cutoff
+        Learned on the training cohort.
+
+    Returns
+    -------
+    DataFrame indexed by ``score`` and ``cohort``
+        ``threshold``, ``n_high``, ``n_low``, ``hr``, ``lower``, ``upper``, ``p_logrank``,
+        ``undefined``.
+    """
+    rows = []
+    for name, cutoff in cutoffs.items():
+        for cohort in cohorts:
+            high = cutoff.high_risk(cohort.scores[name])
+            reasons: list[str] = []
+            ratio = _or_reason(reasons, hazard_ratio, cohort.outcome, high)
+            test = _or_reason(reasons, logrank_test, cohort.outcome, high)
+            rows.append(
+                {
+                    "score": name,
+                    "cohort": cohort.name,
+                    "threshold": cutoff.threshold,
+                    "n_high": int(high.sum()),
+                    "n_low": int((~high).sum()),
+                    "hr": _of(ratio, "value"),
+                    "lower": _of(ratio, "lower"),
+                    "upper": _of(ratio, "upper"),
+                    "p_logrank": _of(test, "p_value"),
+                    "undefined": " ".join(dict.fromkeys(reasons)),
+                }
+            )
+    return pd.DataFrame(rows).set_index(["score", "cohort"])
+
+
+def write_analysis(
+    cohorts: Sequence[ScoredCohort],
+    folder: str | PathLike[str],
+    *,
+    time_unit: str = "",
+    variables: Sequence[str] = (),
+    significance: float = 0.05,
+    random_state: int = 0,
+) -> Path:
+    """Write tables 1 to 4, calibration, risk groups, and their figures.
+
+    Parameters
+    ----------
+    cohorts : sequence of ScoredCohort
+        The training cohort first. Cut-offs come from it (Youden's, on the status at the end of
+        follow-up) and are applied unchanged to the others; Cox models of tables 2 and 3 are
+        refitted in each cohort, as in the paper.
+    folder : path-like
+    time_unit : str
+    variables : sequence of str
+        Clinical columns of tables 1 to 3; none leaves table 1 out.
+    significance : float, default=0.05
+        Univariate p value below which a variable enters the multivariate model.
+    random_state : int, default=0
+        Of the Monte Carlo test in table 1.
+
+    Returns
+    -------
+    Path
+        The folder, with ``table1.csv``, ``cox_<cohort>.csv``, ``performance.csv``,
+        ``calibration.csv``, ``risk_groups.csv``, ``scores_<cohort>.csv`` and PNG figures.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(variables)
+    if names and len(cohorts) > 1:
+        frames = {cohort.name: cohort.clinical[names] for cohort in cohorts}
+        compare_cohorts(frames, random_state=random_state).to_csv(folder / "table1.csv")
+    for cohort in cohorts:
+        _cox(cohort, names, significance).to_csv(folder / f"cox_{cohort.name}.csv")
+        outcome = {"event": cohort.outcome["event"], "time": cohort.outcome["time"]}
+        cohort.scores.assign(**outcome).to_csv(folder / f"scores_{cohort.name}.csv", index=False)
+    tables: dict[str, Callable[[ScoredCohort], pd.DataFrame]] = {
+        "performance": performance_table,
+        "calibration": calibration_table,
+    }
+    for name, table in tables.items():
+        joined = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
+        joined.to_csv(folder / f"{name}.csv")
+    training = cohorts[0]
+    cutoffs = {
+        name: learn_cutoff(training.outcome, training.scores[name], "youden")
+        for name in training.scores.columns
+        if np.ptp(training.scores[name].to_numpy()) > 0
+    }
+    risk_group_table(cohorts, cutoffs).to_csv(folder / "risk_groups.csv")
+    for cohort in cohorts:
+        _draw(cohort, cutoffs.get(_FINAL), folder, time_unit)
+    return folder
+
+
+def _cox(cohort: ScoredCohort, variables: list[str], significance: float) -> pd.DataFrame:
+    """Tables 2 and 3: clinical variables and single scores, alone and together."""
+    singles = ["ManualRadio", "SingleTask", "DeepMTS", "AutoRadio"]
+    table = pd.concat([cohort.clinical[variables], cohort.scores[singles]], axis=1)
+    usable = [name for name in table.columns if len(table[name].dropna().unique()) > 1]
+    reasons: list[str] = []
+    joint = partial(cox_table, multivariate=significance)
+    both = _or_reason(reasons, joint, cohort.outcome, table[usable])
+    if both is not None:
+        return both
+    # No variable qualifies for the multivariate model, or a small cohort separates in it.
+    alone = _or_reason(reasons, univariate_cox_table, cohort.outcome, table[usable])
+    if alone is None:
+        return pd.DataFrame({"undefined": reasons})
+    reason = pd.DataFrame({"undefined": reasons[0]}, index=alone.index)
+    return pd.concat({"univariate": alone, "multivariate": reason}, axis=1)
+
+
+def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> None:
+    from matplotlib.figure import Figure
+
+    from survimg.evaluation import plots
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    shown = (_FINAL, "DeepMTS", "AutoRadio", "SingleTask + clinical", "ManualRadio + clinical")
+    if 0 < cohort.outcome["event"].mean() < 1:
+        curves = {name: status_roc_curve(cohort.outcome, cohort.scores[name]) for name in shown}
+        plots.plot_roc_curves(curves, figure.subplots()).set_title(cohort.name)
+        figure.savefig(folder / f"roc_{cohort.name}.png", dpi=150)
+    if cutoff is not None:
+        high = cutoff.high_risk(cohort.scores[_FINAL])
+        if 0 < high.mean() < 1:
+            figure = Figure(figsize=(6, 5), layout="constrained")
+            label = f"Time ({time_unit})" if time_unit else "Time"
+            groups: dict[object, str] = {True: "high risk", False: "low risk"}
+            ax = figure.subplots()
+            plots.plot_kaplan_meier(cohort.outcome, high, ax, time_label=label, labels=groups)
+            ax.set_title(cohort.name)
+            figure.savefig(folder / f"kaplan_meier_{cohort.name}.png", dpi=150)
+    for horizon, survival in cohort.survival.items():
+        try:
+            groups_at = calibration_groups(cohort.outcome, survival, horizon, 5)
+        except ValueError:  # calibration.csv says why
+            continue
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        plots.plot_calibration(groups_at, figure.subplots()).set_title(cohort.name)
+        figure.savefig(folder / f"calibration_{cohort.name}_{horizon:g}.png", dpi=150)
+
+
+def _or_reason(reasons: list[str], compute: Callable[..., Any], *arguments: Any) -> Any:
+    """Compute a statistic; where it is undefined return None and keep the reason."""
+    try:
+        return compute(*arguments)
+    except ValueError as reason:
+        reasons.append(str(reason))
+        return None
+
+
+def _of(result: Any, attribute: str) -> float:
+    return np.nan if result is None else float(getattr(result, attribute))

@@ -1,0 +1,176 @@
+"""Protocols, suites and negative controls from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from contestants import make_cohort, with_centres
+
+from survimg.benchmark import read_run
+from survimg.cli import benchmark as command
+from survimg.cli import main
+from survimg.suites import Suite
+
+PHANTOM = ("--cohort", "phantom", "--patients", 36, "--shape", 16, 16, 16)
+OWN = "contestants:StageCox"
+
+
+def benchmark(*arguments):
+    return main(["benchmark", "--no-progress", *map(str, arguments)])
+
+
+def estimators(run):
+    return {record.details["estimator"]["class"] for record in run.records.values()}
+
+
+def test_repeats(tmp_path):
+    out = tmp_path / "run"
+    arguments = ("--protocol", "repeated", "--repeats", 2, "--folds", 2, "--out", out)
+    assert benchmark(*PHANTOM, "--models", OWN, *arguments) == 0
+    run = read_run(out)
+    assert run.repeats == [[0, 1], [2, 3]]
+    assert run.plan["settings"]["folds"] == "2, stratified by event, dealt anew 2 times"
+
+
+def test_a_grid_is_searched_inside_and_the_choice_recorded(tmp_path):
+    out = tmp_path / "run"
+    status = benchmark(
+        *PHANTOM, "--models", f"{OWN},clinical-volume-cox", "--protocol", "nested", "--folds", 2,
+        "--inner-folds", 2, "--grid", f"{OWN}:alpha=0.01,100", "--out", out,
+    )
+    assert status == 0
+    run = read_run(out)
+    assert {run.records[OWN, fold, 0].details["chosen"]["alpha"] for fold in (0, 1)} <= {0.01, 100}
+    assert "chosen" not in run.records["clinical-volume-cox", 0, 0].details
+    stored = json.loads((out / "splits.json").read_text())["folds"]
+    assert [len(fold["inner"]) for fold in stored] == [2, 2]
+
+
+def test_external_phantoms_are_judged_by_an_ensemble_of_folds(tmp_path):
+    out = tmp_path / "run"
+    status = benchmark(
+        *PHANTOM, "--models", "clinical-volume-cox", "--protocol", "external", "--external",
+        "phantom:20", "--inner-folds", 3, "--out", out,
+    )
+    assert status == 0
+    run = read_run(out)
+    assert estimators(run) == {"survimg.estimators.fold_ensemble.FoldEnsemble"}
+    assert run.records["clinical-volume-cox", 0, 0].details["estimator"]["params"][
+        "reference"] == "training"
+    ((train, test),) = run.folds
+    assert (train.size, test.size) == (36, 20)
+    assert not set(run.outcome["time"][train]) & set(run.outcome["time"][test])
+    assert run.oracle_risk.size == 56
+    assert set(run.groups[test]) == {"external cohort"}
+
+
+def test_a_prepared_external_cohort(tmp_path, capsys):
+    for name, seed in (("a", 0), ("b", 1)):
+        make_cohort(n=30, seed=seed, ids=[f"{name}{i}" for i in range(30)])[0].save(tmp_path / name)
+    arguments = ("--models", OWN, "--protocol", "external", "--inner-folds", 2)
+    assert benchmark("--cohort", tmp_path / "a", "--external", tmp_path / "b", *arguments,
+                     "--out", tmp_path / "run") == 0
+    assert read_run(tmp_path / "run").ids[-1] == "b29"
+    assert benchmark("--cohort", tmp_path / "a", "--external", tmp_path / "a", *arguments,
+                     "--out", tmp_path / "same") == 2
+    assert "in both the training and the external cohort" in capsys.readouterr().err
+
+
+def test_each_centre_is_left_out(tmp_path):
+    out = tmp_path / "run"
+    protocol = ("--protocol", "leave-one-centre-out", "--centres", 2, "--shift", 1)
+    assert benchmark(*PHANTOM, "--models", OWN, *protocol, "--out", out) == 0
+    run = read_run(out)
+    assert [set(run.groups[test]) for _, test in run.folds] == [{"centre-0"}, {"centre-1"}]
+    assert run.plan["settings"]["phantom_shift"] == 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "wish", "together"),
+    [("pairs", "auto", True), ("pairs", "no", False), ("thirds", "auto", False),
+     ("thirds", "yes", True)],
+)
+def test_scans_of_a_patient_share_a_fold_and_centres_need_not(tmp_path, groups, wish, together):
+    number = np.arange(30)
+    labels = {"pairs": number // 2, "thirds": number % 3}[groups]
+    with_centres(make_cohort(n=30)[0], labels).save(tmp_path / "store")
+    arguments = ("--folds", 2, "--keep-groups", wish, "--out", tmp_path / "run")
+    assert benchmark("--cohort", tmp_path / "store", "--models", OWN, *arguments) == 0
+    run = read_run(tmp_path / "run")
+    train, test = run.folds[0]
+    assert (not set(labels[train]) & set(labels[test])) == together
+    assert (run.clusters is not None) == together
+
+
+def test_permuted_outcomes_are_said_loudly(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ("--models", OWN, "--folds", 2, "--out", out)
+    assert benchmark(*PHANTOM, *arguments, "--permute-outcome", 7) == 0
+    assert "NEGATIVE CONTROL: the outcomes were permuted" in capsys.readouterr().out
+    run = read_run(out)
+    assert run.plan["settings"]["outcome"] == "PERMUTED (seed 7)"
+    assert "NEGATIVE CONTROL" in run.plan["caveats"][0]
+    assert run.oracle_risk is None
+
+
+def test_a_negative_control_stands_beside_the_models(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ("--models", OWN, "--folds", 2, "--out", out)
+    assert benchmark(*PHANTOM, *arguments, "--negative-control", 3) == 0
+    assert f"{OWN} (permuted)" in capsys.readouterr().out
+    scores = pd.read_csv(out / "scores.csv")
+    assert scores["model"].tolist() == [OWN, "oracle", f"{OWN} (permuted)"]
+    assert "interval_contains_0.5" in scores
+    run = read_run(out)
+    assert sorted(run.outcome.tolist()) == sorted(run.negative_control.outcome.tolist())
+    assert run.outcome.tolist() != run.negative_control.outcome.tolist()
+
+
+def test_a_suite_takes_ones_own_model_and_shows_the_papers_numbers(
+    tmp_path, capsys, monkeypatch
+):
+    paper = {"clinical-volume-cox": {"c_index": 0.711, "dice": None, "source": "Paper, Table 9"}}
+    suite = Suite("small", "A small table", ("clinical-volume-cox",), "clinical-volume-cox",
+                  paper, "Somebody, 2020")
+    monkeypatch.setattr(command, "SUITES", {"small": suite})
+    out = tmp_path / "run"
+    assert benchmark(*PHANTOM, "--suite", "small", "--models", OWN, "--folds", 2, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "paper, ANOTHER COHORT" in shown
+    assert "C 0.711" in shown
+    assert "Paper, Table 9. Not comparable" in shown
+    run = read_run(out)
+    assert (run.suite, run.models) == ("small", ["clinical-volume-cox", OWN])
+    assert (run.reference, run.published) == ("clinical-volume-cox", paper)
+    assert benchmark(*PHANTOM, "--suite", "large", "--out", out) == 2
+    assert "Unknown suite 'large'. Known are small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--repeats 3", "--repeats belongs to --protocol repeated"),
+        ("--inner-folds 3", "--inner-folds belongs to --protocol nested or external"),
+        ("--protocol nested", "--protocol nested needs --grid"),
+        ("--protocol external", "--protocol external needs --external"),
+        ("--protocol leave-one-centre-out --folds 3", "--folds belongs to"),
+        ("--protocol leave-one-centre-out", "needs the centre of each patient"),
+        ("--protocol external --external nowhere", "--external nowhere: no such folder"),
+        ("--protocol nested --grid alpha=1", "--grid is MODEL:PARAMETER=V1,V2"),
+        ("--protocol nested --grid other:alpha=1", "no model 'other' takes part"),
+        (f"--protocol nested --grid {OWN}:depth=1,2", "has no parameter 'depth'; it has alpha"),
+        ("--shift 1 --cohort nowhere", "--shift does not apply to nowhere"),
+        ("--centres 2 --cohort nowhere", "--centres does not apply to nowhere"),
+        ("--keep-groups yes", "the cohort has no groups"),
+    ],
+)
+def test_what_does_not_belong_together_is_one_line(arguments, message, capsys, tmp_path):
+    out = tmp_path / "run"
+    assert benchmark(*PHANTOM[:2], "--models", OWN, "--out", out, *arguments.split()) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert message in shown
+    assert not out.exists()

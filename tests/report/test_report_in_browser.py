@@ -1,0 +1,72 @@
+"""The pages in a real browser, as wide as a desktop and as narrow as a telephone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from contestants import Failing, Segmenter, StageCox, make_cohort, with_centres
+from headless_browser import PRINTED, WIDTHS, complaints, find_chromium, measure
+
+from survimg.benchmark import run_benchmark
+from survimg.model_selection import EventStratifiedKFold
+from survimg.report import render
+from survimg.report.comparison import compare_runs
+from survimg.report.comparison_page import render_comparison
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium or Chrome on this machine"),
+]
+LONG = "a_model_with_a_name_that_is_much_longer_than_any_telephone_is_wide_and_has_no_space"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A run with every section of the report, and its comparison with another."""
+    folder = tmp_path_factory.mktemp("runs")
+    cohort, log_hazard = make_cohort(n=40, size=8)
+    cohort = with_centres(cohort, np.array(["Aarhus & <b>Bern</b>", LONG])[np.arange(40) % 2])
+    folds = EventStratifiedKFold(5, shuffle=True, random_state=0)
+    splits = list(folds.split(cohort, cohort.outcome))
+    models = {"stage": StageCox(), LONG: Segmenter(2.5), "s": Segmenter(2.0), "bad": Failing()}
+    models["stage (permuted)"] = StageCox(alpha=9.0)
+    for name, alpha in (("a", 0.1), ("b", 5.0)):
+        run_benchmark(
+            {**models, "stage": StageCox(alpha=alpha)}, cohort, cohort.outcome, splits=splits,
+            out=folder / name, reference="stage", oracle_risk=log_hazard, progress=False,
+        )
+    plan = json.loads((folder / "a" / "run.json").read_text())
+    plan["published"] = {LONG: {"c_index": 0.7, "sd": None, "dice": 0.7, "source": f"{LONG} 2022"}}
+    (folder / "a" / "run.json").write_text(json.dumps(plan))
+    compared = compare_runs([folder / "a", folder / "b"])
+    return {
+        "report": render(folder / "a"),
+        "comparison": render_comparison(compared, folder / "comparison.html"),
+    }
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_a_page_is_whole_and_fits(pages, name, width):
+    found = measure(pages[name], width)
+    assert complaints(found) == []
+    assert found["figures"] >= (10 if name == "report" else 0)
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_a_page_fits_on_paper(pages, name):
+    assert complaints(measure(pages[name], PRINTED, media="print")) == []
+
+
+def test_the_measurement_sees_what_is_wrong(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<html><body><figure style='display:none'><svg width='90' height='90'></svg>hidden</figure>"
+        "<div style='width:2000px'>wide</div><img src='data:image/png;base64,AAAA'>"
+        "<script>throw new Error('broken')</script></body></html>"
+    )
+    words = "; ".join(complaints(measure(page, 390)))
+    for part in ("error", "figure without an area", "1 images do not load", "scrolls sideways"):
+        assert part in words
