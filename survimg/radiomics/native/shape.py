@@ -31,7 +31,7 @@ def shape_features(geometry: RegionGeometry, spacing: np.ndarray) -> dict[str, f
     Raises
     ------
     UnmeasurableRegionError
-        A few voxels that touch at edges or corners at most: the surface through them encloses no volume.
+        A few voxels that touch at edges or corners at most: their surface encloses no volume.
     """
     padded = np.zeros(geometry.block_shape, dtype=np.uint8)
     padded.reshape(-1)[geometry.in_block] = 1
