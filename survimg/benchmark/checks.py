@@ -99,7 +99,7 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
     Raises
     ------
     ValueError
-        No model; names that would share a folder; an unknown reference.
+        No model; names that would share a folder; a reference that is unknown or predicts no risk.
     TypeError
         A model that scikit-learn cannot clone.
     """
@@ -117,6 +117,10 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
             )
     if reference is not None and reference not in models:
         raise ValueError(f"reference {reference!r} is none of the models {list(models)}.")
+    if reference is not None and not hasattr(models[reference], "predict"):
+        raise ValueError(
+            f"reference {reference!r} predicts no risk, so that nothing can be compared with it."
+        )
 
 
 def check_inner_splits(

@@ -216,7 +216,11 @@ def _parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 def _learned_attributes(estimator: Any) -> list[str]:
     """Attributes that follow scikit-learn's convention for what `fit` has learned."""
-    return [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
+    found = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
+    if getattr(estimator, "initialized_", None) is False:  # skorch sets its names before fit
+        return []
+    parameters = estimator.get_params(deep=False)
+    return [name for name in found if name not in parameters]
 
 
 def _columns(X: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -230,7 +234,7 @@ def _columns(X: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _is_standardised(values: np.ndarray) -> bool:
-    if np.unique(values).size < 3:  # two equally frequent values of -1 and 1 are a coding
+    if set(np.unique(values).tolist()) <= {-1.0, 1.0}:  # a coding, by chance equally frequent
         return False
     spreads = np.array([values.std(), values.std(ddof=1)])
     return bool(abs(values.mean()) < _TABLE_TOL and (np.abs(spreads - 1) < _TABLE_TOL).any())
@@ -241,7 +245,9 @@ def _is_scaled_as_one(images: Sequence[tuple[str, float, float] | None]) -> bool
     if len(moments) < 2:
         return False
     mean, mean_square = moments.mean(axis=0)
-    alike = np.abs(moments[:, 0]).max() < 100 * _VOXEL_TOL  # each patient normalised alone
+    variance = moments[:, 1] - moments[:, 0] ** 2
+    off = max(np.abs(moments[:, 0]).max(), np.abs(variance - 1).max())
+    alike = off < 100 * _VOXEL_TOL  # each patient normalised alone
     scaled = abs(mean) < _VOXEL_TOL and abs(mean_square - mean**2 - 1) < _VOXEL_TOL
     return bool(scaled and not alike)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,17 @@ class Run:
 
     @property
     def negative_control(self) -> Run | None:
-        """The same protocol and seeds on permuted outcomes, where they were run."""
+        """The same protocol and seeds on permuted outcomes, where they were run.
+
+        None for a control that is older than the last call for this run: its models may be others.
+        """
         folder = negative_control_folder(self.folder)
         if not (folder / "run.json").is_file():
             return None
         control = read_run(folder)
         same = control.protocol == self.protocol and control.seeds == self.seeds
-        return control if same else None
+        newer = control.plan.get("called", "") >= self.plan.get("called", "")
+        return control if same and newer else None
 
     @property
     def failures(self) -> list[Record]:
@@ -215,6 +220,7 @@ def write_plan(
         {
             "format": 1,
             "survimg": survimg_version(),
+            "called": datetime.now(UTC).isoformat(timespec="microseconds"),
             "command": command,
             "settings": settings,
             "caveats": list(caveats),

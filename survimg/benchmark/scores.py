@@ -22,6 +22,7 @@ from survimg.evaluation.estimates import Comparison, Estimate
 
 __all__ = ["ModelScore", "fold_table", "holm", "score_run", "score_table", "write_tables"]
 
+_NO_VARIATION = 1e-12  # of a standard error: what rounding leaves of zero
 ORACLE = "oracle"
 Unit = tuple[np.ndarray, np.ndarray]
 
@@ -134,7 +135,8 @@ def _control_verdict(control: Run, score: ModelScore) -> str:
         return f"outcomes permuted; {_verdict(control, score)}"
     words = {
         True: "interval contains 0.5, as it must",
-        False: "interval EXCLUDES 0.5: one in twenty does by chance, else something leaks",
+        False: "interval EXCLUDES 0.5: about one in ten does by chance (the folds share one set "
+        "of permuted outcomes); if another seed repeats it, something leaks",
         None: "no interval",
     }
     return f"outcomes permuted: {words[score.contains_chance]}"
@@ -254,7 +256,7 @@ def _fold_concordance(run: Run, record: Record) -> float:
 def _estimate(pooled: WithinFoldConcordance | None) -> Estimate | None:
     if pooled is None:
         return None
-    if not 0 < pooled.value < 1 or pooled.standard_error <= 0:
+    if not 0 < pooled.value < 1 or pooled.standard_error < _NO_VARIATION:
         return Estimate(
             pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, "no variation, no interval"
         )

@@ -16,7 +16,8 @@ import numpy as np
 
 __all__ = ["locked", "read_arrays", "read_json", "write_arrays", "write_bytes", "write_json"]
 
-_TEMPORARY = ".tmp"
+#: Our own ending: a user's ``*.tmp`` below the folder is none of our business.
+_TEMPORARY = ".survimg-tmp"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -107,6 +107,11 @@ def within_fold_concordance(
     influence = (own_score - value * own_pairs) / pairs
     if clusters is not None:
         _, member = np.unique(clusters, return_inverse=True)
+        if np.unique(member[np.concatenate([test for test, _ in units])]).size < 2:
+            raise ValueError(
+                "All tested images belong to one patient (group), so that nothing can be said of "
+                "other patients. Are the groups centres? Then do not pass them as patients."
+            )
         summed: np.ndarray = np.bincount(member, weights=influence)
         return WithinFoldConcordance(value, summed)
     return WithinFoldConcordance(value, influence)

@@ -259,7 +259,8 @@ def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
 def _is_control(seed: int) -> str:
     return (
         f"NEGATIVE CONTROL: the outcomes were permuted over the patients (seed {seed}), so every "
-        "interval should contain 0.5; one in twenty does not by chance."
+        "interval should contain 0.5; about one in ten does not by chance, as all folds share one "
+        "set of permuted outcomes."
     )
 
 
@@ -271,7 +272,8 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
     readers = [name for name in names if name in MASK_READERS]
     if readers:
         ways.append(f"{' and '.join(readers)}: the risk is computed from the mask")
-    if cohort.settings.get("crop") == "mask":
+    parts = [cohort.settings, *cohort.settings.values()]  # a joined cohort has one part for each
+    if any(isinstance(part, Mapping) and part.get("crop") == "mask" for part in parts):
         ways.append("every model: volumes are cropped around the mask, which tells where to look")
     if not ways:
         return []

@@ -167,7 +167,12 @@ def _external(arguments: argparse.Namespace, training: Patients) -> Patients:
         return Patients(cohort, path.name, settings={"prepared": cohort.settings})
     if training.oracle_risk is None:
         raise ValueError("--external phantom needs --cohort phantom: phantoms are no patients.")
-    n = at_least(2)(number) if number else EXTERNAL_PHANTOMS
+    try:
+        n = at_least(2)(number) if number else EXTERNAL_PHANTOMS
+    except (ValueError, argparse.ArgumentTypeError):
+        raise ValueError(
+            f"--external {arguments.external}: phantom:N takes a whole number N of at least 2."
+        ) from None
     # A seed of its own: phantoms of one seed are the same patients in a cohort of any size.
     seed = int(np.random.SeedSequence([arguments.seed[0], 1]).generate_state(1)[0] >> 1)
     shift = 1.0 if arguments.shift is None else arguments.shift

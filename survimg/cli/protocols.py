@@ -28,8 +28,8 @@ __all__ = [
 PROTOCOLS = ("kfold", "repeated", "nested", "external", "leave-one-centre-out")
 _FOLDS, _REPEATS = 5, 10
 _INNER_FOLDS = {"nested": 3, "external": 5}
-# Groups with fewer images than this on average are patients with several scans, not centres.
-_IMAGES_PER_PATIENT = 4
+# Groups of more images than this on average are centres; nobody is scanned as often.
+_IMAGES_PER_PATIENT = 20
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +56,9 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep-groups", choices=("auto", "yes", "no"), default="auto",
-        help="whether the images of a group (a patient with several scans) share a fold; auto: if "
-        f"groups hold fewer than {_IMAGES_PER_PATIENT} images on average",
+        help="whether the images of a group share a fold: yes if a group is a patient with several "
+        f"scans, no if it is a centre; auto: no if groups hold {_IMAGES_PER_PATIENT} images or "
+        "more on average, else it asks",
     )
 
 
@@ -180,14 +181,25 @@ def permuted(
 
 
 def _kept_together(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray | None:
+    import numpy as np
+
     groups, wish = cohort.groups, arguments.keep_groups
     if groups is None:
         if wish == "yes":
             raise ValueError("--keep-groups yes: the cohort has no groups (column group).")
         return None
+    # Where one of two joined cohorts has no groups, its patients stand for themselves.
+    alone = np.isin(groups, [f"{name} cohort" for name in ("training", "external")])
+    groups = np.where(alone, cohort.ids, groups)
     n_groups = len(set(groups.tolist()))
-    several = 1 < n_groups < len(cohort) < _IMAGES_PER_PATIENT * n_groups
-    return groups if wish == "yes" or (wish == "auto" and several) else None
+    small = 1 < n_groups < len(cohort) < _IMAGES_PER_PATIENT * n_groups
+    if wish == "auto" and small and arguments.cohort != "phantom":  # whose groups are centres
+        raise ValueError(
+            f"The cohort has {n_groups} groups for {len(cohort)} images: a patient with several "
+            "scans must not be on both sides of a split, a centre may. Say --keep-groups yes if "
+            "a group is a patient, --keep-groups no if it is a centre."
+        )
+    return groups if wish == "yes" else None
 
 
 def _grids(texts: Sequence[str], models: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:

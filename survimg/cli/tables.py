@@ -62,6 +62,8 @@ def _reported(numbers: Mapping[str, Any] | None) -> str:
     if numbers.get("c_index") is not None:
         sd = numbers.get("sd")
         words.append(f"C {numbers['c_index']:.3f}" + ("" if sd is None else f" ± {sd:.3f}"))
+    if numbers.get("test_c_index") is not None:
+        words.append(f"test C {numbers['test_c_index']:.3f}")
     if numbers.get("dice") is not None:
         words.append(f"Dice {numbers['dice']:.2f}")
     return ", ".join(words) or "-"

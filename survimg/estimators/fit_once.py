@@ -160,6 +160,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             joblib.dump(dict(content), file)
+            file.flush()
+            os.fsync(file.fileno())  # a name must not outlive a power cut that its content did not
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -186,8 +188,8 @@ def _identity(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_identity(item) for item in value]
     if isinstance(value, str | os.PathLike) and Path(value).is_file():
-        stamp = Path(value).stat()  # initial weights: the file may change under its name
-        return [str(value), stamp.st_mtime_ns, stamp.st_size]
+        # Initial weights: the file may change under its name, and keep its size and even its time.
+        return [str(value), hashlib.sha256(Path(value).read_bytes()).hexdigest()]
     if not hasattr(value, "get_params") or isinstance(value, type):
         return value
     parameters = {

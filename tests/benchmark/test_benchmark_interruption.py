@@ -57,7 +57,7 @@ def kill_after(out, log, n_records):
 
 
 def compare(out, uninterrupted):
-    assert not list(out.rglob("*.tmp"))
+    assert not list(out.rglob("*.survimg-tmp"))
     for table in ("scores.csv", "predictions.parquet"):
         assert (out / table).read_bytes() == (uninterrupted / table).read_bytes()
     names = [sorted(p.name for p in f.glob("records/*/*.json")) for f in (out, uninterrupted)]

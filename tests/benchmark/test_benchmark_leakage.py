@@ -7,14 +7,17 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from contestants import Segmenter, StageCox, with_centres
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNet
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg import Cohort
 from survimg.benchmark import run_benchmark
+from survimg.benchmark.leakage import check_unfitted
 from survimg.model_selection import EventStratifiedGroupKFold
 
 
@@ -108,6 +111,23 @@ def test_a_scaler_fitted_on_all_patients(tmp_path, cohort, splits, step):
     assert not (tmp_path / "run").exists()
 
 
+class Lambda(StageCox):
+    """A parameter with a trailing underscore is none that `fit` has set."""
+
+    def __init__(self, alpha=0.1, lambda_=1.0):
+        super().__init__(alpha)
+        self.lambda_ = lambda_
+
+
+def test_models_that_only_look_fitted(tmp_path, cohort, splits):
+    attempt(tmp_path, cohort, splits, {"m": Lambda(lambda_=2.0)})
+    check_unfitted({"net": NeuralNet(torch.nn.Linear, criterion=torch.nn.MSELoss)})
+    net = NeuralNet(torch.nn.Linear, criterion=torch.nn.MSELoss)
+    net.initialized_ = True
+    with pytest.raises(ValueError, match="'net' is fitted already"):
+        check_unfitted({"net": net})
+
+
 def test_a_fitted_model(tmp_path, cohort, splits):
     model = StageCox().fit(cohort, cohort.outcome)
     refused(tmp_path, "'m' is fitted already: StageCox holds cox_", cohort, splits, {"m": model})
@@ -137,6 +157,9 @@ def test_volumes_that_were_scaled_over_all_patients(tmp_path, cohort, splits):
     )
     refused(tmp_path, "Channel 0 has mean 0", rebuilt(cohort, scaled), splits)
     axes = (2, 3, 4)
+    centred = raw - raw.mean(axes, keepdims=True)
+    halfway = centred / centred.std((0, *axes), keepdims=True)
+    refused(tmp_path, "Channel 0 has mean 0", rebuilt(cohort, halfway), splits)
     alone = (raw - raw.mean(axes, keepdims=True)) / raw.std(axes, keepdims=True)
     assert attempt(tmp_path, rebuilt(cohort, alone), splits).complete("cox")
 

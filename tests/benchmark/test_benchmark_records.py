@@ -102,7 +102,7 @@ def test_damaged_json_is_named(tmp_path):
 
 
 def test_one_process_at_a_time_and_leftovers_are_cleared(tmp_path):
-    leftover = tmp_path / "records" / "m" / "fold00.json.abc.tmp"
+    leftover = tmp_path / "records" / "m" / "fold00.json.abc.survimg-tmp"
     leftover.parent.mkdir(parents=True)
     leftover.write_text("half")
     holder = (

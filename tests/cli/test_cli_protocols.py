@@ -90,12 +90,12 @@ def test_each_centre_is_left_out(tmp_path):
 
 @pytest.mark.parametrize(
     ("groups", "wish", "together"),
-    [("pairs", "auto", True), ("pairs", "no", False), ("thirds", "auto", False),
+    [("pairs", "yes", True), ("pairs", "no", False), ("one", "auto", False),
      ("thirds", "yes", True)],
 )
 def test_scans_of_a_patient_share_a_fold_and_centres_need_not(tmp_path, groups, wish, together):
     number = np.arange(30)
-    labels = {"pairs": number // 2, "thirds": number % 3}[groups]
+    labels = {"pairs": number // 2, "thirds": number % 3, "one": number * 0}[groups]
     with_centres(make_cohort(n=30)[0], labels).save(tmp_path / "store")
     arguments = ("--folds", 2, "--keep-groups", wish, "--out", tmp_path / "run")
     assert benchmark("--cohort", tmp_path / "store", "--models", OWN, *arguments) == 0
@@ -103,6 +103,32 @@ def test_scans_of_a_patient_share_a_fold_and_centres_need_not(tmp_path, groups, 
     train, test = run.folds[0]
     assert (not set(labels[train]) & set(labels[test])) == together
     assert (run.clusters is not None) == together
+
+
+@pytest.mark.parametrize("labels", [np.arange(30) // 5, np.arange(30) % 3])
+def test_groups_that_may_be_patients_or_centres_are_asked_about(tmp_path, labels, capsys):
+    with_centres(make_cohort(n=30)[0], labels).save(tmp_path / "store")
+    arguments = ("--folds", 2, "--out", tmp_path / "run")
+    assert benchmark("--cohort", tmp_path / "store", "--models", OWN, *arguments) == 2
+    assert "Say --keep-groups yes if a group is a patient" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_control_of_an_earlier_call_is_not_shown(tmp_path):
+    out = tmp_path / "run"
+    arguments = ("--models", OWN, "--folds", 2, "--out", out)
+    assert benchmark(*PHANTOM, *arguments, "--negative-control", 3) == 0
+    assert read_run(out).negative_control is not None
+    assert benchmark(*PHANTOM, *arguments) == 0
+    assert read_run(out).negative_control is None
+
+
+def test_external_patients_without_groups_stand_for_themselves(tmp_path):
+    out = tmp_path / "run"
+    protocol = ("--protocol", "external", "--external", "phantom:12", "--centres", 10)
+    assert benchmark(*PHANTOM, "--models", "clinical-volume-cox", *protocol, "--out", out) == 0
+    row = pd.read_csv(out / "scores.csv").iloc[0]
+    assert row["c_lower95"] < row["c_within_folds"] - 0.02
 
 
 def test_permuted_outcomes_are_said_loudly(tmp_path, capsys):
