@@ -115,7 +115,8 @@ def run_phantom(arguments: argparse.Namespace) -> dict[str, Any]:
     cohorts = phantoms(arguments)
     train = cohorts["training"][0]
     models = build(arguments, ["stage"], alpha=0.0).fit(train, train.outcome)
-    horizons = arguments.horizons or [24.0, 36.0]
+    last = models.mtdlr.cox_.event_times[-1]
+    horizons = [h for h in arguments.horizons or [24.0, 36.0] if h <= last]
     scored = [models.training("training", train, horizons)]
     for name in ("internal", "external"):
         scored.append(models.validation(name, cohorts[name][0], horizons))

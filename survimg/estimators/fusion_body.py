@@ -150,7 +150,13 @@ class FusionBody(VolumeEstimator):
             self.table_names_in_: tuple[str, ...] = ()
             return np.zeros((len(cohort), 0), dtype=np.float32)
         table = pd.concat(parts, axis=1)
-        self.table_names_in_ = tuple(table.columns)
+        names = tuple(table.columns)
+        if self.warm_start and hasattr(self, "net_") and names != self.table_names_in_:
+            raise ValueError(
+                "warm_start=True, but this fit selected other table columns than the previous one, "
+                "whose weights would go to other features. Fit with warm_start=False."
+            )
+        self.table_names_in_ = names
         self._standardised = Standardised.learn(table.iloc[train])
         return self._standardised(table)
 

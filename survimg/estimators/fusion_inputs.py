@@ -139,7 +139,9 @@ class Standardised:
     @classmethod
     def learn(cls, table: pd.DataFrame) -> Standardised:
         """Learn both; a constant column keeps scale 1."""
-        return cls(table.mean(axis=0), table.std(axis=0, ddof=0).replace(0.0, 1.0))
+        scale = table.std(axis=0, ddof=0)
+        floor = 1e-10 * np.maximum(table.abs().max(), 1e-300)
+        return cls(table.mean(axis=0), scale.where(scale > floor, 1.0))
 
     def __call__(self, table: pd.DataFrame) -> np.ndarray:
         """Return the standardised table, float32."""

@@ -153,7 +153,13 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         check_is_fitted(self, "cox_")
         return self.cox_.log_hazard_ratio(self.covariates(X, masks, clinical))
 
-    def predict_survival_at(self, X: Cohort | npt.ArrayLike, times: npt.ArrayLike) -> np.ndarray:
+    def predict_survival_at(
+        self,
+        X: Cohort | npt.ArrayLike,
+        times: npt.ArrayLike,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
         """Predict the probability of being free of the event beyond given horizons.
 
         Parameters
@@ -161,6 +167,8 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         X : Cohort or array-like of shape (n, channels, z, y, x)
         times : float or array-like of shape (n_times,)
             Such as 36 and 60 months.
+        masks, clinical : optional
+            With an array `X` only.
 
         Returns
         -------
@@ -181,7 +189,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
             )
         position = np.searchsorted(self.cox_.event_times, grid, side="right")
         hazard = np.concatenate(([0.0], self.cox_.cumulative_baseline_hazard))[position]
-        return np.exp(-np.exp(self.predict(X))[:, np.newaxis] * hazard)
+        return np.exp(-np.exp(self.predict(X, masks, clinical))[:, np.newaxis] * hazard)
 
     def transform(
         self,
@@ -320,10 +328,13 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
 
     def _variables(self, columns: list[str]) -> dict[str, list[str]]:
         """Columns of each variable; the levels of a categorical one belong together."""
-        known = [] if self.clinical_encoder_ is None else list(self.clinical_encoder_.references_)
+        encoder = self.clinical_encoder_
+        known = [] if encoder is None else list(encoder.references_)
+        numeric = set() if encoder is None else set(encoder.columns_) - set(known)
         variables: dict[str, list[str]] = {}
         for column in columns:
-            owners = [name for name in known if column.startswith(f"{name}_")]
+            levels = [name for name in known if column.startswith(f"{name}_")]
+            owners = [] if column in numeric else levels
             owner = max(owners, key=len) if owners else column
             variables.setdefault(owner, []).append(column)
         return variables

@@ -96,10 +96,6 @@ class SwinFusionNet(nn.Module):
         # After `initialise`, which would draw the encoders' weights a second time.
         self.encoders = nn.ModuleDict(encoders)
 
-    def l2_penalty(self) -> Tensor:
-        """Sum of squares of the kernels of the two fusing layers."""
-        return self.fc.weight.square().sum() + self.output.weight.square().sum()
-
     def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput:
         """Predict the log-odds or log-hazard.
 

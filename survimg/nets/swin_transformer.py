@@ -48,7 +48,7 @@ class SwinTransformer3D(nn.Module):
         Hidden width of the blocks' perceptrons over their own.
     drop_path : float, default=0.1
         Stochastic depth: probability that a case skips the last block's branches; it rises
-        linearly from 0 at the first block.
+        linearly from 0 at the first block, so that a single block is never skipped.
     generator : torch.Generator, optional
         CPU generator for the initial weights; torch's global generator if None.
 
@@ -77,6 +77,8 @@ class SwinTransformer3D(nn.Module):
             raise ValueError(
                 f"depths and heads must name the same stages; got {list(depths)} and {list(heads)}."
             )
+        if min(depths) < 1:
+            raise ValueError(f"Every stage needs a block; got depths {list(depths)}.")
         widths = [embed_dim * 2**stage for stage in range(len(depths))]
         uneven = [(w, h) for w, h in zip(widths, heads, strict=True) if w % h]
         if uneven:

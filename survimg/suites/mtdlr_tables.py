@@ -139,7 +139,8 @@ def calibration_table(cohort: ScoredCohort, n_groups: int = 5) -> pd.DataFrame:
                 "undefined": " ".join(reasons),
             }
         )
-    return pd.DataFrame(rows).set_index("horizon")
+    columns = ["horizon", "statistic", "degrees_of_freedom", "p", "groups", "undefined"]
+    return pd.DataFrame(rows, columns=columns).set_index("horizon")
 
 
 def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]) -> pd.DataFrame:
@@ -178,7 +179,9 @@ def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]
                     "undefined": " ".join(dict.fromkeys(reasons)),
                 }
             )
-    return pd.DataFrame(rows).set_index(["score", "cohort"])
+    columns = ["score", "cohort", "threshold", "n_high", "n_low", "hr", "lower", "upper"]
+    columns += ["p_logrank", "undefined"]
+    return pd.DataFrame(rows, columns=columns).set_index(["score", "cohort"])
 
 
 def write_analysis(
@@ -231,11 +234,13 @@ def write_analysis(
         joined = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
         joined.to_csv(folder / f"{name}.csv")
     training = cohorts[0]
-    cutoffs = {
-        name: learn_cutoff(training.outcome, training.scores[name], "youden")
-        for name in training.scores.columns
-        if np.ptp(training.scores[name].to_numpy()) > 0
+    undefined: list[str] = []  # performance.csv says why
+    found = {
+        name: _or_reason(undefined, learn_cutoff, training.outcome, scores, "youden")
+        for name, scores in training.scores.items()
+        if np.ptp(scores.to_numpy()) > 0
     }
+    cutoffs = {str(name): cutoff for name, cutoff in found.items() if cutoff is not None}
     risk_group_table(cohorts, cutoffs).to_csv(folder / "risk_groups.csv")
     for cohort in cohorts:
         _draw(cohort, cutoffs.get(_FINAL), folder, time_unit)

@@ -98,6 +98,20 @@ TABLE_ONLY: dict = {
 }  # fmt: skip
 
 
+def test_weights_do_not_go_to_other_features(informative):
+    model = FusionSurvival(**{**TABLE_ONLY, "n_iterations": 1}, warm_start=True)
+    model.fit(informative, informative.outcome)
+    renamed = Cohort(
+        np.stack([informative.volume(i) for i in range(len(informative))]),
+        clinical=informative.clinical.rename(columns={"marker": "another"}),
+        outcome=informative.outcome,
+        spacing=informative.spacing,
+        channel_names=informative.channel_names,
+    )
+    with pytest.raises(ValueError, match="selected other table columns"):
+        model.fit(renamed, renamed.outcome)
+
+
 def test_survival_learns_that_a_high_marker_means_an_early_event(informative):
     model = FusionSurvival(**TABLE_ONLY).fit(informative, informative.outcome)
     assert model.score(informative, informative.outcome) > 0.9

@@ -522,3 +522,11 @@ def test_unsuitable_parts_are_refused(cohort):
         cohort.to_numpy(), cohort.outcome, masks=np.stack([cohort.mask(i) for i in range(60)])
     )
     assert model.clinical_encoder_ is None
+
+
+def test_a_number_named_like_a_level_stays_a_variable(cohort):
+    clinical = pd.DataFrame({"sex": ["F", "M"] * 30, "sex_hormone": np.linspace(0, 1, 60)})
+    renamed = Cohort(cohort.to_numpy(), clinical=clinical, outcome=cohort.outcome)
+    model = ClinicalCox(alpha=1.0).fit(renamed, cohort.outcome)
+    expected = {"sex": ["sex_M"], "sex_hormone": ["sex_hormone"]}
+    assert model._variables(list(model.training_covariates_)) == expected

@@ -71,6 +71,8 @@ def test_any_size_gives_features_and_the_global_stream_is_left_alone(size):
 def test_stages_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="same stages"):
         SwinTransformer3D(1, depths=(2, 2), heads=(3,))
+    with pytest.raises(ValueError, match="needs a block"):
+        SwinTransformer3D(1, depths=(1, 0), heads=(3, 3))
     with pytest.raises(ValueError, match="must divide"):
         SwinTransformer3D(1, embed_dim=8, depths=(1,), heads=(3,))
 

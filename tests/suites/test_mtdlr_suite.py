@@ -134,6 +134,12 @@ def test_scores_are_those_of_the_estimators(models, cohorts, scored):
     )
 
 
+@pytest.mark.parametrize("horizon", [-1.0, 1e6])
+def test_horizons_beyond_the_last_training_event_are_refused(horizon, models, cohorts):
+    with pytest.raises(ValueError, match="last training event"):
+        models.validation("internal", cohorts["internal"], [horizon])
+
+
 def test_performance_table_holds_estimates_and_paired_tests(scored):
     table = performance_table(scored[1])
     y, scores = scored[1].outcome, scored[1].scores
@@ -210,6 +216,8 @@ def test_every_model_of_the_suite_can_be_built(tmp_path):
     for name in suite.models:
         assert hasattr(known[name](settings), "fit")
         assert suite.published[name]["test_c_index"] > 0.5
+    for name in ("manual-radiomics", "single-task-image", "deepmts-image"):
+        assert known[name](settings).clinical_columns == []
     model = MTDLR_MODELS["mtdlr"](settings)
     assert model.cv == 3
     assert model.network.n_iterations == 40
@@ -222,9 +230,9 @@ ROWS = {
     "clinical-cox": "TNM",
     "manual-radiomics": "ManualRadio",
     "manual-radiomics-clinical": "ManualRadio+TNM",
-    "single-task": "SingleTask",
+    "single-task-image": "SingleTask",
     "single-task-clinical": "SingleTask+TNM",
-    "deepmts": "DeepMTS",
+    "deepmts-image": "DeepMTS",
     "mtdlr": "**MTDLR**",
 }
 
