@@ -7,7 +7,8 @@ Every (row, seed, fold) is one small record under OUT/records, so that the same 
 where it stopped. Writes predictions.csv, table.csv, table.json and table.md.
 
 Labels on STS-51: lung metastasis as first failure by the end of follow-up (19 of 51, the published
-definition of the data set); with --horizon DAYS patients lost before it are left out. Phantoms are
+definition of the data set); with --horizon DAYS patients lost before it are left out, but not those
+who failed elsewhere first, whose label is known to be negative. Phantoms are
 made without censoring, so that the status at the horizon (their median time by default) is known
 for all, and the true log-hazard gives the row "oracle".
 """
@@ -18,6 +19,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
+from survimg.benchmark.identity import code_identity
 from survimg.datasets import make_phantom_cohort
 from survimg.datasets.sts51 import load_sts51
 from survimg.evaluation import learn_cutoff
@@ -59,6 +62,7 @@ def parse():
 def load(options):
     """Prepared cohort, labels, and the true risk of phantoms."""
     size = (options.size,) * 3
+    competing = None
     if options.phantom:
         phantom = make_phantom_cohort(options.phantom, size, random_state=0, censoring=0.0)
         outcome = phantom.cohort.outcome
@@ -68,7 +72,9 @@ def load(options):
         raw = load_sts51(options.sts51, "lung_metastasis")
         cohort = prepare_cohort(raw, shape=size, spacing=options.spacing, crop="mask")
         outcome, horizon, oracle = raw.outcome, options.horizon, None
-    labels, known = labels_at_horizon(outcome, horizon)
+        failed = load_sts51(options.sts51, "dfs").outcome["event"]
+        competing = failed & ~outcome["event"]
+    labels, known = labels_at_horizon(outcome, horizon, competing)
     kept = np.flatnonzero(known)
     return cohort[kept], labels[kept], None if oracle is None else oracle[kept]
 
@@ -111,7 +117,7 @@ def main():
     options = parse()
     cohort, labels, oracle = load(options)
     key = repr((sorted(settings_of(options).items()), cohort.fingerprint(), labels.tolist(),
-                options.folds))  # fmt: skip
+                options.folds, code_identity()))  # fmt: skip
     folder = options.out / "records" / hashlib.sha256(key.encode()).hexdigest()[:12]
     parts = []
     for seed in options.seeds:
@@ -137,8 +143,9 @@ def main():
     table = classification_table(predictions)
     write(options.out / "predictions.csv", predictions.to_csv(index=False))
     write(options.out / "table.csv", table.to_csv(index=False))
-    command = " ".join(["python", *sys.argv])
-    about = {"command": command, "seeds": options.seeds, "settings": settings_of(options)}
+    command = shlex.join(["python", *sys.argv])
+    about = {"command": command, "seeds": options.seeds, "settings": settings_of(options),
+             "code": code_identity()}
     write(options.out / "table.json", json.dumps(
         {**about, "table": table.to_dict("records")}, indent=1, default=str))  # fmt: skip
     lines = [f"`{about['command']}`", "", "| row | AUC (95 %) | ACC | SEN | SPE |", "|-|-|-|-|-|"]

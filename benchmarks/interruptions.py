@@ -155,7 +155,7 @@ def interrupted(
                 "records": len(whole),
                 "torn": torn,
                 "lost_or_changed": sum(whole.get(name) != d for name, d in before.items()),
-                "half_written_files": len(list(out.rglob("*.tmp"))),
+                "half_written_files": len(list(out.rglob("*.survimg-tmp"))),
             }
         )
         before = whole
@@ -176,7 +176,7 @@ def main(seed: int) -> int:
         expected, found = tables(folder / "whole"), tables(folder / "killed")
         whole, torn = whole_records(folder / "killed")
         lost = sum(whole.get(key) != digest for key, digest in before.items())
-        leftovers = len(list((folder / "killed").rglob("*.tmp")))
+        leftovers = len(list((folder / "killed").rglob("*.survimg-tmp")))
     equal = {table: expected[table] == found[table] for table in expected}
     rows.append(
         {

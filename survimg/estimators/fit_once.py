@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import os
-import tempfile
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
@@ -156,16 +155,13 @@ def _train(estimator: Any, X: Any, y: np.ndarray | None) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            joblib.dump(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())  # a name must not outlive a power cut that its content did not
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # Under the lock nobody else writes this name; what a killed process left is written over.
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        joblib.dump(dict(content), file)
+        file.flush()
+        os.fsync(file.fileno())  # a name must not outlive a power cut that its content did not
+    os.replace(partial, path)
 
 
 def _check_seeds(estimator: Any) -> None:

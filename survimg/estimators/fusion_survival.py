@@ -5,26 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from survimg.cohort import Cohort
-from survimg.estimators.batches import Targets
-from survimg.estimators.engine import LossTerms
 from survimg.estimators.fusion_body import FusionBody
 from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss
-from survimg.losses.cox import Ties
-from survimg.nets.outputs import RiskOutput
 
 __all__ = ["FusionSurvival"]
-
-
-@dataclass(frozen=True)
-class _Cox:
-    ties: Ties
-
-    def __call__(self, _net: Any, output: RiskOutput, targets: Targets) -> dict[str, Tensor]:
-        return {"cox": cox_loss(output.risk, targets.time, targets.event, ties=self.ties)}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -56,7 +40,3 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
         **CoxVolumeEstimator._parameter_constraints,
         **FusionBody._parameter_constraints,
     }
-
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _Cox(self.ties), ("cox",)
-

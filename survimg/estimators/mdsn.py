@@ -8,26 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
 
-from survimg.cohort import Cohort
-from survimg.estimators.batches import Targets
-from survimg.estimators.engine import LossTerms
 from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss
 from survimg.nets.mdsn import MDSNNet
-from survimg.nets.outputs import RiskOutput
 
 __all__ = ["MDSN"]
-
-
-@dataclass(frozen=True)
-class _Cox:
-    ties: str
-
-    def __call__(self, _net: Any, output: RiskOutput, targets: Targets) -> dict[str, Tensor]:
-        loss = cox_loss(output.risk, targets.time, targets.event, ties=self.ties)  # type: ignore[arg-type]
-        return {"cox": loss}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -80,6 +65,3 @@ class MDSN(CoxVolumeEstimator):
         return MDSNNet(
             n_channels, n_clinical, stem=self.stem, dropout=self.dropout, generator=generator
         )
-
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _Cox(self.ties), ("cox",)

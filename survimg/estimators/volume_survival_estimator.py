@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from survimg.clinical import ClinicalFeatures
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
-from survimg.estimators.batches import Patients
+from survimg.estimators.batches import Patients, Targets
+from survimg.estimators.engine import LossTerms
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
+from survimg.losses import cox_loss
 from survimg.target import make_outcome
 
 __all__ = ["CoxVolumeEstimator", "VolumeSurvivalEstimator"]
@@ -244,6 +246,16 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         return Patients(cohort, encoded, np.zeros(n), np.zeros(n, dtype=bool), self._view())
 
 
+@dataclass(frozen=True)
+class _CoxTerm:
+    """Cox loss of a batch, for networks whose output has ``risk`` of shape (b,)."""
+
+    ties: Literal["breslow", "efron", "sorted"]
+
+    def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
+        return {"cox": cox_loss(output.risk, targets.time, targets.event, ties=self.ties)}
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class CoxVolumeEstimator(ProportionalHazardsMixin, VolumeSurvivalEstimator):
     """Base of the networks with one log-hazard ratio and a Cox loss.
@@ -261,6 +273,9 @@ class CoxVolumeEstimator(ProportionalHazardsMixin, VolumeSurvivalEstimator):
         **VolumeSurvivalEstimator._parameter_constraints,
         "ties": [StrOptions({"breslow", "efron", "sorted"})],
     }
+
+    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
+        return _CoxTerm(self.ties), ("cox",)
 
     def _risk_of(self, output: Any) -> Tensor:
         return output.risk

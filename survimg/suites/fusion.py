@@ -54,7 +54,9 @@ def build_row(name: str, settings: Mapping[str, Any]) -> Any:
     return model.set_params(**{b: b in branches for b in _BRANCHES}, **settings)
 
 
-def labels_at_horizon(outcome: np.ndarray, horizon: float | None) -> tuple[np.ndarray, np.ndarray]:
+def labels_at_horizon(
+    outcome: np.ndarray, horizon: float | None, competing: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Turn an outcome into labels, and say whose label is known.
 
     Parameters
@@ -63,6 +65,8 @@ def labels_at_horizon(outcome: np.ndarray, horizon: float | None) -> tuple[np.nd
     horizon : float or None
         Positive: event by this time. Negative: event-free up to it. Patients censored before it
         have no label. None: status at the end of follow-up, whatever its length, known for all.
+    competing : ndarray of shape (n,), bool, optional
+        Patients who are censored because they failed otherwise first: negative at every horizon.
 
     Returns
     -------
@@ -73,7 +77,9 @@ def labels_at_horizon(outcome: np.ndarray, horizon: float | None) -> tuple[np.nd
     event, time = check_outcome(outcome)
     if horizon is None:
         return event, np.ones(len(event), dtype=bool)
-    return event & (time <= horizon), event & (time <= horizon) | (time >= horizon)
+    positive = event & (time <= horizon)
+    known = positive | (time >= horizon)
+    return positive, known if competing is None else known | (competing & ~event)
 
 
 def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -179,7 +179,7 @@ def test_a_failed_or_cut_fit_leaves_nothing_to_reuse(data, log, tmp_path):
     assert n_fits(log) == 2
     FitOnce(Counted(log), memory=tmp_path).fit(X, y)
     (kept,) = (tmp_path / "survimg-fits").glob("*.joblib")
-    half = kept.with_suffix(".tmp")  # as a killed process leaves it
+    half = kept.with_suffix(".partial")  # as a killed process leaves it
     half.write_bytes(kept.read_bytes()[:100])
     kept.unlink()
     assert not FitOnce(Counted(log), memory=tmp_path).fit(X, y).reused_

@@ -19,6 +19,7 @@ from survimg.estimators.fusion_inputs import RegionView
 from survimg.estimators.fusion_survival import FusionSurvival
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.radiomics import RadiomicsFeatures
+from survimg.suites.fusion import labels_at_horizon
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
 
@@ -110,6 +111,17 @@ def test_weights_do_not_go_to_other_features(informative):
     )
     with pytest.raises(ValueError, match="selected other table columns"):
         model.fit(renamed, renamed.outcome)
+
+
+def test_who_failed_otherwise_first_has_a_known_label():
+    outcome = make_outcome([1, 1, 0, 0, 0], [5.0, 20.0, 4.0, 4.0, 30.0])
+    competing = np.array([False, False, True, False, False])
+    labels, known = labels_at_horizon(outcome, 12.0)
+    assert labels.tolist() == [True, False, False, False, False]
+    assert known.tolist() == [True, True, False, False, True]
+    labels, known = labels_at_horizon(outcome, 12.0, competing)
+    assert labels.tolist() == [True, False, False, False, False]
+    assert known.tolist() == [True, True, True, False, True]
 
 
 def test_survival_learns_that_a_high_marker_means_an_early_event(informative):

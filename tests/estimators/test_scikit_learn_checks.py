@@ -19,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from survimg.estimators import DLPM, MDSN, CNNSurvival, DeepMTS, SingleTaskSurvival
-from survimg.estimators.mdsn import _Cox
 from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
 from survimg.nets.outputs import RiskOutput
 from survimg.target import make_outcome
@@ -46,9 +45,6 @@ class TinyCox(CoxVolumeEstimator):
 
     def _make_module(self, n_channels, n_clinical, generator):
         return TinyNet(n_channels, generator)
-
-    def _make_loss(self, cohort):
-        return _Cox(self.ties), ("cox",)
 
 
 class Flat:
