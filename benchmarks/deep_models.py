@@ -26,7 +26,7 @@ from survimg.datasets import load_sts51, make_phantom_cohort
 from survimg.model_selection import EventStratifiedKFold
 from survimg.preprocessing import prepare_cohort
 from survimg.suites import REFERENCE, ModelSettings, build_models
-from survimg.suites.settings import SHORT_HEAD, SHORT_RATE
+from survimg.suites.settings import SHORT_DEEPMTS, SHORT_HEAD, SHORT_RATE
 
 DEEP = ("deepmts", "mt-hs", "sur-hs", "single-task", "mdsn", "dlpm", "cnn-survival")
 
@@ -122,6 +122,7 @@ def main() -> None:
         "learning_rate": SHORT_RATE,
         "batch_size": 8,
         "heads": SHORT_HEAD,
+        "deepmts": SHORT_DEEPMTS,
         "scores": {
             score.model: {
                 "c_mean": score.c_mean,

@@ -54,7 +54,7 @@ from survimg.radiomics import RadiomicsFeatures
 from survimg.report.nomogram_page import write_nomogram_page
 from survimg.suites.mtdlr import MtdlrModels
 from survimg.suites.mtdlr_tables import SCORES, write_analysis
-from survimg.suites.settings import SHORT_HEAD, SHORT_RATE
+from survimg.suites.settings import SHORT_DEEPMTS, SHORT_HEAD, SHORT_RATE
 
 LOG = logging.getLogger("mtdlr")
 
@@ -79,7 +79,7 @@ def build(arguments: argparse.Namespace, clinical: list[str], alpha: float) -> M
     lasso = default_radiomics_model().set_params(model__cv=arguments.lasso_folds)
     return MtdlrModels(
         mtdlr=MTDLR(
-            FitOnce(DeepMTS(**recipe), memory=cache),
+            FitOnce(DeepMTS(**{**recipe, **SHORT_DEEPMTS}), memory=cache),
             extractor=RadiomicsFeatures(on_empty_mask="nan", memory=cache),
             radiomics=lasso,
             **final,
@@ -282,6 +282,7 @@ def main(argv: list[str] | None = None) -> None:
         "command": shlex.join(["python", "benchmarks/mtdlr.py", *(argv or sys.argv[1:])]),
         **{k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()},
         "short_head": SHORT_HEAD,
+        "short_deepmts": SHORT_DEEPMTS,
         **found,
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "versions": {

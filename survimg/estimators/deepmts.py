@@ -110,6 +110,11 @@ class DeepMTS(CoxVolumeEstimator):
         Weight of the sum of squares of the fully connected kernels (no factor 1/2).
     dropout : float, default=0.5
         Dropout on the inputs of the fully connected layers, clinical columns included.
+    map_gradient : bool, default=True
+        Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
+        the paper. In the first steps it is a hundred times the Dice loss's, and short trainings
+        with a large learning rate can be left with a map that never leaves its start; False lets
+        the Dice loss alone shape the map.
     ties, clinical_columns
         See `CoxVolumeEstimator` and `VolumeSurvivalEstimator`.
     n_iterations, batch_size, learning_rate, ..., random_state, verbose
@@ -163,6 +168,7 @@ class DeepMTS(CoxVolumeEstimator):
     dice: Literal["paper", "code"] = "paper"
     l2: float = 0.1
     dropout: float = 0.5
+    map_gradient: bool = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CoxVolumeEstimator._parameter_constraints,
@@ -173,6 +179,7 @@ class DeepMTS(CoxVolumeEstimator):
         "dice": [StrOptions({"paper", "code"})],
         "l2": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "map_gradient": ["boolean"],
     }
 
     @available_if(_knows_masks)
@@ -235,6 +242,7 @@ class DeepMTS(CoxVolumeEstimator):
             n_clinical,
             backbone=self.backbone,
             dropout=self.dropout,
+            map_gradient=self.map_gradient,
             generator=generator,
             **_NET_OPTIONS[self.variant],
         )

@@ -298,6 +298,8 @@ def make_training_net(
         # Keras' constants, which the published network was trained with.
         optimizer=torch.optim.Adam,
         optimizer__eps=1e-7,
+        # One kernel for all tensors; plain Adam takes 6 % of a DeepMTS step on one core.
+        optimizer__fused=True,
         lr=learning_rate,
         max_epochs=n_epochs,
         train_split=None,

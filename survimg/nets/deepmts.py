@@ -95,6 +95,8 @@ class DeepMTSNet(nn.Module):
         the clinical values too, when they enter the last layer.
     cascade_dropout : float, default=0.05
         Element-wise dropout in the CSN.
+    map_gradient : bool, default=True
+        Let gradients flow back from the CSN through the tumour map, as in the published code.
     generator : torch.Generator, optional
         CPU generator for the initial weights (He uniform for convolutions, Glorot uniform for
         fully connected layers, zero biases); torch's global generator if None.
@@ -137,6 +139,7 @@ class DeepMTSNet(nn.Module):
         head_convolutions: bool | None = None,
         dropout: float = 0.5,
         cascade_dropout: float = 0.05,
+        map_gradient: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -150,6 +153,7 @@ class DeepMTSNet(nn.Module):
         self.in_channels = in_channels
         self.n_clinical = n_clinical
         self.backbone = backbone
+        self.map_gradient = map_gradient
         self.encoder = Encoder(in_channels, backbone) if segmentation or hard_sharing else None
         self.decoder = Decoder(backbone) if segmentation else None
         self.heads = _hard_sharing_heads(head_convolutions) if hard_sharing else None
@@ -230,7 +234,8 @@ class DeepMTSNet(nn.Module):
             pooled["shared"] = _hard_sharing(self.heads, encoded, size)
         if self.cascade is not None:
             if segmentation is not None:
-                tumour_map = segmentation.unsqueeze(1).to(volumes)
+                tumour_map = segmentation if self.map_gradient else segmentation.detach()
+                tumour_map = tumour_map.unsqueeze(1).to(volumes)
                 volumes = torch.cat([volumes, tumour_map], dim=1)
             pooled["cascade"] = self.cascade(volumes)
         features = torch.cat(list(pooled.values()), dim=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from survimg.suites.settings import SHORT_HEAD, ModelSettings, share_work, train_as_told
+from survimg.suites.settings import SHORT_DEEPMTS, ModelSettings, share_work, train_as_told
 
 __all__ = ["DEEPMTS_MODELS"]
 
@@ -35,7 +35,7 @@ def _variant(settings: ModelSettings, *, name: str) -> Any:
     if name.startswith("seg-"):
         return train_as_told(model, settings)
     model.set_params(clinical_columns=settings.clinical_columns)
-    return train_as_told(model, settings, **SHORT_HEAD)
+    return train_as_told(model, settings, **SHORT_DEEPMTS)
 
 
 def _network(settings: ModelSettings, *, kind: str) -> Any:

@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 
 from survimg.suites.mtdlr_tables import SCORES, ScoredCohort
-from survimg.suites.settings import SHORT_HEAD, ModelSettings, share_work, train_as_told
+from survimg.suites.settings import (
+    SHORT_DEEPMTS,
+    SHORT_HEAD,
+    ModelSettings,
+    share_work,
+    train_as_told,
+)
 from survimg.suites.suite import Suite
 
 __all__ = ["MTDLR_MODELS", "MTDLR_SUITES", "MtdlrModels"]
@@ -70,7 +76,8 @@ def _image_only(settings: ModelSettings, *, kind: str) -> Any:
     from survimg import estimators
 
     network = getattr(estimators, kind)(clinical_columns=[])
-    return train_as_told(network, settings, **SHORT_HEAD)
+    recipe = SHORT_DEEPMTS if kind == "DeepMTS" else SHORT_HEAD
+    return train_as_told(network, settings, **recipe)
 
 
 def _mtdlr(settings: ModelSettings) -> Any:
@@ -79,7 +86,7 @@ def _mtdlr(settings: ModelSettings) -> Any:
 
     network = DeepMTS(clinical_columns=[], random_state=0)
     model = MTDLR(
-        train_as_told(network, settings, **SHORT_HEAD),
+        train_as_told(network, settings, **SHORT_DEEPMTS),
         extractor=RadiomicsFeatures(on_empty_mask="nan"),
         clinical_columns=settings.clinical_columns,
         cv=settings.inner_folds,
