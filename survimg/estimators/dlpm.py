@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
 
+from survimg.augmentation import Recipe, apply_one_of_ten, draw_one_of_ten
 from survimg.cohort import Cohort
+from survimg.estimators.batches import Augment
 from survimg.estimators.discrete_time import DiscreteTimeEstimator
 from survimg.estimators.engine import LossTerms
 from survimg.nets.dlpm import DLPMNet
@@ -30,6 +33,10 @@ class DLPM(DiscreteTimeEstimator):
         Element-wise dropout in the transitions.
     l2 : float, default=1e-4
         Weight of the sum of squares of the kernels that the published code penalises.
+    augmentation : {"paper", "code", "one-of-ten"} or None, default="paper"
+        ``"one-of-ten"`` is the original study's: one of quarter turns, flips, contrast, blur,
+        sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes as long in
+        y as in x). The others are those of the DeepMTS comparison: see `TrainingParameters`.
     time_cuts, risk_horizon
         Intervals, and the time at which patients are ranked: see `DiscreteTimeEstimator`.
     clinical_columns
@@ -49,8 +56,8 @@ class DLPM(DiscreteTimeEstimator):
     -----
     As compared in the DeepMTS paper: both modalities, its intervals, its training. The original
     study trains on a 50-voxel CT box with Nadam at 0.002 and batches of 40, without balancing,
-    for up to 50 epochs of 240 steps. Nothing reduces the resolution in the first dense block: at
-    full size train with `micro_batch_size`.
+    with ``augmentation="one-of-ten"``, for up to 50 epochs of 240 steps. Nothing reduces the
+    resolution in the first dense block: at full size train with `micro_batch_size`.
 
     References
     ----------
@@ -61,11 +68,13 @@ class DLPM(DiscreteTimeEstimator):
 
     dropout: float = 0.2
     l2: float = 1e-4
+    augmentation: Recipe | Literal["one-of-ten"] | None = "paper"  # type: ignore[assignment]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DiscreteTimeEstimator._parameter_constraints,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
+        "augmentation": [StrOptions({"paper", "code", "one-of-ten"}), None],
     }
 
     def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> DLPMNet:
@@ -79,3 +88,12 @@ class DLPM(DiscreteTimeEstimator):
 
     def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
         return self._interval_loss(self.l2)
+
+    def _make_augment(self, generator: torch.Generator) -> Augment | None:
+        if self.augmentation != "one-of-ten":
+            return super()._make_augment(generator)
+
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return apply_one_of_ten(images, masks, draw_one_of_ten(len(images), generator))
+
+        return augment

@@ -81,6 +81,15 @@ def test_every_own_parameter_changes_the_result(kind, name, fitted, cohort):
     assert not np.array_equal(changed.predict(cohort[:2]), fitted[kind].predict(cohort[:2]))
 
 
+def test_dlpm_takes_its_own_augmentation_too(fitted, cohort):
+    tens = DLPM(**{**QUICK, "augmentation": "one-of-ten"})
+    first, second = (clone(tens).fit(cohort, cohort.outcome).predict(cohort[:2]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, fitted[DLPM].predict(cohort[:2]))
+    with pytest.raises(ValueError, match="augmentation"):
+        MDSN(**{**QUICK, "augmentation": "one-of-ten"}).fit(cohort, cohort.outcome)
+
+
 @pytest.mark.parametrize(
     ("kind", "n_features"), [(CNNSurvival, 64), (DLPM, 80), (MDSN, 272), (SingleTaskSurvival, 112)]
 )

@@ -1,9 +1,6 @@
 """Random translation, rotation and left-right flip of image volumes and their masks.
 
-Drawing and applying are separate: `draw_transforms` turns a generator into numbers, and
-`apply_transforms` is deterministic, differentiable in the images and runs on their device. The
-numbers come from the CPU generator in every case, so that a CPU and a GPU run see the same
-transforms.
+`apply_transforms` is differentiable in the images.
 
 Reference
 ---------
