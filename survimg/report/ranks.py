@@ -9,15 +9,11 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from survimg.benchmark.fold_tests import fold_comparison, mean_by_fold, require_folds
 from survimg.benchmark.run import Run
 from survimg.benchmark.scores import ModelScore, holm
-from survimg.evaluation.estimates import Comparison
-from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 
-__all__ = ["MIN_FOLDS", "RankSummary", "fold_comparison", "rank_models"]
-
-#: Folds below which differences between folds say too little about their own spread.
-MIN_FOLDS = 5
+__all__ = ["RankSummary", "rank_models"]
 
 
 @dataclass(frozen=True)
@@ -40,33 +36,6 @@ class RankSummary:
     p_values: dict[tuple[str, str], float]
     groups: tuple[tuple[str, ...], ...]
     n_folds: int
-
-
-def fold_comparison(run: Run, first: ModelScore, second: ModelScore) -> Comparison:
-    """Corrected resampled t test of two models' concordance indices over the folds.
-
-    Seeds of one fold share its patients and are no further sample of them: their mean counts once.
-
-    Parameters
-    ----------
-    run : Run
-    first, second : ModelScore
-        Of models that have predicted every fold with every seed.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    ValueError
-        Fewer than `MIN_FOLDS` folds; a model that is not finished; no variation between folds.
-    """
-    _require_folds(run)
-    values = [_by_fold(run, score) for score in (first, second)]
-    sizes = np.array([(train.size, test.size) for train, test in run.folds], dtype=np.float64)
-    n_train, n_test = sizes.mean(axis=0)
-    return corrected_resampled_t_test(*values, n_train=float(n_train), n_test=float(n_test))
 
 
 def rank_models(run: Run, scores: Mapping[str, ModelScore]) -> RankSummary:
@@ -97,11 +66,11 @@ def rank_models(run: Run, scores: Mapping[str, ModelScore]) -> RankSummary:
     .. [1] Demšar J. J Mach Learn Res 2006;7:1-30.
     .. [2] Benavoli A, Corani G, Mangili F. J Mach Learn Res 2016;17(5):1-10.
     """
-    _require_folds(run)
+    require_folds(run)
     finished = {name: s for name, s in scores.items() if len(s.fold_c) == s.n_planned}
     if len(finished) < 3:
         raise ValueError(f"Ranks need at least three finished models; there are {len(finished)}.")
-    values = np.array([_by_fold(run, score) for score in finished.values()])
+    values = np.array([mean_by_fold(run, score.fold_c) for score in finished.values()])
     average = stats.rankdata(-values, axis=0).mean(axis=1)  # the highest C-index has rank 1
     names = np.array(list(finished))[np.argsort(average, kind="stable")].tolist()
     ranks = dict(zip(names, np.sort(average, kind="stable").tolist(), strict=True))
@@ -111,28 +80,11 @@ def rank_models(run: Run, scores: Mapping[str, ModelScore]) -> RankSummary:
     return RankSummary(ranks, p_values, _groups(names, p_values), len(run.folds))
 
 
-def _require_folds(run: Run) -> None:
-    if len(run.folds) < MIN_FOLDS:
-        raise ValueError(
-            f"Too few folds ({len(run.folds)}) to judge how much models vary from fold to fold; at "
-            f"least {MIN_FOLDS} are needed."
-        )
-
-
-def _by_fold(run: Run, score: ModelScore) -> np.ndarray:
-    """C-index of each fold, the mean over seeds."""
-    if len(score.fold_c) < score.n_planned:
-        raise ValueError(f"{len(score.fold_c)} of {score.n_planned} fits have predicted risks.")
-    values: list[list[float]] = [[] for _ in run.folds]
-    for (fold, _), value in score.fold_c.items():
-        values[fold].append(value)
-    return np.array([np.mean(v) for v in values])
-
-
 def _pair_p_value(run: Run, first: ModelScore, second: ModelScore) -> float:
-    if np.allclose(_by_fold(run, first), _by_fold(run, second), rtol=0, atol=1e-12):
+    first_c, second_c = first.fold_c, second.fold_c
+    if np.allclose(mean_by_fold(run, first_c), mean_by_fold(run, second_c), rtol=0, atol=1e-12):
         return 1.0
-    return fold_comparison(run, first, second).p_value
+    return fold_comparison(run, first_c, second_c).p_value
 
 
 def _groups(

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.run import Run
-from survimg.benchmark.scores import ModelScore, holm
+from survimg.benchmark.scores import ModelScore
 from survimg.benchmark.within_fold import within_fold_concordance
-from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.evaluation.estimates import Estimate
 from survimg.report.probabilities import Probabilities
-from survimg.report.ranks import MIN_FOLDS, RankSummary, fold_comparison
+from survimg.report.ranks import RankSummary
 from survimg.report.tables import (
     ABSENT,
     Table,
@@ -109,15 +110,15 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
     ]
     if reference is None or not others:
         return None
-    tests, refused = _fold_tests(run, others, reference)
-    adjusted = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+    tests, refused = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
+    reasons = "".join(f" {sentence}" for sentence in refused)
     rows = tuple(
         (
             score.model,
             interval_text(score.comparison),
             p_text(score.p_adjusted),
             interval_text(tests.get(score.model)),
-            p_text(adjusted.get(score.model)),
+            p_text(score.p_folds_adjusted),
         )
         for score in others
     )
@@ -129,7 +130,7 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. Over "
         f"folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
         "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
-        f"p are corrected for the number of models (Holm).{''.join(refused)}",
+        f"p are corrected for the number of models (Holm).{reasons}",
     )
 
 
@@ -287,21 +288,6 @@ def probability_table(judged: Sequence[Probabilities], horizon: str) -> Table | 
         "worse. Integrated calibration index: mean distance of predicted from observed "
         "probability. p: Greenwood–Nam–D’Agostino test; small values speak against calibration.",
     )
-
-
-def _fold_tests(
-    run: Run, others: Sequence[ModelScore], reference: ModelScore
-) -> tuple[dict[str, Comparison], list[str]]:
-    """Test over folds by model; give a sentence for each model without a test."""
-    if len(run.folds) < MIN_FOLDS:
-        return {}, [f" No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
-    tests, refused = {}, []
-    for score in others:
-        try:
-            tests[score.model] = fold_comparison(run, score, reference)
-        except ValueError as reason:
-            refused.append(f" No test over folds for {score.model}: {reason}")
-    return tests, refused
 
 
 def _segments_only(score: ModelScore) -> bool:

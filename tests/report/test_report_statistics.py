@@ -9,12 +9,13 @@ import pytest
 from made_runs import blurred, made_run, noise, truth, wrong
 from scipy import stats
 
+from survimg.benchmark.fold_tests import fold_comparison
 from survimg.benchmark.scores import score_run
 from survimg.evaluation import brier_score, concordance_index, decision_curve
 from survimg.report.convergence import history_figures, shared_history_figures, training_curves
 from survimg.report.probabilities import judge_probabilities, report_horizon, survival_at
 from survimg.report.probability_figures import calibration_figure, decision_figure
-from survimg.report.ranks import fold_comparison, rank_models
+from survimg.report.ranks import rank_models
 from survimg.report.score_tables import (
     centre_table,
     control_table,
@@ -71,7 +72,7 @@ def test_few_folds_and_few_models_are_refused():
 def test_the_test_over_folds_allows_for_overlapping_training_sets():
     run = made_run(MODELS)
     scores = by_name(run)
-    compared = fold_comparison(run, scores["blurred"], scores["noise"])
+    compared = fold_comparison(run, scores["blurred"].fold_c, scores["noise"].fold_c)
     gaps = [scores["blurred"].fold_c[f, 0] - scores["noise"].fold_c[f, 0] for f in range(5)]
     error = np.std(gaps, ddof=1) * np.sqrt(1 / 5 + 12 / 48)
     assert compared.difference == pytest.approx(np.mean(gaps))
@@ -81,8 +82,36 @@ def test_the_test_over_folds_allows_for_overlapping_training_sets():
 def test_repeating_a_fold_with_another_seed_adds_no_evidence():
     models = {"a": truth, "b": wrong}
     made = made_run(models), made_run(models, seeds=(0, 1))
-    results = [fold_comparison(run, *by_name(run).values()).p_value for run in made]
+    results = [
+        fold_comparison(run, *(score.fold_c for score in by_name(run).values())).p_value
+        for run in made
+    ]
     assert results[0] == pytest.approx(results[1])
+
+
+def test_a_difference_is_called_significant_only_if_it_holds_over_folds_too():
+    scores = score_run(made_run({"truth": truth, "wrong": wrong}, reference="wrong"))
+    better = {score.model: score for score in scores}["truth"]
+    assert better.p_adjusted < 0.05
+    assert better.p_folds_adjusted < 0.05
+    assert better.verdict.startswith("above wrong (difference significant)")
+    few = score_run(made_run({"truth": truth, "wrong": wrong}, n_folds=3, reference="wrong"))
+    better = {score.model: score for score in few}["truth"]
+    assert better.p_adjusted < 0.05
+    assert better.p_folds_adjusted is None
+    assert "not tested over folds" in better.verdict
+
+
+def test_a_difference_that_one_lucky_fold_makes_is_not_called_significant():
+    folds = iter(range(5))
+
+    def lucky(log_hazard, rng):
+        return truth(log_hazard, rng) if next(folds) == 0 else wrong(log_hazard, rng)
+
+    scores = score_run(made_run({"lucky": lucky, "wrong": wrong}, reference="wrong"))
+    score = {score.model: score for score in scores}["lucky"]
+    assert score.p_adjusted < 0.05 < score.p_folds_adjusted
+    assert "significant for these fitted models, not over folds" in score.verdict
 
 
 def test_both_tests_stand_in_the_table_and_a_missing_one_has_a_reason():

@@ -1,0 +1,118 @@
+"""Differences between models over folds: does one train better, or was it lucky with one split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from survimg.benchmark.run import Run
+from survimg.evaluation.estimates import Comparison
+from survimg.evaluation.resampled_tests import corrected_resampled_t_test
+
+__all__ = [
+    "MIN_FOLDS",
+    "FoldScores",
+    "fold_comparison",
+    "fold_tests",
+    "mean_by_fold",
+    "require_folds",
+]
+
+#: Folds below which differences between folds say too little about their own spread.
+MIN_FOLDS = 5
+
+#: (fold, seed) to the concordance index of that test fold: `ModelScore.fold_c`.
+FoldScores = Mapping[tuple[int, int], float]
+
+
+def fold_comparison(run: Run, first: FoldScores, second: FoldScores) -> Comparison:
+    """Corrected resampled t test of two models' concordance indices over the folds.
+
+    Seeds of one fold share its patients and are no further sample of them: their mean counts once.
+
+    Parameters
+    ----------
+    run : Run
+    first, second : mapping
+        Scores of models that have predicted every fold with every seed.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        Fewer than `MIN_FOLDS` folds; a model that is not finished; no variation between folds.
+    """
+    require_folds(run)
+    values = [mean_by_fold(run, scores) for scores in (first, second)]
+    sizes = np.array([(train.size, test.size) for train, test in run.folds], dtype=np.float64)
+    n_train, n_test = sizes.mean(axis=0)
+    return corrected_resampled_t_test(*values, n_train=float(n_train), n_test=float(n_test))
+
+
+def fold_tests(
+    run: Run, others: Mapping[str, FoldScores], reference: FoldScores
+) -> tuple[dict[str, Comparison], list[str]]:
+    """Test the difference of each model from the reference over folds.
+
+    An interval over patients takes the models as they were fitted; this test allows for the
+    training too.
+
+    Parameters
+    ----------
+    run : Run
+    others : mapping of str to mapping
+        Model to its scores.
+    reference : mapping
+
+    Returns
+    -------
+    tests : dict of str to Comparison
+        By model, those that could be tested; p values not corrected for their number.
+    refused : list of str
+        A sentence for each model without a test, or one for all.
+    """
+    if len(run.folds) < MIN_FOLDS:
+        return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
+    tests, refused = {}, []
+    for model, scores in others.items():
+        try:
+            tests[model] = fold_comparison(run, scores, reference)
+        except ValueError as reason:
+            refused.append(f"No test over folds for {model}: {reason}")
+    return tests, refused
+
+
+def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
+    """C-index of each fold, the mean over seeds.
+
+    Raises
+    ------
+    ValueError
+        Folds or seeds are missing.
+    """
+    planned = len(run.folds) * len(run.seeds)
+    if len(scores) < planned:
+        raise ValueError(f"{len(scores)} of {planned} fits have predicted risks.")
+    values: list[list[float]] = [[] for _ in run.folds]
+    for (fold, _), value in scores.items():
+        values[fold].append(value)
+    return np.array([np.mean(v) for v in values])
+
+
+def require_folds(run: Run) -> None:
+    """Refuse a run with too few folds to test over them.
+
+    Raises
+    ------
+    ValueError
+        Fewer than `MIN_FOLDS`.
+    """
+    if len(run.folds) < MIN_FOLDS:
+        raise ValueError(
+            f"Too few folds ({len(run.folds)}) to judge how much models vary from fold to fold; at "
+            f"least {MIN_FOLDS} are needed."
+        )
