@@ -98,12 +98,19 @@ def fit_one(name, seed, cohort, labels, train, test, options):
     on_train = model.predict_proba(cohort[train])[:, 1]
     outcome = make_outcome(labels[train], np.ones(len(train)))
     return {
-        "threshold": float(learn_cutoff(outcome, on_train, "youden").threshold),
+        "threshold": threshold_of(outcome, on_train),
         "probability": model.predict_proba(cohort[test])[:, 1].tolist(),
         "ids": cohort.ids[test].tolist(),
         "label": labels[test].astype(int).tolist(),
         "seconds": time.perf_counter() - started,
     }
+
+
+def threshold_of(outcome, scores):
+    """Youden's cut-off; NaN where the training scores do not vary."""
+    if np.ptp(scores) == 0:
+        return float("nan")
+    return float(learn_cutoff(outcome, scores, "youden").threshold)
 
 
 def write(path, text):
@@ -151,7 +158,7 @@ def main():
     lines = [f"`{about['command']}`", "", "| row | AUC (95 %) | ACC | SEN | SPE |", "|-|-|-|-|-|"]
     for row in table.to_dict("records"):
         cells = [
-            f"{row[m]:.3f} ({row[m + '_lower']:.3f} to {row[m + '_upper']:.3f})"
+            f"{row[m]:.3f} ({row[m + '_lower']:.3f} to {row[m + '_upper']:.3f})".replace("nan", "–")
             for m in ("auc", "acc", "sen", "spe")
         ]
         lines.append(f"| {row['row']} | {' | '.join(cells)} |")

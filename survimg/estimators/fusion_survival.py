@@ -25,6 +25,13 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
         How the network is trained: see `TrainingParameters`. The network has no batch
         normalisation, so that `batch_norm_batches` changes nothing.
 
+    Attributes
+    ----------
+    net_, history_, baseline_, channel_names_in_, n_channels_in_, volume_shape_in_
+        See `VolumeSurvivalEstimator`.
+    table_names_in_ : tuple of str
+        What enters the network beside the images: selected radiomic features, clinical columns.
+
     Notes
     -----
     The paper predicts distant metastasis as a label (`FusionClassifier`); the Cox head is

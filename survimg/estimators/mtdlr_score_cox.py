@@ -259,12 +259,18 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         cohort = as_cohort(X, masks, clinical)
         return self._covariates(cohort, self.transform(cohort))
 
-    def flags(self, X: Cohort | npt.ArrayLike) -> pd.DataFrame:
+    def flags(
+        self,
+        X: Cohort | npt.ArrayLike,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> pd.DataFrame:
         """Say, patient by patient, what was missing and had to be replaced.
 
         Parameters
         ----------
-        X : Cohort or array-like
+        X, masks, clinical
+            As in `predict`.
 
         Returns
         -------
@@ -273,7 +279,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
             model measures one.
         """
         check_is_fitted(self, "cox_")
-        cohort = as_cohort(X)
+        cohort = as_cohort(X, masks, clinical)
         return self._flag_table(cohort, self._scores(cohort))
 
     # ------------------------------------------------------------------ fitting

@@ -89,7 +89,8 @@ def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
     ----------
     predictions : DataFrame
         Columns ``row``, ``seed``, ``fold``, ``label`` (0/1), ``probability`` and ``threshold``
-        (learned on the training patients of the fold).
+        (learned on the training patients of the fold; NaN where they give none, for instance
+        because the model predicts one probability for all of them).
 
     Returns
     -------
@@ -97,7 +98,9 @@ def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
         Each metric is the mean over seeds of its value on the pooled out-of-fold predictions. The
         AUC's limits use the mean of DeLong's standard errors over seeds (an upper bound of the
         error of the mean); those of the proportions are Wilson's, on the number of patients, not
-        of predictions. ``auc_folds`` and ``auc_folds_sd`` describe the AUCs within folds.
+        of predictions. ``auc_folds`` and ``auc_folds_sd`` describe the AUCs within folds. NaN
+        where a quantity is undefined: limits of an AUC without variation (perfect, or of a
+        constant), and the proportions of a row that lacks a threshold.
     """
     rows = [
         {"row": name, **_metrics(part)} for name, part in predictions.groupby("row", sort=False)
@@ -111,13 +114,15 @@ def _metrics(part: pd.DataFrame) -> dict[str, float]:
     from survimg.evaluation import status_auc
     from survimg.target import make_outcome
 
-    def auc(frame: pd.DataFrame) -> Any:
+    def auc(frame: pd.DataFrame) -> tuple[float, float]:
         labels = frame["label"].to_numpy(bool)
-        return status_auc(make_outcome(labels, np.ones(len(labels))), frame["probability"])
+        try:
+            found = status_auc(make_outcome(labels, np.ones(len(labels))), frame["probability"])
+        except ValueError:  # no variation: the AUC is known, its error is not
+            return float(roc_auc_score(labels, frame["probability"])), np.nan
+        return found.value, found.standard_error
 
-    estimates = [auc(frame) for _, frame in part.groupby("seed")]
-    value = float(np.mean([e.value for e in estimates]))
-    error = float(np.mean([e.standard_error for e in estimates]))
+    value, error = np.mean([auc(frame) for _, frame in part.groupby("seed")], axis=0).tolist()
     low, high = np.clip([value - 1.959964 * error, value + 1.959964 * error], 0, 1)
     folds = [
         roc_auc_score(f["label"], f["probability"])
@@ -136,6 +141,8 @@ def _metrics(part: pd.DataFrame) -> dict[str, float]:
     n_seeds = part["seed"].nunique()
     for metric, chosen in {"acc": label | ~label, "sen": label, "spe": ~label}.items():
         share, n = float(right[chosen].mean()), chosen.sum() / n_seeds
+        if part["threshold"].isna().any():
+            share = np.nan
         lower, upper = _wilson(share, n)
         found |= {metric: share, f"{metric}_lower": lower, f"{metric}_upper": upper}
     return found | {"patients": len(label) / n_seeds, "positives": label.sum() / n_seeds}

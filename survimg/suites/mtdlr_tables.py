@@ -143,7 +143,11 @@ def calibration_table(cohort: ScoredCohort, n_groups: int = 5) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("horizon")
 
 
-def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]) -> pd.DataFrame:
+def risk_group_table(
+    cohorts: Sequence[ScoredCohort],
+    cutoffs: Mapping[str, Any],
+    without: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """High against low risk in every cohort, at cut-offs that are applied unchanged.
 
     Parameters
@@ -151,6 +155,8 @@ def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]
     cohorts : sequence of ScoredCohort
     cutoffs : mapping of score to Cutoff
         Learned on the training cohort.
+    without : mapping of score to str, optional
+        Scores that have no cut-off, and why.
 
     Returns
     -------
@@ -179,6 +185,8 @@ def risk_group_table(cohorts: Sequence[ScoredCohort], cutoffs: Mapping[str, Any]
                     "undefined": " ".join(dict.fromkeys(reasons)),
                 }
             )
+    for name, reason in (without or {}).items():
+        rows += [{"score": name, "cohort": c.name, "undefined": reason} for c in cohorts]
     columns = ["score", "cohort", "threshold", "n_high", "n_low", "hr", "lower", "upper"]
     columns += ["p_logrank", "undefined"]
     return pd.DataFrame(rows, columns=columns).set_index(["score", "cohort"])
@@ -234,14 +242,17 @@ def write_analysis(
         joined = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
         joined.to_csv(folder / f"{name}.csv")
     training = cohorts[0]
-    undefined: list[str] = []  # performance.csv says why
-    found = {
-        name: _or_reason(undefined, learn_cutoff, training.outcome, scores, "youden")
-        for name, scores in training.scores.items()
-        if np.ptp(scores.to_numpy()) > 0
-    }
-    cutoffs = {str(name): cutoff for name, cutoff in found.items() if cutoff is not None}
-    risk_group_table(cohorts, cutoffs).to_csv(folder / "risk_groups.csv")
+    cutoffs: dict[str, Any] = {}
+    without: dict[str, str] = {}
+    for score in map(str, training.scores):
+        reasons: list[str] = []
+        values = training.scores[score]
+        cutoff = _or_reason(reasons, learn_cutoff, training.outcome, values, "youden")
+        if cutoff is None:
+            without[score] = f"no cut-off: {reasons[0]}"
+        else:
+            cutoffs[score] = cutoff
+    risk_group_table(cohorts, cutoffs, without).to_csv(folder / "risk_groups.csv")
     for cohort in cohorts:
         _draw(cohort, cutoffs.get(_FINAL), folder, time_unit)
     return folder
