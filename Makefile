@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.pyradiomics
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test lint docs bench chaos
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
 	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
@@ -26,6 +26,9 @@ docs: $(STAMP)
 bench: $(STAMP) $(PARITY)  ## the slow tests and the speed benchmarks; hours on two cores
 	$(BIN)/python -m pytest -m slow
 	for script in benchmarks/speed/*.py; do $(BIN)/python $$script; done
+
+chaos: $(STAMP)  ## every bad input and every kill, into docs/reliability.md; three minutes of CPU
+	$(BIN)/python tests/chaos/chaos.py
 
 # torch comes from the constraints file, so that pip takes the CPU build and not gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt

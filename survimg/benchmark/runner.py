@@ -41,7 +41,7 @@ from survimg.benchmark.leakage import (
     check_unfitted,
     image_content,
 )
-from survimg.benchmark.records import read_record, write_record
+from survimg.benchmark.records import Record, read_record, write_record
 from survimg.benchmark.run import Run, read_run, write_plan
 from survimg.benchmark.storage import locked, read_json, write_json
 from survimg.target import check_outcome
@@ -73,7 +73,7 @@ def run_benchmark(
     protocol: Mapping[str, Any] | None = None,
     suite: str | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = 1,
     progress: bool = True,
 ) -> Run:
     """Fit every model on every fold with every seed and leave one record of each on disk.
@@ -135,8 +135,9 @@ def run_benchmark(
     published : mapping of str to mapping, optional
         What papers report for models of this name on other cohorts, for the report: ``c_index``,
         ``dice``, ``sd`` (numbers or None) and ``source``.
-    n_jobs : int, default=1
-        Number of models and folds worked on at once, in processes.
+    n_jobs : int or None, default=1
+        Number of models and folds worked on at once, in processes. None leaves that to the
+        surrounding ``joblib.parallel_config`` or `survimg.model_selection.dask_cluster`.
     progress : bool, default=True
         Show progress bars if standard error is a terminal.
 
@@ -194,11 +195,12 @@ def run_benchmark(
             suite=suite,
             published=numbers,
         )
-        compute = partial(_compute, out=out, X=X, y=y, ids=names)
         if n_jobs == 1:
+            compute = partial(run_task, X=X, y=y, ids=names)
             _run_in_turn(compute, out, tasks, list(models), progress)
         else:
-            _run_in_parallel(compute, _missing(out, tasks), n_jobs, progress)
+            calls = [joblib.delayed(run_task)(t, X, y, names) for t in _missing(out, tasks)]
+            _run_in_parallel(calls, out, n_jobs, progress)
     return read_run(out)
 
 
@@ -261,17 +263,18 @@ def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:
     ]
 
 
-def _compute(task: Task, *, out: Path, X: Any, y: np.ndarray, ids: np.ndarray) -> str:
-    record = run_task(task, X, y, ids)
+def _keep(record: Record, out: Path) -> None:
+    """Write a record, and say so."""
     write_record(out, record)
-    what = f"{task.name}, fold {task.fold + 1}, seed {task.seed}"
-    if record.error is not None:
-        return f"{what}: FAILED ({record.error['type']}: {record.error['message']})"
-    return f"{what}: fitted in {record.details['fit_seconds']:.1f} s"
+    what = f"{record.model}, fold {record.fold + 1}, seed {record.seed}"
+    if record.error is None:
+        _LOG.info(f"{what}: fitted in {record.details['fit_seconds']:.1f} s")
+    else:
+        _LOG.info(f"{what}: FAILED ({record.error['type']}: {record.error['message']})")
 
 
 def _run_in_turn(
-    compute: Callable[[Task], str],
+    compute: Callable[[Task], Record],
     out: Path,
     tasks: Sequence[Task],
     models: Sequence[str],
@@ -282,15 +285,14 @@ def _run_in_turn(
         for name in model_bar:
             missing = _missing(out, [task for task in tasks if task.name == name])
             for task in tqdm(missing, desc=f"{name}: folds", leave=False, disable=quiet):
-                _LOG.info(compute(task))
+                _keep(compute(task), out)
 
 
 def _run_in_parallel(
-    compute: Callable[[Task], str], tasks: Sequence[Task], n_jobs: int, progress: bool
+    calls: Sequence[Any], out: Path, n_jobs: int | None, progress: bool
 ) -> None:
-    finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(compute)(task) for task in tasks
-    )
+    """Compute elsewhere, write here: a worker on another machine need not reach the folder."""
+    records = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
     quiet = None if progress else True
-    for message in tqdm(finished, total=len(tasks), desc="models x folds", disable=quiet):
-        _LOG.info(message)
+    for record in tqdm(records, total=len(calls), desc="models x folds", disable=quiet):
+        _keep(record, out)

@@ -117,9 +117,15 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             _lock(file)
         except OSError:
+            file.seek(0)
+            holder = file.read(100).decode("ascii", "replace").strip() or "another process"
             raise BlockingIOError(
-                f"{folder} is in use by another benchmark. Wait for it or choose another folder."
+                f"{folder} is in use by another benchmark ({holder}). Wait for it, or choose "
+                "another folder."
             ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}".encode())
+        file.flush()
         for leftover in folder.rglob(f"*{_TEMPORARY}"):
             leftover.unlink()
         yield

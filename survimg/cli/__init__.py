@@ -16,11 +16,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from survimg import __version__
-from survimg.cli import benchmark, compare, info, prepare, radiomics, report
+from survimg.cli import benchmark, compare, explain, fit, info, predict, prepare, radiomics, report
 
 __all__ = ["main"]
 
-_COMMANDS: tuple[ModuleType, ...] = (benchmark, prepare, report, compare, radiomics, info)
+_COMMANDS: tuple[ModuleType, ...] = (
+    prepare,
+    info,
+    radiomics,
+    benchmark,
+    report,
+    compare,
+    fit,
+    predict,
+    explain,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,13 +91,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _interrupted(arguments: argparse.Namespace) -> str:
-    if arguments.command in ("benchmark", "prepare"):
+    if arguments.command in ("benchmark", "prepare", "radiomics"):
         return "interrupted; what is finished is kept, and the same command does the rest"
-    if arguments.command != "radiomics":
-        return "interrupted"
-    if arguments.cache is not None:
-        return "interrupted; finished patients are kept in the cache, for the same command"
-    return "interrupted; nothing is kept (with --cache FOLDER, finished patients would be)"
+    return "interrupted"
 
 
 def _show_warning(

@@ -6,6 +6,7 @@ Interrupted or repeated, the command computes only what is missing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,6 +111,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "threads, which changes their last digits, so that they are fitted again",
     )
     parser.add_argument(
+        "--backend", choices=("loky", "dask"), default="loky",
+        help="where models and folds are worked on: processes of this machine (loky, default; see "
+        "--n-jobs) or the workers of a Dask cluster (see --scheduler)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://HOST:8786"
+    )
+    parser.add_argument(
+        "--threads", type=at_least(1), metavar="N",
+        help="of each network's training (default: the cores shared out among --n-jobs; on a "
+        "cluster 1); another number changes last digits, so that networks are fitted again",
+    )
+    parser.add_argument(
         "--no-progress", dest="progress", action="store_false", help="no progress bars"
     )
     control = parser.add_mutually_exclusive_group()
@@ -132,6 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     arguments.progress = arguments.progress and sys.stderr.isatty()
     check_protocol(arguments)
+    _check_cluster(arguments)
     suite = _suite(arguments)
     names = _names(arguments, suite)
     if any(":" in name for name in names) and str(Path.cwd()) not in sys.path:
@@ -177,11 +192,12 @@ def _run_and_report(
     from survimg.report import render
 
     out = Path(arguments.out)
-    finished = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
-    failures = len(finished.failures)
-    if arguments.negative_control is not None:
-        folder, seed = negative_control_folder(out), arguments.negative_control
-        failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
+    with _cluster(arguments, comparison.models):
+        finished = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
+        failures = len(finished.failures)
+        if arguments.negative_control is not None:
+            folder, seed = negative_control_folder(out), arguments.negative_control
+            failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
     page = render(out)
     sys.stdout.write(score_lines(score_run(finished), comparison.published))
     if arguments.permute_outcome is not None:
@@ -225,9 +241,41 @@ def _benchmark(
         command=arguments.command_line,
         suite=None if comparison.suite is None else comparison.suite.name,
         published=comparison.published,
-        n_jobs=arguments.n_jobs,
+        n_jobs=None if arguments.backend == "dask" else arguments.n_jobs,
         progress=arguments.progress,
         **protocol.arguments(),
+    )
+
+
+def _check_cluster(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together, and a cluster that does not answer, before any work."""
+    if arguments.backend != "dask":
+        if arguments.scheduler is not None:
+            raise ValueError("--scheduler is of a Dask cluster; add --backend dask.")
+        return
+    if arguments.scheduler is None:
+        raise ValueError(
+            "--backend dask needs --scheduler ADDRESS, the address that `dask scheduler` prints."
+        )
+    if arguments.n_jobs != 1:
+        raise ValueError(
+            "--n-jobs is of this machine; a cluster works on as many fits as it has workers."
+        )
+    with _cluster(arguments, {}):
+        pass
+
+
+def _cluster(
+    arguments: argparse.Namespace, models: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[Any]:
+    if arguments.backend != "dask":
+        return contextlib.nullcontext()
+    from survimg.benchmark.identity import code_identity
+    from survimg.model_selection import dask_cluster
+
+    own = any(":" in name for name in models)
+    return dask_cluster(
+        arguments.scheduler, identity=code_identity, import_from=[Path.cwd()] if own else []
     )
 
 
@@ -305,13 +353,15 @@ def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSetti
     if iterations is None and arguments.cohort == "phantom":
         iterations = PHANTOM_ITERATIONS
     # Fits side by side share the cores; a fixed number of threads keeps their results repeatable.
-    cores = joblib.cpu_count()
+    alone = arguments.n_jobs == 1 and arguments.backend == "loky"
+    shared = 1 if arguments.backend == "dask" else max(1, joblib.cpu_count() // arguments.n_jobs)
     return ModelSettings(
         n_iterations=iterations,
         device=arguments.device or "auto",
-        n_threads=None if arguments.n_jobs == 1 else max(1, cores // arguments.n_jobs),
-        cache=Path(arguments.out) / "cache",
-        verbose=arguments.progress and arguments.n_jobs == 1,
+        n_threads=arguments.threads or (None if alone else shared),
+        # Workers on other machines may work in another folder.
+        cache=Path(arguments.out).absolute() / "cache",
+        verbose=arguments.progress and alone,
         clinical=cohort.clinical is not None,
     )
 

@@ -1,16 +1,27 @@
-"""Compute the radiomic features of a prepared cohort and write them as a table."""
+"""Compute the radiomic features of a prepared cohort and write them as a table.
+
+Interrupted, the same command continues with the patients that are missing: until the table is
+written, the finished ones are kept in CSV.partial (or, for good, in the folder of --cache).
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
+import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import at_least
+from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_bytes
+
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
+#: Where `survimg.radiomics` keeps its records in the folder it is given.
+FOLDER = "survimg-radiomics"
 SUMMARY = "radiomic features of a prepared cohort as a table"
 
 
@@ -36,30 +47,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compute the features and write the table in one step."""
+    """Compute the features and write the table in one step.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process is writing the same table.
+    """
     from survimg.cohort import Cohort
-    from survimg.radiomics import RadiomicsFeatures
 
     out = Path(arguments.out)
-    if out.exists() and not arguments.overwrite:
-        raise FileExistsError(f"{out} exists; choose another name or give --overwrite.")
+    _check_free(out, arguments.overwrite)
     if not out.parent.is_dir():  # hours of features would be lost at the end
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first.")
     cohort = Cohort.load(arguments.store)
+    partial = out.with_name(f"{out.name}.partial")
+    partial.mkdir(exist_ok=True)
+    lock = lock_folder(partial)
+    try:
+        _check_free(out, arguments.overwrite)  # another run may have ended meanwhile
+        _write_table(arguments, cohort, out, partial)
+        shutil.rmtree(partial / FOLDER, ignore_errors=True)
+    finally:
+        if not any(partial.glob(f"{FOLDER}/**/*.npz")):  # nothing to come back to
+            shutil.rmtree(partial / FOLDER, ignore_errors=True)
+            (partial / "lock").unlink(missing_ok=True)
+        unlock_folder(lock)
+        remove_empty([partial])
+    return 0
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; choose another name or give --overwrite.")
+
+
+def _write_table(
+    arguments: argparse.Namespace, cohort: Cohort, out: Path, partial: Path
+) -> None:
+    from survimg.radiomics import RadiomicsFeatures
+
     extractor = RadiomicsFeatures(
         engine=arguments.engine,
         bin_count=arguments.bin_count,
         bin_width=arguments.bin_width,
         image_types=tuple(arguments.images),
         on_empty_mask=arguments.empty_masks,
-        memory=arguments.cache,
+        memory=arguments.cache or partial,
         n_jobs=arguments.n_jobs,
         verbose=sys.stderr.isatty(),
     ).set_output(transform="pandas")
     table = extractor.fit_transform(cohort)
     table.insert(0, "patient_id", cohort.ids)
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    table.to_csv(temporary, index=False)
-    temporary.replace(out)
+    for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
+        leftover.unlink()
+    write_bytes(out, table.to_csv(index=False).encode())
     sys.stdout.write(f"{out}: {len(table)} patients, {table.shape[1] - 1} features\n")
-    return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,60 @@ def check_ids(ids: Sequence[str] | np.ndarray | None, n: int) -> np.ndarray:
     if (unique == "").any():
         raise ValueError("Patient ids must not be empty.")
     return names
+
+
+def check_on_invalid(on_invalid: str) -> Literal["raise", "fill"]:
+    """Check what is to be done with voxels that are not finite."""
+    if on_invalid == "raise":
+        return "raise"
+    if on_invalid == "fill":
+        return "fill"
+    raise ValueError(f"on_invalid must be 'raise' or 'fill'; got {on_invalid!r}.")
+
+
+def check_voxels(volumes: Store, ids: np.ndarray) -> None:
+    """Refuse arrays in memory with voxels that are not finite, one patient after the other."""
+    for i, patient in enumerate(ids):
+        finite_voxels(volumes.read(i), patient, "raise")
+
+
+def finite_voxels(
+    values: np.ndarray, patient: str, on_invalid: Literal["raise", "fill"]
+) -> np.ndarray:
+    """Return one patient's voxels, all of them finite.
+
+    Parameters
+    ----------
+    values : ndarray of shape (channels, z, y, x)
+    patient : str
+        For messages.
+    on_invalid : {"raise", "fill"}
+
+    Returns
+    -------
+    ndarray
+        `values` itself where nothing had to be filled.
+
+    Raises
+    ------
+    ValueError
+        Voxels that are not finite; with ``"fill"``, a channel without any that is.
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return values
+    n_wrong = int(finite.size - finite.sum())
+    what = f"The volume of patient {patient!r} holds {n_wrong} NaN or infinite voxels"
+    if on_invalid == "raise":
+        raise ValueError(
+            f"{what}. Correct the file, or give Cohort(on_invalid='fill') to replace them by the "
+            "lowest value of their channel."
+        )
+    if not finite.reshape(len(values), -1).any(axis=1).all():
+        raise ValueError(f"{what}, and a channel has no other voxel to fill them from.")
+    warnings.warn(f"{what}; each becomes the lowest of its channel.", UserWarning, stacklevel=3)
+    lowest = np.where(finite, values, np.inf).min(axis=(1, 2, 3), keepdims=True)
+    return np.where(finite, values, lowest)
 
 
 def check_clinical(clinical: pd.DataFrame | npt.ArrayLike | None, n: int) -> pd.DataFrame | None:

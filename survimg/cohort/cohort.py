@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,17 @@ from survimg.cohort.checks import (
     check_cohort_outcome,
     check_ids,
     check_length,
+    check_on_invalid,
     check_present,
     check_spacing,
+    check_voxels,
+    finite_voxels,
     take_masks,
 )
+from survimg.cohort.html import cohort_html
+from survimg.cohort.reading import manifest_arguments, stored_arguments
 from survimg.cohort.saving import write_cohort
-from survimg.cohort.stores import ImageFileStore, MaskFileStore, MemmapStore, Store, as_store
-from survimg.io.manifest import read_manifest
+from survimg.cohort.stores import ArrayStore, ImageFileStore, Store, as_store
 from survimg.io.store import read_store
 from survimg.target import OUTCOME_DTYPE, check_outcome
 
@@ -70,6 +74,10 @@ class Cohort:
         Which patients have a mask, when `masks` is an array that has a row for everyone.
     present : array-like of shape (n, channels), bool, optional
         Which modalities each patient has. Networks see an absent one as zeros; radiomics gives NaN.
+    on_invalid : {"raise", "fill"}, default="raise"
+        What to do with voxels that are NaN or infinite: refuse the patient by name (arrays in
+        memory at once, files when they are read), or replace them by the lowest finite value of
+        their channel (air in CT, nothing in PET) with a warning that names the patient.
 
     Attributes
     ----------
@@ -84,7 +92,7 @@ class Cohort:
     ------
     ValueError
         Parts of unequal length, duplicate or empty identifiers, a mask whose shape differs from its
-        volume, an invalid outcome (see `survimg.target.check_outcome`).
+        volume, an invalid outcome (see `survimg.target.check_outcome`), voxels that are not finite.
 
     Examples
     --------
@@ -111,13 +119,18 @@ class Cohort:
         time_unit: str | None = None,
         has_mask: npt.ArrayLike | None = None,
         present: npt.ArrayLike | None = None,
+        on_invalid: Literal["raise", "fill"] = "raise",
     ) -> None:
         if isinstance(volumes, np.ndarray) and volumes.ndim == 4:
             volumes = volumes[:, np.newaxis]
-        self._volumes = as_store(volumes, ndim=4, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32: infinite, which is looked for below
+            self._volumes = as_store(volumes, ndim=4, dtype=np.float32)
         n = len(self._volumes)
         self._index = np.arange(n)
         self._ids = check_ids(ids, n)
+        self.on_invalid = check_on_invalid(on_invalid)
+        if isinstance(self._volumes, ArrayStore) and on_invalid == "raise":
+            check_voxels(self._volumes, self._ids)
         self._masks, self._has_mask = take_masks(masks, has_mask, self._volumes, self._ids)
         self._clinical = check_clinical(clinical, n)
         self._outcome = check_cohort_outcome(outcome, self._ids)
@@ -147,19 +160,7 @@ class Cohort:
             The folder is no finished cohort, or its files do not fit together.
         """
         stored = read_store(folder)
-        cohort = cls(
-            MemmapStore(stored.volumes),
-            masks=None if stored.masks is None else MemmapStore(stored.masks),
-            clinical=stored.clinical,
-            outcome=stored.outcome,
-            ids=stored.ids,
-            groups=stored.groups,
-            spacing=stored.spacing,
-            channel_names=stored.channel_names,
-            time_unit=stored.time_unit,
-            has_mask=stored.has_mask if stored.masks is not None else None,
-            present=stored.present,
-        )
+        cohort = cls(**stored_arguments(stored))
         cohort.settings = stored.settings
         cohort._geometry = stored.header.geometry
         return cohort
@@ -218,25 +219,8 @@ class Cohort:
         allow_outside : bool, default=False
             Accept image paths outside the manifest's folder.
         """
-        manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
-        names = manifest.channel_names
-        rows = list(zip(*(manifest.images[name] for name in names), strict=True))
-        images = ImageFileStore(rows)
-        masks = None
-        if any(path is not None for path in manifest.masks):
-            masks = MaskFileStore(manifest.masks, images, label)
-        return cls(
-            images,
-            masks=masks,
-            clinical=manifest.clinical,
-            outcome=manifest.outcome,
-            ids=manifest.ids,
-            groups=manifest.groups,
-            channel_names=names,
-            time_unit=time_unit,
-            has_mask=[path is not None for path in manifest.masks] if masks is not None else None,
-            present=[[path is not None for path in row] for row in rows],
-        )
+        found = manifest_arguments(csv, modalities, label, allow_outside)
+        return cls(**found, time_unit=time_unit)
 
     # ------------------------------------------------------------------ what scikit-learn uses
 
@@ -311,6 +295,8 @@ class Cohort:
             parts.append(f"events={int(self._outcome['event'][self._index].sum())}")
         return f"Cohort({', '.join(parts)})"
 
+    _repr_html_ = cohort_html
+
     # ------------------------------------------------------------------ data of the patients
 
     @property
@@ -366,7 +352,9 @@ class Cohort:
 
     def volume(self, i: int) -> np.ndarray:
         """Return the voxels of patient `i`, float32, shape (channels, z, y, x)."""
-        return np.asarray(self._volumes.read(self._position(i)), dtype=np.float32)
+        position = self._position(i)
+        values = np.asarray(self._volumes.read(position), dtype=np.float32)
+        return finite_voxels(values, self._ids[position], self.on_invalid)
 
     def mask(self, i: int) -> np.ndarray:
         """Return the tumour mask of patient `i`, uint8, shape (z, y, x).

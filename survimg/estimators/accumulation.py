@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["backward_in_parts"]
+__all__ = ["backward_in_parts", "dropout_stream", "replay"]
 
 
 def backward_in_parts(
@@ -59,14 +59,14 @@ def backward_in_parts(
     streams, outputs = [], []
     with torch.no_grad():
         for part in parts:
-            streams.append(_dropout_stream(device))
+            streams.append(dropout_stream(device))
             outputs.append(forward({name: values[part] for name, values in inputs.items()}))
     joined = _join(outputs)
     total = loss(joined)
     total.backward()
     gradients = [None if field is None else field.grad for field in joined]
     for part, stream in zip(parts, streams, strict=True):
-        _replay(stream, device)
+        replay(stream, device)
         output = forward({name: values[part] for name, values in inputs.items()})
         reached = [
             (field, gradient[part])
@@ -88,13 +88,15 @@ def _join(outputs: list[Any]) -> Any:
     return type(outputs[0])(*fields)
 
 
-def _dropout_stream(device: torch.device) -> Tensor:
+def dropout_stream(device: torch.device) -> Tensor:
+    """Return the state of the stream that dropout draws from on a device."""
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.get_rng_state()
 
 
-def _replay(stream: Tensor, device: torch.device) -> None:
+def replay(stream: Tensor, device: torch.device) -> None:
+    """Set the stream back to a state that `dropout_stream` returned."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(stream, device)
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from skorch.history import History
 from survimg.cohort import Cohort
 from survimg.estimators.holdout import HoldOut
 from survimg.estimators.runtime import RandomStreams
+from survimg.io.files import write_bytes
 
 __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
 
@@ -59,6 +62,11 @@ class Checkpoint:
     Parameters
     ----------
     path : Path
+
+    Raises
+    ------
+    ValueError
+        The file is there, but damaged or not a checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,8 +74,16 @@ class Checkpoint:
         self._tensors: dict[str, Any] = {}
         self._values: dict[str, Any] = {}
         if path.exists():
-            self._tensors = torch.load(path, map_location="cpu", weights_only=True)
-            self._values = json.loads(self._tensors["json"])
+            try:
+                content = io.BytesIO(path.read_bytes())
+                self._tensors = torch.load(content, map_location="cpu", weights_only=True)
+                self._values = json.loads(self._tensors["json"])
+            except (EOFError, LookupError, RuntimeError, TypeError, ValueError,
+                    pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                raise ValueError(
+                    f"The checkpoint {path} is damaged or not survimg's ({type(error).__name__}). "
+                    "Delete it to train from the start."
+                ) from error
 
     @property
     def seed(self) -> int | None:
@@ -84,6 +100,7 @@ class Checkpoint:
             "seed": seed,
             "iteration": net.iteration_,
             "stop": net.stop_,
+            "micro_batch_size": net.micro_batch_size,
             "history": epochs,
             "batches": streams.batches.bit_generator.state,
             "best_score": None if hold_out is None else hold_out.best_score,
@@ -99,9 +116,11 @@ class Checkpoint:
             "cuda": torch.cuda.get_rng_state_all() if net.device.startswith("cuda") else [],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(content, partial)
-        os.replace(partial, self.path)
+        for leftover in self.path.parent.glob(f"{self.path.name}.*.tmp"):  # of a killed process
+            leftover.unlink(missing_ok=True)
+        buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+        torch.save(content, buffer)
+        write_bytes(self.path, buffer.getbuffer())
 
     def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
         """Put a freshly made training into the saved state; nothing happens if there is none."""
@@ -111,6 +130,8 @@ class Checkpoint:
         net.module_.load_state_dict(tensors["module"])
         net.optimizer_.load_state_dict(tensors["optimizer"])
         net.iteration_, net.stop_ = values["iteration"], values["stop"]
+        # Lower than the parameter once the memory was too small for it.
+        net.micro_batch_size = values["micro_batch_size"]
         net.history = History({**row, "batches": []} for row in values["history"])
         streams.batches.bit_generator.state = values["batches"]
         streams.augmentation.set_state(tensors["augmentation"])

@@ -153,13 +153,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
     def _train(
         self, table: torch.Tensor, event: np.ndarray, time: np.ndarray, weights: torch.Generator
     ) -> None:
-        net = DeepSurvNet(
-            table.shape[1],
-            tuple(self.hidden),
-            activation=self.activation,
-            dropout=self.dropout,
-            generator=weights,
-        ).double()
+        net = self._make_module(weights)
         optimiser = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         times, events = torch.from_numpy(time), torch.from_numpy(event)
         rows = []
@@ -178,6 +172,19 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
             rows.append((epoch, loss.item(), cox.item(), l2.item()))
         self.history_ = pd.DataFrame(rows, columns=["epoch", "loss", "cox", "l2"])
         self.net_ = net.eval()
+
+    def _make_module(self, weights: torch.Generator) -> DeepSurvNet:
+        return DeepSurvNet(
+            self.n_features_in_,
+            tuple(self.hidden),
+            activation=self.activation,
+            dropout=self.dropout,
+            generator=weights,
+        ).double()
+
+    def _build_network(self) -> None:
+        """Make `net_` as it is after the fit but for its weights, which a model file brings."""
+        self.net_ = self._make_module(torch.Generator()).eval()
 
     def _standardised(self, table: np.ndarray) -> torch.Tensor:
         return torch.from_numpy((table - self._mean) / self._scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tqdm.auto import tqdm
 
 from survimg.estimators.accumulation import backward_in_parts
 from survimg.estimators.batches import PatientBatches, Targets
+from survimg.estimators.memory import within_memory
 from survimg.nets.transfer import train_unfrozen
 
 __all__ = [
@@ -116,6 +118,8 @@ class TrainingNet(NeuralNet):
         self.progress_name = progress_name
         self.iteration_ = 0
         self.stop_ = False
+        #: Called when a step ran out of memory; True if there is more of it now.
+        self.make_room_: Callable[[], bool] | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -154,17 +158,22 @@ class TrainingNet(NeuralNet):
         """Compute the gradients of one batch; frozen parts stay in evaluation mode."""
         inputs, targets = batch
         train_unfrozen(self.module_)
-        size = self.micro_batch_size
-        if size is None or size >= len(targets.time):
-            output = self.infer(inputs)
-            loss = self.get_loss(output, targets)
-            loss.backward()
-        else:
-            loss, output = backward_in_parts(
-                self.infer, lambda joined: self.get_loss(joined, targets), inputs, size
-            )
+        gradients = partial(self._add_gradients, inputs, targets)
+        loss, output = within_memory(self, len(targets.time), gradients)
         self.iteration_ += 1
         return {"loss": loss, "y_pred": output}
+
+    def _add_gradients(
+        self, inputs: Mapping[str, Tensor], targets: Targets, size: int
+    ) -> tuple[Tensor, Any]:
+        if size < len(targets.time):
+            return backward_in_parts(
+                self.infer, lambda joined: self.get_loss(joined, targets), inputs, size
+            )
+        output = self.infer(inputs)
+        loss = self.get_loss(output, targets)
+        loss.backward()
+        return loss, output
 
     def infer(self, x: Mapping[str, Tensor], **fit_params: Any) -> Any:
         """Run the network under autocast."""

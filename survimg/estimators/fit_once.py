@@ -6,7 +6,8 @@ import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Mapping
+import shutil
+import warnings
 from numbers import Integral
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,9 @@ from filelock import FileLock
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
+
+from survimg.model_files import ModelFileError, load, save
+from survimg.model_files.encoding import LEFT_OUT
 
 __all__ = ["FitOnce"]
 
@@ -43,8 +47,9 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     name, because its training patients are part of the key.
 
     Processes that want the same fit at the same time wait for one of them (a file lock, which the
-    operating system releases when a process dies). A file is written under another name and then
-    renamed, so that no half of it is ever read.
+    operating system releases when a process dies). Fits are kept as model files (see
+    `survimg.save`): they appear complete or not at all, reading one runs no code, and one that is
+    damaged is trained again, with a warning.
 
     Parameters
     ----------
@@ -53,8 +58,8 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         fits of any other state are not meant to be the same.
     memory : path-like, joblib.Memory or None
         Folder of the fitted estimators; None fits each time. Of a `joblib.Memory` the location is
-        taken. The files are pickles, like those of joblib: reading one runs code, so keep the
-        folder where you keep your own files.
+        taken. An estimator of your own is kept if its fitted attributes are plain data (numbers,
+        text, arrays, tables, estimators); of another one each fit is done anew, with a warning.
 
     Attributes
     ----------
@@ -68,7 +73,7 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    One file has the size of the pickled estimator: 15 MB for DeepMTS. Warnings of a training are
+    A kept fit has the size of its weights: 15 MB for DeepMTS. Warnings of a training are
     given by the fit that trained, not repeated by those that read its result.
     """
 
@@ -98,16 +103,15 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self._validate_params()
         folder = self._folder()
         if folder is None:
-            self._take(_train(self.estimator, X, y), reused=False)
+            self._train(X, y)
             return self
         _check_seeds(self.estimator)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{type(self.estimator).__name__}-{_key(self.estimator, X, y)}.joblib"
-        with FileLock(path.with_suffix(".lock")):
-            reused = path.exists()
-            if not reused:
-                _write(path, _train(self.estimator, X, y))
-            self._take(joblib.load(path), reused=reused)
+        path = folder / f"{type(self.estimator).__name__}-{_key(self.estimator, X, y)}"
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if not self._read(path):
+                self._train(X, y)
+                self._write(path)
         return self
 
     def transform(self, X: Any) -> np.ndarray | pd.DataFrame:
@@ -142,26 +146,51 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             location = location.location
         return None if location is None else Path(str(location)) / "survimg-fits"
 
-    def _take(self, found: Mapping[str, Any], *, reused: bool) -> None:
-        self.estimator_ = found["estimator"]
-        self.seconds_: float = found["seconds"]
-        self.reused_ = reused
+    def _train(self, X: Any, y: np.ndarray | None) -> None:
+        started = perf_counter()
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.seconds_: float = perf_counter() - started
+        self.reused_ = False
+
+    def _read(self, path: Path) -> bool:
+        """Take the fit that is kept at `path`; tell whether there is one."""
+        try:
+            kept = load(path, trusted=_classes(self.estimator))
+        except FileNotFoundError:
+            return False
+        except ModelFileError as error:
+            warnings.warn(f"{error} The fit is done again.", UserWarning, stacklevel=3)
+            shutil.rmtree(path)
+            return False
+        self.estimator_, self.seconds_ = kept.estimator_, kept.seconds_
+        self.estimator_.set_params(**_places(self.estimator))
+        self.reused_ = True
+        return True
+
+    def _write(self, path: Path) -> None:
+        kept = FitOnce(self.estimator)
+        kept.estimator_, kept.seconds_ = self.estimator_, self.seconds_
+        try:
+            save(kept, path, trusted=_classes(self.estimator))
+        except (ModelFileError, OSError) as error:  # a full disk must not cost the training
+            warnings.warn(
+                f"This fit cannot be kept in {path.parent}, and will be done again by others. "
+                f"{error}",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
-def _train(estimator: Any, X: Any, y: np.ndarray | None) -> dict[str, Any]:
-    started = perf_counter()
-    fitted = clone(estimator).fit(X, y)
-    return {"estimator": fitted, "seconds": perf_counter() - started}
+def _classes(estimator: Any) -> set[type]:
+    """Classes of an estimator and of its parts: the caller has them, and so trusts them."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return {type(part) for part in parts if hasattr(part, "get_params")} - {type}
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    # Under the lock nobody else writes this name; what a killed process left is written over.
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        joblib.dump(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())  # a name must not outlive a power cut that its content did not
-    os.replace(partial, path)
+def _places(estimator: Any) -> dict[str, Any]:
+    """Parameters that a model file leaves out."""
+    parameters = estimator.get_params(deep=True).items()
+    return {name: value for name, value in parameters if name.split("__")[-1] in LEFT_OUT}
 
 
 def _check_seeds(estimator: Any) -> None:

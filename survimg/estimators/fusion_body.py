@@ -164,6 +164,10 @@ class FusionBody(VolumeEstimator):
         """Return what the forest of the selection learns."""
         return make_outcome(event, time)
 
+    @property
+    def _n_encoded(self) -> int:
+        return len(self.table_names_in_)
+
     def _patients(
         self,
         X: Cohort | npt.ArrayLike,

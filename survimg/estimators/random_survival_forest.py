@@ -100,10 +100,15 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Invalid parameters, features or outcome, or no event.
+            Invalid parameters, features or outcome, no event, or one time for all patients.
         """
         self._validate_params()
         event, time = check_outcome(y, require_event=True)
+        if np.unique(time).size < 2:  # scikit-survival grows it, and fails when it predicts
+            raise ValueError(
+                f"All {time.size} patients have the same time, {time[0]:g}; a forest needs at "
+                "least two distinct times."
+            )
         self.training_outcome_ = make_outcome(event, time)
         self.time_grid_ = _time_grid(event, time, self.n_time_bins)
         if self.time_grid_ is not None:

@@ -1,7 +1,8 @@
-"""Where and how torch computes: device, precision, threads, random streams."""
+"""Where and how torch computes: device and its slots, precision, threads, random streams."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
@@ -9,12 +10,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
+from survimg.model_selection.device_slots import DeviceSlot, device_slot
+
 __all__ = [
     "Precision",
     "RandomStreams",
     "choose_device",
     "choose_precision",
     "isolated_torch",
+    "slot_on",
 ]
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -92,6 +96,35 @@ def choose_device(device: str) -> torch.device:
             "device='cpu'."
         )
     return chosen
+
+
+@contextmanager
+def slot_on(device: torch.device) -> Iterator[tuple[torch.device, DeviceSlot]]:
+    """Hold a slot of a device for a fit; of several GPUs, one is chosen that has most free slots.
+
+    Parameters
+    ----------
+    device : torch.device
+        ``cuda`` without an index stands for all GPUs that torch sees.
+
+    Yields
+    ------
+    device : torch.device
+        With an index if there were several to choose from.
+    slot : DeviceSlot
+    """
+    devices = [device]
+    if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
+        devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    with device_slot(device.type, [_name_for_all_processes(d) for d in devices]) as slot:
+        yield devices[slot.device], slot
+
+
+def _name_for_all_processes(device: torch.device) -> str:
+    """Name a device by its UUID: its number differs where CUDA_VISIBLE_DEVICES does."""
+    if device.type == "cuda":
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    return f"{platform.node()}-{device.type}-{device.index or 0}"
 
 
 def choose_precision(precision: Precision, device: torch.device) -> str:

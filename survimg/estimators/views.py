@@ -64,17 +64,27 @@ class AxialSlice:
         ValueError
             It is empty.
         """
-        volume = whole_volume(cohort, i)
+        volume, position = whole_volume(cohort, i), self.position(cohort, i)
+        image = volume[:, position]
+        return image * cohort.mask(i)[position].astype(np.float32) if self.masked else image
+
+    def position(self, cohort: Cohort, i: int) -> int:
+        """Return which slice of patient `i` it is, counted along z.
+
+        Raises
+        ------
+        LookupError, ValueError
+            As in a call.
+        """
+        middle = int(cohort.shape[2]) // 2
         if self.choice == "central" and not self.masked:
-            return volume[:, volume.shape[1] // 2]
+            return middle
         mask = cohort.mask(i)
         if not mask.any():
             raise ValueError(
                 f"The tumour mask of patient {cohort.ids[i]!r} is empty: it neither points to a "
                 "slice nor leaves anything of the image."
             )
-        position = volume.shape[1] // 2
-        if self.choice == "largest":
-            position = int(np.argmax(mask.sum(axis=(1, 2), dtype=np.int64)))
-        image = volume[:, position]
-        return image * mask[position].astype(np.float32) if self.masked else image
+        if self.choice == "central":
+            return middle
+        return int(np.argmax(mask.sum(axis=(1, 2), dtype=np.int64)))

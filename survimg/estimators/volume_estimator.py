@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from torch import Tensor, nn
 
 from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.cohort import Cohort
-from survimg.estimators.batches import Augment, BatchSampler, PatientBatches, Patients
+from survimg.estimators.batches import (
+    Augment,
+    BatchSampler,
+    PatientBatches,
+    Patients,
+    Targets,
+)
 from survimg.estimators.checkpoints import Checkpoint, CheckpointWriter, fit_key
+from survimg.estimators.divergence import LastGoodState, check_finite_state
 from survimg.estimators.engine import (
     LossTerms,
     TrainingNet,
@@ -27,15 +35,18 @@ from survimg.estimators.engine import (
     recalibrate_batch_norm,
 )
 from survimg.estimators.holdout import HoldOut, split_by_event
+from survimg.estimators.memory import MemoryRecord
 from survimg.estimators.runtime import (
     RandomStreams,
     choose_device,
     choose_precision,
     isolated_torch,
+    slot_on,
 )
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.views import View, whole_volume
 from survimg.nets.transfer import freeze, load_weights
+from survimg.preprocessing.agreement import check_preparation, preparation_of
 
 __all__ = ["VolumeEstimator"]
 
@@ -52,7 +63,9 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
     net_ : skorch.NeuralNet
         The trained network is ``net_.module_``.
     history_ : DataFrame
-        One row per epoch: losses, seconds and the validation score.
+        One row per epoch: losses, seconds and the validation score; ``micro_batch_size`` (patients
+        that passed through the network at once, halved when memory was short) and
+        ``seconds_waited`` (for a slot of the device, `survimg.model_selection.device_slots`).
     best_epoch_ : int
         Epoch whose weights were kept; only with `validation_fraction`.
     load_report_ : survimg.nets.transfer.LoadReport
@@ -61,6 +74,9 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
     n_channels_in_ : int
     volume_shape_in_ : tuple of int
         Size of the training volumes; other sizes can be predicted too.
+    preparation_in_ : dict or None
+        How the training cohort was prepared (spacing, crop, normalisation, ...); None where it does
+        not say. A cohort that was prepared otherwise is refused.
     """
 
     @abstractmethod
@@ -119,38 +135,50 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
         self.channel_names_in_ = cohort.channel_names
+        self.preparation_in_ = preparation_of(cohort)
         self.volume_shape_in_ = cohort.shape[2:]
         encoded = self._encode_training(
             cohort, event, time, self._training_part(event, streams), streams.validation_seed
         )
         loss_terms, term_names = self._make_loss(cohort)
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
-        with isolated_torch(device, self.n_threads, streams.dropout_seed):
+        with ExitStack() as stack:
+            device, slot = stack.enter_context(slot_on(device))
+            stack.enter_context(isolated_torch(device, self.n_threads, streams.dropout_seed))
             module = self._initial_module(encoded.shape[1], streams.weights)
             patients, hold_out, batches = self._prepare(patients, streams, device)
             callbacks: list[tuple[str, Callback]] = []
             if hold_out is not None:
                 callbacks.append(("hold_out", hold_out))
+            callbacks.append(("memory", MemoryRecord(slot, self.batch_size)))
+            last_good = LastGoodState()
+            callbacks.append(("last_good", last_good))
             if checkpoint is not None:
                 writer = CheckpointWriter(
                     checkpoint, streams, seed, hold_out, self.checkpoint_every
                 )
                 callbacks.append(("checkpoint", writer))
             net = self._make_net(module, loss_terms, term_names, device, callbacks)
+            net.make_room_ = slot.take_whole_device
             if checkpoint is not None:
                 checkpoint.restore(net, streams, hold_out)
                 batches.n_done = net.iteration_
-            net.train(batches)
-            if hold_out is None:
-                self._recalibrate(net, batches)
-            if not all(torch.isfinite(state).all() for state in net.module_.state_dict().values()):
-                raise FloatingPointError(
-                    "Training diverged in its last step: weights or statistics of batch "
-                    "normalisation are not finite. Lower learning_rate, or set gradient_clip."
-                )
+            try:
+                net.train(batches)
+                self._finish(net, batches, hold_out)
+            except FloatingPointError as error:
+                last_good.take_back(net, hold_out, error)
+                self._finish(net, batches, hold_out)
         self._keep(net, term_names, hold_out)
         if checkpoint is not None:
             checkpoint.remove()
+
+    def _finish(
+        self, net: TrainingNet, batches: PatientBatches, hold_out: HoldOut | None
+    ) -> None:
+        if hold_out is None:
+            self._recalibrate(net, batches)
+        check_finite_state(net.module_)
 
     def _training_part(self, event: np.ndarray, streams: RandomStreams) -> np.ndarray:
         """Return the positions of the patients that are not held out."""
@@ -165,9 +193,12 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             self.load_report_ = load_weights(module, self.initial_weights, strict=False)
         if self.warm_start and hasattr(self, "net_"):
             load_weights(module, self.net_.module_)
+        self._freeze(module)
+        return module
+
+    def _freeze(self, module: nn.Module) -> None:
         if self.frozen is not None and len(self.frozen) > 0:
             freeze(module, *self.frozen)
-        return module
 
     def _prepare(
         self, patients: Patients, streams: RandomStreams, device: torch.device
@@ -221,6 +252,32 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         )
 
     @property
+    def _n_encoded(self) -> int:
+        """Number of columns that accompany the volumes, known after the fit."""
+        return 0
+
+    def _build_network(self) -> None:
+        """Make `net_` as it is after the fit but for its weights, which a model file brings."""
+        module = self._make_module(self.n_channels_in_, self._n_encoded, torch.Generator())
+        # torch computes frozen layers with other kernels, which round otherwise.
+        self._freeze(module)
+        net = make_training_net(
+            module,
+            _no_loss,
+            (),
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            n_iterations=self.n_iterations,
+            iterations_per_epoch=self._epoch_length,
+            gradient_clip=self.gradient_clip,
+            micro_batch_size=self.micro_batch_size,
+            device=choose_device(self.device),
+            precision="float32",  # predictions always are
+            progress_name=None,
+        )
+        self._keep_network(net)
+
+    @property
     def _epoch_length(self) -> int:
         return min(self.iterations_per_epoch, self.n_iterations)
 
@@ -232,11 +289,20 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
     ) -> None:
         """Keep what a fitted model needs."""
         self.history_ = history_frame(net, term_names, hold_out.name if hold_out else None)
+        for name in ("micro_batch_size", "seconds_waited"):
+            self.history_[name] = net.history[:, name]
         if hold_out is not None:
             self.best_epoch_ = hold_out.best_epoch
+        self._keep_network(net)
+
+    def _keep_network(self, net: TrainingNet) -> None:
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
+        net.make_room_ = None
+        if ":" not in self.device:
+            # Not the one of several GPUs that was free: who unpickles the net may have only one.
+            net.device = torch.device(net.device).type
         net.module = type(net.module_)
         self.net_ = net
 
@@ -289,6 +355,13 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
                 f"X has the channels {list(cohort.channel_names)}; this {type(self).__name__} was "
                 f"fitted on {list(self.channel_names_in_)}."
             )
+        check_preparation(cohort, self.preparation_in_, type(self).__name__)
+
+
+def _no_loss(_net: nn.Module, _output: Any, _targets: Targets) -> dict[str, Tensor]:
+    raise RuntimeError(
+        "This network was read from a model file, which holds no loss; call fit to train again."
+    )
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:

@@ -220,6 +220,10 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         self._clinical_scale = encoded.std(axis=0, ddof=0).replace(0.0, 1.0)
         return self._standardise(encoded)
 
+    @property
+    def _n_encoded(self) -> int:
+        return len(self.clinical_names_in_)
+
     def _standardise(self, encoded: pd.DataFrame) -> np.ndarray:
         return ((encoded - self._clinical_mean) / self._clinical_scale).to_numpy(np.float32)
 

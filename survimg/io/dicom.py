@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
@@ -20,8 +21,18 @@ __all__ = ["Series", "is_dicom", "read_series"]
 GAP_TOLERANCE = 0.05
 #: Slope of the stack against the normal of its slices; 0.002 is a gantry tilt of 0.1 degrees.
 TILT_TOLERANCE = 0.002
+#: mm; some headers round positions to a tenth of one.
+SHIFT_TOLERANCE = 0.1
+#: No detector or reconstruction has so many pixels; a damaged header would ask for their memory.
+_MAX_PIXELS = 2**26
 
 _CLASS = b"1.2.840.10008.5.1.4.1.1."
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+#: The tag (7FE0,0010) in either byte order.
+_PIXEL_DATA: tuple[tuple[Literal["big", "little"], bytes], ...] = (
+    ("big", b"\x7f\xe0\x00\x10"),
+    ("little", b"\xe0\x7f\x10\x00"),
+)
 #: Directories, presentation states, raw data, reports, encapsulated documents, radiotherapy.
 _NOT_IMAGES = (
     b"1.2.840.10008.1.3.10",
@@ -81,8 +92,9 @@ def read_series(folder: Path) -> Series:
     Raises
     ------
     ValueError
-        No series or several (they are listed), slices of different size or orientation, missing,
-        duplicate or unevenly spaced slices, a tilted gantry, slices that cannot be decoded.
+        No series or several (they are listed), slices of different size, orientation or modality,
+        missing, duplicate, unevenly spaced or shifted slices, a tilted gantry, several frames or
+        colours in one file, headers that do not fit the pixels, slices that cannot be decoded.
     """
     slices = _the_only_series(folder)
     stack, spacing, normal = _sorted_stack(slices, folder)
@@ -96,9 +108,14 @@ def read_series(folder: Path) -> Series:
 
 def _the_only_series(folder: Path) -> list[_Slice]:
     found: dict[str, list[_Slice]] = {}
-    for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)):
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-        found[uid] = [_read_slice(Path(name)) for name in names]
+    try:
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        names = {u: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), u) for u in uids}
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"A slice in the folder {folder} is damaged: {reason}") from None
+    for uid in uids:
+        found[uid] = [_read_slice(Path(name)) for name in names[uid]]
     listed = {entry.path.name for slices in found.values() for entry in slices}
     for path in sorted(folder.iterdir()):
         # GDCM leaves out what it cannot parse: a truncated last slice would just be missing
@@ -144,17 +161,38 @@ def _read_slice(path: Path) -> _Slice:
     missing = [name for name, value in tags.items() if not value]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: its place in the patient is unknown.")
-    row_spacing, column_spacing = _numbers(tags["PixelSpacing"], 2, path)
+    for name, tag in {"SamplesPerPixel": "0028|0002", "NumberOfFrames": "0028|0008"}.items():
+        count = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "1"
+        if count not in ("", "1"):
+            raise ValueError(
+                f"{path} has {name} {count}; a slice of a series has one frame and one grey value "
+                "per pixel."
+            )
     width, height = reader.GetSize()[:2]
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"{path} claims {height} x {width} pixels; its header is damaged.")
+    row_spacing, column_spacing = _numbers(tags["PixelSpacing"], 2, path)
+    if min(row_spacing, column_spacing) <= 0:
+        raise ValueError(f"{path}: PixelSpacing must be positive; found {tags['PixelSpacing']!r}.")
     return _Slice(
         path=path,
         position=np.array(_numbers(tags["ImagePositionPatient"], 3, path)),
-        axes=np.array(_numbers(tags["ImageOrientationPatient"], 6, path)).reshape(2, 3),
+        axes=_axes(tags["ImageOrientationPatient"], path),
         pixel_spacing=(row_spacing, column_spacing),
         size=(height, width),
         bytes_per_pixel=int(tags["BitsAllocated"]) // 8,
         modality=tags["Modality"],
     )
+
+
+def _axes(text: str, path: Path) -> np.ndarray:
+    axes = np.array(_numbers(text, 6, path)).reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
+        raise ValueError(
+            f"{path}: ImageOrientationPatient is not a pair of perpendicular directions of length "
+            f"1; found {text!r}."
+        )
+    return axes
 
 
 def _pixels(entry: _Slice) -> np.ndarray:
@@ -175,14 +213,28 @@ def _pixels(entry: _Slice) -> np.ndarray:
 
 
 def _check_complete(entry: _Slice) -> None:
-    # GDCM reads what is missing at the end of uncompressed pixels as if it were there
+    # GDCM reads what is missing at the end of uncompressed pixels as if it were there, and where
+    # the header claims more pixels than there are, whatever lies behind them in memory
     content = entry.path.read_bytes()
-    expected = entry.size[0] * entry.size[1] * entry.bytes_per_pixel
-    length = (expected + expected % 2).to_bytes(4, "little")
-    for head in (b"OW\x00\x00", b"OB\x00\x00", b""):  # explicit, explicit, implicit
-        start = content.find(b"\xe0\x7f\x10\x00" + head + length)
-        if start >= 0 and len(content) - (start + 8 + len(head)) < expected:
-            raise ValueError(f"{entry.path} is truncated: pixels are missing.")
+    if _DEFLATED in content[:1024]:
+        return  # the tags are compressed as well; zlib knows its end
+    row = entry.size[1] * entry.bytes_per_pixel
+    expected = entry.size[0] * row
+    for order, tag in _PIXEL_DATA:
+        for head in (tag + b"OW\x00\x00", tag + b"OB\x00\x00", tag):  # explicit, implicit
+            # an icon in the header has pixels of its own
+            for found in re.finditer(re.escape(head), content):
+                at = found.end() + 4
+                length = int.from_bytes(content[at - 4 : at], order)
+                if length == 0xFFFFFFFF and b"\xfe\xff\x00\xe0" in content[at : at + 4]:
+                    return  # compressed: the decoder finds what is missing
+                # a few bytes more are padding, a row more is another image
+                if 0 <= length - expected < row and len(content) - at >= expected:
+                    return
+    raise ValueError(
+        f"{entry.path} is truncated, or its header does not fit its pixels: there are no "
+        f"{expected} bytes for {entry.size[0]} x {entry.size[1]} pixels."
+    )
 
 
 def _numbers(text: str, count: int, path: Path) -> list[float]:
@@ -204,6 +256,11 @@ def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], flo
                 f"{first.size} at {first.pixel_spacing} mm and {other.size} at "
                 f"{other.pixel_spacing} mm."
             )
+        if other.modality != first.modality:
+            raise ValueError(
+                f"The slices {first.path.name} and {other.path.name} in {folder} differ in "
+                f"Modality: {first.modality} and {other.modality}."
+            )
         if not np.allclose(other.axes, first.axes, atol=1e-4):
             raise ValueError(
                 f"The slices {first.path.name} and {other.path.name} in {folder} have different "
@@ -223,7 +280,19 @@ def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], flo
             f"The slices in {folder} are sheared against each other by {drift:.2f} mm over the "
             "series (tilted gantry); straighten the series before reading it."
         )
+    _check_straight(stack, run, folder)
     return stack, spacing, normal
+
+
+def _check_straight(stack: list[_Slice], run: np.ndarray, folder: Path) -> None:
+    way = np.array([entry.position - stack[0].position for entry in stack])
+    length = float(np.linalg.norm(run))
+    aside = np.linalg.norm(way - np.outer(way @ run, run) / length**2, axis=1)
+    if aside.max() > max(GAP_TOLERANCE * min(stack[0].pixel_spacing), SHIFT_TOLERANCE):
+        raise ValueError(
+            f"The slice {stack[int(aside.argmax())].path.name} in {folder} is shifted sideways by "
+            f"{aside.max():.2f} mm against the others; its position is damaged."
+        )
 
 
 def _check_gaps(stack: list[_Slice], heights: np.ndarray, folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: JSON, rows of ``.npy`` files, a folder's lock."""
+"""Files that are either complete or absent: bytes, JSON, rows of ``.npy``; a folder's lock."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 __all__ = [
     "allocate_npy", "check_npy", "lock_folder", "make_folder", "remove_empty", "unlock_folder",
-    "write_json", "write_npy_row",
+    "write_bytes", "write_json", "write_npy_row",
 ]
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is either absent (or as before) or complete."""
-    text = json.dumps(content, allow_nan=False, indent=1)
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that a reader finds the old content or the new one, never a part of it.
+
+    The content goes to a temporary file beside it, down to the disk, and takes the name in one
+    step; a process killed at any moment leaves at most the temporary file (``*.tmp``).
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is either absent (or as before) or complete."""
+    write_bytes(path, json.dumps(content, allow_nan=False, indent=1).encode())
 
 
 def make_folder(folder: Path) -> list[Path]:
@@ -85,7 +94,7 @@ def check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     with open(path, "rb") as file:
         try:
             stored_shape, fortran, stored_dtype = _read_npy_header(file)
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, SyntaxError, TokenError) as error:
             raise ValueError(f"{path} is not a readable .npy file ({error}).") from None
         start = file.tell()
     if stored_shape != shape or fortran or stored_dtype != dtype:
@@ -117,9 +126,14 @@ def lock_folder(folder: Path) -> IO[str]:
         raise BlockingIOError(
             f"{folder} is being written by {holder}. Wait for it, or choose another output folder."
         ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()}")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+    except OSError:  # a full disk: nobody would release it
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
     return file
 
 

@@ -22,6 +22,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.io.dicom import is_dicom, read_series
 from survimg.io.nifti import check_nifti, is_nifti
+from survimg.io.text_headers import check_text_header, has_text_header
 
 __all__ = [
     "Image",
@@ -37,6 +38,9 @@ __all__ = [
 
 #: Grids whose corners lie within this part of a voxel of each other are the same grid.
 GRID_TOLERANCE = 0.01
+
+#: 8 GB in float32. No clinical volume has so many voxels; a damaged header may claim more.
+_MAX_VOXELS = 2**31
 
 #: gzip, the strongest compression in use for NIfTI and NRRD, shrinks zeros to about 1/1030.
 _MAX_COMPRESSION = 1100
@@ -135,10 +139,11 @@ def read_image(path: str | os.PathLike[str], *, pet_units: str = "suv") -> Image
     FileNotFoundError
         Nothing at `path`.
     ValueError
-        Unreadable or truncated, not one three-dimensional scalar volume, values that are not
-        finite; a folder without a series, with several series, or with missing, duplicate or
-        unevenly spaced slices; PET whose header does not allow the conversion to SUV (the message
-        names the missing tag).
+        Unreadable or truncated, not one three-dimensional scalar volume, a header that contradicts
+        itself or the voxels, voxels outside the header's folder, values that are not finite; a
+        folder without a series, with several series, or with missing, duplicate or unevenly spaced
+        slices; PET whose header does not allow the conversion to SUV (the message names the missing
+        tag).
     ImportError
         PET is to be converted and pydicom is not installed.
     """
@@ -173,13 +178,15 @@ def read_mask(
     Parameters
     ----------
     path : path
-        A label image in any format of `read_image`, or a DICOM RTSTRUCT file.
+        A label image in any format of `read_image`, a DICOM RTSTRUCT file, or a DICOM segmentation
+        object.
     like : Image
         The image whose grid is wanted. A mask on another grid is resampled to it by world
         coordinates (nearest neighbour).
     label : int or str, optional
-        The label that marks the tumour; for an RTSTRUCT the name of the region. By default the
-        only labels allowed are 0 and 1, because in public data sets the number carries a meaning
+        The label that marks the tumour; for an RTSTRUCT the name of the region, for a segmentation
+        object the name or number of the segment. By default the only labels allowed are 0 and 1,
+        because in public data sets the number carries a meaning
         (in HECKTOR, 2 is a lymph node: taking "whatever is not 0" would mix lesions).
 
     Returns
@@ -216,7 +223,8 @@ def read_mask_image(
     Returns
     -------
     Image
-        `array` is uint8 and holds 0 and 1. An RTSTRUCT has no grid and comes on that of `like`.
+        `array` is uint8 and holds 0 and 1. An RTSTRUCT has no grid and comes on that of `like`; a
+        segmentation object covers the planes that it marks.
 
     Raises
     ------
@@ -225,8 +233,11 @@ def read_mask_image(
     """
     path = Path(path)
     if path.is_file() and is_dicom(path):
+        from survimg.io.dicom_seg import is_segmentation, read_segmentation
         from survimg.io.rtstruct import read_rtstruct
 
+        if is_segmentation(path):
+            return _placed_mask(from_sitk(read_segmentation(path, label)), like, path)
         marked = read_rtstruct(path, like, roi=None if label is None else str(label))
         return Image(marked, like.spacing, like.origin, like.direction)
     source = read_image(path, pet_units="stored")
@@ -239,11 +250,7 @@ def read_mask_image(
             "although both start at the same point with the same spacing: one of them was cropped "
             "without its position, or they do not belong together."
         )
-    if not same_grid(mask, like):
-        from survimg.io.mask_place import check_mask_place
-
-        check_mask_place(mask, like, path)
-    return mask
+    return _placed_mask(mask, like, path)
 
 
 def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image) -> None:
@@ -350,8 +357,12 @@ def to_sitk(image: Image) -> sitk.Image:
 
 
 def _read_file(path: Path) -> sitk.Image:
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise ValueError(f"{path} is neither a file nor a folder.")
     if is_nifti(path):
         check_nifti(path)
+    elif has_text_header(path):
+        check_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -370,13 +381,15 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
         raise ValueError(
             f"{path} must be one three-dimensional volume; it has size {size} (x, y, z)."
         )
-    if reader.GetNumberOfComponents() != 1:
-        raise ValueError(
-            f"{path} must have one value per voxel; it has {reader.GetNumberOfComponents()}."
-        )
-    if size[2] == 1 and is_dicom(path):
-        raise ValueError(f"{path} is one DICOM slice; give the folder that holds its series.")
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() != 1 or "complex" in kind:
+        raise ValueError(f"{path} must have one real value per voxel; it has {kind} values.")
+    if is_dicom(path):
+        what = "one DICOM slice" if size[2] == 1 else "a DICOM object with several frames"
+        raise ValueError(f"{path} is {what}; give the folder that holds a series of single slices.")
     claimed = int(np.prod(size, dtype=object))
+    if claimed > _MAX_VOXELS:
+        raise ValueError(f"{path} claims {claimed} voxels; a volume has {_MAX_VOXELS} at most.")
     if path.suffix.lower() not in (".nhdr", ".mhd", ".hdr"):  # these keep the voxels elsewhere
         available = path.stat().st_size * _MAX_COMPRESSION
         if claimed > available:
@@ -407,6 +420,14 @@ def _select_label(array: np.ndarray, label: int | str | None, path: Path) -> np.
 def _listed(values: np.ndarray) -> str:
     listed = ", ".join(f"{value:g}" for value in values[:10])
     return f"[{listed}{', ...' if values.size > 10 else ''}]"
+
+
+def _placed_mask(mask: Image, like: Image, path: Path) -> Image:
+    if not same_grid(mask, like):
+        from survimg.io.mask_place import check_mask_place
+
+        check_mask_place(mask, like, path)
+    return Image(mask.array.astype(np.uint8), mask.spacing, mask.origin, mask.direction)
 
 
 def _cut(image: Image, other: Image) -> Image:

@@ -240,8 +240,17 @@ def _looks_like_path(cell: str, folder: Path) -> bool:
         return True
     try:
         return not _is_number(cell) and (folder / cell).exists()
-    except (OSError, ValueError):  # a name too long or with a NUL is no path
+    except (OSError, RuntimeError, ValueError):  # a name too long or with a NUL is no path
         return False
+
+
+def _links_stay(path: Path, root: Path) -> bool:
+    """Tell whether the links in a folder of slices lead to files under `root`."""
+    if not path.is_dir():
+        return True
+    with os.scandir(path) as entries:
+        links = [Path(entry.path) for entry in entries if entry.is_symlink()]
+    return all(link.resolve().is_relative_to(root) for link in links)
 
 
 def _read_paths(
@@ -256,9 +265,11 @@ def _read_paths(
         found = folder / cell
         try:
             exists, resolved = found.exists(), found.resolve()
-        except (OSError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
-        if not allow_outside and not resolved.is_relative_to(root):
+        if not allow_outside and not (
+            resolved.is_relative_to(root) and _links_stay(found, root)
+        ):
             raise ValueError(
                 f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
                 f"folder {folder}. Move the file, or allow it (allow_outside=True, or "

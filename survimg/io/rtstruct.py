@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from survimg.io.dicom_objects import damage_refused, read_dataset
 from survimg.io.images import Image
-from survimg.io.suv import import_pydicom
 
 __all__ = ["read_rtstruct"]
 
@@ -45,14 +45,12 @@ def read_rtstruct(
         Not an RTSTRUCT, no or several regions of that name, a region without contours, contours
         that are not closed or not parallel to the slices, or a region outside the image.
     """
-    pydicom = import_pydicom("read an RTSTRUCT")
     path = Path(path)
-    try:
-        dataset = pydicom.dcmread(path)
-    except pydicom.errors.InvalidDicomError:
-        raise ValueError(f"{path} is not a DICOM file.") from None
-    if dataset.get("Modality") != "RTSTRUCT":
-        raise ValueError(f"{path} is not an RTSTRUCT; its modality is {dataset.get('Modality')!r}.")
+    dataset = read_dataset(path, "read an RTSTRUCT")
+    with damage_refused(path):
+        modality = dataset.get("Modality")
+    if modality != "RTSTRUCT":
+        raise ValueError(f"{path} is not an RTSTRUCT; its modality is {modality!r}.")
     contours = [like.index(points) for points in _contours(dataset, roi, path)]
     planes = _planes(contours, path)
     heights = np.array(sorted(planes))
@@ -69,30 +67,33 @@ def read_rtstruct(
 
 
 def _contours(dataset: Any, roi: str | None, path: Path) -> list[np.ndarray]:
-    names = {
-        int(item.ROINumber): str(item.ROIName) for item in dataset.StructureSetROISequence or []
-    }
-    wanted = [number for number, name in names.items() if roi is None or name == roi]
+    with damage_refused(path):
+        names = [
+            (int(item.ROINumber), str(item.ROIName)) for item in dataset.StructureSetROISequence
+        ]
+    wanted = [number for number, name in names if roi is None or name == roi]
     if len(wanted) != 1:
         what = "Say which region" if roi is None else f"There is not exactly one region {roi!r}"
-        raise ValueError(f"{what}; {path} holds {sorted(names.values())}.")
-    points = []
-    for item in dataset.get("ROIContourSequence") or []:
-        if int(item.ReferencedROINumber) != wanted[0]:
-            continue
-        for contour in item.get("ContourSequence") or []:
-            if contour.ContourGeometricType != "CLOSED_PLANAR":
-                raise ValueError(
-                    f"The region {names[wanted[0]]!r} in {path} has a contour of type "
-                    f"{contour.ContourGeometricType}; only CLOSED_PLANAR encloses a volume."
-                )
-            values = np.array(contour.ContourData, dtype=np.float64)
-            if values.size < 9 or values.size % 3 or not np.isfinite(values).all():
-                raise ValueError(f"{path} has a contour with {values.size} coordinates.")
-            points.append(values.reshape(-1, 3))
-    if not points:
-        raise ValueError(f"The region {names[wanted[0]]!r} in {path} has no contours.")
-    return points
+        raise ValueError(f"{what}; {path} holds {sorted(name for _, name in names)}.")
+    name = dict(names)[wanted[0]]
+    with damage_refused(path):
+        found = [
+            (str(contour.ContourGeometricType), np.array(contour.ContourData, dtype=np.float64))
+            for item in dataset.get("ROIContourSequence") or []
+            if int(item.ReferencedROINumber) == wanted[0]
+            for contour in item.get("ContourSequence") or []
+        ]
+    for kind, values in found:
+        if kind != "CLOSED_PLANAR":
+            raise ValueError(
+                f"The region {name!r} in {path} has a contour of type {kind}; only CLOSED_PLANAR "
+                "encloses a volume."
+            )
+        if values.size < 9 or values.size % 3 or not np.isfinite(values).all():
+            raise ValueError(f"{path} has a contour with {values.size} coordinates.")
+    if not found:
+        raise ValueError(f"The region {name!r} in {path} has no contours.")
+    return [values.reshape(-1, 3) for _, values in found]
 
 
 def _planes(contours: list[np.ndarray], path: Path) -> dict[float, list[np.ndarray]]:

@@ -162,6 +162,8 @@ class StoreWriter:
                     "choose another output folder."
                 )
             return
+        for leftover in self.partial.glob("*.tmp"):  # of a process killed before it had begun
+            leftover.unlink()
         (self.partial / "done").mkdir(exist_ok=True)
         allocate_npy(self.partial / "volumes.npy", self.shape, np.dtype("<f4"))
         if self.masks:
@@ -278,21 +280,20 @@ class StoreWriter:
         return read_store_header(self.folder)
 
     def _publish(self) -> None:
-        replaced = None
+        # there already if a process died between the two renames, or before it was removed
+        replaced = self.folder.with_name(self.folder.name + ".replaced")
         if self.folder.exists():
             _check_free(self.folder, self.overwrite)
-            replaced = self.folder.with_name(self.folder.name + ".replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
+            _remove_replaced(replaced)
             self.folder.rename(replaced)
         if os.name == "nt":  # Windows renames no folder in which a file is open
             unlock_folder(self._lock)
         self.partial.rename(self.folder)
         # the records go last: a process that dies before this line leaves a complete store
         shutil.rmtree(self.folder / "done")
-        for name in ("begun.json", "lock"):
-            (self.folder / name).unlink(missing_ok=True)
-        if replaced is not None:
-            shutil.rmtree(replaced)
+        for rest in (self.folder / "begun.json", self.folder / "lock", *self.folder.glob("*.tmp")):
+            rest.unlink(missing_ok=True)
+        _remove_replaced(replaced)
 
     def close(self, *, keep: bool) -> None:
         """Release the lock, and delete what is half-written unless it is to be kept.
@@ -396,6 +397,13 @@ def _check_free(folder: Path, overwrite: bool) -> None:
             "replace it, or choose another output folder."
         )
     raise FileExistsError(f"{folder} already holds something else; choose another output folder.")
+
+
+def _remove_replaced(folder: Path) -> None:
+    """Remove a cohort, or an empty folder, that another took the place of; nothing else."""
+    if (folder / "cohort.json").is_file():
+        shutil.rmtree(folder)
+    remove_empty([folder])
 
 
 def _first_difference(

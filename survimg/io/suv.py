@@ -16,11 +16,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from survimg.io.dicom_objects import damage_refused, damage_types, read_dataset
+
 __all__ = ["pet_header", "suv_factor", "suv_factor_of_files"]
 
 _SAME_FOR_ALL = (
-    "Units", "DecayCorrection", "PatientWeight", "RadionuclideTotalDose", "RadionuclideHalfLife",
-    "SeriesDate", "SeriesTime",
+    "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight",
+    "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime", "PhilipsPETPrivateGroup", "SeriesDate", "SeriesTime",
 )
 #: Largest difference between the slices' own scan starts (rounding of times in the header).
 _START_TOLERANCE = timedelta(seconds=10)
@@ -115,7 +118,7 @@ def pet_header(dataset: Any) -> dict[str, Any]:
         "SeriesTime", "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime",
         "ActualFrameDuration",
     )
-    header = {name: dataset[name].value for name in names if name in dataset}
+    header = {name: _attribute(dataset, name) for name in names if name in dataset}
     items = list(dataset.get("RadiopharmaceuticalInformationSequence") or [])
     if len(items) > 1:
         raise ValueError(
@@ -130,7 +133,7 @@ def pet_header(dataset: Any) -> dict[str, Any]:
             "RadiopharmaceuticalStartDateTime",
         ):
             if name in item:
-                header[name] = item[name].value
+                header[name] = _attribute(item, name)
     header["PhilipsPETPrivateGroup"] = {
         "SUVScaleFactor": _private(dataset, (0x7053, 0x1000)),
         "ActivityConcentrationScaleFactor": _private(dataset, (0x7053, 0x1009)),
@@ -157,26 +160,29 @@ def suv_factor_of_files(files: Sequence[Path]) -> float:
     ValueError
         As `suv_factor`; the message names the folder.
     """
-    pydicom = import_pydicom("convert PET to SUV")
     try:
-        return suv_factor(
-            [pet_header(pydicom.dcmread(path, stop_before_pixels=True)) for path in files]
-        )
+        return suv_factor([_header_of_file(path) for path in files])
     except ValueError as error:
         raise ValueError(
             f"The PET series in {files[0].parent} cannot be converted to SUV: {error}"
         ) from None
 
 
-def import_pydicom(purpose: str) -> Any:
-    """Import pydicom, or say how to get it."""
+def _header_of_file(path: Path) -> dict[str, Any]:
+    dataset = read_dataset(path, "convert PET to SUV", stop_before_pixels=True)
     try:
-        import pydicom
-    except ImportError:
-        raise ImportError(
-            f"pydicom is needed to {purpose}: pip install 'survimg[dicom]'."
-        ) from None
-    return pydicom
+        header = pet_header(dataset)
+    except ValueError:
+        raise
+    except damage_types() as error:
+        raise ValueError(f"{path.name} is damaged ({type(error).__name__}).") from None
+    with damage_refused(path):
+        slope = dataset.get("RescaleSlope")
+    if slope is None:
+        raise ValueError(
+            f"RescaleSlope is missing in {path.name}: the stored numbers have no unit."
+        )
+    return header
 
 
 def _factor_of_suv(header: Mapping[str, Any]) -> float:
@@ -285,10 +291,22 @@ def _need(header: Mapping[str, Any], name: str) -> Any:
 
 
 def _number(header: Mapping[str, Any], name: str, *, low: float, high: float, unit: str) -> float:
-    value = float(_need(header, name))
+    given = _need(header, name)
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is not a number.") from None
     if not low <= value <= high:
         raise ValueError(f"{name} is {value:g} {unit}; expected {low:g} to {high:g} {unit}.")
     return value
+
+
+def _attribute(dataset: Any, name: str) -> Any:
+    try:
+        return dataset[name].value
+    except damage_types():
+        # pydicom converts numbers on access; its own words would quote the header
+        raise ValueError(f"{name} is damaged.") from None
 
 
 def _positive_or_none(value: Any) -> float | None:

@@ -1,5 +1,7 @@
-"""Splitting cohorts for resampling: event-stratified, group-aware, centre by centre."""
+"""Splitting cohorts for resampling; fits side by side: slots of devices, clusters of machines."""
 
+from survimg.model_selection.cluster import DaskBackend, dask_cluster
+from survimg.model_selection.device_slots import DeviceSlot, device_slot, slots_per_device
 from survimg.model_selection.external import join_cohorts
 from survimg.model_selection.known_groups import KnownGroups
 from survimg.model_selection.nested import NestedCVResult, nested_cross_validate
@@ -21,6 +23,8 @@ from survimg.model_selection.splitters import (
 )
 
 __all__ = [
+    "DaskBackend",
+    "DeviceSlot",
     "EventStratifiedGroupKFold",
     "EventStratifiedKFold",
     "KnownGroups",
@@ -29,6 +33,8 @@ __all__ = [
     "Protocol",
     "RepeatedEventStratifiedGroupKFold",
     "RepeatedEventStratifiedKFold",
+    "dask_cluster",
+    "device_slot",
     "external_protocol",
     "join_cohorts",
     "k_fold_protocol",
@@ -37,4 +43,5 @@ __all__ = [
     "nested_protocol",
     "permute_outcome",
     "repeated_protocol",
+    "slots_per_device",
 ]

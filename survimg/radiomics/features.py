@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics.cache import CaseCache, HasLocation, digest
 from survimg.radiomics.case import CaseFeatures
 from survimg.radiomics.engines import ENGINES, load_engine
@@ -90,6 +91,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     channel_names_ : tuple of str
+    preparation_in_ : dict or None
+        How the cohort of `fit` was prepared; one that was prepared otherwise is refused.
     n_features_out_ : int
     ibsi_identifiers_ : dict
         IBSI identifier of every output column, None where IBSI has no such feature.
@@ -190,6 +193,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
         self.channel_names_ = cohort.channel_names
+        self.preparation_in_ = preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
         self.ibsi_identifiers_ = {
             prefix + column: identifier
@@ -216,7 +220,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Other channels than in `fit`; a region that cannot be measured
+            Other channels or another preparation than in `fit`; a region that cannot be measured
             (``on_empty_mask="raise"``); voxels that are not finite; no voxel size.
 
         Warns
@@ -231,6 +235,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
                 f"{list(self.channel_names_)}."
             )
+        check_preparation(cohort, self.preparation_in_, type(self).__name__)
         settings = self._settings()
         found = self._extract(cohort, settings)
         self._warn_of_few_levels(cohort, settings, found)

@@ -17,7 +17,7 @@ from survimg.report.figures import COLOURS, LINES, STYLE, shortened, svg
 
 __all__ = ["Curves", "history_figures", "shared_history_figures", "training_curves"]
 
-_NOT_CURVES = frozenset({"epoch", "iteration", "seconds"})
+_NOT_CURVES = frozenset({"epoch", "iteration", "seconds", "seconds_waited", "micro_batch_size"})
 _VALIDATION = ("validation_", "valid_")
 _TRAINING = ("train_", "")
 

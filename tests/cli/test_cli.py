@@ -318,8 +318,7 @@ def test_a_package_that_is_missing_is_one_line(store, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("radiomics s --out f.csv", "nothing is kept (with --cache FOLDER"),
-        ("radiomics s --out f.csv --cache c", "finished patients are kept in the cache"),
+        ("radiomics s --out f.csv", "the same command does the rest"),
         ("prepare s --out x --shape 8 8 8", "the same command does the rest"),
         ("info s", "survimg: interrupted\n"),
     ],

@@ -178,11 +178,53 @@ def test_a_failed_or_cut_fit_leaves_nothing_to_reuse(data, log, tmp_path):
             FitOnce(Counted(log, strength=-1.0), memory=tmp_path).fit(X, y)
     assert n_fits(log) == 2
     FitOnce(Counted(log), memory=tmp_path).fit(X, y)
-    (kept,) = (tmp_path / "survimg-fits").glob("*.joblib")
-    half = kept.with_suffix(".partial")  # as a killed process leaves it
-    half.write_bytes(kept.read_bytes()[:100])
-    kept.unlink()
+    (kept,) = (path.parent for path in (tmp_path / "survimg-fits").glob("*/manifest.json"))
+    half = kept.with_name(f".{kept.name}.1234abcd.partial")  # as a killed process leaves it
+    kept.rename(half)
+    (half / "manifest.json").unlink()
     assert not FitOnce(Counted(log), memory=tmp_path).fit(X, y).reused_
+
+
+def test_a_damaged_fit_is_trained_again(data, log, tmp_path):
+    X, y = data
+    first = FitOnce(Counted(log), memory=tmp_path).fit(X, y)
+    (arrays,) = (tmp_path / "survimg-fits").glob("*/arrays.npz")
+    arrays.write_bytes(arrays.read_bytes()[:100])
+    with pytest.warns(UserWarning, match=r"truncated.* The fit is done again"):
+        again = FitOnce(Counted(log), memory=tmp_path).fit(X, y)
+    assert not again.reused_
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+    assert FitOnce(Counted(log), memory=tmp_path).fit(X, y).reused_
+
+
+class _HoldsCode(Counted):
+    def fit(self, X, y):
+        self.score_ = np.mean
+        return super().fit(X, y)
+
+
+def test_a_fit_that_is_no_data_is_done_each_time(data, log, tmp_path):
+    X, y = data
+    for n_done in (1, 2):
+        with pytest.warns(UserWarning, match=r"cannot be kept.*estimator_\.score_ is a"):
+            model = FitOnce(_HoldsCode(log), memory=tmp_path).fit(X, y)
+        assert n_fits(log) == n_done
+        np.testing.assert_array_equal(model.predict(X), Counted(log / "..").fit(X, y).predict(X))
+
+
+def test_folders_of_this_machine_stay_with_the_estimator(data, log, tmp_path):
+    X, y = data
+    for reused in (False, True):
+        network = _WithMemory(log, memory=str(tmp_path / "elsewhere"))
+        model = FitOnce(network, memory=tmp_path / "fits").fit(X, y)
+        assert model.reused_ == reused
+        assert model.estimator_.memory == str(tmp_path / "elsewhere")
+
+
+class _WithMemory(Counted):
+    def __init__(self, log=None, memory=None, random_state=0):
+        super().__init__(log, random_state=random_state)
+        self.memory = memory
 
 
 @pytest.mark.parametrize("state", [None, np.random.RandomState(0)])

@@ -108,7 +108,8 @@ def test_a_difference_that_one_lucky_fold_makes_is_not_called_significant():
     def lucky(log_hazard, rng):
         return truth(log_hazard, rng) if next(folds) == 0 else wrong(log_hazard, rng)
 
-    scores = score_run(made_run({"lucky": lucky, "wrong": wrong}, reference="wrong"))
+    run = made_run({"lucky": lucky, "wrong": wrong}, n=300, reference="wrong")
+    scores = score_run(run)
     score = {score.model: score for score in scores}["lucky"]
     assert score.p_adjusted < 0.05 < score.p_folds_adjusted
     assert "significant for these fitted models, not over folds" in score.verdict

@@ -65,6 +65,7 @@ def test_labels_are_known_for_events_by_the_horizon_and_for_who_was_seen_beyond_
     labels, known = labels_at_horizon(outcome, 24.0)
     assert labels.tolist() == [True, False, False, False]
     assert known.tolist() == [True, True, False, True]
-    _, with_deaths = labels_at_horizon(outcome, 24.0, competing=np.array([False, False, True, False]))
+    died = np.array([False, False, True, False])
+    _, with_deaths = labels_at_horizon(outcome, 24.0, competing=died)
     assert with_deaths.all()
     assert labels_at_horizon(outcome, None)[0].tolist() == [True, True, False, False]

@@ -93,4 +93,4 @@ def test_models_on_deep_features_share_their_networks(cohort, tmp_path):
     """Through the command line's settings too: three models, one set of trainings."""
     for head in ("rsf", "deepsurv"):
         fitted(f"deep-features-{head}", cohort, tmp_path)
-        assert len(list((tmp_path / "survimg-fits").glob("DeepMTS-*.joblib"))) == 2 + 1
+        assert len(list((tmp_path / "survimg-fits").glob("DeepMTS-*/manifest.json"))) == 2 + 1

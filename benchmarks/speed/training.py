@@ -1,0 +1,288 @@
+"""Training steps of DeepMTS: a plain PyTorch loop, MONAI's usual recipe, and survimg's engine.
+
+    python benchmarks/speed/training.py [--size 48] [--batch 8] [--threads 2] [--repeats 7]
+        [--device cpu] [--json FILE]
+    python benchmarks/speed/training.py --device cuda --size 128 128 112 --json h200.json
+
+Every variant trains the same network with the same losses on the same random patients; the runs
+alternate, and the medians are compared. Variants:
+
+* plain: contiguous layout, float32, stock convolutions and Adam, one fixed batch;
+* engine: survimg's training step on the same batch;
+* monai: patients read and moved by MONAI's CPU transforms (affine, flip) in a DataLoader, then the
+  plain loop;
+* engine, whole: survimg's batches, drawn, read and moved on the device, and its training step.
+
+On CUDA the time of each step is also compared with the roofline: for every convolution the larger
+of FLOPs / peak rate and bytes / bandwidth, forward and backward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, Dataset
+
+from survimg import Cohort
+from survimg.estimators import DeepMTS
+from survimg.estimators.batches import BatchSampler, PatientBatches, Patients
+from survimg.estimators.runtime import RandomStreams, choose_precision
+from survimg.losses import cox_loss, dice_loss
+from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets.layers import PointwiseConv3d
+from survimg.target import make_outcome
+
+
+def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:
+    """Random volumes with a ball as the tumour: the values do not matter for the time."""
+    rng = np.random.default_rng(0)
+    grid = np.indices(size) - np.array(size).reshape(3, 1, 1, 1) / 2
+    ball = ((grid**2).sum(axis=0) < (min(size) / 5) ** 2).astype(np.uint8)
+    volumes = rng.normal(size=(n, 2, *size)).astype(np.float32)
+    outcome = make_outcome(np.arange(n) % 2 == 0, rng.uniform(1, 60, n))
+    return Cohort(volumes, masks=np.repeat(ball[None], n, axis=0), outcome=outcome)
+
+
+def plain_network(device: torch.device) -> DeepMTSNet:
+    """Return the network with stock convolutions, contiguous."""
+    net = DeepMTSNet(2, 0, generator=torch.Generator().manual_seed(0)).train().to(device)
+    for layer in net.modules():
+        if isinstance(layer, PointwiseConv3d):
+            layer.__class__ = nn.Conv3d
+    return net
+
+
+def plain_step(net: DeepMTSNet, optimiser: torch.optim.Optimizer, batch: Any) -> None:
+    """Forward, losses, backward, step."""
+    volumes, masks, event, times = batch
+    output = net(volumes)
+    loss = dice_loss(output.segmentation, masks) + cox_loss(output.risk, times, event)
+    loss = loss + 0.1 * net.l2_penalty()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def fixed_batch(cohort: Cohort, size: int, device: torch.device) -> Any:
+    """Return the first patients, on the device."""
+    volumes = torch.from_numpy(np.stack([cohort.volume(i) for i in range(size)]))
+    masks = torch.from_numpy(np.stack([cohort.mask(i) for i in range(size)])).float()
+    event = torch.from_numpy(cohort.outcome["event"][:size].copy())
+    times = torch.from_numpy(cohort.outcome["time"][:size].astype(np.float32))
+    return tuple(part.to(device) for part in (volumes, masks, event, times))
+
+
+def plain(cohort: Cohort, options: argparse.Namespace) -> Callable[[], None]:
+    """Return the step of the plain loop."""
+    net = plain_network(options.device)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-4)
+    batch = fixed_batch(cohort, options.batch, options.device)
+    return lambda: plain_step(net, optimiser, batch)
+
+
+class MonaiPatients(Dataset):
+    """Patients through MONAI's dictionary transforms."""
+
+    def __init__(self, cohort: Cohort, n_steps: int) -> None:
+        from monai import transforms
+
+        self.cohort, self.n_steps = cohort, n_steps
+        keys = ("image", "mask")
+        shift = [round(0.08 * length) for length in cohort.shape[2:]]
+        turn = [np.pi / 36] * 3
+        modes = ("bilinear", "nearest")
+        self.transform = transforms.Compose([
+            transforms.RandAffined(
+                keys, prob=1.0, rotate_range=turn, translate_range=shift, mode=modes,
+                padding_mode="zeros",
+            ),
+            transforms.RandFlipd(keys, prob=0.5, spatial_axis=2),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        i = i % len(self.cohort)
+        moved = self.transform({"image": self.cohort.volume(i), "mask": self.cohort.mask(i)[None]})
+        event, times = self.cohort.outcome["event"][i], self.cohort.outcome["time"][i]
+        image = moved["image"].as_tensor()
+        return image, moved["mask"].as_tensor()[0].float(), bool(event), np.float32(times)
+
+
+def monai(cohort: Cohort, options: argparse.Namespace) -> Callable[[], None]:
+    """Return the step of MONAI's recipe: transforms in workers, then the plain loop."""
+    net = plain_network(options.device)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-4)
+    steps = options.repeats + 3
+    loader = DataLoader(
+        MonaiPatients(cohort, steps * options.batch), options.batch, num_workers=options.workers,
+        pin_memory=options.device.type == "cuda",
+    )  # fmt: skip
+    batches: Iterator[Any] = iter(loader)
+
+    def step() -> None:
+        plain_step(net, optimiser, [part.to(options.device) for part in next(batches)])
+
+    return step
+
+
+def engine(cohort: Cohort, options: argparse.Namespace, *, whole: bool) -> Callable[[], None]:
+    """Return the step of survimg's engine, on one batch or with its own batches."""
+    model = DeepMTS(clinical_columns=[], batch_size=options.batch, n_iterations=10**6)
+    model.volume_shape_in_ = cohort.shape[2:]
+    streams = RandomStreams.from_seed(0)
+    event = cohort.outcome["event"]
+    none = np.zeros((len(cohort), 0), np.float32)
+    patients = Patients(cohort, none, cohort.outcome["time"], event, with_masks=True)
+    sampler = BatchSampler(event, options.batch, True, streams.batches)
+    augment = model._make_augment(streams.augmentation) if whole else None
+    batches = PatientBatches(patients, options.device, sampler, 10**6, 50, augment)
+    loss, names = model._make_loss(cohort)
+    module = DeepMTSNet(2, 0, generator=streams.weights)
+    net = model._make_net(module, loss, names, options.device, [])
+    net.history.new_epoch()
+    batch = batches.draw()
+
+    def step() -> None:
+        net.history.new_batch()
+        net.train_step(batches.draw() if whole else batch)
+
+    return step
+
+
+class ConvolutionCost(TorchDispatchMode):
+    """Seconds that each convolution takes at least, from its FLOPs and bytes."""
+
+    def __init__(self, flops_per_second: float, bytes_per_second: float) -> None:
+        super().__init__()
+        self.rates = flops_per_second, bytes_per_second
+        self.flops = self.bytes = self.seconds = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        aten = torch.ops.aten
+        backward = func is aten.convolution_backward.default
+        if backward or func is aten.convolution.default:
+            result, weight = (args[0], args[2]) if backward else (output, args[1])
+            image = args[1] if backward else args[0]
+            # one product and one sum per weight and output voxel; twice that backward
+            flops = 2 * weight[0].numel() * result.numel() * (2 if backward else 1)
+            # bfloat16: image and result are read or written once forward, twice backward
+            moved = 2 * (image.numel() + weight.numel() + result.numel()) * (2 if backward else 1)
+            self.flops += flops
+            self.bytes += moved
+            self.seconds += max(flops / self.rates[0], moved / self.rates[1])
+        return output
+
+
+def measure(step: Callable[[], None], device: torch.device) -> float:
+    """Return the seconds of one step."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(build: Callable[[], Callable[[], None]]) -> float:
+    """GiB of device memory at the height of a variant's second step."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    step = build()
+    step()
+    step()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Time all variants alternately."""
+    cohort = make_cohort(max(16, options.batch), tuple(options.size))
+    variants: dict[str, Callable[[], Callable[[], None]]] = {
+        "plain": lambda: plain(cohort, options),
+        "engine": lambda: engine(cohort, options, whole=False),
+        "monai": lambda: monai(cohort, options),
+        "engine, whole": lambda: engine(cohort, options, whole=True),
+    }
+    variants = {name: variants[name] for name in options.variants}
+    on_cuda = options.device.type == "cuda"
+    memory = {n: peak_memory(build) for n, build in variants.items()} if on_cuda else {}
+    steps = {name: build() for name, build in variants.items()}
+    for step in steps.values():
+        step()  # allocations, algorithm choice
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(options.repeats):
+        for name, step in steps.items():
+            seconds[name].append(measure(step, options.device))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    found: dict[str, Any] = {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(options.device) if on_cuda else "cpu",
+        "precision": choose_precision("auto", options.device),
+        "seconds": {name: [round(v, 4) for v in values] for name, values in seconds.items()},
+        "median": {name: round(value, 4) for name, value in medians.items()},
+        "samples_per_second": {n: round(options.batch / value, 2) for n, value in medians.items()},
+        "peak_memory_gib": {name: round(value, 2) for name, value in memory.items()},
+    }
+    first = {"engine": "plain", "engine, whole": "monai"}
+    found["times_as_fast"] = {
+        f"{name} / {other}": round(medians[other] / medians[name], 2)
+        for name, other in first.items()
+        if name in medians and other in medians
+    }
+    if on_cuda:
+        cost = ConvolutionCost(options.peak_tflops * 1e12, options.bandwidth * 1e9)
+        with cost:
+            variants["plain"]()()
+        found["roofline"] = {
+            "tflop_per_step": cost.flops / 1e12, "gigabytes": cost.bytes / 1e9,
+            "seconds": cost.seconds,
+            "engine_over_roofline": medians["engine"] / cost.seconds,
+        }  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Parse, run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs="+", default=[48], help="one length or three")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=0, help="of MONAI's DataLoader")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument(
+        "--variants", nargs="+", default=["plain", "engine", "monai", "engine, whole"]
+    )
+    parser.add_argument("--peak-tflops", type=float, default=989.0, help="bfloat16, H200: 989")
+    parser.add_argument("--bandwidth", type=float, default=4800.0, help="GB/s, H200: 4800")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    options.size = options.size * 3 if len(options.size) == 1 else options.size
+    torch.set_num_threads(options.threads)
+    text = json.dumps(run(options), indent=1)
+    sys.stdout.write(text + "\n")
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

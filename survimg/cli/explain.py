@@ -1,0 +1,96 @@
+"""Map what a network's risk rests on: one NIfTI and one picture per patient.
+
+Maps lie on the grid of each patient's own image; positive where the image raises the risk (with
+--horizon: raises survival). Needs pip install 'survimg[explain]'. Example::
+
+    survimg explain --model model --cohort cohort --out maps --patients P001 P002
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from survimg.cli.arguments import at_least
+
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "saliency maps of a saved network, as images"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--model", required=True, metavar="FOLDER", help="written by survimg fit or survimg.save"
+    )
+    parser.add_argument(
+        "--cohort", required=True, metavar="FOLDER",
+        help="a cohort prepared with the settings of the training cohort",
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="must not exist")
+    parser.add_argument(
+        "--patients", nargs="+", metavar="ID", help="whom to explain (default: all)"
+    )
+    parser.add_argument(
+        "--method", choices=("integrated_gradients", "occlusion", "grad_cam"),
+        default="integrated_gradients",
+    )
+    parser.add_argument(
+        "--horizon", type=float, metavar="T", help="explain survival at T instead of the risk"
+    )
+    parser.add_argument(
+        "--samples", type=at_least(1), default=1, metavar="N",
+        help="noisy copies of the image to average the map over (SmoothGrad; default: 1)",
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of that noise (default: 0)")
+    parser.add_argument("--device", help="cpu, cuda (default: as in training)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain everybody, then write everything."""
+    import survimg
+    from survimg.cohort import Cohort
+    from survimg.explain import plot_saliency, saliency, write_saliency
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise FileExistsError(f"--out {out} exists; give another folder.")
+    model = survimg.load(arguments.model, device=arguments.device)
+    cohort = _chosen(Cohort.load(arguments.cohort), arguments.patients)
+    maps = saliency(
+        model,
+        cohort,
+        method=arguments.method,
+        horizon=arguments.horizon,
+        n_samples=arguments.samples,
+        random_state=arguments.seed,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        partial = Path(folder) / "maps"
+        paths = write_saliency(cohort, maps, partial)
+        what = "risk" if arguments.horizon is None else f"survival at {arguments.horizon:g}"
+        for i, (path, values) in enumerate(zip(paths, maps, strict=True)):
+            if values.any():  # a flat network has nothing to draw
+                figure = plot_saliency(cohort, i, values, label=f"contribution to the {what}")
+                figure.savefig(partial / f"{path.name.removesuffix('.nii.gz')}.png", dpi=120)
+        shutil.move(partial, out)
+    sys.stdout.write(f"{out}: maps of {len(paths)} patients\n")
+    return 0
+
+
+def _chosen(cohort: Cohort, ids: list[str] | None) -> Cohort:
+    if ids is None:
+        return cohort
+    position = {name: i for i, name in enumerate(cohort.ids.tolist())}
+    unknown = [name for name in ids if name not in position]
+    if unknown:
+        raise ValueError(f"--patients {unknown[0]}: the cohort has no such patient.")
+    return cohort[[position[name] for name in ids]]

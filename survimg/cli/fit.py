@@ -1,0 +1,103 @@
+"""Train one model on all patients of a prepared cohort, and save it.
+
+How well such a model ranks new patients is what `survimg benchmark` tells; its figures on the
+patients it was trained on are not shown, because they say nothing. Example::
+
+    survimg fit --cohort cohort/ --model radiomics-lasso-cox --out models/radiomics
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from survimg.cli.arguments import at_least
+from survimg.suites import MODELS, ModelSettings, build_models
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "train a model on a prepared cohort, and save it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--cohort", required=True, metavar="FOLDER", help="a prepared cohort (survimg prepare)"
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME",
+        help=f"one of {', '.join(MODELS)}; or module:callable",
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the model")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter of the model, such as learning_rate=1e-3; may be repeated",
+    )
+    parser.add_argument(
+        "--iterations", type=at_least(1), metavar="N",
+        help="shorten the training of a network to N steps, with a larger learning rate; by "
+        "default it trains as in its paper, for days on a CPU",
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="default: 0")
+    parser.add_argument(
+        "--device", default="auto", help="of networks: auto (default), cpu, cuda"
+    )
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="of a network's training")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
+    parser.add_argument(
+        "--no-progress", dest="progress", action="store_false", help="no progress bar"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, save, and say what was trained on."""
+    import survimg
+    from survimg.benchmark.identity import seeded_clone
+    from survimg.cohort import Cohort
+
+    out = Path(arguments.out)
+    if out.exists() and any(out.iterdir()) and not arguments.overwrite:
+        raise FileExistsError(f"--out {out} exists; give another folder, or --overwrite.")
+    cohort = Cohort.load(arguments.cohort)
+    if cohort.outcome is None:
+        raise ValueError(
+            f"--cohort {arguments.cohort} has no outcome: its manifest lacks the columns time and "
+            "event."
+        )
+    settings = ModelSettings(
+        n_iterations=arguments.iterations,
+        device=arguments.device,
+        n_threads=arguments.threads,
+        verbose=arguments.progress and sys.stderr.isatty(),
+        clinical=cohort.clinical is not None,
+    )
+    model = build_models([arguments.model], settings)[arguments.model]
+    model = seeded_clone(model, arguments.seed)
+    _set_parameters(model, arguments.model, arguments.set)
+    model.fit(cohort, cohort.outcome)
+    survimg.save(model, out, overwrite=arguments.overwrite)
+    events = int(cohort.outcome["event"].sum())
+    sys.stdout.write(
+        f"{out}: {arguments.model}, trained on {len(cohort)} patients with {events} events\n"
+    )
+    return 0
+
+
+def _set_parameters(model: Any, name: str, texts: list[str]) -> None:
+    known = model.get_params(deep=True)
+    for text in texts:
+        parameter, equals, value = text.partition("=")
+        if not equals or parameter not in known:
+            plain = sorted(key for key in known if "__" not in key)
+            raise ValueError(
+                f"--set {text}: {name} has no such parameter; write NAME=VALUE with one of "
+                f"{', '.join(plain)}."
+            )
+        try:
+            read = json.loads(value)
+        except json.JSONDecodeError:
+            read = {"None": None, "True": True, "False": False}.get(value, value)
+        model.set_params(**{parameter: read})

@@ -1,0 +1,78 @@
+"""Whether two cohorts were prepared in the same way: a model sees what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from survimg.cohort import Cohort
+
+__all__ = ["check_preparation", "preparation_of"]
+
+# What a preparation does to the voxels. The tumour's label is not among them, nor which patient of
+# a cohort was its template: hospitals name their contours as they like, and the digest says which
+# image the template was.
+_SETTINGS = ("shape", "spacing", "crop", "centre", "normalise", "padding")
+
+
+def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
+    """Return how a cohort was prepared.
+
+    Parameters
+    ----------
+    cohort : Cohort
+
+    Returns
+    -------
+    dict or None
+        ``shape``, ``spacing``, ``crop``, ``centre``, ``normalise`` and ``padding`` as in
+        `survimg.preprocessing.Preparation`, and ``registration.transform`` and
+        ``registration.template`` (digest of the template's image), None without a registration.
+        None where the cohort does not say: it is raw, or was made from arrays. Of joined cohorts
+        it is the training cohort's preparation.
+    """
+    settings: Any = cohort.settings
+    while isinstance(settings, Mapping) and "training" in settings:
+        settings = settings["training"]
+    if not isinstance(settings, Mapping) or "shape" not in settings or "crop" not in settings:
+        return None
+    registration = settings.get("registration") or {}
+    registered = settings.get("registered") or {}
+    return {
+        **{name: settings.get(name) for name in _SETTINGS},
+        "registration.transform": registration.get("transform"),
+        "registration.template": registered.get("template_digest"),
+    }
+
+
+def check_preparation(cohort: Cohort, trained_on: Mapping[str, Any] | None, model: str) -> None:
+    """Refuse a cohort that was prepared otherwise than the training cohort.
+
+    Where one of the two does not say how it was prepared, nothing is compared.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    trained_on : dict or None
+        `preparation_of` the training cohort.
+    model : str
+        What to call the model in the message.
+
+    Raises
+    ------
+    ValueError
+        The message names the settings that differ.
+    """
+    found = preparation_of(cohort)
+    if found is None or trained_on is None:
+        return
+    differing = [name for name in found if found[name] != trained_on.get(name)]
+    if differing:
+        listed = "; ".join(
+            f"{name} = {found[name]!r}, and in training {trained_on.get(name)!r}"
+            for name in differing
+        )
+        raise ValueError(
+            f"The cohort was prepared otherwise than the one that this {model} was trained on: "
+            f"{listed}. Prepare it with the settings of the training cohort."
+        )

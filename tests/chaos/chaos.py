@@ -1,0 +1,172 @@
+"""Make every bad input and every death, and write what happened into docs/reliability.md.
+
+    python tests/chaos/chaos.py [inputs|prepare|radiomics|benchmark|training ...]
+
+Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
+made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
+and puts their rows in the place of the old ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch are loaded: forks follow
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import contextlib
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+DOCUMENT = HERE.parents[1] / "docs" / "reliability.md"
+PARTS = ("inputs", "prepare", "radiomics", "benchmark", "training")
+#: Kills, trials of a full disk, pairs of runs.
+PLAN = {"prepare": (18, 8, 4), "radiomics": (15, 6, 4), "benchmark": (15, 8, 4),
+        "training": (12, 5, 2)}
+KILLS = ("SIGKILL", "SIGTERM", "Ctrl-C")
+START, END = "<!-- made by tests/chaos/chaos.py from here on -->", "<!-- to here -->"
+
+
+def inputs(groups: str = "") -> list[dict]:
+    """Draw every kind of bad input of some groups as often as it says."""
+    from dicom_faults import FAULTS as DICOM
+    from fault import attempt
+    from image_faults import FAULTS as IMAGES
+    from table_faults import FAULTS as TABLES
+
+    rows = []
+    for fault in (*DICOM, *IMAGES, *TABLES):
+        if groups not in fault.group:
+            continue
+        found: dict[str, int] = {}
+        wrong = []
+        for seed in range(fault.trials):
+            with tempfile.TemporaryDirectory() as name:
+                result = attempt(fault, Path(name), seed)
+            found[result.what] = found.get(result.what, 0) + 1
+            if not result.handled:
+                wrong.append(f"{result.what}: {result.message}")
+        what = "; ".join(
+            text if len(found) == 1 else f"{count} {text}" for text, count in found.items()
+        )
+        named = ", ".join(f"`{name}`" for name in fault.named)
+        rows.append({
+            "group": fault.group, "fault": fault.name, "trials": fault.trials,
+            "wrong": len(wrong), "what": f"{what}, naming {named}" if named else what,
+        })
+        sys.stderr.writelines(f"{fault.group}, {fault.name}: {text}\n" for text in wrong[:2])
+    return rows
+
+
+def deaths(part: str) -> list[dict]:
+    """Kill, starve and double one command."""
+    import commands
+    from kills import at_the_same_time, disk_full, killed, measure, read_only
+
+    n_kills, n_full, n_pairs = PLAN[part]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        command = getattr(commands, f"{part}_command")(folder / "inputs")
+        if part == "radiomics":  # compile before the forks
+            command.run(_made(folder / "warm"))
+        measure(command, folder / "whole")
+        rows = killed(command, folder / "kills", n_kills, seed=0)
+        rows.append(disk_full(command, folder, n_full, seed=1))
+        rows.append(read_only(command, folder))
+        rows.append(at_the_same_time(command, folder, n_pairs, seed=2))
+    return [vars(row) for row in rows]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _run_part(part: str) -> None:
+    started, cpu = time.monotonic(), time.process_time()
+    part, _, groups = part.partition(":")
+    rows = inputs(groups) if part == "inputs" else deaths(part)
+    times = os.times()
+    seconds = time.process_time() - cpu + times.children_user + times.children_system
+    table = pd.DataFrame(rows)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{part}.csv"
+    if groups and path.is_file():
+        before = pd.read_csv(path)
+        kept = before[~before["group"].str.contains(groups, regex=False)]
+        pd.concat([table, kept]).to_csv(path, index=False)
+    else:
+        table.to_csv(path, index=False)
+    sys.stdout.write(
+        f"{part}: {table['trials'].sum()} trials, {seconds:.0f} s of CPU, "
+        f"{time.monotonic() - started:.0f} s\n"
+    )
+
+
+def write_document() -> int:
+    """Put the tables into the document; return the number of faults that were not handled."""
+    found = {part: pd.read_csv(RESULTS / f"{part}.csv") for part in PARTS
+             if (RESULTS / f"{part}.csv").is_file()}
+    lines, wrong = [], 0
+    deaths = [table for part, table in found.items() if part != "inputs"]
+    if deaths:
+        table = pd.concat(deaths)
+        kills = int(table["trials"][table["fault"].isin(KILLS)].sum())
+        wrong += int(table["losses"].sum())
+        lines += [
+            f"## Deaths: {kills} kills, {int(table['losses'].sum())} losses", "",
+            "| command | what happened to it | trials | losses | outcome |",
+            "|---|---|---|---|---|",
+            *(f"| {r.command} | {r.fault} | {r.trials} | {r.losses} | {_cell(r.what)} |"
+              for r in table.itertuples()), "",
+        ]
+    if "inputs" in found:
+        table = found["inputs"]
+        wrong += int(table["wrong"].sum())
+        lines += [
+            f"## Bad inputs: {len(table)} kinds, {int(table['trials'].sum())} trials, "
+            f"{int(table['wrong'].sum())} not handled", "",
+            "| input | trials | not handled | outcome |", "|---|---|---|---|",
+            *(f"| {r.group}: {_cell(r.fault)} | {r.trials} | {r.wrong} | {_cell(r.what)} |"
+              for r in table.itertuples()), "",
+        ]
+    text = DOCUMENT.read_text("utf-8")
+    head, _, rest = text.partition(START)
+    tail = rest.partition(END)[2]
+    DOCUMENT.write_text(f"{head}{START}\n\n" + "\n".join(lines) + f"\n{END}{tail}", "utf-8")
+    return wrong
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def main(parts: list[str]) -> int:
+    """Run the parts, each in a process of its own, and write the document."""
+    unknown = {part.partition(":")[0] for part in parts} - set(PARTS)
+    if unknown:
+        sys.stderr.write(f"Parts are {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.\n")
+        return 2
+    failed = False
+    for part in parts or PARTS:
+        process = multiprocessing.get_context("spawn").Process(target=_run_part, args=(part,))
+        process.start()
+        process.join()
+        failed |= process.exitcode != 0
+    wrong = write_document()
+    sys.stdout.write(f"{DOCUMENT}: {wrong} faults not handled\n")
+    return int(failed or wrong > 0)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))
+    sys.exit(130)

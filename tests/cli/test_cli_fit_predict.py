@@ -1,0 +1,134 @@
+"""``survimg fit`` and ``survimg predict``: from images to predictions without Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import survimg
+from survimg.cli import main
+from survimg.cohort import Cohort
+from survimg.datasets import write_phantom_manifest
+from survimg.explain import saliency
+from survimg.io import read_image
+from survimg.preprocessing import to_patient_space
+
+SHAPE = ["--shape", "16", "16", "16", "--spacing", "8"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Return a manifest, the cohort prepared from it, and a network trained on that."""
+    folder = tmp_path_factory.mktemp("hospital")
+    manifest = write_phantom_manifest(
+        folder / "images", n=12, shape=(16, 16, 16), random_state=0
+    )
+    store, model = folder / "cohort", folder / "model"
+    assert main(["prepare", str(manifest), "--out", str(store), *SHAPE, "--no-progress"]) == 0
+    status = main([
+        "fit", "--cohort", str(store), "--model", "deepmts", "--iterations", "2", "--threads", "1",
+        "--set", "batch_size=4", "--set", "batch_norm_batches=1", "--out", str(model),
+    ])
+    assert status == 0
+    return manifest, store, model
+
+
+def predict(model, cohort, out, *options):
+    arguments = ["--model", str(model), "--cohort", str(cohort), "--out", str(out), *options]
+    return main(["predict", *arguments])
+
+
+def test_a_manifest_gives_what_the_model_gives_in_python(images, tmp_path):
+    manifest, store, folder = images
+    out = tmp_path / "new" / "predictions"
+    assert predict(folder, manifest, out, "--horizons", "12", "--masks") == 0
+    table = pd.read_csv(out / "predictions.csv", float_precision="round_trip")
+    cohort, model = Cohort.load(store), survimg.load(folder)
+    assert model.batch_size == 4
+    assert model.random_state == 0
+    assert table["patient_id"].astype(str).tolist() == cohort.ids.tolist()
+    np.testing.assert_array_equal(table["risk"], model.predict(cohort))
+    expected = [curve(12.0) for curve in model.predict_survival_function(cohort)]
+    np.testing.assert_array_equal(table["survival_12"], expected)
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "predictions.csv"]
+
+    masks = model.predict_mask(cohort)
+    for i, patient in enumerate(cohort.ids):
+        written = read_image(out / "masks" / f"{patient}.nii.gz")
+        own = read_image(manifest.parent / pd.read_csv(manifest)["PET"][i])
+        assert written.array.shape == own.array.shape
+        assert written.spacing == pytest.approx(own.spacing)
+        assert written.origin == pytest.approx(own.origin)
+        expected = to_patient_space(cohort, i, masks[i], interpolation="nearest").array
+        np.testing.assert_array_equal(written.array, expected)
+    assert masks.any()
+
+
+def test_a_prepared_cohort_gives_the_same(images, tmp_path):
+    manifest, store, folder = images
+    assert predict(folder, store, tmp_path / "a") == 0
+    assert predict(folder, manifest, tmp_path / "b") == 0
+    assert (tmp_path / "a" / "predictions.csv").read_bytes() == (
+        tmp_path / "b" / "predictions.csv"
+    ).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_classic_models_are_fitted_and_predict_too(images, tmp_path):
+    _, store, _ = images
+    model, out = tmp_path / "cox", tmp_path / "out"
+    arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
+    assert main(["fit", *arguments]) == 0
+    assert predict(model, store, out, "--horizons", "6", "12") == 0
+    table = pd.read_csv(out / "predictions.csv")
+    assert (table["survival_6"] >= table["survival_12"]).all()
+    assert table["risk"].corr(table["survival_12"], method="spearman") == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--masks"], "predicts none"),
+        (["--horizons", "1e6"], "knows survival up to"),
+    ],
+)
+def test_what_a_model_cannot_predict_is_refused_and_nothing_is_written(
+    images, tmp_path, capsys, options, words
+):
+    _, store, _ = images
+    model = tmp_path / "cox"
+    arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
+    assert main(["fit", *arguments]) == 0
+    assert predict(model, store, tmp_path / "out", *options) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cox"]
+
+
+def test_explain_writes_a_map_and_a_picture_per_patient(images, tmp_path, capsys):
+    pytest.importorskip("captum")
+    _, store, folder = images
+    cohort = Cohort.load(store)
+    first, second = cohort.ids[:2].tolist()
+    command = ["explain", "--model", str(folder), "--cohort", str(store), "--method", "grad_cam"]
+    out = tmp_path / "maps"
+    assert main([*command, "--patients", second, first, "--out", str(out)]) == 0
+    names = {f"{name}_saliency{end}" for name in (first, second) for end in (".nii.gz", ".png")}
+    assert {path.name for path in out.iterdir()} == names
+    written = read_image(out / f"{second}_saliency.nii.gz").array
+    expected = saliency(survimg.load(folder), cohort[[1]], method="grad_cam")[0]
+    np.testing.assert_allclose(written, to_patient_space(cohort, 1, expected).array, atol=1e-6)
+    assert main([*command, "--patients", "nobody", "--out", str(tmp_path / "x")]) == 2
+    assert "no such patient" in capsys.readouterr().err
+
+
+def test_fit_refuses_before_it_trains(images, tmp_path, capsys):
+    _, store, folder = images
+    command = ["fit", "--cohort", str(store), "--model", "deepmts"]
+    assert main([*command, "--out", str(folder)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "m"), "--set", "learn_rate=1"]) == 2
+    assert "learning_rate" in capsys.readouterr().err
+    assert predict(folder, store, folder) == 2
+    assert "exists" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()

@@ -1,0 +1,122 @@
+"""One small model for every public name of survimg.estimators, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sksurv.linear_model import CoxPHSurvivalAnalysis
+
+from survimg import Cohort
+from survimg import estimators as e
+from survimg.radiomics import RadiomicsFeatures
+
+NET: dict[str, Any] = {
+    "n_iterations": 1, "batch_size": 2, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
+    "precision": "float32",
+}  # fmt: skip
+SWIN: dict[str, Any] = {
+    "embed_dim": 4, "depths": (1, 1), "heads": (1, 2), "window_size": 2, "n_trees": 3,
+    "n_selected": 2,
+}  # fmt: skip
+RIDGE = make_pipeline(SimpleImputer(keep_empty_features=True), CoxPHSurvivalAnalysis(alpha=1.0))
+
+
+def radiomics() -> RadiomicsFeatures:
+    return RadiomicsFeatures(
+        features=("firstorder",), image_types=("original",), on_empty_mask="nan"
+    )
+
+
+def network(**changes: Any) -> e.CNNSurvival:
+    """The cheapest of the networks."""
+    return e.CNNSurvival(**{**NET, "width": 4, "hidden": 4, **changes})
+
+
+def forest() -> e.RandomSurvivalForest:
+    return e.RandomSurvivalForest(n_estimators=3, random_state=0)
+
+
+DEEP: dict[str, Any] = {"deep": network(), "in_sample": True}
+MODELS: dict[str, Callable[[], Any]] = {
+    "DLPM": lambda: e.DLPM(**NET),
+    "MDSN": lambda: e.MDSN(**NET, validation_fraction=0.4),
+    "MTDLR": lambda: e.MTDLR(
+        e.DeepMTS(**NET, variant="mt-hs-baseline", clinical_columns=[]), extractor=radiomics(),
+        radiomics=RIDGE, scores="in-sample", cv=2, alpha=1.0, random_state=0,
+    ),
+    "CNNSurvival": network,
+    "ClinicalCox": lambda: e.ClinicalCox(alpha=1.0, significance=0.5),
+    "ClinicalVolumeCox": e.ClinicalVolumeCox,
+    "DeepMTS": lambda: e.DeepMTS(**NET, frozen=["encoder"], augmentation=None),
+    "DeepSurv": lambda: e.DeepSurv(hidden=(4, 3), max_epochs=3, random_state=0),
+    "FitOnce": lambda: e.FitOnce(network()),
+    "FoldEnsemble": lambda: e.FoldEnsemble(
+        e.ClinicalVolumeCox(), cv=2, random_state=np.random.RandomState(1)
+    ),
+    "FusionClassifier": lambda: e.FusionClassifier(**NET, **SWIN, extractor=radiomics()),
+    "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
+    "LassoCox": lambda: e.LassoCox(cv=2, n_alphas=10, penalty_factor={"*": 1.0}),
+    "ManualRadiomicsCox": lambda: e.ManualRadiomicsCox(
+        extractor=radiomics(), radiomics=RIDGE, cv=2, alpha=1.0
+    ),
+    "OutOfFold": lambda: e.OutOfFold(e.ClinicalVolumeCox(), cv=2),
+    "RandomSurvivalForest": lambda: e.RandomSurvivalForest(
+        n_estimators=4, n_time_bins=3, random_state=0
+    ),
+    "SingleTaskCox": lambda: e.SingleTaskCox(
+        network(clinical_columns=[]), scores="in-sample", cv=2, alpha=1.0
+    ),
+    "SingleTaskSurvival": lambda: e.SingleTaskSurvival(**NET, clinical_columns=["stage"]),
+    "SurvivalStacking": lambda: e.SurvivalStacking(
+        [("clinical", e.ClinicalVolumeCox()), ("stage", e.ClinicalCox(alpha=1.0))], cv=2
+    ),
+    "TumourSegmenter": lambda: e.TumourSegmenter(**NET),
+    "deep_features_deepsurv": lambda: e.deep_features_deepsurv(
+        e.DeepSurv(max_epochs=2, random_state=0), **DEEP
+    ),
+    "deep_features_lasso_cox": lambda: e.deep_features_lasso_cox(
+        e.LassoCox(cv=2, n_alphas=5), **DEEP
+    ),
+    "deep_features_rsf": lambda: e.deep_features_rsf(forest(), **DEEP),
+    "deepmts_variant": lambda: e.deepmts_variant("mt-hs-unet").set_params(**NET),
+    "radiomics_deepsurv": lambda: e.radiomics_deepsurv(
+        e.DeepSurv(max_epochs=2, random_state=0), extractor=radiomics()
+    ),
+    "radiomics_lasso_cox": lambda: e.radiomics_lasso_cox(
+        e.LassoCox(cv=2, n_alphas=5), extractor=radiomics()
+    ),
+    "radiomics_rsf": lambda: e.radiomics_rsf(forest(), extractor=radiomics()),
+}  # fmt: skip
+
+TABULAR = ("DeepSurv", "LassoCox", "RandomSurvivalForest")
+
+
+def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:
+    """What this model takes: the cohort, or a table of its patients."""
+    if name not in TABULAR:
+        return cohort
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.normal(size=(len(cohort), 4)), columns=["a", "b", "c", "d"])
+    return table.assign(a=table["a"] - np.log(cohort.outcome["time"]))
+
+
+def target(name: str, cohort: Cohort) -> np.ndarray:
+    if name == "FusionClassifier":
+        return np.where(cohort.outcome["event"], "metastasis", "none")
+    return cohort.outcome
+
+
+def answers(model: Any, X: Any) -> dict[str, np.ndarray]:
+    """Everything that a fitted model says of patients."""
+    found = {}
+    for method in ("predict", "transform", "predict_mask_proba", "predict_proba"):
+        if hasattr(model, method):
+            found[method] = np.asarray(getattr(model, method)(X))
+    if hasattr(model, "predict_survival_function"):
+        found["survival"] = model.predict_survival_function(X, return_array=True)
+    return found
