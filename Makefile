@@ -14,10 +14,12 @@ demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.ht
 test: $(STAMP) $(PARITY)  ## the fast suite
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## style, types and the import contract
-	$(BIN)/ruff check survimg tests examples benchmarks
+lint: $(STAMP)  ## style, types, the import contract, known vulnerabilities of dependencies
+	$(BIN)/ruff check survimg tests examples benchmarks .ci
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pip check
+	$(BIN)/python .ci/audit.py
 
 docs: $(STAMP)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"

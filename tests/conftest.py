@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 from pathlib import Path
+from typing import Any
 
 # Before anything loads torch: threads that spin while they wait slow each other down fivefold on a
 # machine that is also doing something else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+
+_connect = socket.socket.connect
+
+
+def _connect_on_this_machine(self: socket.socket, address: Any) -> None:
+    """Refuse connections to public addresses: neither survimg nor its tests need any."""
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        host = str(address[0])
+        own = {"localhost", socket.gethostname()}
+        if host not in own and not _is_own_address(host):
+            raise PermissionError(f"A test tried to connect to {address}; tests use no network.")
+    _connect(self, address)
+
+
+def _is_own_address(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private
+
+
+# Before the tests import survimg, so that importing counts too.
+socket.socket.connect = _connect_on_this_machine  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ alternate, and the medians are compared. Variants:
 
 * plain: contiguous layout, float32, stock convolutions and Adam, one fixed batch;
 * engine: survimg's training step on the same batch;
-* monai: patients read and moved by MONAI's CPU transforms (affine, flip) in a DataLoader, then the
-  plain loop;
+* monai (if it is installed): patients read and moved by MONAI's CPU transforms (affine, flip) in a
+  DataLoader, then the plain loop;
 * engine, whole: survimg's batches, drawn, read and moved on the device, and its training step.
 
 On CUDA the time of each step is also compared with the roofline: for every convolution the larger
@@ -27,6 +27,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -269,9 +270,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0, help="of MONAI's DataLoader")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument(
-        "--variants", nargs="+", default=["plain", "engine", "monai", "engine, whole"]
-    )
+    variants = ["plain", "engine", "monai", "engine, whole"]
+    if find_spec("monai") is None:  # survimg does not need it: pip install monai
+        variants.remove("monai")
+    parser.add_argument("--variants", nargs="+", default=variants)
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="bfloat16, H200: 989")
     parser.add_argument("--bandwidth", type=float, default=4800.0, help="GB/s, H200: 4800")
     parser.add_argument("--json", type=Path)

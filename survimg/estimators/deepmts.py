@@ -112,9 +112,9 @@ class DeepMTS(CoxVolumeEstimator):
         Dropout on the inputs of the fully connected layers, clinical columns included.
     map_gradient : bool, default=True
         Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
-        the paper. In the first steps it is a hundred times the Dice loss's, and short trainings
-        with a large learning rate can be left with a map that never leaves its start; False lets
-        the Dice loss alone shape the map.
+        the paper. In the first steps it is tens of times larger than the Dice loss's, and short
+        trainings with a large learning rate can be left with a map that never leaves its start;
+        False lets the Dice loss alone shape the map.
     ties, clinical_columns
         See `CoxVolumeEstimator` and `VolumeSurvivalEstimator`.
     n_iterations, batch_size, learning_rate, ..., random_state, verbose

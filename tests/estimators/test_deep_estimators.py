@@ -148,6 +148,9 @@ def test_networks_learn_the_order_they_are_shown(kind):
     y = make_outcome(np.ones(6), [30.0, 6.0, 72.0, 18.0, 100.0, 48.0])  # one per interval
     changes = {"dropout": 0.0, "augmentation": None, "schedule": "constant", "batch_size": 6}
     changes["balanced"] = False  # every batch holds everyone
+    # A rate of 1e-2 fits six patients in training mode too closely for the last stages, whose
+    # statistics rest on a few voxels: what evaluation mode then says was luck (seeds 0 to 2).
+    changes["learning_rate"] = 3e-3
     if kind is SingleTaskSurvival:
         changes |= {"l2": 0.0, "dense_dropout": 0.0}
     model = kind(**{**QUICK, "n_iterations": 25, "iterations_per_epoch": 5, **changes})
