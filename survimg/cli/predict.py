@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -65,33 +64,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.masks and not hasattr(model, "predict_mask"):
         raise ValueError(f"--masks: the {type(model).__name__} at {arguments.model} predicts none.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        cohort = _cohort(arguments, partial)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        cohort = _cohort(arguments, Path(folder) / "cohort")
         table = pd.DataFrame({"patient_id": cohort.ids, "risk": model.predict(cohort)})
         for horizon in arguments.horizons:
             table[f"survival_{horizon:g}"] = _survival(model, cohort, horizon)
+        partial = Path(folder) / "predictions"
+        partial.mkdir()
         if arguments.masks:
             _write_masks(cohort, model.predict_mask(cohort), partial / "masks")
         table.to_csv(partial / "predictions.csv", index=False)
-        shutil.rmtree(partial / "cohort", ignore_errors=True)
         os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    out.chmod(0o777 & ~_umask())
     sys.stdout.write(f"{out / 'predictions.csv'}: {len(table)} patients\n")
     return 0
 
 
-def _cohort(arguments: argparse.Namespace, partial: Path) -> Cohort:
+def _cohort(arguments: argparse.Namespace, store: Path) -> Cohort:
     from survimg.cohort import Cohort
     from survimg.preprocessing import prepare
 
     path = Path(arguments.cohort)
     if path.suffix.lower() != ".csv":
         return Cohort.load(path)
-    store = partial / "cohort"
     steps = _training_preparation(arguments.model)
     prepare(path, store, n_jobs=arguments.n_jobs, progress=sys.stderr.isatty(), **steps)
     return Cohort.load(store)
@@ -139,21 +133,14 @@ def _survival(model: Any, cohort: Cohort, horizon: float) -> np.ndarray:
 
 
 def _write_masks(cohort: Cohort, masks: np.ndarray, folder: Path) -> None:
+    from survimg.io.files import file_name
     from survimg.io.images import write_image
     from survimg.preprocessing import to_patient_space
 
     folder.mkdir()
     for i, mask in enumerate(masks):
         image = to_patient_space(cohort, i, mask, interpolation="nearest")
-        # A separator in an id would lead into another folder.
-        name = "".join(c if c.isalnum() or c in "._-" else "_" for c in str(cohort.ids[i]))
-        path = folder / f"{name.lstrip('.')}.nii.gz"
+        path = folder / f"{file_name(str(cohort.ids[i]))}.nii.gz"
         if path.exists():
             raise ValueError(f"Patient {cohort.ids[i]!r}: another id gives the file {path.name}.")
         write_image(path, image.array.astype("uint8"), image)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

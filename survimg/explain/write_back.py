@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from survimg.cohort import Cohort
+from survimg.io.files import file_name
 from survimg.io.images import Image, write_image
 from survimg.preprocessing.patient_space import to_patient_space
 
@@ -76,7 +76,7 @@ def write_saliency(
         for channel in (cohort.channel_names if by_channel else ("",))
     ]
     target = Path(folder)
-    paths = [target / f"{_file_name(stem)}.nii.gz" for stem in stems]
+    paths = [target / f"{file_name(stem)}.nii.gz" for stem in stems]
     if len(set(paths)) < len(paths):
         raise ValueError("Patient ids or channel names become the same file names; rename them.")
     target.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,3 @@ def write_saliency(
         image = to_patient_space(cohort, i, array, like=None if like is None else like[i])
         write_image(path, image.array, image)
     return paths
-
-
-def _file_name(stem: str) -> str:
-    """Replace what is no letter, digit, dot, underscore or hyphen, such as a path separator."""
-    return re.sub(r"[^\w.-]", "_", stem).lstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -13,9 +14,14 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 __all__ = [
-    "allocate_npy", "check_npy", "lock_folder", "make_folder", "remove_empty", "unlock_folder",
-    "write_bytes", "write_json", "write_npy_row",
+    "allocate_npy", "check_npy", "file_name", "lock_folder", "make_folder", "remove_empty",
+    "unlock_folder", "write_bytes", "write_json", "write_npy_row",
 ]
+
+
+def file_name(text: str) -> str:
+    """Replace what is no letter, digit, dot, underscore or hyphen, such as a path separator."""
+    return re.sub(r"[^\w.-]", "_", text).lstrip(".")
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
