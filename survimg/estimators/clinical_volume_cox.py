@@ -57,13 +57,13 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
     ----------
     coef_ : ndarray of shape (n_columns,)
         Log-hazard ratio per unit of each encoded column.
-    feature_names_ : ndarray of str
+    feature_names_ : ndarray of shape (n_columns,), str
         The encoded columns; the last one is ``log_tumour_volume_<unit>``.
     clinical_features_ : ClinicalFeatures or None
         The fitted encoder; None without clinical columns.
     information_ : ndarray of shape (n_columns, n_columns)
         Observed information of the partial likelihood (without the penalty) per unit.
-    unique_times_ : ndarray
+    unique_times_ : ndarray of shape (n_times,)
 
     Examples
     --------
@@ -109,6 +109,7 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
         self,
         X: Cohort | npt.ArrayLike,
         y: np.ndarray,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> ClinicalVolumeCox:
@@ -151,6 +152,7 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
     def predict(
         self,
         X: Cohort | npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:

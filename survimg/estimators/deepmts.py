@@ -186,14 +186,15 @@ class DeepMTS(CoxVolumeEstimator):
     def predict_mask_proba(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Predict the probability of each voxel to belong to the tumour.
 
         Parameters
         ----------
-        X, clinical, masks
+        X, masks, clinical
             As in `predict`.
 
         Returns
@@ -206,22 +207,22 @@ class DeepMTS(CoxVolumeEstimator):
             The model was trained without any mask (``hasattr`` is False then).
         """
         check_is_fitted(self, "net_")
-        patients = self._patients(X, clinical, masks)
-        return torch.cat([out.segmentation for out in self._outputs(patients)]).cpu().numpy()
+        return self._maps(self._patients(X, masks=masks, clinical=clinical))
 
     @available_if(_knows_masks)
     def predict_mask(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-        masks: npt.ArrayLike | None = None,
         threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Predict the tumour mask: voxels whose probability exceeds `threshold`.
 
         Parameters
         ----------
-        X, clinical, masks
+        X, masks, clinical
             As in `predict`.
         threshold : float, default=0.5
 
@@ -229,7 +230,40 @@ class DeepMTS(CoxVolumeEstimator):
         -------
         ndarray of shape (n, z, y, x), uint8
         """
-        return (self.predict_mask_proba(X, clinical, masks) > threshold).astype(np.uint8)
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(X, masks=masks, clinical=clinical), threshold)
+
+    @available_if(_knows_masks)
+    def predict_risk_and_mask(
+        self,
+        X: Cohort | npt.ArrayLike,
+        threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predict what `predict` and `predict_mask` do, in half the time of the two.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+        threshold : float, default=0.5
+            As in `predict_mask`.
+
+        Returns
+        -------
+        risk : ndarray of shape (n,), float64
+        mask : ndarray of shape (n, z, y, x), uint8
+        """
+        check_is_fitted(self, "net_")
+        patients = self._patients(X, masks=masks, clinical=clinical)
+        risk = np.empty(len(patients))
+        mask = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=np.uint8)
+        for i, output in enumerate(self._outputs(patients)):
+            risk[i] = self._risk_of(output).item()
+            mask[i] = (output.segmentation[0] > threshold).cpu().numpy()
+        return risk, mask
 
     def _view(self) -> View:
         return masked_volume if self.masked_input else whole_volume

@@ -48,8 +48,10 @@ class FusionBody(VolumeEstimator):
         ``RadiomicsFeatures(on_empty_mask="nan")``. Give it ``memory=`` so that folds share it.
     correlation_threshold : float, default=0.9
         Absolute Spearman correlation above which one of two features is dropped.
-    n_selected, n_trees : int, default=36, 500
-        Features that the random forest keeps, and its trees.
+    n_selected : int, default=36
+        Features that the random forest keeps.
+    n_trees : int, default=500
+        Its trees.
     clinical_columns : sequence of str, optional
         Columns that enter; None takes all of the cohort, an empty list none.
     image_features, hidden, dropout
@@ -171,8 +173,9 @@ class FusionBody(VolumeEstimator):
     def _patients(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Patients:
         cohort = as_cohort(X, masks, clinical)
         self._check_channels(cohort)

@@ -78,6 +78,7 @@ class FusionClassifier(ClassifierMixin, FusionBody):
         self: Self,
         X: Cohort | npt.ArrayLike,
         y: npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Self:
@@ -122,12 +123,13 @@ class FusionClassifier(ClassifierMixin, FusionBody):
     def decision_function(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Return the log-odds of the second class, float64 (n,)."""
         check_is_fitted(self, "net_")
-        patients = self._patients(X, clinical, masks)
+        patients = self._patients(X, masks=masks, clinical=clinical)
         learned = to_float64([output.risk for output in self._outputs(patients)])
         if not self.balanced:
             return learned
@@ -137,21 +139,24 @@ class FusionClassifier(ClassifierMixin, FusionBody):
     def predict_proba(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Return the probability of each class, (n, 2), in the order of `classes_`."""
-        second = expit(self.decision_function(X, clinical, masks))
+        second = expit(self.decision_function(X, masks=masks, clinical=clinical))
         return np.column_stack([1 - second, second])
 
     def predict(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Return the more probable label of each patient."""
-        return self.classes_[(self.decision_function(X, clinical, masks) > 0).astype(int)]
+        positive = self.decision_function(X, masks=masks, clinical=clinical) > 0
+        return self.classes_[positive.astype(int)]
 
     def _selection_target(self, event: np.ndarray, time: np.ndarray) -> np.ndarray:  # noqa: ARG002
         return event.astype(int)

@@ -78,6 +78,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         self: Self,
         X: Cohort | npt.ArrayLike,
         y: np.ndarray,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Self:
@@ -134,6 +135,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
     def predict(
         self,
         X: Cohort | npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
@@ -151,12 +153,13 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
             Higher = earlier event.
         """
         check_is_fitted(self, "cox_")
-        return self.cox_.log_hazard_ratio(self.covariates(X, masks, clinical))
+        return self.cox_.log_hazard_ratio(self.covariates(X, masks=masks, clinical=clinical))
 
     def predict_survival_at(
         self,
         X: Cohort | npt.ArrayLike,
         times: npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
@@ -189,11 +192,13 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
             )
         position = np.searchsorted(self.cox_.event_times, grid, side="right")
         hazard = np.concatenate(([0.0], self.cox_.cumulative_baseline_hazard))[position]
-        return np.exp(-np.exp(self.predict(X, masks, clinical))[:, np.newaxis] * hazard)
+        risk = self.predict(X, masks=masks, clinical=clinical)
+        return np.exp(-np.exp(risk)[:, np.newaxis] * hazard)
 
     def transform(
         self,
         X: Cohort | npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> pd.DataFrame:
@@ -241,6 +246,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
     def covariates(
         self,
         X: Cohort | npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> pd.DataFrame:
@@ -262,6 +268,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
     def flags(
         self,
         X: Cohort | npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> pd.DataFrame:

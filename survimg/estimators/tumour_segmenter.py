@@ -90,6 +90,7 @@ class TumourSegmenter(VolumeEstimator):
         self: Self,
         X: Cohort | npt.ArrayLike,
         y: npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
     ) -> Self:
         """Train the network.
@@ -143,8 +144,7 @@ class TumourSegmenter(VolumeEstimator):
         ndarray of shape (n, z, y, x), float32
         """
         check_is_fitted(self, "net_")
-        maps = [output.segmentation for output in self._outputs(self._patients(as_cohort(X)))]
-        return torch.cat(maps).cpu().numpy()
+        return self._maps(self._patients(as_cohort(X)))
 
     def predict_mask(self, X: Cohort | npt.ArrayLike, threshold: float = 0.5) -> np.ndarray:
         """Predict the tumour mask: voxels whose probability exceeds `threshold`.
@@ -158,12 +158,14 @@ class TumourSegmenter(VolumeEstimator):
         -------
         ndarray of shape (n, z, y, x), uint8
         """
-        return (self.predict_mask_proba(X) > threshold).astype(np.uint8)
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(as_cohort(X)), threshold)
 
     def score(
         self,
         X: Cohort | npt.ArrayLike,
         y: npt.ArrayLike | None = None,  # noqa: ARG002
+        *,
         masks: npt.ArrayLike | None = None,
     ) -> float:
         """Return the mean Dice coefficient over the patients that have a mask.

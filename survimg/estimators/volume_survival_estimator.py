@@ -50,7 +50,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         Encoding of the clinical columns, learned on the training set.
     clinical_names_in_ : tuple of str
         Encoded clinical columns, in the order in which the network takes them.
-    training_outcome_ : structured array
+    training_outcome_ : structured array of shape (n,)
         The outcome that the model was fitted on.
     """
 
@@ -81,6 +81,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         self: Self,
         X: Cohort | npt.ArrayLike,
         y: npt.ArrayLike,
+        *,
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Self:
@@ -119,18 +120,19 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
     def predict(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Predict the risk; **higher = earlier event**.
 
         Parameters
         ----------
         X : Cohort or array-like of shape (n, channels, z, y, x)
-        clinical : DataFrame or array-like of shape (n, k), optional
-            For plain arrays, when clinical columns were given to `fit`.
         masks : array-like of shape (n, z, y, x), optional
             For plain arrays, when the network sees masked images.
+        clinical : DataFrame or array-like of shape (n, k), optional
+            For plain arrays, when clinical columns were given to `fit`.
 
         Returns
         -------
@@ -139,13 +141,14 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             probability of the event by `risk_horizon_`.
         """
         check_is_fitted(self, "net_")
-        return self._predict_risk(self._patients(X, clinical, masks))
+        return self._predict_risk(self._patients(X, masks=masks, clinical=clinical))
 
     def transform(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Return the deep features: what the network's fully connected layers are given.
 
@@ -154,7 +157,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
 
         Parameters
         ----------
-        X, clinical, masks
+        X, masks, clinical
             As in `predict`.
 
         Returns
@@ -163,7 +166,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             A DataFrame with ``set_output(transform="pandas")``.
         """
         check_is_fitted(self, "net_")
-        patients = self._patients(X, clinical, masks)
+        patients = self._patients(X, masks=masks, clinical=clinical)
         return to_float64([output.features for output in self._outputs(patients)])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
@@ -230,8 +233,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
     def _patients(
         self,
         X: Cohort | npt.ArrayLike,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        *,
         masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Patients:
         """Check and encode what a prediction is asked for."""
         cohort = as_cohort(X, masks, clinical)
