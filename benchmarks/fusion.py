@@ -155,13 +155,16 @@ def main():
              "code": code_identity()}
     write(options.out / "table.json", json.dumps(
         {**about, "table": table.to_dict("records")}, indent=1, default=str))  # fmt: skip
-    lines = [f"`{about['command']}`", "", "| row | AUC (95 %) | ACC | SEN | SPE |", "|-|-|-|-|-|"]
+    lines = [f"`{about['command']}`", "",
+             "| row | AUC, mean ± sd over folds | AUC of all (95 %) | ACC | SEN | SPE |",
+             "|-|-|-|-|-|-|"]  # fmt: skip
     for row in table.to_dict("records"):
         cells = [
             f"{row[m]:.3f} ({row[m + '_lower']:.3f} to {row[m + '_upper']:.3f})".replace("nan", "–")
             for m in ("auc", "acc", "sen", "spe")
         ]
-        lines.append(f"| {row['row']} | {' | '.join(cells)} |")
+        folds = f"{row['auc_folds']:.3f} ± {row['auc_folds_sd']:.3f}".replace("nan", "–")
+        lines.append(f"| {row['row']} | {folds} | {' | '.join(cells)} |")
     write(options.out / "table.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
