@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+GALLERY ?= 1
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.pyradiomics
 
-.PHONY: demo test lint docs bench chaos
+.PHONY: demo test lint docs linkcheck bench chaos
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
 	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
@@ -21,9 +22,15 @@ lint: $(STAMP)  ## style, types, the import contract, known vulnerabilities of d
 	$(BIN)/pip check
 	$(BIN)/python .ci/audit.py
 
-docs: $(STAMP)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+# GALLERY=0 leaves the examples out, for whoever writes text.
+docs: $(STAMP)  ## the site, with every example executed, into docs/_build/html; some minutes
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	rm -rf docs/_build docs/generated docs/auto_examples
+	$(BIN)/python -m sphinx -W --keep-going -b html -D plot_gallery=$(GALLERY) docs docs/_build/html
+
+linkcheck: $(STAMP)  ## every link to another site answers; needs a network
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -b linkcheck -D plot_gallery=0 docs docs/_build/linkcheck
 
 bench: $(STAMP) $(PARITY)  ## the slow tests and the speed benchmarks; hours on two cores
 	$(BIN)/python -m pytest -m slow

@@ -46,7 +46,7 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         The clinical columns that were read.
     references_ : dict of str to str
         Reference level of every categorical column.
-    feature_names_out_ : ndarray of str
+    feature_names_out_ : ndarray of shape (n_columns_out,), str
         Names of the encoded columns.
 
     Examples

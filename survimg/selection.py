@@ -31,7 +31,8 @@ class SpearmanFilter(SelectorMixin, BaseEstimator):
     Parameters
     ----------
     threshold : float, default=0.7
-        A pair with |rho| above it is redundant; in (0, 1]. 1 drops constant features only.
+        A pair with an absolute correlation above it is redundant; in (0, 1]. 1 drops constant
+        features only.
     keep : {"first", "univariate"}, default="first"
         Which feature of a redundant pair stays. ``"first"``: the one in the earlier column.
         ``"univariate"``: the one whose Harrell concordance with the outcome, taken alone, lies
@@ -47,7 +48,7 @@ class SpearmanFilter(SelectorMixin, BaseEstimator):
     concordance_ : ndarray of shape (n_features,)
         Harrell's concordance of each feature as a risk; only with ``keep="univariate"``.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str
+    feature_names_in_ : ndarray of shape (n_features,), str
         Only when `fit` saw a DataFrame.
 
     References
@@ -232,7 +233,7 @@ class ForestSelector(SelectorMixin, BaseEstimator):
     importances_ : ndarray of shape (n_features,)
     support_ : ndarray of shape (n_features,), bool
     n_features_in_ : int
-    feature_names_in_ : ndarray of str
+    feature_names_in_ : ndarray of shape (n_features,), str
         Only when `fit` saw a DataFrame.
 
     References

@@ -44,6 +44,10 @@ class OneOfTen:
         """Return the number of cases."""
         return len(self.change)
 
+    def __getitem__(self, cases: slice) -> OneOfTen:
+        """Return what happens to some of the cases."""
+        return OneOfTen(self.change[cases], self.amount[cases], self.noise_seed[cases])
+
 
 def draw_one_of_ten(n: int, generator: torch.Generator) -> OneOfTen:
     """Draw one change for each of `n` cases.
@@ -74,12 +78,12 @@ def apply_one_of_ten(
     ----------
     volumes : Tensor of shape (n, channels, z, y, x)
         z-scored: contrast is lowered towards 0, their mean.
-    masks : Tensor of shape (n, z, y, x), optional
+    masks : Tensor of shape (n, z, y, x), or None
     drawn : OneOfTen
 
     Returns
     -------
-    volumes, masks : Tensor
+    volumes, masks : Tensor, of the shapes given
         Of the shapes and types given.
 
     Raises

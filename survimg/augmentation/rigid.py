@@ -10,7 +10,7 @@ Meng et al., DeepMTS, IEEE J Biomed Health Inform 26(9):4497-4507, 2022.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -48,6 +48,15 @@ class Transforms:
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self.flip)
+
+    def __getitem__(self, cases: slice) -> Transforms:
+        """Return the transforms of some of the cases."""
+        return replace(
+            self,
+            flip=self.flip[cases],
+            rotation=self.rotation[cases],
+            translation=self.translation[cases],
+        )
 
     def linear_part(self) -> Tensor:
         """Rotations times flips: ``(n, 3, 3)`` float64, acting on (d0, d1, d2) columns."""
@@ -134,16 +143,16 @@ def apply_transforms(
     ----------
     volumes : Tensor of shape (n, channels, d0, d1, d2)
         Images, normally z-scored: what comes in from outside is 0, their mean.
-    masks : Tensor of shape (n, d0, d1, d2), optional
+    masks : Tensor of shape (n, d0, d1, d2), or None
         Binary, any type.
     transforms : Transforms
         As many as there are cases. Angles are in voxel space: voxels should be isotropic.
 
     Returns
     -------
-    volumes : Tensor
+    volumes : Tensor of shape (n, channels, d0, d1, d2)
         Linear interpolation, same shape, type and device.
-    masks : Tensor or None
+    masks : Tensor of shape (n, d0, d1, d2), or None
         Binary, of the type given.
 
     Raises

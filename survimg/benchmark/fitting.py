@@ -35,8 +35,8 @@ class Task:
     model : estimator
         Unfitted; cloned before it is fitted.
     fold, seed : int
-    train, test : ndarray of int
-    times : ndarray
+    train, test : ndarray of shape (n_train,) and (n_test,), int
+    times : ndarray of shape (n_times,)
         Grid of the survival curves.
     description : dict
         Of the seeded estimator, for the record.

@@ -59,7 +59,7 @@ class ModelScore:
     p_folds_adjusted : float or None
         p value of the difference over folds (`fold_tests`), corrected likewise; None where there is
         no such test, for instance with fewer than five folds.
-    dice : ndarray
+    dice : ndarray of shape (n_with_mask,)
         Dice coefficient of each test patient with a mask (first seed; mean over repeats).
     fit_seconds, predict_seconds : float or None
         Mean per fold.

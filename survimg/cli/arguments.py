@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["add_preparation", "at_least", "manifest_reading", "names", "preparation"]
+__all__ = ["add_preparation", "add_reading", "at_least", "manifest_reading", "names", "preparation"]
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -64,14 +64,24 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--modalities", type=names, metavar="COLUMNS",
         help="image columns, comma-separated (default: all found)",
     )
-    group.add_argument(
-        "--label", help="the tumour's number in masks with several labels, or its RTSTRUCT name"
-    )
+    add_reading(group)
     group.add_argument("--time-unit", metavar="UNIT", help="unit of the times")
+
+
+def add_reading(group: argparse._ArgumentGroup) -> None:
+    """Add the arguments that say which masks and files of a manifest are meant."""
+    group.add_argument(
+        "--label", type=_label,
+        help="the tumour's number in masks with several labels, or its RTSTRUCT name",
+    )
     group.add_argument(
         "--allow-outside", action="store_true", default=None,
         help="accept paths that lead outside the manifest's folder",
     )
+
+
+def _label(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
 
 
 def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -92,10 +102,9 @@ def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def manifest_reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """Turn the arguments that say how a manifest is read into those of `Cohort.from_manifest`."""
-    label = arguments.label
     return {
         "modalities": arguments.modalities,
-        "label": int(label) if label is not None and label.isdigit() else label,
+        "label": arguments.label,
         "time_unit": arguments.time_unit,
         "allow_outside": bool(arguments.allow_outside),
     }

@@ -24,6 +24,7 @@ from survimg.cli.cohorts import (
     outcome_of,
     with_external,
 )
+from survimg.cli.output import Answer, add_progress
 from survimg.cli.protocols import (
     add_protocol,
     check_protocol,
@@ -31,7 +32,7 @@ from survimg.cli.protocols import (
     permuted,
     wrap_models,
 )
-from survimg.cli.tables import score_lines
+from survimg.cli.tables import score_lines, score_record
 from survimg.suites import (
     DEFAULT_MODELS,
     MASK_READERS,
@@ -49,9 +50,13 @@ if TYPE_CHECKING:
     from survimg.cohort import Cohort
     from survimg.model_selection import Protocol
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "compare models by cross-validation, with a report"
+EXAMPLES = (
+    "survimg benchmark --cohort phantom --models deepmts,clinical-volume-cox --out runs/demo",
+    "survimg benchmark --cohort store --suite comparison --folds 5 --out runs/comparison",
+)
 #: Steps of a network on the phantom cohort, so that a demonstration ends while one waits.
 PHANTOM_ITERATIONS = 120
 
@@ -123,9 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each network's training (default: the cores shared out among --n-jobs; on a "
         "cluster 1); another number changes last digits, so that networks are fitted again",
     )
-    parser.add_argument(
-        "--no-progress", dest="progress", action="store_false", help="no progress bars"
-    )
+    add_progress(parser)
     control = parser.add_mutually_exclusive_group()
     control.add_argument(
         "--negative-control", type=at_least(0), nargs="?", const=0, metavar="SEED",
@@ -139,12 +142,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_preparation(parser, required=False)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the comparison, render the report, print the table."""
+def run(arguments: argparse.Namespace) -> Answer:
+    """Run the comparison, render the report, answer with the table."""
     from survimg.benchmark.checks import check_models
     from survimg.benchmark.leakage import check_unfitted
 
-    arguments.progress = arguments.progress and sys.stderr.isatty()
     check_protocol(arguments)
     _check_cluster(arguments)
     suite = _suite(arguments)
@@ -186,7 +188,7 @@ class _Comparison:
 
 def _run_and_report(
     arguments: argparse.Namespace, patients: Patients, comparison: _Comparison
-) -> int:
+) -> Answer:
     from survimg.benchmark import score_run
     from survimg.benchmark.run import negative_control_folder
     from survimg.report import render
@@ -199,11 +201,19 @@ def _run_and_report(
             folder, seed = negative_control_folder(out), arguments.negative_control
             failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
     page = render(out)
-    sys.stdout.write(score_lines(score_run(finished), comparison.published))
-    if arguments.permute_outcome is not None:
-        sys.stdout.write(f"{_is_control(arguments.permute_outcome)}\n")
-    sys.stdout.write(f"\n{page}\n")
-    return 1 if failures else 0
+    scores = score_run(finished)
+    control = arguments.permute_outcome
+    said = "" if control is None else f"{_is_control(control)}\n"
+    record = {
+        "run": out,
+        "report": page,
+        "reference": finished.reference,
+        "outcome_permuted_with_seed": control,
+        "failed_fits": failures,
+        "models": [score_record(score) for score in scores],
+    }
+    text = f"{score_lines(scores, comparison.published)}{said}\n{page}\n"
+    return Answer(text, record, status=1 if failures else 0)
 
 
 def _benchmark(

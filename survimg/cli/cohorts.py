@@ -46,7 +46,7 @@ class Patients:
     ----------
     cohort : Cohort
     label : str
-    oracle_risk : ndarray or None
+    oracle_risk : ndarray of shape (n,), or None
         True risk of phantoms.
     settings : dict
     caveats : tuple of str

@@ -7,44 +7,40 @@ patients in the same folds.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
+from survimg.cli.output import Answer
+from survimg.cli.tables import score_record
+
 if TYPE_CHECKING:
-    from survimg.benchmark import ModelScore
     from survimg.report.comparison import ModelChange, RunComparison
     from survimg.report.tables import Table
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "compare finished runs with each other"
+EXAMPLES = ("survimg compare runs/first runs/second --html difference.html",)
 _WIDTH = 60  # of a value in the terminal; the page and the JSON hold it whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("folders", nargs="+", metavar="RUN", help="folders of runs, at least two")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--html", metavar="OUT", help="also write a page into this file")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Compare and print."""
+def run(arguments: argparse.Namespace) -> Answer:
+    """Compare."""
     from survimg.report.comparison import compare_runs, comparison_table
     from survimg.report.comparison_page import render_comparison
 
     comparison = compare_runs(arguments.folders)
-    if arguments.json:
-        text = json.dumps(_as_json(comparison), indent=1, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write(f"{text}\n")
-    else:
-        sys.stdout.write(_as_text(comparison, comparison_table(comparison)))
+    text = _as_text(comparison, comparison_table(comparison))
+    record = _as_json(comparison)
     if arguments.html is not None:
-        path = render_comparison(comparison, arguments.html)
-        if not arguments.json:  # what reads the JSON must find nothing else
-            sys.stdout.write(f"\n{path}\n")
-    return 0
+        record["page"] = render_comparison(comparison, arguments.html)
+        text += f"\n{record['page']}\n"
+    return Answer(text, record)
 
 
 def _as_text(comparison: RunComparison, table: Table) -> str:
@@ -91,27 +87,13 @@ def _as_json(comparison: RunComparison) -> dict[str, Any]:
             for folder, patients, splits in others
         ],
         "runs": [
-            {"run": folder, "models": {name: _score(score) for name, score in scores.items()}}
+            {"run": folder, "models": {name: score_record(score) for name, score in scores.items()}}
             for folder, scores in zip(comparison.folders, comparison.scores, strict=True)
         ],
         "comparisons": [_model(change, comparison.folders) for change in comparison.models],
         "changes": [
             {"topic": change.topic, "values": list(change.values)} for change in comparison.changes
         ],
-    }
-
-
-def _score(score: ModelScore) -> dict[str, Any]:
-    interval = score.within_folds
-    return {
-        "c_mean": score.c_mean,
-        "c_sd": score.c_sd,
-        "c_within_folds": None if interval is None else interval.value,
-        "lower95": None if interval is None else _finite(interval.lower),
-        "upper95": None if interval is None else _finite(interval.upper),
-        "dice_mean": float(score.dice.mean()) if score.dice.size else None,
-        "fits_done": score.n_done,
-        "fits_planned": score.n_planned,
     }
 
 
@@ -127,8 +109,3 @@ def _model(change: ModelChange, folders: tuple[str, ...]) -> dict[str, Any]:
         "p_holm": change.p_adjusted,
         "reason": change.reason or None,
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN: limits that do not exist are null."""
-    return value if value == value else None  # noqa: PLR0124

@@ -1,28 +1,27 @@
 """Map what a network's risk rests on: one NIfTI and one picture per patient.
 
 Maps lie on the grid of each patient's own image; positive where the image raises the risk (with
---horizon: raises survival). Needs pip install 'survimg[explain]'. Example::
-
-    survimg explain --model model --cohort cohort --out maps --patients P001 P002
+--horizon: raises survival). Needs pip install 'survimg[explain]'.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import at_least
+from survimg.cli.output import Answer
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "saliency maps of a saved network, as images"
+EXAMPLES = ("survimg explain --model model --cohort cohort --out maps --patients P001 P002",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda (default: as in training)")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Answer:
     """Explain everybody, then write everything."""
     import survimg
     from survimg.cohort import Cohort
@@ -82,8 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
                 figure = plot_saliency(cohort, i, values, label=f"contribution to the {what}")
                 figure.savefig(partial / f"{path.name.removesuffix('.nii.gz')}.png", dpi=120)
         shutil.move(partial, out)
-    sys.stdout.write(f"{out}: maps of {len(paths)} patients\n")
-    return 0
+    return Answer(
+        f"{out}: maps of {len(paths)} patients\n",
+        {
+            "folder": out,
+            "method": arguments.method,
+            "horizon": arguments.horizon,
+            "maps": [
+                {"patient_id": patient, "map": out / path.name}
+                for patient, path in zip(cohort.ids, paths, strict=True)
+            ],
+        },
+    )
 
 
 def _chosen(cohort: Cohort, ids: list[str] | None) -> Cohort:

@@ -1,25 +1,27 @@
 """Train one model on all patients of a prepared cohort, and save it.
 
 How well such a model ranks new patients is what `survimg benchmark` tells; its figures on the
-patients it was trained on are not shown, because they say nothing. Example::
-
-    survimg fit --cohort cohort/ --model radiomics-lasso-cox --out models/radiomics
+patients it was trained on are not shown, because they say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from survimg.cli.arguments import at_least
+from survimg.cli.output import Answer, add_progress
 from survimg.suites import MODELS, ModelSettings, build_models
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "train a model on a prepared cohort, and save it"
+EXAMPLES = (
+    "survimg fit --cohort cohort --model radiomics-lasso-cox --out models/radiomics",
+    "survimg fit --cohort cohort --model deepmts --iterations 400 --out models/deepmts",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,12 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="of a network's training")
     parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
-    parser.add_argument(
-        "--no-progress", dest="progress", action="store_false", help="no progress bar"
-    )
+    add_progress(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Answer:
     """Train, save, and say what was trained on."""
     import survimg
     from survimg.benchmark.identity import seeded_clone
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         n_iterations=arguments.iterations,
         device=arguments.device,
         n_threads=arguments.threads,
-        verbose=arguments.progress and sys.stderr.isatty(),
+        verbose=arguments.progress,
         clinical=cohort.clinical is not None,
     )
     model = build_models([arguments.model], settings)[arguments.model]
@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     model.fit(cohort, cohort.outcome)
     survimg.save(model, out, overwrite=arguments.overwrite)
     events = int(cohort.outcome["event"].sum())
-    sys.stdout.write(
-        f"{out}: {arguments.model}, trained on {len(cohort)} patients with {events} events\n"
+    return Answer(
+        f"{out}: {arguments.model}, trained on {len(cohort)} patients with {events} events\n",
+        {"folder": out, "model": arguments.model, "patients": len(cohort), "events": events},
     )
-    return 0
 
 
 def _set_parameters(model: Any, name: str, texts: list[str]) -> None:

@@ -1,64 +1,191 @@
-"""Say what a prepared cohort holds."""
+"""Say what a folder of survimg holds: a prepared cohort, a fitted model, or a benchmark run.
+
+A model is described from what its folder says of itself, without loading it; a run may be
+unfinished.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+from survimg.cli.output import Answer
+from survimg.cli.tables import score_lines, score_record
 
-SUMMARY = "what a prepared cohort holds"
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
+
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "what a cohort, a model or a run holds"
+EXAMPLES = ("survimg info cohort", "survimg info runs/demo --json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("store", help="folder of a prepared cohort")
+    parser.add_argument(
+        "folder", help="written by survimg prepare, fit or benchmark, or by survimg.save"
+    )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print size, outcome, columns and settings."""
+def run(arguments: argparse.Namespace) -> Answer:
+    """Describe the folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, or one that holds none of the three.
+    """
+    folder = Path(arguments.folder)
+    # The names of the files that a cohort, a run and a model each begin with.
+    known = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
+    for name, describe in known.items():
+        if (folder / name).is_file():
+            return describe(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    raise FileNotFoundError(
+        f"{folder} holds neither a prepared cohort, nor a model, nor a run: it has none of "
+        f"{', '.join(known)}."
+    )
+
+
+def _cohort(folder: Path) -> Answer:
+    from survimg.cohort import Cohort
+
+    record = _cohort_record(Cohort.load(folder))
+    return Answer(_aligned(_cohort_lines(record)), {"kind": "cohort", **record})
+
+
+def _cohort_record(cohort: Cohort) -> dict[str, Any]:
     import numpy as np
 
     from survimg.benchmark.follow_up import median_follow_up
-    from survimg.cohort import Cohort
 
-    cohort = Cohort.load(arguments.store)
-    lines = {
-        "patients": str(len(cohort)),
-        "volumes": f"{'+'.join(cohort.channel_names)}, {' x '.join(map(str, cohort.shape[2:]))} "
-        "voxels (z x y x x)",
-        "masks": f"{int(cohort.has_masks.sum())} of {len(cohort)}",
+    record: dict[str, Any] = {
+        "patients": len(cohort),
+        "channels": list(cohort.channel_names),
+        "shape": list(cohort.shape[2:]),
+        "masks": int(cohort.has_masks.sum()),
+        "spacing_mm": None,
+        "present": dict(
+            zip(cohort.channel_names, cohort.present.sum(axis=0).tolist(), strict=True)
+        ),
+        "time_unit": cohort.time_unit,
+        "outcome": None,
+        "groups": None,
+        "clinical": None,
+        "settings": cohort.settings,
     }
     if cohort.spacing is not None:
-        sizes = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in
-                 zip(cohort.spacing.min(axis=0), cohort.spacing.max(axis=0), strict=True)]
-        lines["voxel size"] = f"{', '.join(sizes)} mm (z, y, x)"
-    if not cohort.present.all():
-        counts = cohort.present.sum(axis=0)
-        lines["modalities"] = ", ".join(
-            f"{name}: {count} patients" for name, count in
-            zip(cohort.channel_names, counts, strict=True)
-        )
+        low, high = cohort.spacing.min(axis=0), cohort.spacing.max(axis=0)
+        record["spacing_mm"] = np.stack([low, high], axis=1).tolist()
     if cohort.outcome is not None:
         event, time = cohort.outcome["event"], cohort.outcome["time"]
-        unit = "" if cohort.time_unit is None else f" {cohort.time_unit}"
-        median = median_follow_up(cohort.outcome)
-        reached = "not reached" if median is None else f"{median:.4g}{unit}"
-        lines["outcome"] = (
-            f"{int(event.sum())} events, median follow-up {reached} (reverse Kaplan-Meier), "
-            f"longest {time.max():.4g}{unit}"
-        )
+        record["outcome"] = {
+            "events": int(event.sum()),
+            "median_follow_up": median_follow_up(cohort.outcome),
+            "longest": float(time.max()),
+        }
     if cohort.groups is not None:
         names, counts = np.unique(cohort.groups, return_counts=True)
-        lines["groups"] = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
+        record["groups"] = dict(zip(names.tolist(), counts.tolist(), strict=True))
     if cohort.clinical is not None:
-        lines["clinical"] = ", ".join(
-            f"{name} ({int(column.isna().sum())} missing)" if column.isna().any() else str(name)
-            for name, column in cohort.clinical.items()
+        missing = cohort.clinical.isna().sum()
+        record["clinical"] = {str(name): int(count) for name, count in missing.items()}
+    return record
+
+
+def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
+    patients = record["patients"]
+    lines = {
+        "patients": str(patients),
+        "volumes": f"{'+'.join(record['channels'])}, {' x '.join(map(str, record['shape']))} "
+        "voxels (z x y x x)",
+        "masks": f"{record['masks']} of {patients}",
+    }
+    if record["spacing_mm"] is not None:
+        sizes = [
+            f"{low:g}" if low == high else f"{low:g} to {high:g}"
+            for low, high in record["spacing_mm"]
+        ]
+        lines["voxel size"] = f"{', '.join(sizes)} mm (z, y, x)"
+    if any(count < patients for count in record["present"].values()):
+        lines["modalities"] = ", ".join(
+            f"{name}: {count} patients" for name, count in record["present"].items()
         )
-    lines["settings"] = json.dumps(cohort.settings, sort_keys=True)
+    if record["outcome"] is not None:
+        outcome, unit = record["outcome"], f" {record['time_unit'] or ''}".rstrip()
+        median = outcome["median_follow_up"]
+        reached = "not reached" if median is None else f"{median:.4g}{unit}"
+        lines["outcome"] = (
+            f"{outcome['events']} events, median follow-up {reached} (reverse Kaplan-Meier), "
+            f"longest {outcome['longest']:.4g}{unit}"
+        )
+    if record["groups"] is not None:
+        lines["groups"] = ", ".join(f"{name}: {n}" for name, n in record["groups"].items())
+    if record["clinical"] is not None:
+        lines["clinical"] = ", ".join(
+            f"{name} ({missing} missing)" if missing else name
+            for name, missing in record["clinical"].items()
+        )
+    lines["settings"] = json.dumps(record["settings"], sort_keys=True)
+    return lines
+
+
+def _model(folder: Path) -> Answer:
+    from survimg.model_files import read_manifest
+
+    manifest = read_manifest(folder)
+    trained_on = manifest["trained_on"]
+    lines = {"model": str(manifest["estimator"])}
+    if "channels" in trained_on:
+        lines["volumes"] = "+".join(trained_on["channels"])
+    if "volume_shape" in trained_on:
+        lines["shape"] = f"{' x '.join(map(str, trained_on['volume_shape']))} voxels (z x y x x)"
+    if trained_on.get("clinical_columns"):
+        lines["clinical"] = ", ".join(trained_on["clinical_columns"])
+    if "preparation" in trained_on:
+        lines["settings"] = json.dumps(trained_on["preparation"], sort_keys=True)
+    lines["written by"] = ", ".join(
+        f"{name} {version}" for name, version in manifest["versions"].items()
+    )
+    record = {
+        "kind": "model",
+        "estimator": manifest["estimator"],
+        "trained_on": trained_on,
+        "versions": manifest["versions"],
+    }
+    return Answer(_aligned(lines), record)
+
+
+def _run(folder: Path) -> Answer:
+    from survimg.benchmark import read_run, score_run
+
+    found = read_run(folder)
+    scores = score_run(found)
+    planned, missing, failed = len(found.records), len(found.missing), len(found.failures)
+    lines = {
+        "command": str(found.plan["command"]),
+        "patients": f"{len(found.ids)}, {int(found.outcome['event'].sum())} events",
+        "protocol": ", ".join(f"{name} {value}" for name, value in found.protocol.items()),
+        "fits": f"{planned - missing} of {planned} done, {failed} of them failed",
+    }
+    record = {
+        "kind": "run",
+        "command": found.plan["command"],
+        "patients": len(found.ids),
+        "events": int(found.outcome["event"].sum()),
+        "protocol": found.protocol,
+        "reference": found.reference,
+        "fits": {"planned": planned, "missing": missing, "failed": failed},
+        "models": [score_record(score) for score in scores],
+    }
+    return Answer(f"{_aligned(lines)}\n{score_lines(scores, found.published)}", record)
+
+
+def _aligned(lines: dict[str, str]) -> str:
     width = max(len(name) for name in lines)
-    for name, text in lines.items():
-        sys.stdout.write(f"{name.ljust(width)}  {text}\n")
-    return 0
+    return "".join(f"{name.ljust(width)}  {text}\n" for name, text in lines.items())

@@ -1,31 +1,36 @@
 """Predict risk, survival and tumour masks of new patients with a saved model.
 
-The patients are a prepared cohort, or a manifest of images (NIfTI files or DICOM folders), which is
-prepared first with the settings of the training cohort. Writes predictions.csv and, on request,
-masks in the geometry of each patient's own image. Example::
-
-    survimg predict --model model --cohort new.csv --out predictions --horizons 24 60 --masks
+The patients are a folder of DICOM with a sub-folder for each, a manifest of images (NIfTI files or
+DICOM folders), or a prepared cohort; images are prepared first with the settings of the training
+cohort. Writes predictions.csv and, on request, masks in the geometry of each patient's own image.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import at_least
+from survimg.cli.arguments import add_reading, at_least
+from survimg.cli.new_patients import NewPatients, find_new_patients
+from survimg.cli.output import Answer, add_progress
 
 if TYPE_CHECKING:
     import numpy as np
 
     from survimg.cohort import Cohort
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "risk, survival and masks of new patients from a saved model"
+EXAMPLES = (
+    "survimg predict --model model --cohort new.csv --out predictions --horizons 24 60",
+    "survimg predict --model model --cohort dicom --out predictions --masks --mask-format "
+    "dicom-seg",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cohort", required=True, metavar="COHORT",
-        help="folder of a prepared cohort, or a manifest (.csv)",
+        help="folder of DICOM with a sub-folder for each patient, manifest (.csv), or folder of a "
+        "prepared cohort",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="must not exist")
     parser.add_argument(
@@ -43,15 +49,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="times, in the unit of the training cohort, at which survival is predicted",
     )
     parser.add_argument(
-        "--masks", action="store_true", help="also write the predicted tumour masks, as NIfTI"
+        "--masks", action="store_true", help="also write the predicted tumour masks"
+    )
+    parser.add_argument(
+        "--mask-format", choices=("nifti", "dicom-seg"),
+        help="of --masks: NIfTI (default), or DICOM segmentation objects, which belong to the "
+        "patients' studies and name them as the images do (images in DICOM; pip install "
+        "'survimg[dicom]')",
     )
     parser.add_argument("--device", help="of networks: cpu, cuda (default: as in training)")
     parser.add_argument(
         "--n-jobs", type=at_least(1), default=1, metavar="N", help="processes of the preparation"
     )
+    add_progress(parser)
+    group = parser.add_argument_group("reading of images")
+    add_reading(group)
+    group.add_argument(
+        "--clinical", metavar="CSV",
+        help="clinical columns of the patients in a folder of DICOM, with their sub-folders' names "
+        "as patient_id",
+    )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Answer:
     """Predict everything, then write everything."""
     import pandas as pd
 
@@ -60,57 +80,29 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.exists():
         raise FileExistsError(f"--out {out} exists; give another folder.")
+    if arguments.mask_format is not None and not arguments.masks:
+        raise ValueError("--mask-format belongs to --masks.")
     model = survimg.load(arguments.model, device=arguments.device)
     if arguments.masks and not hasattr(model, "predict_mask"):
         raise ValueError(f"--masks: the {type(model).__name__} at {arguments.model} predicts none.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        cohort = _cohort(arguments, Path(folder) / "cohort")
+        patients = find_new_patients(arguments, Path(folder))
+        cohort = patients.cohort
         table = pd.DataFrame({"patient_id": cohort.ids, "risk": model.predict(cohort)})
         for horizon in arguments.horizons:
             table[f"survival_{horizon:g}"] = _survival(model, cohort, horizon)
         partial = Path(folder) / "predictions"
         partial.mkdir()
         if arguments.masks:
-            _write_masks(cohort, model.predict_mask(cohort), partial / "masks")
+            masks = model.predict_mask(cohort)
+            _write_masks(patients, masks, partial / "masks", type(model).__name__)
         table.to_csv(partial / "predictions.csv", index=False)
         os.replace(partial, out)
-    sys.stdout.write(f"{out / 'predictions.csv'}: {len(table)} patients\n")
-    return 0
-
-
-def _cohort(arguments: argparse.Namespace, store: Path) -> Cohort:
-    from survimg.cohort import Cohort
-    from survimg.preprocessing import prepare
-
-    path = Path(arguments.cohort)
-    if path.suffix.lower() != ".csv":
-        return Cohort.load(path)
-    steps = _training_preparation(arguments.model)
-    prepare(path, store, n_jobs=arguments.n_jobs, progress=sys.stderr.isatty(), **steps)
-    return Cohort.load(store)
-
-
-def _training_preparation(folder: str) -> dict[str, Any]:
-    """Return how the training cohort was prepared, as arguments of `prepare`."""
-    from survimg.model_files import read_manifest
-
-    trained_on = read_manifest(folder)["trained_on"]
-    found = trained_on.get("preparation")
-    if found is None:
-        raise ValueError(
-            f"The model at {folder} does not say how its training cohort was prepared; prepare the "
-            "new patients likewise (survimg prepare) and give that folder as --cohort."
-        )
-    if found.get("registration.transform") is not None:
-        raise ValueError(
-            f"The training cohort of {folder} was registered to a template, whose image the model "
-            "does not hold. Prepare the new patients with survimg prepare --register "
-            f"{found['registration.transform']} --template-image FILE and give that folder."
-        )
-    steps = {name: value for name, value in found.items() if "." not in name}
-    steps["modalities"] = trained_on.get("channels")
-    return {name: value for name, value in steps.items() if value is not None}
+    return Answer(
+        f"{out / 'predictions.csv'}: {len(table)} patients\n",
+        {"table": out / "predictions.csv", "patients": table.to_dict(orient="records")},
+    )
 
 
 def _survival(model: Any, cohort: Cohort, horizon: float) -> np.ndarray:
@@ -132,15 +124,31 @@ def _survival(model: Any, cohort: Cohort, horizon: float) -> np.ndarray:
     return np.array([curve(horizon) if horizon >= curve.domain[0] else 1.0 for curve in curves])
 
 
-def _write_masks(cohort: Cohort, masks: np.ndarray, folder: Path) -> None:
+def _write_masks(
+    patients: NewPatients, masks: np.ndarray, folder: Path, algorithm: str
+) -> None:
+    """Write NIfTI, or segmentation objects where the series are known."""
+    from survimg.io.dicom_seg_writing import write_segmentation
     from survimg.io.files import file_name
     from survimg.io.images import write_image
     from survimg.preprocessing import to_patient_space
 
     folder.mkdir()
+    cohort, suffix = patients.cohort, "dcm" if patients.series else "nii.gz"
     for i, mask in enumerate(masks):
         image = to_patient_space(cohort, i, mask, interpolation="nearest")
-        path = folder / f"{file_name(str(cohort.ids[i]))}.nii.gz"
+        marked = image.array.astype("uint8")
+        path = folder / f"{file_name(str(cohort.ids[i]))}.{suffix}"
         if path.exists():
             raise ValueError(f"Patient {cohort.ids[i]!r}: another id gives the file {path.name}.")
-        write_image(path, image.array.astype("uint8"), image)
+        if not patients.series:
+            write_image(path, marked, image)
+        elif marked.any():
+            write_segmentation(path, marked, image, patients.series[i], algorithm=algorithm)
+        else:
+            warnings.warn(
+                f"Patient {cohort.ids[i]!r}: no tumour is predicted, which no segmentation object "
+                "can say; there is no mask.",
+                UserWarning,
+                stacklevel=2,
+            )

@@ -7,17 +7,22 @@ command continues with the patients that are missing.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import add_preparation, at_least, manifest_reading, preparation
+from survimg.cli.output import Answer, add_progress
 
 if TYPE_CHECKING:
     from survimg.preprocessing import Registration
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "turn a manifest of images into a prepared cohort"
+EXAMPLES = (
+    "survimg prepare manifest.csv --shape 64 64 64 --spacing 2 --out cohort",
+    "survimg prepare manifest.csv --shape 48 48 48 --spacing 4 --normalise "
+    "PET=zscore,CT=window:-200:300 --out cohort",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a cohort at FOLDER")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N", help="processes")
-    parser.add_argument(
-        "--no-progress", dest="progress", action="store_false", help="no progress bar"
-    )
+    add_progress(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Answer:
     """Prepare the cohort and say what it holds."""
     from survimg.cohort import Cohort
     from survimg.preprocessing import prepare
@@ -46,15 +49,25 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.manifest,
         arguments.out,
         n_jobs=arguments.n_jobs,
-        progress=arguments.progress and sys.stderr.isatty(),
+        progress=arguments.progress,
         on_error="continue" if arguments.keep_going else "raise",
         overwrite=arguments.overwrite,
         registration=_registration(arguments),
         **manifest_reading(arguments),
         **preparation(arguments),
     )
-    sys.stdout.write(f"{arguments.out}: {Cohort.load(arguments.out)!r}\n")
-    return 0
+    cohort = Cohort.load(arguments.out)
+    return Answer(
+        f"{arguments.out}: {cohort!r}\n",
+        {
+            "folder": arguments.out,
+            "patients": len(cohort),
+            "channels": cohort.channel_names,
+            "shape": cohort.shape[2:],
+            "masks": int(cohort.has_masks.sum()),
+            "events": None if cohort.outcome is None else int(cohort.outcome["event"].sum()),
+        },
+    )
 
 
 def _add_registration(parser: argparse.ArgumentParser) -> None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import at_least
+from survimg.cli.output import Answer, add_progress
 from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_bytes
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 #: Where `survimg.radiomics` keeps its records in the folder it is given.
 FOLDER = "survimg-radiomics"
 SUMMARY = "radiomic features of a prepared cohort as a table"
+EXAMPLES = ("survimg radiomics cohort --out features.csv --n-jobs 4",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", metavar="FOLDER", help="keep features of each patient here")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
+    add_progress(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Answer:
     """Compute the features and write the table in one step.
 
     Raises
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     lock = lock_folder(partial)
     try:
         _check_free(out, arguments.overwrite)  # another run may have ended meanwhile
-        _write_table(arguments, cohort, out, partial)
+        n_features = _write_table(arguments, cohort, out, partial)
         shutil.rmtree(partial / FOLDER, ignore_errors=True)
     finally:
         if not any(partial.glob(f"{FOLDER}/**/*.npz")):  # nothing to come back to
@@ -74,7 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
             (partial / "lock").unlink(missing_ok=True)
         unlock_folder(lock)
         remove_empty([partial])
-    return 0
+    return Answer(
+        f"{out}: {len(cohort)} patients, {n_features} features\n",
+        {"table": out, "patients": len(cohort), "features": n_features},
+    )
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
@@ -84,7 +89,8 @@ def _check_free(out: Path, overwrite: bool) -> None:
 
 def _write_table(
     arguments: argparse.Namespace, cohort: Cohort, out: Path, partial: Path
-) -> None:
+) -> int:
+    """Write the table; return the number of features."""
     from survimg.radiomics import RadiomicsFeatures
 
     extractor = RadiomicsFeatures(
@@ -95,11 +101,11 @@ def _write_table(
         on_empty_mask=arguments.empty_masks,
         memory=arguments.cache or partial,
         n_jobs=arguments.n_jobs,
-        verbose=sys.stderr.isatty(),
+        verbose=arguments.progress,
     ).set_output(transform="pandas")
     table = extractor.fit_transform(cohort)
     table.insert(0, "patient_id", cohort.ids)
     for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
         leftover.unlink()
     write_bytes(out, table.to_csv(index=False).encode())
-    sys.stdout.write(f"{out}: {len(table)} patients, {table.shape[1] - 1} features\n")
+    return table.shape[1] - 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+from survimg.cli.output import Answer
+
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "render the report of a run again"
+EXAMPLES = ("survimg report runs/demo --figures figures",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Render and say where the page is."""
+def run(arguments: argparse.Namespace) -> Answer:
+    """Render, and say where the page is."""
     from survimg.report import export_figures, render
 
-    sys.stdout.write(f"{render(arguments.folder)}\n")
+    page = render(arguments.folder)
+    figures = []
     if arguments.figures is not None:
-        for path in export_figures(arguments.folder, arguments.figures):
-            sys.stdout.write(f"{path}\n")
-    return 0
+        figures = export_figures(arguments.folder, arguments.figures)
+    text = "".join(f"{path}\n" for path in (page, *figures))
+    return Answer(text, {"report": page, "figures": figures})

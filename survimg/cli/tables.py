@@ -1,4 +1,4 @@
-"""Scores of a run for a terminal."""
+"""Scores of a run, for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from survimg.benchmark import ModelScore
 
-__all__ = ["score_lines"]
+__all__ = ["score_lines", "score_record"]
 
 
 def score_lines(
@@ -41,6 +41,25 @@ def score_lines(
     if sources:
         lines.append(f"Paper: {'; '.join(sources)}. Not comparable: other patients, other images.")
     return "\n".join(lines) + "\n"
+
+
+def score_record(score: ModelScore) -> dict[str, Any]:
+    """Return the score of one model as names and numbers; None where there is none."""
+    interval, compared = score.within_folds, score.comparison
+    return {
+        "model": score.model,
+        "c_mean": score.c_mean,
+        "c_sd": score.c_sd,
+        "c_within_folds": None if interval is None else interval.value,
+        "lower95": None if interval is None else interval.lower,
+        "upper95": None if interval is None else interval.upper,
+        "difference_to_reference": None if compared is None else compared.difference,
+        "p_holm": score.p_adjusted,
+        "dice_mean": float(score.dice.mean()) if score.dice.size else None,
+        "fits_done": score.n_done,
+        "fits_planned": score.n_planned,
+        "verdict": score.verdict,
+    }
 
 
 def _cells(score: ModelScore) -> list[str]:

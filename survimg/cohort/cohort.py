@@ -262,7 +262,7 @@ class Cohort:
 
         Parameters
         ----------
-        indices : array-like of int
+        indices : array-like of shape (m,), int
         axis : int, default=0
             Only 0, the axis of the patients.
         """

@@ -22,6 +22,9 @@ from survimg.io.images import Image, read_image, read_mask, resample_like
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 
+#: Bytes of a memory-mapped file that a process keeps mapped after reading them.
+RESIDENT = 128 << 20
+
 
 class Store(Protocol):
     """One array per case."""
@@ -111,6 +114,7 @@ class MemmapStore:
         self.path = Path(path).resolve()
         self._stamp = _stamp(self.path)
         self._array: np.ndarray | None = None
+        self._touched = 0
 
     def __getstate__(self) -> dict[str, Any]:
         # An open memory map would be pickled as all of its voxels.
@@ -137,7 +141,21 @@ class MemmapStore:
 
     def read(self, position: int) -> np.ndarray:
         """Return the array of one case (a read-only view of the map)."""
-        return np.asarray(self._open()[position])
+        case = np.asarray(self._open()[position])
+        self._touched += case.nbytes
+        if self._touched > RESIDENT:
+            self._touched = case.nbytes
+            self._let_go()
+        return case
+
+    def _let_go(self) -> None:
+        """Unmap the pages read so far, which would else count as this process's memory.
+
+        Views stay valid: their pages are mapped again, from the system's file cache, when read.
+        """
+        pages = self._open().base
+        if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the file, and the position in it."""

@@ -78,7 +78,7 @@ def make_phantom_cohort(
         Number of patients. The first patients of a larger cohort are those of a smaller one.
     shape : tuple (z, y, x), default=(32, 32, 32)
         Voxels along each axis, at least 16; the spacing is 128 mm / shape.
-    random_state : int, RandomState or None
+    random_state : int or RandomState, optional
         An int gives the same cohort at every call.
     effects : mapping, optional
         Coefficients of the log-hazard by component: ``"volume"``, ``"uptake"``,

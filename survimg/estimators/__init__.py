@@ -26,6 +26,7 @@ from survimg.estimators.pipelines import (
     radiomics_rsf,
 )
 from survimg.estimators.random_survival_forest import RandomSurvivalForest
+from survimg.estimators.several_devices import fit_on_devices
 from survimg.estimators.single_task_survival import SingleTaskSurvival
 from survimg.estimators.survival_stacking import SurvivalStacking
 from survimg.estimators.tumour_segmenter import TumourSegmenter
@@ -55,6 +56,7 @@ __all__ = [
     "deep_features_lasso_cox",
     "deep_features_rsf",
     "deepmts_variant",
+    "fit_on_devices",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
     "radiomics_rsf",

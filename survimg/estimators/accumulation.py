@@ -8,7 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["backward_in_parts", "dropout_stream", "replay"]
+from survimg.estimators.ranks import ALONE, Ranks
+
+__all__ = ["backward_in_parts", "dropout_stream", "parts_of", "replay"]
+
+
+def parts_of(n_cases: int, size: int) -> list[slice]:
+    """Divide a batch into the fewest parts of at most `size` cases.
+
+    Each part takes every k-th case. Batches list the patients with the event first: contiguous
+    parts would hold one kind alone, and batch normalisation would level what tells them apart.
+
+    Parameters
+    ----------
+    n_cases, size : int
+    """
+    n_parts = -(-n_cases // size)
+    return [slice(first, None, n_parts) for first in range(n_parts)]
 
 
 def backward_in_parts(
@@ -16,6 +32,7 @@ def backward_in_parts(
     loss: Callable[[Any], Tensor],
     inputs: Mapping[str, Tensor],
     size: int,
+    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Any]:
     """Add the gradient of ``loss(forward(inputs))`` to the parameters, a few cases at a time.
 
@@ -33,8 +50,12 @@ def backward_in_parts(
     loss : callable
         From the joined outputs to a scalar. It may use parameters directly, as penalties do.
     inputs : mapping of str to Tensor of shape (b, ...)
+        With several ranks, the share of this process.
     size : int
-        Cases per part, below b.
+        Cases per part. One part takes a single pass.
+    ranks : Ranks, optional
+        Processes that share the batch. `loss` is given the outputs of all of them; what is added
+        to the parameters of each is its own share of the gradient, and their sum is the gradient.
 
     Returns
     -------
@@ -53,24 +74,25 @@ def backward_in_parts(
     The scheme is that of Gao L, Zhang Y, Han J, Callan J. Scaling deep contrastive learning batch
     size under memory limited setup. RepL4NLP 2021, section 3.
     """
-    n_cases = len(next(iter(inputs.values())))
-    parts = [slice(start, start + size) for start in range(0, n_cases, size)]
     device = next(iter(inputs.values())).device
+    parts = parts_of(len(next(iter(inputs.values()))), size)
     streams, outputs = [], []
-    with torch.no_grad():
+    with torch.set_grad_enabled(len(parts) == 1):
         for part in parts:
             streams.append(dropout_stream(device))
-            outputs.append(forward({name: values[part] for name, values in inputs.items()}))
-    joined = _join(outputs)
+            outputs.append(forward(_cases(inputs, part)))
+    joined = ranks.gather(_join(outputs))
+    joined = type(joined)(*(None if field is None else field.requires_grad_() for field in joined))
     total = loss(joined)
-    total.backward()
-    gradients = [None if field is None else field.grad for field in joined]
+    gradients = _gradients(total, joined, with_parameters=ranks.rank == 0)
+    own = ranks.share(len(next(field for field in joined if field is not None)))
     for part, stream in zip(parts, streams, strict=True):
-        replay(stream, device)
-        output = forward({name: values[part] for name, values in inputs.items()})
+        if len(parts) > 1:
+            replay(stream, device)
+            outputs = [forward(_cases(inputs, part))]
         reached = [
-            (field, gradient[part])
-            for field, gradient in zip(output, gradients, strict=True)
+            (field, gradient[own][part])
+            for field, gradient in zip(outputs[0], gradients, strict=True)
             if gradient is not None
         ]
         if reached:
@@ -79,13 +101,36 @@ def backward_in_parts(
     return total.detach(), type(joined)(*(None if f is None else f.detach() for f in joined))
 
 
+def _cases(inputs: Mapping[str, Tensor], part: slice) -> dict[str, Tensor]:
+    return {name: values[part] for name, values in inputs.items()}
+
+
 def _join(outputs: list[Any]) -> Any:
-    """Concatenate the named tuples of the parts; the fields receive gradients."""
-    fields = [
-        None if parts[0] is None else torch.cat(parts).requires_grad_()
-        for parts in zip(*outputs, strict=True)
-    ]
+    """Put the named tuples of the parts together again, detached, in the order of the batch."""
+    n_parts = len(outputs)
+    fields: list[Tensor | None] = []
+    for parts in zip(*outputs, strict=True):
+        if parts[0] is None:
+            fields.append(None)
+            continue
+        joined = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+        for first, part in enumerate(parts):
+            joined[first::n_parts] = part.detach()
+        fields.append(joined)
     return type(outputs[0])(*fields)
+
+
+def _gradients(total: Tensor, joined: Any, *, with_parameters: bool) -> list[Tensor | None]:
+    """Gradient with respect to the outputs; if asked, add the parameters' direct one to them.
+
+    A penalty is the same in all processes and must enter their sum once.
+    """
+    if with_parameters:
+        total.backward()
+        return [None if field is None else field.grad for field in joined]
+    fields = [field for field in joined if field is not None]
+    found = iter(torch.autograd.grad(total, fields, allow_unused=True))
+    return [None if field is None else next(found) for field in joined]
 
 
 def dropout_stream(device: torch.device) -> Tensor:

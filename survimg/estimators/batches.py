@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from survimg.cohort import Cohort
+from survimg.estimators.ranks import ALONE, Ranks
 from survimg.estimators.views import View, whole_volume
 
-__all__ = ["Augment", "BatchSampler", "PatientBatches", "Patients", "Targets"]
+__all__ = ["Augment", "BatchSampler", "BatchSource", "PatientBatches", "Patients", "Targets"]
 
-#: Draws one transform per case and applies it to volumes and masks (if any) alike.
-Augment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+#: Draws one transform per case of a batch of the size given, and applies those of the cases that
+#: are given to their volumes and masks (if any) alike.
+Augment = Callable[[Tensor, Tensor | None, int, slice], tuple[Tensor, Tensor | None]]
 
 
 class Targets(NamedTuple):
@@ -44,11 +47,11 @@ class Patients:
         Prepared: all volumes of one shape.
     clinical : ndarray of shape (n, k), float32
         Encoded clinical values; k may be 0.
-    time, event : ndarray of shape (n,), optional
+    time, event : ndarray of shape (n,), or None
         Outcome; zeros and False for a prediction, which reads neither.
-    view : callable
+    view : callable, optional
         From a cohort and a position to what the network sees of that patient.
-    with_masks : bool
+    with_masks : bool, default=False
         Whether the loss compares with masks.
     """
 
@@ -80,7 +83,7 @@ class Patients:
         ValueError
             NaN or infinite voxels; the message names the patient.
         """
-        volumes = np.stack([self._volume(i) for i in positions])
+        volumes = np.stack([self.view(self.cohort, i) for i in positions])
         return {
             "volumes": torch.from_numpy(volumes).to(device),
             "clinical": torch.from_numpy(self.clinical[positions]).to(device),
@@ -88,30 +91,41 @@ class Patients:
 
     def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
         """Read outcome and masks of some patients."""
-        has_mask = self.cohort.has_masks[positions]
-        masks = None
-        if self.with_masks:
-            read = np.zeros((len(positions), *self.cohort.shape[2:]), dtype=np.float32)
-            for row, i in enumerate(positions):
-                if has_mask[row]:
-                    read[row] = self.cohort.mask(i)
-            masks = torch.from_numpy(read).to(device)
+        targets = self.outcomes(positions, device)
+        if not self.with_masks:
+            return targets
+        return targets._replace(masks=torch.from_numpy(self.masks(positions)).to(device).float())
+
+    def outcomes(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Return the outcome of some patients, without masks."""
         return Targets(
             time=torch.from_numpy(self.time[positions].astype(np.float32)).to(device),
             event=torch.from_numpy(self.event[positions]).to(device),
-            masks=masks,
-            has_mask=torch.from_numpy(has_mask).to(device),
+            masks=None,
+            has_mask=torch.from_numpy(self.cohort.has_masks[positions]).to(device),
         )
 
-    def _volume(self, i: int) -> np.ndarray:
-        volume = self.view(self.cohort, i)
-        if not np.isfinite(volume).all():
-            count = int((~np.isfinite(volume)).sum())
-            raise ValueError(
-                f"The volume of patient {self.cohort.ids[i]!r} holds {count} NaN or infinite "
-                "voxels; repair it, or prepare the cohort again."
-            )
-        return volume
+    def masks(self, positions: np.ndarray) -> np.ndarray:
+        """Read the masks of some patients, uint8 (b, z, y, x); zeros where there is none."""
+        read = np.zeros((len(positions), *self.cohort.shape[2:]), dtype=np.uint8)
+        for row, i in enumerate(positions):
+            if self.cohort.has_masks[i]:
+                read[row] = self.cohort.mask(i)
+        return read
+
+
+class BatchSource(Protocol):
+    """Where batches come from: `Patients`, or `survimg.estimators.resident.ResidentPatients`."""
+
+    def __len__(self) -> int: ...
+
+    def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Return volumes and clinical values of some patients."""
+        ...
+
+    def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Return outcome and masks of some patients."""
+        ...
 
 
 class BatchSampler:
@@ -162,27 +176,34 @@ class PatientBatches(Dataset):
 
     Parameters
     ----------
-    patients : Patients
+    patients : Patients or ResidentPatients
     device : torch.device
     sampler : BatchSampler
     n_iterations, iterations_per_epoch : int
         The last epoch is shorter when the one is no multiple of the other.
-    augment : callable, optional
+    augment : callable or None
         Applied to volumes and masks on `device`.
+    ranks : Ranks, optional
+        Processes that share each batch; all draw the same patients and transforms, and each reads
+        its share.
     """
 
     # A resumed training sets it to the iterations done before.
     n_done = 0
+    # The batch that is being read ahead: drawn patients, and their volumes to come.
+    _next: tuple[np.ndarray, Future[tuple[dict[str, Tensor], Targets]]] | None = None
 
     def __init__(
         self,
-        patients: Patients,
+        patients: BatchSource,
         device: torch.device,
         sampler: BatchSampler,
         n_iterations: int,
         iterations_per_epoch: int,
         augment: Augment | None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._patients = patients
         self._device = device
         self._sampler = sampler
@@ -194,17 +215,35 @@ class PatientBatches(Dataset):
         return len(self._patients)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Targets]]:
-        """Yield the batches of the next epoch."""
-        for _ in range(min(self._per_epoch, self._n_iterations - self.n_done)):
-            self.n_done += 1
-            yield self.draw()
+        """Yield the batches of the next epoch; while one is trained on, the next is read."""
+        n = min(self._per_epoch, self._n_iterations - self.n_done)
+        with ThreadPoolExecutor(1, "survimg-reader") as reader:
+            for k in range(n):
+                self.n_done += 1
+                batch = self.draw()
+                if k + 1 < n:  # at the end of an epoch, random streams may be saved
+                    drawn = self._sampler.draw()
+                    self._next = drawn, reader.submit(self._read, drawn)
+                yield batch
 
     def draw(self) -> tuple[dict[str, Tensor], Targets]:
-        """Return one batch, beside the iterations."""
-        positions = self._sampler.draw()
-        inputs = self._patients.inputs(positions, self._device)
-        targets = self._patients.targets(positions, self._device)
+        """Return one batch (this process's share of it), beside the iterations."""
+        if self._next is None:
+            drawn = self._sampler.draw()
+            inputs, targets = self._read(drawn)
+        else:
+            (drawn, reading), self._next = self._next, None
+            inputs, targets = reading.result()
         if self._augment is not None:
-            inputs["volumes"], masks = self._augment(inputs["volumes"], targets.masks)
+            inputs["volumes"], masks = self._augment(
+                inputs["volumes"], targets.masks, len(drawn), self._ranks.share(len(drawn))
+            )
             targets = targets._replace(masks=masks)
         return inputs, targets
+
+    def _read(self, drawn: np.ndarray) -> tuple[dict[str, Tensor], Targets]:
+        own = drawn[self._ranks.share(len(drawn))]
+        return (
+            self._patients.inputs(own, self._device),
+            self._patients.targets(own, self._device),
+        )

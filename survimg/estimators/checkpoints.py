@@ -27,7 +27,9 @@ __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
 _IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
 
 
-def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
+def fit_key(
+    estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray, n_ranks: int = 1
+) -> str:
     """Digest of the parameters and data that decide what is trained.
 
     Parameters
@@ -35,6 +37,8 @@ def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray)
     estimator : estimator
     cohort : Cohort
     event, time : ndarray of shape (n,)
+    n_ranks : int, default=1
+        Processes that train it together.
 
     Returns
     -------
@@ -48,6 +52,8 @@ def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray)
     }
     # Another torch may round differently, and name its states differently.
     digest = hashlib.sha256(json.dumps([torch.__version__, parameters]).encode())
+    if n_ranks > 1:
+        digest.update(f"{n_ranks} ranks".encode())
     digest.update(cohort.fingerprint().encode())
     digest.update(np.ascontiguousarray(event).tobytes() + np.ascontiguousarray(time).tobytes())
     return f"{type(estimator).__name__}-{digest.hexdigest()[:16]}"

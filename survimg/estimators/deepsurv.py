@@ -56,7 +56,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
     history_ : DataFrame
         One row per epoch: ``epoch``, ``loss``, ``cox``, ``l2``.
     baseline_ : BreslowBaseline
-    n_features_in_, feature_names_in_ : int, ndarray of str
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features,)
 
     Notes
     -----

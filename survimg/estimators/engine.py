@@ -15,9 +15,10 @@ from skorch.callbacks import PassthroughScoring as BatchMean
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from survimg.estimators.accumulation import backward_in_parts
+from survimg.estimators.accumulation import backward_in_parts, parts_of
 from survimg.estimators.batches import PatientBatches, Targets
 from survimg.estimators.memory import within_memory
+from survimg.estimators.ranks import ALONE, Ranks
 from survimg.nets.transfer import train_unfrozen
 
 __all__ = [
@@ -120,6 +121,23 @@ class TrainingNet(NeuralNet):
         self.stop_ = False
         #: Called when a step ran out of memory; True if there is more of it now.
         self.make_room_: Callable[[], bool] | None = None
+        self.share_with(ALONE, 0)
+
+    def share_with(self, ranks: Ranks, dropout_seed: int) -> None:
+        """Train together with other processes.
+
+        Parameters
+        ----------
+        ranks : Ranks
+        dropout_seed : int
+            Same in all processes; each draws streams of its own from it.
+        """
+        self.ranks_ = ranks
+        self._dropout_seed = dropout_seed
+
+    def seed_dropout(self) -> None:
+        """Give dropout a stream of this process and step, where there are several processes."""
+        self.ranks_.own_dropout(self._dropout_seed, self.iteration_)
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -158,8 +176,10 @@ class TrainingNet(NeuralNet):
         """Compute the gradients of one batch; frozen parts stay in evaluation mode."""
         inputs, targets = batch
         train_unfrozen(self.module_)
-        gradients = partial(self._add_gradients, inputs, targets)
+        self.seed_dropout()
+        gradients = partial(self._add_gradients, inputs, self.ranks_.gather(targets))
         loss, output = within_memory(self, len(targets.time), gradients)
+        self.ranks_.sum_gradients(self.module_)
         self.iteration_ += 1
         return {"loss": loss, "y_pred": output}
 
@@ -168,7 +188,7 @@ class TrainingNet(NeuralNet):
     ) -> tuple[Tensor, Any]:
         if size < len(targets.time):
             return backward_in_parts(
-                self.infer, lambda joined: self.get_loss(joined, targets), inputs, size
+                self.infer, lambda out: self.get_loss(out, targets), inputs, size, self.ranks_
             )
         output = self.infer(inputs)
         loss = self.get_loss(output, targets)
@@ -348,14 +368,17 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch then averages over all batches with equal weights
+    net.seed_dropout()
     with torch.no_grad():
         for _ in range(n_batches):
             inputs, targets = batches.draw()
-            size = net.micro_batch_size or len(targets.time)
-            for start in range(0, len(targets.time), size):
-                net.infer({name: v[start : start + size] for name, v in inputs.items()})
+            n_cases = len(targets.time)
+            for part in parts_of(n_cases, net.micro_batch_size or n_cases):
+                net.infer({name: values[part] for name, values in inputs.items()})
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    found = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+    net.ranks_.average([value for value in found if value is not None])
 
 
 def history_frame(

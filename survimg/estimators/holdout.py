@@ -26,7 +26,7 @@ def split_by_event(event: np.ndarray, fraction: float, seed: int) -> tuple[np.nd
 
     Returns
     -------
-    train, held_out : ndarray of int
+    train, held_out : ndarray of shape (n_train,) and (n_held_out,), int
         Positions, increasing.
 
     Raises

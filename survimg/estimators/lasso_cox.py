@@ -55,7 +55,7 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         ``"auto"``: 0.001, or 0.05 when there are no more events than features, where smaller
         penalties fit the training patients perfectly. A warning says if the best penalty is the
         smallest one tried.
-    alphas : array-like, optional
+    alphas : array-like of shape (n_alphas,), optional
         Penalties to use instead of a path chosen from the data.
     penalty_factor : array-like of shape (n_features,) or dict, optional
         Multiplies the penalty of each feature; 0 leaves it unpenalised. A dict maps column names,
@@ -75,7 +75,7 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
     ----------
     coef_ : ndarray of shape (n_features,)
         Log-hazard ratio per unit of each feature, on the scale of the input.
-    selected_features_ : ndarray of str
+    selected_features_ : ndarray of shape (n_selected,), str
         Names of the features with a non-zero coefficient (``x0``, ``x1``, ... for an array).
     alpha_ : float
         The chosen penalty (glmnet's lambda).
@@ -90,8 +90,8 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
     penalty_factor_ : ndarray of shape (n_features,)
     mean_, scale_ : ndarray of shape (n_features,)
         Mean and standard deviation (divisor n) of the training features.
-    unique_times_ : ndarray
-    n_features_in_, feature_names_in_ : int, ndarray of str
+    unique_times_ : ndarray of shape (n_times,)
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features,)
 
     Warns
     -----

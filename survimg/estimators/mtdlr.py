@@ -86,7 +86,7 @@ class MTDLR(ScoreCox):
     network_, radiomics_ : estimator
         Fitted on all training patients; they serve new ones.
     clinical_encoder_ : ClinicalFeatures or None
-    unique_times_ : ndarray
+    unique_times_ : ndarray of shape (n_times,)
 
     Notes
     -----

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import PredefinedSplit
 from sklearn.pipeline import Pipeline
@@ -35,7 +35,7 @@ Self = TypeVar("Self", bound="ScoreCox")
 _MISSING_MARK = "missingindicator_"
 
 
-class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
+class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
     """Base: a Cox model on clinical columns and on scores that other models give.
 
     A subclass says which scores there are, how they are learned, and what had to be replaced.
@@ -219,10 +219,7 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
             Higher = earlier event; columns as in `get_feature_names_out`.
         """
         check_is_fitted(self, "cox_")
-        cohort = as_cohort(X, masks, clinical)
-        found = self._scores(cohort)
-        self._flag(cohort, found, stacklevel=3)
-        return found[list(self.score_names)]
+        return self._new_scores(as_cohort(X, masks, clinical))
 
     def fit_transform(self, X: Cohort | npt.ArrayLike, y: np.ndarray) -> pd.DataFrame:
         """Fit, and return `training_scores_`: out-of-fold scores, unless asked otherwise.
@@ -262,8 +259,9 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         DataFrame of shape (n, n_covariates)
             A nomogram takes these values. Covariates that the final model left out are included.
         """
+        check_is_fitted(self, "cox_")
         cohort = as_cohort(X, masks, clinical)
-        return self._covariates(cohort, self.transform(cohort))
+        return self._covariates(cohort, self._new_scores(cohort))
 
     def flags(
         self,
@@ -360,6 +358,11 @@ class ScoreCox(ProportionalHazardsMixin, BaseEstimator):
         # that says how the hospital keeps its records.
         marks = [name for name in encoded.columns if str(name).startswith(_MISSING_MARK)]
         return pd.concat([encoded.drop(columns=marks), scores], axis=1)
+
+    def _new_scores(self, cohort: Cohort) -> pd.DataFrame:
+        found = self._scores(cohort)
+        self._flag(cohort, found, stacklevel=4)
+        return found[list(self.score_names)]
 
     # ------------------------------------------------------------------ what was replaced
 

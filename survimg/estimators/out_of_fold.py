@@ -44,7 +44,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     estimator_ : estimator
         Fitted on all training patients.
     method_ : str
-    feature_names_out_ : ndarray of str
+    feature_names_out_ : ndarray of shape (n_features_out,), str
 
     Notes
     -----

@@ -47,10 +47,10 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
     Attributes
     ----------
     forest_ : sksurv.ensemble.RandomSurvivalForest
-    time_grid_ : ndarray or None
+    time_grid_ : ndarray of shape (n_times,), or None
         Times that the training times were rounded up to; None where they were not.
-    unique_times_ : ndarray
-    n_features_in_, feature_names_in_ : int, ndarray of str
+    unique_times_ : ndarray of shape (n_times,)
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features,)
 
     References
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ from survimg.estimators.engine import (
 )
 from survimg.estimators.holdout import HoldOut, split_by_event
 from survimg.estimators.memory import MemoryRecord
+from survimg.estimators.ranks import ALONE, Ranks, current_ranks
+from survimg.estimators.resident import resident_if_they_fit
 from survimg.estimators.runtime import (
+    OneDNNForSingleCases,
     RandomStreams,
     choose_device,
     choose_precision,
@@ -124,14 +127,13 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
                 f"patience={self.patience} needs held-out patients to watch; set "
                 "validation_fraction, e.g. to 0.2."
             )
-        device = choose_device(self.device)
+        ranks = current_ranks()
+        device = ranks.device or choose_device(self.device)
         checkpoint = None
         if self.checkpoint_folder is not None:
-            stem = fit_key(self, cohort, event, time)
+            stem = fit_key(self, cohort, event, time, ranks.n)
             checkpoint = Checkpoint(Path(self.checkpoint_folder) / f"{stem}.pt")
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        if checkpoint is not None and checkpoint.seed is not None:
-            seed = checkpoint.seed
+        seed = ranks.from_first(self._seed(checkpoint))
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
         self.channel_names_in_ = cohort.channel_names
@@ -143,23 +145,24 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         loss_terms, term_names = self._make_loss(cohort)
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
         with ExitStack() as stack:
-            device, slot = stack.enter_context(slot_on(device))
+            device, slot = stack.enter_context(slot_on(device, ranks))
             stack.enter_context(isolated_torch(device, self.n_threads, streams.dropout_seed))
             module = self._initial_module(encoded.shape[1], streams.weights)
-            patients, hold_out, batches = self._prepare(patients, streams, device)
+            patients, hold_out, batches = self._prepare(patients, streams, device, ranks)
             callbacks: list[tuple[str, Callback]] = []
             if hold_out is not None:
                 callbacks.append(("hold_out", hold_out))
-            callbacks.append(("memory", MemoryRecord(slot, self.batch_size)))
+            callbacks.append(("memory", MemoryRecord(slot, self.batch_size // ranks.n)))
             last_good = LastGoodState()
             callbacks.append(("last_good", last_good))
-            if checkpoint is not None:
+            if checkpoint is not None and ranks.rank == 0:
                 writer = CheckpointWriter(
                     checkpoint, streams, seed, hold_out, self.checkpoint_every
                 )
                 callbacks.append(("checkpoint", writer))
             net = self._make_net(module, loss_terms, term_names, device, callbacks)
             net.make_room_ = slot.take_whole_device
+            net.share_with(ranks, streams.dropout_seed)
             if checkpoint is not None:
                 checkpoint.restore(net, streams, hold_out)
                 batches.n_done = net.iteration_
@@ -171,7 +174,15 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
                 self._finish(net, batches, hold_out)
         self._keep(net, term_names, hold_out)
         if checkpoint is not None:
-            checkpoint.remove()
+            if ranks.rank == 0:
+                checkpoint.remove()
+            ranks.wait()  # a fit that follows must not find it
+
+    def _seed(self, checkpoint: Checkpoint | None) -> int:
+        seed: int = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        if checkpoint is not None and checkpoint.seed is not None:
+            return checkpoint.seed
+        return seed
 
     def _finish(
         self, net: TrainingNet, batches: PatientBatches, hold_out: HoldOut | None
@@ -201,7 +212,7 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             freeze(module, *self.frozen)
 
     def _prepare(
-        self, patients: Patients, streams: RandomStreams, device: torch.device
+        self, patients: Patients, streams: RandomStreams, device: torch.device, ranks: Ranks
     ) -> tuple[Patients, HoldOut | None, PatientBatches]:
         """Hold patients out, and make the batches of the others."""
         hold_out = None
@@ -213,17 +224,22 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             held_out, patients = patients.take(rest), patients.take(train)
         sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
         batches = PatientBatches(
-            patients,
+            resident_if_they_fit(patients, device),
             device,
             sampler,
             self.n_iterations,
             self._epoch_length,
             self._make_augment(streams.augmentation),
+            ranks,
         )
         if held_out is not None:
             name, score = self._validation(held_out)
             hold_out = HoldOut(
-                name, score, lambda net: self._recalibrate(net, batches), self.patience
+                name,
+                # All must stop at the same epoch, whatever their devices' rounding.
+                lambda module: ranks.from_first(score(module)),
+                lambda net: self._recalibrate(net, batches),
+                self.patience,
             )
         return patients, hold_out, batches
 
@@ -300,6 +316,7 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         # network would make its pickle four times as large.
         net.trim_for_prediction()
         net.make_room_ = None
+        net.share_with(ALONE, 0)
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type
@@ -313,18 +330,20 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         shifts = [self.max_translation * length for length in self.volume_shape_in_]
         angles = [self.max_rotation] * 3
 
-        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        def augment(
+            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
+        ) -> tuple[Tensor, Tensor | None]:
             flat = images.ndim == 4
             # A slice is a volume of one voxel's thickness that stays in its plane.
             transforms = draw_transforms(
-                len(images),
+                n_drawn,
                 generator,
                 translation=[0.0, *shifts[1:]] if flat else shifts,
                 rotation=[angles[0], 0.0, 0.0] if flat else angles,
                 recipe=recipe,
             )
             volumes = images.unsqueeze(2) if flat else images
-            moved, moved_masks = apply_transforms(volumes, masks, transforms)
+            moved, moved_masks = apply_transforms(volumes, masks, transforms[own])
             return moved[:, :, 0] if flat else moved, moved_masks
 
         return augment
@@ -337,16 +356,31 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         """
         module.eval()
         device = next(module.parameters()).device
+        with_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
         for i in range(len(patients)):
             inputs = patients.inputs(np.array([i]), device)
             with torch.inference_mode():
-                yield module(inputs["volumes"], inputs["clinical"])
+                with OneDNNForSingleCases() if with_onednn else nullcontext():
+                    output = module(inputs["volumes"], inputs["clinical"])
+                yield output
 
     def _outputs(self, patients: Patients) -> Iterator[Any]:
         """Yield the fitted network's output for one patient after the other."""
         module = self.net_.module_
         with isolated_torch(next(module.parameters()).device, self.n_threads):
             yield from self._forward(module, patients)
+
+    def _maps(self, patients: Patients, threshold: float | None = None) -> np.ndarray:
+        """Return the tumour maps, (n, z, y, x); with a threshold, the masks that exceed it.
+
+        Filled patient by patient: masks of a large cohort fit where its maps would not.
+        """
+        kind = np.float32 if threshold is None else np.uint8
+        maps = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=kind)
+        for i, output in enumerate(self._outputs(patients)):
+            found = output.segmentation[0].cpu().numpy()
+            maps[i] = found if threshold is None else found > threshold
+        return maps
 
     def _check_channels(self, cohort: Cohort) -> None:
         check_prepared(cohort)

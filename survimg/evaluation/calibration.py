@@ -60,7 +60,7 @@ class ChiSquareTest:
     ----------
     statistic, p_value : float
     degrees_of_freedom : int
-    observed, expected : ndarray
+    observed, expected : ndarray of shape (n_groups,)
         What was compared, group by group.
     """
 

@@ -130,7 +130,7 @@ class Nomogram:
         ----------
         name : str
             Label of the axis.
-        values : array-like
+        values : array-like of shape (n,)
             Numbers, or names of levels.
 
         Raises

@@ -49,9 +49,9 @@ def plot_nomogram(
         Times of the survival axes, such as 36 and 60 months.
     ticks : mapping of covariate to sequence of float, optional
         Marked values; round ones by default, and every level of a categorical covariate.
-    survival_ticks : sequence of float
+    survival_ticks : sequence of float, optional
         Probabilities to mark where they can occur.
-    time_unit : str
+    time_unit : str, optional
     labels : mapping of covariate to str, optional
         Texts beside the axes; by default the covariates' names.
 

@@ -51,7 +51,7 @@ def plot_kaplan_meier(
     groups : array-like of shape (n,)
     ax : Axes
         The table of numbers at risk hangs below it; leave room (``constrained`` layout does).
-    time_label : str
+    time_label : str, default="Time"
         With the unit, such as "Months".
     labels : mapping of group to str, optional
     n_ticks : int, default=6
@@ -126,7 +126,7 @@ def plot_auc_over_time(
     ----------
     results : mapping of label to TimeDependentAuc
     ax : Axes
-    time_label : str
+    time_label : str, default="Time"
 
     Returns
     -------

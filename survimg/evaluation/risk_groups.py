@@ -62,9 +62,9 @@ class LogRankResult:
     statistic, p_value : float
         Chi-square statistic and its two-sided p value.
     degrees_of_freedom : int
-    groups : ndarray
+    groups : ndarray of shape (n_groups,)
         Labels of the groups, sorted.
-    n_patients, observed, expected : ndarray
+    n_patients, observed, expected : ndarray of shape (n_groups,)
         Patients, observed and expected events of each group.
     """
 

@@ -117,10 +117,10 @@ def survival_scorers(
 
     Parameters
     ----------
-    y_train : structured array, optional
+    y_train : structured array of shape (m,), optional
         See `SurvivalScorer`.
     horizon : float, optional
-    metrics : sequence of str
+    metrics : sequence of str, default=("concordance", "uno", "auc", "neg_brier", "horizon")
 
     Returns
     -------

@@ -56,7 +56,7 @@ def aggregated_dice(
 
     Parameters
     ----------
-    masks, references : iterable of array-like
+    masks, references : iterable of array-like, each of shape (z, y, x)
         Masks of the patients, in the same order; iterated once, so generators work.
 
     Returns

@@ -72,8 +72,9 @@ def saliency(
         member's risk.
     X : Cohort or array-like of shape (n, channels, z, y, x)
         Patients, prepared as for `fit`.
-    method : {"integrated_gradients", "occlusion", "grad_cam"} or object
-        `IntegratedGradients`, `Occlusion` and `GradCAM` take parameters of their own.
+    method : str or object, default="integrated_gradients"
+        Or ``"occlusion"``, ``"grad_cam"``; `IntegratedGradients`, `Occlusion` and `GradCAM` take
+        parameters of their own.
     horizon : float, optional
         Explain S(horizon), in the unit of the outcome's time. By default the risk: the log-hazard
         of a Cox model, the probability of the event by `risk_horizon_` of a discrete-time one.

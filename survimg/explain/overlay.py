@@ -50,7 +50,7 @@ def plot_saliency(
     strongest : float, optional
         Absolute value that is drawn in full colour; by default the 99.8th percentile. Give the same
         to pictures that are compared.
-    label : str
+    label : str, default="contribution to the risk"
         Of the colour bar.
 
     Returns

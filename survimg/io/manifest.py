@@ -11,7 +11,8 @@ time, event   both or neither; time to the event or to censoring (any unit, >= 0
 group         optional; the centre or scanner, for group-aware splitting
 all others    clinical: numbers where every non-empty cell is a number, text elsewhere. Empty, NA
               and NaN mean missing. They are not encoded here: an encoding learned on the whole
-              table would leak from test patients to training
+              table would leak from test patients to training. Names of other endpoints (``OS``,
+              ``relapse_date``) are refused: what is known after baseline must not predict
 ============  ====================================================================================
 
 A column is taken as a modality where every non-empty cell is a path: a name with an image suffix
@@ -23,6 +24,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,16 @@ IMAGE_SUFFIXES = (
 )
 
 _RESERVED = ("patient_id", "mask", "time", "event", "group")
+#: Words in names of columns that are known only after baseline. Another endpoint beside the one
+#: that is modelled would be taken for a clinical column, and predict it.
+_OUTCOME_WORDS = frozenset(
+    {
+        "os", "dfs", "pfs", "rfs", "mfs", "dmfs", "lrfs", "efs", "css", "dss", "ttp",
+        "event", "survival", "death", "dead", "died", "deceased", "alive", "vital", "censored",
+        "censoring", "relapse", "relapsed", "recurrence", "progression", "followup",
+    }
+)  # fmt: skip
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _MAX_NAMED = 5
 
@@ -115,18 +128,19 @@ def read_manifest(
         There is no such CSV.
     ValueError
         With the patient and the column or file in the message: malformed CSV, missing columns,
-        empty or duplicate identifiers, a missing file, a path outside the folder, a patient
-        without any image, time that is not a number >= 0, event other than 0 and 1, no events,
-        a single patient with an outcome.
+        columns named like another endpoint, empty or duplicate identifiers, a missing file, a path
+        outside the folder, a patient without any image, time that is not a number >= 0, event
+        other than 0 and 1, no events, a single patient with an outcome.
     """
     path = Path(csv_path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder; a prepared cohort opens with Cohort.load.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
     table = _read_cells(path)
     if "patient_id" not in table:
         raise ValueError(
-            f"{path} has no column 'patient_id'; its columns are {list(table)}. (Columns must be "
-            "separated by commas.)"
+            f"{path} has no column 'patient_id'; its columns are {list(table)}."
         )
     ids = _read_ids(table["patient_id"], path)
     names = _modality_columns(table, modalities, ids, path)
@@ -137,6 +151,7 @@ def read_manifest(
     masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
     event, time = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in _RESERVED]
+    _check_names(others, path)
     clinical = [name for name in others if not _holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
@@ -160,6 +175,12 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
     if len(numbered) < 2:
         raise ValueError(f"{path} needs a row of column names and one row per patient.")
     header = numbered[0][1]
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if f"patient_id{separator}" in ",".join(header) + separator:
+            raise ValueError(
+                f"{path} is separated by {called}; separate columns by commas, and write decimal "
+                "points in numbers."
+            )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated or not all(header):
         what = f"the column {repeated[0]!r} twice" if all(header) else "a column without a name"
@@ -172,6 +193,20 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
             )
     columns = zip(*(row for _, row in numbered[1:]), strict=True)
     return dict(zip(header, map(list, columns), strict=True))
+
+
+def _check_names(others: list[str], path: Path) -> None:
+    """Refuse columns that would be clinical although they were meant, or must not, be so."""
+    for name in others:
+        if name.lower() in _RESERVED:
+            raise ValueError(f"{path} has a column {name!r}; write {name.lower()!r}.")
+    later = [n for n in others if _OUTCOME_WORDS & set(re.split(r"[^a-z]+", n.lower()))]
+    if later:
+        raise ValueError(
+            f"{path}, columns {_listed(later)}: by their names an outcome. The endpoint to model "
+            "goes into the columns 'time' and 'event'; leave out every other, since what is known "
+            "only after baseline must not predict. (If it was known at baseline, rename it.)"
+        )
 
 
 def _read_ids(cells: list[str], path: Path) -> list[str]:
@@ -308,6 +343,7 @@ def _read_outcome(
             ("event", "1 (it happened) or 0 (censored)", lambda value: value in (0.0, 1.0)),
         ):
             cell = table[name][i]
+            _refuse_decimal_comma(cell, patient, name)
             if not _is_number(cell) or not valid(float(cell)):
                 raise ValueError(
                     f"Patient {patient!r}, column {name!r}: {cell!r} must be {wanted}."
@@ -349,8 +385,34 @@ def _read_clinical(columns: dict[str, list[str]], ids: list[str]) -> pd.DataFram
                     )
             frame[name] = pd.Series(numbers, dtype=np.float64)
         else:
+            _check_text(name, values, ids)
             frame[name] = pd.Series(values, dtype=object)
     return pd.DataFrame(frame)
+
+
+def _check_text(name: str, values: list[str | None], ids: list[str]) -> None:
+    """Say so if a column looks like numbers and is not."""
+    texts = []
+    for patient, value in zip(ids, values, strict=True):
+        if value is not None and not _is_number(value):
+            _refuse_decimal_comma(value, patient, name)
+            texts.append((patient, value))
+    if 2 * len(texts) < sum(value is not None for value in values):
+        patient, value = texts[0]
+        warnings.warn(
+            f"Column {name!r} is taken as categories, since {value!r} (patient {patient!r}) is not "
+            "a number. Leave the cell empty if the value is missing.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse_decimal_comma(cell: str, patient: str, name: str) -> None:
+    if _DECIMAL_COMMA.fullmatch(cell):
+        raise ValueError(
+            f"Patient {patient!r}, column {name!r}: {cell!r} has a decimal comma; write "
+            f"{cell.replace(',', '.')}."
+        )
 
 
 def _is_number(cell: str) -> bool:

@@ -101,7 +101,7 @@ class Encoder:
         value : object
         place : str
             Where it is in the estimator, for messages.
-        depth : int
+        depth : int, default=0
             How many containers it is in.
 
         Raises

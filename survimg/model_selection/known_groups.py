@@ -62,7 +62,7 @@ class KnownGroups(BaseCrossValidator):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of shape (n_train,) and (n_test,), int
 
         Raises
         ------

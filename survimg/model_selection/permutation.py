@@ -25,7 +25,7 @@ def permute_outcome(
     Parameters
     ----------
     y : structured array of shape (n,)
-    random_state : int, RandomState or None
+    random_state : int or RandomState, optional
     within : array-like of shape (n,), optional
         Strata (centres, cohorts) whose outcomes stay among their own patients, so that each keeps
         its number of events.

@@ -93,7 +93,7 @@ class EventStratifiedKFold(BaseCrossValidator):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of shape (n_train,) and (n_test,), int
 
         Raises
         ------
@@ -171,7 +171,7 @@ class EventStratifiedGroupKFold(BaseCrossValidator):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of shape (n_train,) and (n_test,), int
 
         Raises
         ------
@@ -225,7 +225,7 @@ class LeaveOneCentreOut(BaseCrossValidator):
 
         Yields
         ------
-        train, test : ndarray of int
+        train, test : ndarray of shape (n_train,) and (n_test,), int
 
         Raises
         ------

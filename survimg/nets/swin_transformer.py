@@ -42,8 +42,10 @@ class SwinTransformer3D(nn.Module):
         Tokens along each axis of a window; on smaller grids the grid is the window.
     embed_dim : int, default=48
         Width of the first stage; it doubles with each further one.
-    depths, heads : sequence of int
-        Blocks and attention heads of each stage.
+    depths : sequence of int, default=(2, 2, 6, 2)
+        Blocks of each stage.
+    heads : sequence of int, default=(3, 6, 12, 24)
+        Attention heads of each stage.
     mlp_ratio : float, default=4.0
         Hidden width of the blocks' perceptrons over their own.
     drop_path : float, default=0.1

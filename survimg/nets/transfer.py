@@ -151,7 +151,7 @@ def stage_features(net: nn.Module, stage: str, *inputs: Tensor, pool: bool = Tru
         Used in the mode in which it is; call ``net.eval()`` before extracting features.
     stage : str
         Name of a submodule as in ``net.named_modules()``, e.g. ``"encoder.stages.4"``.
-    *inputs : Tensor
+    *inputs : Tensor of shape (n, ...)
         What the network's ``forward`` takes.
     pool : bool, default=True
         Average over the spatial axes.

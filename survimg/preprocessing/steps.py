@@ -104,7 +104,7 @@ def crop_grid(grid: Image, centre: npt.ArrayLike, shape: Sequence[int]) -> Image
     Parameters
     ----------
     grid : Image
-    centre : array-like of 3 floats
+    centre : array-like of shape (3,)
         ``(z, y, x)`` in voxels of `grid`; the nearest position at which the voxels coincide with
         those of `grid` is taken.
     shape : sequence of int
@@ -127,7 +127,7 @@ def crop(image: Image, centre: npt.ArrayLike, shape: Sequence[int], padding: flo
     Parameters
     ----------
     image : Image
-    centre : array-like of 3 floats
+    centre : array-like of shape (3,)
         ``(z, y, x)`` in voxels of `image`.
     shape : sequence of int
         ``(z, y, x)`` of the block.
@@ -202,11 +202,11 @@ def zscore(array: npt.ArrayLike) -> np.ndarray:
 
     Parameters
     ----------
-    array : array-like
+    array : array-like of shape (z, y, x)
 
     Returns
     -------
-    ndarray, float32
+    ndarray of shape (z, y, x), float32
 
     Raises
     ------
@@ -224,13 +224,13 @@ def window(array: npt.ArrayLike, low: float, high: float) -> np.ndarray:
 
     Parameters
     ----------
-    array : array-like
+    array : array-like of shape (z, y, x)
     low, high : float
         Values that become 0 and 1.
 
     Returns
     -------
-    ndarray, float32
+    ndarray of shape (z, y, x), float32
     """
     values = np.clip(np.asarray(array, dtype=np.float64), low, high)
     return ((values - low) / (high - low)).astype(np.float32)

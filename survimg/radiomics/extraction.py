@@ -32,7 +32,7 @@ class Job:
         Voxel size in mm, (z, y, x).
     shell_mm : float or None
         Thickness of the shell to measure instead of the mask.
-    packed_mask : ndarray of uint8, or None
+    packed_mask : ndarray of shape (n_bytes,), uint8, or None
         Bits of a mask that replaces the cohort's.
     refuse_empty : bool
         Whether a region that cannot be measured is an error.

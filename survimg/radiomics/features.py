@@ -215,7 +215,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        DataFrame of shape (n, n_features_out_), float64
+        DataFrame of shape (n, n_features), float64
 
         Raises
         ------
@@ -256,7 +256,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        DataFrame of shape (n, n_features_out_), float64
+        DataFrame of shape (n, n_features), float64
         """
         return self.fit(X, y, masks=masks).transform(X, masks=masks)
 
@@ -269,7 +269,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of str
+        ndarray of shape (n_features_out,), str
         """
         check_is_fitted(self, "channel_names_")
         return np.array(list(self.ibsi_identifiers_), dtype=object)

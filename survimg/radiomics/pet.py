@@ -138,7 +138,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        DataFrame of shape (n, n_features_out_), float64
+        DataFrame of shape (n, n_features), float64
             NaN for patients without the channel, as far as SUV is concerned.
 
         Raises
@@ -180,7 +180,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of str
+        ndarray of shape (n_features_out,), str
         """
         check_is_fitted(self, "channel_names_")
         names = ["SUVmax", "SUVmean", "SUVpeak"]

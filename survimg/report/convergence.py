@@ -32,7 +32,7 @@ class Curves:
         "iteration" where histories tell it, else "epoch".
     lines : tuple of (ndarray, ndarray)
         x and values of each fold and seed.
-    x, mean, sd : ndarray
+    x, mean, sd : ndarray of shape (n_points,)
         Over all lines, as far as every one of them reaches: beyond the end of the shortest, a mean
         would be one of fewer and fewer folds. Empty if the lines share no x; `sd` is 0 for one.
     """

@@ -44,13 +44,13 @@ def write_nomogram_page(
         The file to write.
     horizons : sequence of float
         Such as 36 and 60 months.
-    time_unit : str
-    title : str
+    time_unit : str, optional
+    title : str, default="Nomogram"
     event : str, default="event"
         What the model predicts to be free of, such as "progression".
     labels : mapping of axis to str, optional
         Texts beside the sliders, with units; by default the names of the axes.
-    notes : sequence of str
+    notes : sequence of str, optional
         Paragraphs below the result: cohort, version, warnings.
     level : float, default=0.95
         Of the intervals.

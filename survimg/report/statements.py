@@ -24,7 +24,7 @@ def unsupported_statements(
     ----------
     run : Run
     scores : sequence of ModelScore
-    with_probabilities : collection of str
+    with_probabilities : collection of str, optional
         Models whose predicted probabilities the page judges.
 
     Returns

@@ -210,8 +210,8 @@ def write_analysis(
         follow-up) and are applied unchanged to the others; Cox models of tables 2 and 3 are
         refitted in each cohort, as in the paper.
     folder : path-like
-    time_unit : str
-    variables : sequence of str
+    time_unit : str, optional
+    variables : sequence of str, optional
         Clinical columns of tables 1 to 3; none leaves table 1 out.
     significance : float, default=0.05
         Univariate p value below which a variable enters the multivariate model.

@@ -103,9 +103,11 @@ def test_prepare_then_info(tmp_path, capsys):
     status = main([
         "prepare", str(manifest), "--out", str(out), "--shape", "12", "12", "12", "--spacing", "8",
         "--normalise", "PET=zscore,CT=window:-200:300", "--time-unit", "months", "--no-progress",
+        "--json",
     ])
     assert status == 0
-    capsys.readouterr()
+    record = json.loads(capsys.readouterr().out)
+    assert (record["patients"], record["shape"], record["masks"]) == (4, [12, 12, 12], 4)
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
     for part in ("12 x 12 x 12", "8, 8, 8 mm", "4 of 4", "months", "stage", "window"):
@@ -320,7 +322,7 @@ def test_a_package_that_is_missing_is_one_line(store, tmp_path, capsys, monkeypa
     [
         ("radiomics s --out f.csv", "the same command does the rest"),
         ("prepare s --out x --shape 8 8 8", "the same command does the rest"),
-        ("info s", "survimg: interrupted\n"),
+        ("fit --cohort s --model clinical-volume-cox --out x", "survimg: interrupted\n"),
     ],
 )
 def test_an_interruption_says_what_is_kept(arguments, message, capsys, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,7 +115,10 @@ def test_explain_writes_a_map_and_a_picture_per_patient(images, tmp_path, capsys
     first, second = cohort.ids[:2].tolist()
     command = ["explain", "--model", str(folder), "--cohort", str(store), "--method", "grad_cam"]
     out = tmp_path / "maps"
-    assert main([*command, "--patients", second, first, "--out", str(out)]) == 0
+    assert main([*command, "--patients", second, first, "--out", str(out), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [entry["patient_id"] for entry in record["maps"]] == [second, first]
+    assert all(Path(entry["map"]).is_file() for entry in record["maps"])
     names = {f"{name}_saliency{end}" for name in (first, second) for end in (".nii.gz", ".png")}
     assert {path.name for path in out.iterdir()} == names
     written = read_image(out / f"{second}_saliency.nii.gz").array

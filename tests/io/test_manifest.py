@@ -201,3 +201,52 @@ def test_any_bytes_give_a_manifest_or_a_value_error(folder, content):
     (folder / "fuzz.csv").write_bytes(content)
     with pytest.raises(ValueError, match="fuzz"):
         read_manifest(folder / "fuzz.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("OS_event", ["'OS_event'", "must not predict", "rename"]),
+        ("date-of-relapse", ["'date-of-relapse'"]),
+        ("PFS", ["'PFS'"]),
+        ("Event", ["write 'event'"]),
+        ("Mask", ["write 'mask'"]),
+    ],
+)
+def test_another_endpoint_never_becomes_a_predictor(folder, column, words):
+    with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
+        read_manifest(_write(folder, GOOD.replace("age", column)))
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("column", ["HPV_status", "dose", "osteopenia", "postoperative", "T_stage"])
+def test_names_that_only_contain_such_letters_are_clinical(folder, column):
+    manifest = read_manifest(_write(folder, GOOD.replace("age,", f"{column},")))
+    assert column in manifest.clinical
+
+
+@pytest.mark.parametrize(("found", "column"), [("63", "age"), ("12.5", "time")])
+def test_decimal_commas_are_refused_by_patient_and_column(folder, found, column):
+    text = GOOD.replace(found, '"63,5"')
+    with pytest.raises(ValueError, match=f"'001', column '{column}'.*write 63.5"):
+        read_manifest(_write(folder, text))
+
+
+@pytest.mark.parametrize(("separator", "called"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_named(folder, separator, called):
+    text = GOOD.replace(",", separator).replace("12.5", "12,5")
+    with pytest.raises(ValueError, match=f"separated by {called}"):
+        read_manifest(_write(folder, text))
+
+
+def test_one_word_among_numbers_is_said_to_make_categories(folder):
+    text = GOOD.replace("IVa", "2").replace("NA", "3")  # a stage of III, 2 and 3
+    said = r"'stage' is taken as categories, since 'III' \(patient '001'\)"
+    with pytest.warns(UserWarning, match=said):
+        manifest = read_manifest(_write(folder, text))
+    assert manifest.clinical["stage"].tolist() == ["III", "2", "3"]
+
+
+def test_a_folder_is_sent_to_cohort_load(folder):
+    with pytest.raises(FileNotFoundError, match=r"Cohort\.load"):
+        read_manifest(folder)

@@ -1,0 +1,63 @@
+"""Print a script that completes commands, options, models and files of survimg with Tab.
+
+The script holds everything it needs: pressing Tab starts no Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import shtab
+
+from survimg.cli.output import Answer
+from survimg.suites import MODELS, SUITES
+
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "a script for Tab completion in bash, zsh or fish"
+EXAMPLES = (
+    "survimg completion bash > ~/.local/share/bash-completion/completions/survimg",
+    "survimg completion zsh > ~/.zfunc/_survimg    # with fpath+=~/.zfunc before compinit",
+    "survimg completion fish > ~/.config/fish/completions/survimg.fish",
+)
+#: What Tab offers for the value of an argument.
+_FOLDERS = ("store", "folder", "folders", "model", "out", "cache", "figures")
+_FILES = ("manifest", "cohort", "html", "template_image", "clinical", "external")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Return the script."""
+    for command in _subcommands(arguments.parser):
+        for action in command._actions:
+            found = _completion(command, action)
+            if found is not None:
+                action.complete = found  # type: ignore[attr-defined]
+    script = str(shtab.complete(arguments.parser, arguments.shell))
+    return Answer(
+        script if script.endswith("\n") else f"{script}\n",
+        {"shell": arguments.shell, "script": script},
+    )
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    (commands,) = (
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return list(commands.choices.values())
+
+
+def _completion(command: argparse.ArgumentParser, action: argparse.Action) -> Any:
+    named = {"models": MODELS, "suite": SUITES}
+    if command.prog.endswith(" fit") and action.dest == "model":
+        return shtab.cmd(f"printf %s\\\\n {' '.join(MODELS)}")
+    if action.dest in named:
+        return shtab.cmd(f"printf %s\\\\n {' '.join(named[action.dest])}")
+    if action.dest in _FOLDERS:
+        return shtab.DIRECTORY
+    return shtab.FILE if action.dest in _FILES else None

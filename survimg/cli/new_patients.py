@@ -1,0 +1,128 @@
+"""The patients of ``survimg predict``, prepared as the model's training cohort was."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
+    from survimg.io import Manifest
+
+__all__ = ["NewPatients", "find_new_patients"]
+
+
+@dataclass(frozen=True)
+class NewPatients:
+    """Patients ready for a model.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    series : list of Path
+        Folder of the DICOM series on whose grid each patient's mask is written; empty unless
+        segmentation objects are wanted.
+    """
+
+    cohort: Cohort
+    series: list[Path]
+
+
+def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatients:
+    """Load the prepared cohort of the command line, or prepare its images.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    scratch : Path
+        Existing folder for what is needed until the predictions are made.
+
+    Raises
+    ------
+    ValueError, OSError
+        No such patients, arguments that do not apply to them, images that cannot be prepared.
+    """
+    from survimg.cohort import Cohort
+    from survimg.io import read_manifest
+    from survimg.io.dicom_folder import manifest_of_dicom
+    from survimg.io.dicom_seg_writing import import_highdicom
+    from survimg.preprocessing import prepare
+
+    path, outside = Path(arguments.cohort), bool(arguments.allow_outside)
+    is_table = path.suffix.lower() == ".csv"
+    if not is_table and (not path.is_dir() or (path / "cohort.json").is_file()):
+        _check_prepared(arguments)
+        return NewPatients(Cohort.load(path), [])
+    if _writes_segmentations(arguments):
+        import_highdicom()  # what is missing shows before the work
+    steps = _training_preparation(arguments.model)
+    if is_table:
+        _refuse(arguments, "a manifest, which holds clinical columns itself", "clinical")
+    else:
+        _refuse(arguments, "a folder of DICOM", "allow_outside")
+        given = {"modalities": steps.get("modalities") or [], "clinical": arguments.clinical}
+        path, outside = manifest_of_dicom(path, scratch, **given), True
+    manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
+    series = _series(manifest) if _writes_segmentations(arguments) else []
+    steps |= {"label": arguments.label, "allow_outside": outside}
+    more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
+    prepare(path, scratch / "cohort", **more, **steps)
+    return NewPatients(Cohort.load(scratch / "cohort"), series)
+
+
+def _writes_segmentations(arguments: argparse.Namespace) -> bool:
+    return arguments.masks and arguments.mask_format == "dicom-seg"
+
+
+def _check_prepared(arguments: argparse.Namespace) -> None:
+    _refuse(arguments, "a prepared cohort", "label", "allow_outside", "clinical")
+    if _writes_segmentations(arguments):
+        raise ValueError(
+            "--mask-format dicom-seg needs the DICOM series that segmentation objects refer to, "
+            "which a prepared cohort does not hold; give a folder of DICOM or a manifest."
+        )
+
+
+def _refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
+    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
+    if given:
+        raise ValueError(f"--{given[0]} does not apply to {cohort}.")
+
+
+def _series(manifest: Manifest) -> list[Path]:
+    """Return the first image of each patient, on whose grid masks are written."""
+    series = []
+    for i, patient in enumerate(manifest.ids):
+        images = (paths[i] for paths in manifest.images.values())
+        path = next(path for path in images if path is not None)
+        if not path.is_dir():
+            raise ValueError(
+                f"--mask-format dicom-seg: the image {path} of patient {patient!r} is no DICOM "
+                "series, which a segmentation object refers to; leave the masks as NIfTI."
+            )
+        series.append(path)
+    return series
+
+
+def _training_preparation(folder: str) -> dict[str, Any]:
+    """Return how the training cohort was prepared, as arguments of `prepare`."""
+    from survimg.model_files import read_manifest
+
+    trained_on = read_manifest(folder)["trained_on"]
+    found = trained_on.get("preparation")
+    if found is None:
+        raise ValueError(
+            f"The model at {folder} does not say how its training cohort was prepared; prepare the "
+            "new patients likewise (survimg prepare) and give that folder as --cohort."
+        )
+    if found.get("registration.transform") is not None:
+        raise ValueError(
+            f"The training cohort of {folder} was registered to a template, whose image the model "
+            "does not hold. Prepare the new patients with survimg prepare --register "
+            f"{found['registration.transform']} --template-image FILE and give that folder."
+        )
+    steps = {name: value for name, value in found.items() if "." not in name}
+    steps["modalities"] = trained_on.get("channels")
+    return {name: value for name, value in steps.items() if value is not None}

@@ -1,0 +1,87 @@
+"""The parser of the command line: one module of this folder per command."""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+
+from survimg import __version__
+from survimg.cli import (
+    benchmark,
+    compare,
+    completion,
+    explain,
+    fit,
+    info,
+    predict,
+    prepare,
+    radiomics,
+    report,
+)
+from survimg.cli.output import add_output
+
+__all__ = ["make_parser"]
+
+_COMMANDS: tuple[ModuleType, ...] = (
+    prepare,
+    info,
+    radiomics,
+    benchmark,
+    report,
+    compare,
+    fit,
+    predict,
+    explain,
+    completion,
+)
+
+_EXIT_STATUS = """\
+exit status:
+  0    done
+  1    done, but some model failed (benchmark reports the others), or a mistake in survimg
+  2    the command line or the input is at fault; one line on standard error says what to do
+  130  interrupted"""
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Fill paragraphs to the width of the terminal; leave those with indented lines alone."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            paragraph if "\n  " in paragraph else super(_Paragraphs, self)._fill_text(
+                paragraph, width, indent
+            )
+            for paragraph in text.strip().split("\n\n")
+        )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        What it parses holds ``run``, the function of the command, and ``parser``, itself.
+    """
+    parser = argparse.ArgumentParser(
+        prog="survimg",
+        description="Survival models over medical image volumes: prepare, compare, fit, predict.",
+        epilog=f"{_EXIT_STATUS}\n\nsurvimg COMMAND --help shows the options with an example.",
+        formatter_class=_Paragraphs,
+    )
+    parser.add_argument("--version", action="version", version=f"survimg {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        examples = "\n".join(f"  {line}" for line in module.EXAMPLES)
+        command = commands.add_parser(
+            module.__name__.rpartition(".")[2],
+            help=str(module.SUMMARY),
+            description=module.__doc__,
+            epilog=f"{'example' if len(module.EXAMPLES) == 1 else 'examples'}:\n{examples}",
+            formatter_class=_Paragraphs,
+        )
+        module.add_arguments(command)
+        add_output(command)
+        command.set_defaults(run=module.run, parser=parser)
+    return parser

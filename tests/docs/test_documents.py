@@ -1,0 +1,226 @@
+"""The documents tell the truth: their code runs, their commands parse, their paths exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import survimg
+from survimg.cli.parser import make_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+    if not {"_build", "auto_examples", "generated"} & set(path.parts)
+)
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+#: Modules without a place in the API reference, because they are reached by another road.
+OTHER_ROADS = {"survimg.cli", "survimg.__main__"}
+
+
+def blocks(path, language):
+    found = re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    return [block.replace("(...)", "()") for block in found]
+
+
+def python_of(path):
+    return path.read_text("utf-8") if path.suffix == ".py" else "\n".join(blocks(path, "python"))
+
+
+# ------------------------------------------------------------------ names and keywords
+
+
+def imported(tree):
+    """Objects of survimg by the name under which a document imports them."""
+    found = {"survimg": survimg}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "survimg":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                found[alias.asname or alias.name] = getattr(module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "survimg":
+                    importlib.import_module(alias.name)
+    return found
+
+
+def resolved(node, names):
+    """The object that an expression such as ``Cohort.load`` names; None if it is not survimg's."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = resolved(node.value, names)
+        return None if owner is None else getattr(owner, node.attr)
+    return None
+
+
+def wrong_keywords(source):
+    tree = ast.parse(source)
+    names = imported(tree)
+    wrong = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        function = resolved(call.func, names)
+        if function is None:
+            continue
+        known = inspect.signature(function).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            continue
+        given = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
+        wrong += [f"{ast.unparse(call.func)}({name}=)" for name in given if name not in known]
+    return wrong
+
+
+@pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: path.name)
+def test_names_and_keywords_exist(path):
+    assert wrong_keywords(python_of(path)) == []
+
+
+def test_a_wrong_name_or_keyword_is_found():
+    source = "from survimg import Cohort\nCohort.load('x', mode='r')\nlist(key=1)"
+    assert wrong_keywords(source) == ["Cohort.load(mode=)"]
+    with pytest.raises(AttributeError, match="Kohort"):
+        wrong_keywords("from survimg import Kohort")
+
+
+# ------------------------------------------------------------------ code that runs
+
+#: Pages whose Python blocks run as they stand, but for these replacements.
+RUN = {
+    "quickstart": {"n_iterations=20,": "n_iterations=1, batch_size=4,", "60": "32", "40": "24"},
+    "own_data": {},
+    "models": {},
+    "radiomics": {},
+    "evaluation": {},
+}
+
+
+@pytest.mark.filterwarnings("ignore:LassoCox selected none")  # of so few patients
+@pytest.mark.parametrize("page", RUN)
+def test_a_page_runs(page, tmp_path, monkeypatch):
+    from survimg.datasets import make_phantom_cohort, write_phantom_manifest
+
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    if page == "own_data":
+        write_phantom_manifest(tmp_path, n=4, shape=(16, 16, 16), random_state=0)
+    elif page != "quickstart":
+        n = 60 if page == "evaluation" else 30
+        names["X"] = make_phantom_cohort(n=n, shape=(16, 16, 16), random_state=0).cohort
+    code = python_of(ROOT / "docs" / f"{page}.md")
+    for shown, quick in RUN[page].items():
+        assert shown in code
+        code = code.replace(shown, quick)
+    exec(compile(code, f"{page}.md", "exec"), names)
+
+
+# ------------------------------------------------------------------ commands
+
+
+def commands(path):
+    for block in blocks(path, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            words = [w for w in words if not re.fullmatch(r"[A-Z_]+=\S+", w)]  # environment
+            if words[:1] == ["survimg"] and "..." not in words:
+                yield words[1:]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_parse(path):
+    for words in commands(path):
+        try:
+            make_parser().parse_args(words)
+        except SystemExit as stop:
+            assert not stop.code, f"survimg {shlex.join(words)}"  # noqa: PT017
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_options_named_in_the_text_exist(path):
+    text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+    known = next(a.choices for a in make_parser()._actions if a.dest == "command")
+    for command, rest in re.findall(r"`survimg ([a-z]+)([^`]*)`", text):
+        options = re.findall(r"--[a-z-]+", rest)
+        wrong = [name for name in options if name not in known[command]._option_string_actions]
+        assert wrong == [], f"survimg {command}"
+
+
+def test_commands_are_found():
+    assert sum(1 for path in PAGES for _ in commands(path)) > 10
+
+
+# ------------------------------------------------------------------ paths
+
+NAMED = re.compile(r"(?<![\w./-])((?:docs|examples|benchmarks|tests|survimg|\.ci)/[\w./-]*\w)")
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_paths_of_the_repository_exist(path):
+    text = re.sub(r"https?://\S+", "", path.read_text("utf-8"))
+    missing = sorted({name for name in NAMED.findall(text) if not (ROOT / name).exists()})
+    assert missing == []
+
+
+# ------------------------------------------------------------------ examples, API, citation
+
+
+def test_examples_are_short_and_few():
+    assert 0 < len(EXAMPLES) <= 10
+    for path in EXAMPLES:
+        assert path.name.startswith("plot_"), f"{path.name} would not be executed"
+        assert len(path.read_text("utf-8").splitlines()) <= 80, path.name
+
+
+def api_entries():
+    """Full names in the tables of docs/api."""
+    found = []
+    for page in sorted((ROOT / "docs" / "api").glob("*.rst")):
+        module, inside = "", False
+        for line in page.read_text("utf-8").splitlines():
+            if line.startswith(".. currentmodule:: "):
+                module = line.removeprefix(".. currentmodule:: ")
+            if line.startswith(".. "):
+                inside = line.startswith(".. autosummary::")
+            elif inside and re.fullmatch(r" +[\w.]+", line):
+                found.append(f"{module}.{line.strip()}")
+    return found
+
+
+def public_names():
+    """What the packages of survimg offer: classes and functions in their ``__all__``."""
+    for path in sorted((ROOT / "survimg").iterdir()):
+        name = f"survimg.{path.stem}"
+        if path.name.startswith("_") or name in OTHER_ROADS or path.suffix not in ("", ".py"):
+            continue
+        module = importlib.import_module(name)
+        for entry in getattr(module, "__all__", ()):
+            if callable(getattr(module, entry)):
+                yield getattr(module, entry)
+    yield survimg.Cohort
+
+
+def test_the_api_reference_is_complete():
+    listed = api_entries()
+    assert len(listed) == len(set(listed))
+    objects = []
+    for entry in listed:
+        module, _, name = entry.rpartition(".")
+        objects.append(getattr(importlib.import_module(module), name))
+    missing = sorted({f"{o.__module__}.{o.__name__}" for o in public_names() if o not in objects})
+    assert missing == []
+
+
+def test_one_version_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert project["version"] == survimg.__version__
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == survimg.__version__
+    assert f"version = {{{survimg.__version__}}}" in (ROOT / "docs/citing.md").read_text("utf-8")
