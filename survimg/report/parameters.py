@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from survimg.benchmark.records import Record
@@ -39,6 +39,11 @@ class Parameter:
         """Name, value and, if it differs, the default."""
         said = f"{self.name} = {in_words(self.value)}"
         return f"{said} (default {in_words(self.default)})" if self.changed else said
+
+    @property
+    def short_text(self) -> str:
+        """`text` without the steps that the parameter lies in."""
+        return replace(self, name=self.name.rpartition("__")[2]).text
 
     @property
     def shortens_training(self) -> bool:

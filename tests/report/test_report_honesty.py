@@ -10,6 +10,7 @@ import pytest
 from contestants import Clairvoyant, Segmenter, StageCox, make_cohort, with_centres
 from PIL import Image
 from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
 
 from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.risk_groups import RiskGroups
@@ -47,9 +48,12 @@ def text_of(folder):
 
 
 def test_a_training_that_was_cut_short_is_named(tmp_path, patients):
-    make_run(tmp_path, patients, {"net": Trained(n_iterations=100), "whole": Trained()})
+    inside = make_pipeline("passthrough", Trained(n_iterations=200))
+    models = {"net": Trained(n_iterations=100), "whole": Trained(), "pipeline": inside}
+    make_run(tmp_path, patients, models)
     text = text_of(tmp_path)
     assert text.count("training cut short: n_iterations = 100 (default 15000)") == 1
+    assert text.count("training cut short: n_iterations = 200 (default 15000)") == 1
     assert "What net can reach: its training was cut to n_iterations = 100" in text
     assert "What whole can reach" not in text
     assert "Trained with its defaults" in text
