@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.preprocessing.agreement import check_preparation, preparation_of
 
 __all__ = ["ClinicalFeatures", "TumourVolume"]
 
@@ -174,6 +175,13 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         Take the natural logarithm: tumour volumes are skewed, and hazard is closer to
         proportional in their logarithm.
 
+    Attributes
+    ----------
+    channel_names_ : tuple of str
+        Images of the training cohort, by whose grid masks are resampled in a preparation.
+    preparation_in_ : dict or None
+        How the training cohort was prepared; None where it does not say.
+
     Examples
     --------
     >>> import numpy as np
@@ -195,7 +203,7 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         self.log = log
 
     def fit(self, X: Cohort, y: Any = None) -> TumourVolume:
-        """Check the parameters; nothing is learned.
+        """Check the parameters, and remember how the cohort was prepared.
 
         Parameters
         ----------
@@ -205,6 +213,8 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         del y
         self._validate_params()
         _require_cohort(X)
+        self.channel_names_ = X.channel_names
+        self.preparation_in_ = preparation_of(X)
         return self
 
     def transform(self, X: Cohort) -> pd.DataFrame:
@@ -224,10 +234,13 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         LookupError
             A patient has no mask (named).
         ValueError
-            An empty mask (the patient is named), or no spacing where millilitres are asked for.
+            An empty mask (the patient is named), no spacing where millilitres are asked for, or
+            a cohort that was prepared otherwise than the one given to `fit`.
         """
         self._validate_params()
         _require_cohort(X)
+        # Measuring needs no fit, and older model files know of no preparation.
+        check_preparation(X, getattr(self, "preparation_in_", None), type(self).__name__)
         voxels = np.array([np.count_nonzero(X.mask(i)) for i in range(len(X))], dtype=np.float64)
         if (voxels == 0).any():
             empty = X.ids[voxels == 0]

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from survimg.cli.output import note, prepare_terminal, show
 from survimg.cli.parser import make_parser
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_terminal(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _each_once()
             answer = arguments.run(arguments)
         show(answer, as_json=arguments.json)
         return int(answer.status)
@@ -61,14 +61,17 @@ def _interrupted(arguments: argparse.Namespace) -> str:
     return "interrupted"
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
-) -> None:
-    """Write a warning as one line for a user, who has no use for the place in the source."""
-    del category, filename, lineno, file, line
-    note("warning", str(message))
+def _each_once() -> Callable[..., None]:
+    """Return what shows a warning: once per text, for a risk and its curve warn of the same.
+
+    It is one line for a user, who has no use for the place in the source.
+    """
+    shown: set[str] = set()
+
+    def show_warning(message: Warning | str, *place: object, **more: object) -> None:
+        del place, more
+        if str(message) not in shown:
+            shown.add(str(message))
+            note("warning", str(message))
+
+    return show_warning

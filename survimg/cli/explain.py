@@ -1,7 +1,9 @@
 """Map what a network's risk rests on: one NIfTI and one picture per patient.
 
+For networks over volumes; models of tables are explained in Python (survimg.explain).
+
 Maps lie on the grid of each patient's own image; positive where the image raises the risk (with
---horizon: raises survival). Needs pip install 'survimg[explain]'.
+--horizon: raises survival). Needs Captum (pip install captum).
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import argparse
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import at_least
-from survimg.cli.output import Answer
+from survimg.cli.output import Answer, counted
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     if out.exists():
         raise FileExistsError(f"--out {out} exists; give another folder.")
     model = survimg.load(arguments.model, device=arguments.device)
+    _check_network(model, arguments.model)
     cohort = _chosen(Cohort.load(arguments.cohort), arguments.patients)
     maps = saliency(
         model,
@@ -82,7 +85,7 @@ def run(arguments: argparse.Namespace) -> Answer:
                 figure.savefig(partial / f"{path.name.removesuffix('.nii.gz')}.png", dpi=120)
         shutil.move(partial, out)
     return Answer(
-        f"{out}: maps of {len(paths)} patients\n",
+        f"{out}: maps of {counted(len(paths), 'patient')}\n",
         {
             "folder": out,
             "method": arguments.method,
@@ -93,6 +96,19 @@ def run(arguments: argparse.Namespace) -> Answer:
             ],
         },
     )
+
+
+def _check_network(model: Any, folder: str) -> None:
+    from survimg.estimators import FoldEnsemble
+    from survimg.estimators.volume_survival_estimator import VolumeSurvivalEstimator
+
+    members = model.members_ if isinstance(model, FoldEnsemble) else [model]
+    if not all(isinstance(member, VolumeSurvivalEstimator) for member in members):
+        raise ValueError(
+            f"--model {folder}: {type(members[0]).__name__} is no network over volumes, of which "
+            "saliency maps are made. Models of tables are explained in Python: "
+            "survimg.explain.family_importance, shapley_values."
+        )
 
 
 def _chosen(cohort: Cohort, ids: list[str] | None) -> Cohort:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from survimg.cli.arguments import at_least
-from survimg.cli.output import Answer, add_progress
-from survimg.suites import MODELS, ModelSettings, build_models
+from survimg.cli.output import Answer, add_progress, counted
+from survimg.suites import MODELS, ModelSettings, build_models, parameter_names
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     survimg.save(model, out, overwrite=arguments.overwrite)
     events = int(cohort.outcome["event"].sum())
     return Answer(
-        f"{out}: {arguments.model}, trained on {len(cohort)} patients with {events} events\n",
+        f"{out}: {arguments.model}, trained on {counted(len(cohort), 'patient')} with "
+        f"{counted(events, 'event')}\n",
         {"folder": out, "model": arguments.model, "patients": len(cohort), "events": events},
     )
 
@@ -91,13 +93,19 @@ def _set_parameters(model: Any, name: str, texts: list[str]) -> None:
     for text in texts:
         parameter, equals, value = text.partition("=")
         if not equals or parameter not in known:
-            plain = sorted(key for key in known if "__" not in key)
             raise ValueError(
-                f"--set {text}: {name} has no such parameter; write NAME=VALUE with one of "
-                f"{', '.join(plain)}."
+                f"--set {text}: {name} has no such parameter; write NAME=VALUE with "
+                f"{_known_names(model, parameter)}."
             )
         try:
             read = json.loads(value)
         except json.JSONDecodeError:
             read = {"None": None, "True": True, "False": False}.get(value, value)
         model.set_params(**{parameter: read})
+
+
+def _known_names(model: Any, wanted: str) -> str:
+    """Say which parameter may be meant: of a step, similarly spelt, or any of the model."""
+    known = model.get_params(deep=True)
+    meant = parameter_names(model, wanted) or get_close_matches(wanted, known)
+    return " or ".join(meant) or f"one of {', '.join(sorted(k for k in known if '__' not in k))}"

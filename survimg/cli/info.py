@@ -11,10 +11,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.output import Answer
+from survimg.cli.output import Answer, counted
 from survimg.cli.tables import score_lines, score_record
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from survimg.cohort import Cohort
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
@@ -93,8 +95,9 @@ def _cohort_record(cohort: Cohort) -> dict[str, Any]:
         names, counts = np.unique(cohort.groups, return_counts=True)
         record["groups"] = dict(zip(names.tolist(), counts.tolist(), strict=True))
     if cohort.clinical is not None:
-        missing = cohort.clinical.isna().sum()
-        record["clinical"] = {str(name): int(count) for name, count in missing.items()}
+        record["clinical"] = {
+            str(name): _column_record(column) for name, column in cohort.clinical.items()
+        }
     return record
 
 
@@ -103,7 +106,7 @@ def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
     lines = {
         "patients": str(patients),
         "volumes": f"{'+'.join(record['channels'])}, {' x '.join(map(str, record['shape']))} "
-        "voxels (z x y x x)",
+        "voxels (z, y, x)",
         "masks": f"{record['masks']} of {patients}",
     }
     if record["spacing_mm"] is not None:
@@ -114,25 +117,39 @@ def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
         lines["voxel size"] = f"{', '.join(sizes)} mm (z, y, x)"
     if any(count < patients for count in record["present"].values()):
         lines["modalities"] = ", ".join(
-            f"{name}: {count} patients" for name, count in record["present"].items()
+            f"{name}: {counted(count, 'patient')}" for name, count in record["present"].items()
         )
     if record["outcome"] is not None:
         outcome, unit = record["outcome"], f" {record['time_unit'] or ''}".rstrip()
         median = outcome["median_follow_up"]
         reached = "not reached" if median is None else f"{median:.4g}{unit}"
         lines["outcome"] = (
-            f"{outcome['events']} events, median follow-up {reached} (reverse Kaplan-Meier), "
-            f"longest {outcome['longest']:.4g}{unit}"
+            f"{counted(outcome['events'], 'event')}, median follow-up {reached} "
+            f"(reverse Kaplan-Meier), longest {outcome['longest']:.4g}{unit}"
         )
     if record["groups"] is not None:
         lines["groups"] = ", ".join(f"{name}: {n}" for name, n in record["groups"].items())
     if record["clinical"] is not None:
         lines["clinical"] = ", ".join(
-            f"{name} ({missing} missing)" if missing else name
-            for name, missing in record["clinical"].items()
+            f"{name} ({_column_text(column)})" for name, column in record["clinical"].items()
         )
     lines["settings"] = json.dumps(record["settings"], sort_keys=True)
     return lines
+
+
+def _column_record(column: pd.Series) -> dict[str, Any]:
+    from pandas.api import types
+
+    # As ClinicalFeatures has it: booleans are categories.
+    number = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+    categories = None if number else int(column.nunique())
+    return {"categories": categories, "missing": int(column.isna().sum())}
+
+
+def _column_text(column: dict[str, Any]) -> str:
+    n, missing = column["categories"], column["missing"]
+    kind = "number" if n is None else "1 category" if n == 1 else f"{n} categories"
+    return f"{kind}, {missing} missing" if missing else kind
 
 
 def _model(folder: Path) -> Answer:
@@ -144,7 +161,7 @@ def _model(folder: Path) -> Answer:
     if "channels" in trained_on:
         lines["volumes"] = "+".join(trained_on["channels"])
     if "volume_shape" in trained_on:
-        lines["shape"] = f"{' x '.join(map(str, trained_on['volume_shape']))} voxels (z x y x x)"
+        lines["shape"] = f"{' x '.join(map(str, trained_on['volume_shape']))} voxels (z, y, x)"
     if trained_on.get("clinical_columns"):
         lines["clinical"] = ", ".join(trained_on["clinical_columns"])
     if "preparation" in trained_on:
@@ -169,7 +186,7 @@ def _run(folder: Path) -> Answer:
     planned, missing, failed = len(found.records), len(found.missing), len(found.failures)
     lines = {
         "command": str(found.plan["command"]),
-        "patients": f"{len(found.ids)}, {int(found.outcome['event'].sum())} events",
+        "patients": f"{len(found.ids)}, {counted(int(found.outcome['event'].sum()), 'event')}",
         "protocol": ", ".join(f"{name} {value}" for name, value in found.protocol.items()),
         "fits": f"{planned - missing} of {planned} done, {failed} of them failed",
     }

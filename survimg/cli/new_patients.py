@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NewPatients", "find_new_patients"]
 
+_MAX_NAMED = 5
+
 
 @dataclass(frozen=True)
 class NewPatients:
@@ -65,6 +67,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
         given = {"modalities": steps.get("modalities") or [], "clinical": arguments.clinical}
         path, outside = manifest_of_dicom(path, scratch, **given), True
     manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
+    _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
     steps |= {"label": arguments.label, "allow_outside": outside}
     more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
@@ -89,6 +92,21 @@ def _refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
     given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
     if given:
         raise ValueError(f"--{given[0]} does not apply to {cohort}.")
+
+
+def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:
+    """Refuse patients without a mask where the training cohort's crop lies on it."""
+    pairs = zip(manifest.ids, manifest.masks, strict=True)
+    without = [patient for patient, mask in pairs if mask is None]
+    if steps["crop"] == "mask" and without:
+        named = ", ".join(map(repr, without[:_MAX_NAMED]))
+        raise ValueError(
+            f"The crop comes from the training cohort of {model}: crop='mask' lies on the tumour "
+            f"mask, which {len(without)} of {len(manifest)} new patients lack: {named}"
+            f"{', ...' if len(without) > _MAX_NAMED else ''}. Give their masks; or, to predict "
+            "without masks, train a model that needs none on a cohort prepared with --crop "
+            "pet_peak, fixed or whole."
+        )
 
 
 def _series(manifest: Manifest) -> list[Path]:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-__all__ = ["Answer", "add_output", "add_progress", "note", "prepare_terminal", "show"]
+__all__ = ["Answer", "add_output", "add_progress", "counted", "note", "prepare_terminal", "show"]
 
 _COLOURS = {"error": "31", "warning": "33"}
 
@@ -92,6 +92,11 @@ def show(answer: Answer, *, as_json: bool) -> None:
     else:
         sys.stdout.write(answer.text)
     sys.stdout.flush()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 event", "2 events"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def note(kind: str, text: str, *, command: str | None = None) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_reading, at_least
+from survimg.cli.modalities import warn_of_absent_modalities
 from survimg.cli.new_patients import NewPatients, find_new_patients
-from survimg.cli.output import Answer, add_progress
+from survimg.cli.output import Answer, add_progress, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask-format", choices=("nifti", "dicom-seg"),
         help="of --masks: NIfTI (default), or DICOM segmentation objects, which belong to the "
         "patients' studies and name them as the images do (images in DICOM; pip install "
-        "'survimg[dicom]')",
+        "highdicom)",
     )
     parser.add_argument("--device", help="of networks: cpu, cuda (default: as in training)")
     parser.add_argument(
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         patients = find_new_patients(arguments, Path(folder))
         cohort = patients.cohort
+        warn_of_absent_modalities(cohort)
         table = pd.DataFrame({"patient_id": cohort.ids, "risk": model.predict(cohort)})
         for horizon in arguments.horizons:
             table[f"survival_{horizon:g}"] = _survival(model, cohort, horizon)
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         table.to_csv(partial / "predictions.csv", index=False)
         os.replace(partial, out)
     return Answer(
-        f"{out / 'predictions.csv'}: {len(table)} patients\n",
+        f"{out / 'predictions.csv'}: {counted(len(table), 'patient')}\n",
         {"table": out / "predictions.csv", "patients": table.to_dict(orient="records")},
     )
 

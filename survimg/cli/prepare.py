@@ -10,6 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import add_preparation, at_least, manifest_reading, preparation
+from survimg.cli.modalities import absent_modalities, warn_of_absent_modalities
 from survimg.cli.output import Answer, add_progress
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         **preparation(arguments),
     )
     cohort = Cohort.load(arguments.out)
+    warn_of_absent_modalities(cohort)
     return Answer(
         f"{arguments.out}: {cohort!r}\n",
         {
             "folder": arguments.out,
             "patients": len(cohort),
             "channels": cohort.channel_names,
+            "absent": absent_modalities(cohort),
             "shape": cohort.shape[2:],
             "masks": int(cohort.has_masks.sum()),
             "events": None if cohort.outcome is None else int(cohort.outcome["event"].sum()),

@@ -61,6 +61,8 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
         The encoded columns; the last one is ``log_tumour_volume_<unit>``.
     clinical_features_ : ClinicalFeatures or None
         The fitted encoder; None without clinical columns.
+    volume_ : TumourVolume
+        It remembers how the training cohort was prepared, and refuses others.
     information_ : ndarray of shape (n_columns, n_columns)
         Observed information of the partial likelihood (without the penalty) per unit.
     unique_times_ : ndarray of shape (n_times,)
@@ -168,6 +170,13 @@ class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
             Higher = earlier event.
+
+        Raises
+        ------
+        ValueError
+            A cohort that was prepared otherwise than the training cohort; an empty mask.
+        LookupError
+            A patient without a mask.
         """
         check_is_fitted(self)
         return self._linear_predictor(self._table(as_cohort(X, masks, clinical)))

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.coxnet_path import CoxnetPath, deviance
 from survimg.estimators.inner_cv import make_inner_splitter
+from survimg.model_selection import EventStratifiedKFold
 from survimg.target import check_outcome, make_outcome
 
 __all__ = ["LassoCox"]
@@ -283,6 +284,8 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         # The deviance of a fold needs less precision than coefficients that are reported.
         path = replace(path, tol=100 * path.tol)
         splitter = make_inner_splitter(self.cv, self.random_state)
+        if isinstance(splitter, EventStratifiedKFold):
+            _require_events(int(np.count_nonzero(event)), splitter.n_splits)
         for train, test in splitter.split(features, make_outcome(event, time)):
             n_events.append(np.count_nonzero(event[test]))
             if n_events[-1] == 0 or not event[train].any():
@@ -324,6 +327,18 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def _require_events(available: int, needed: int) -> None:
+    """Refuse too few events here: the splitter cannot say whose folds these are."""
+    if available < needed:
+        there, remedy = f"there are {available}", "Give a smaller cv (in a pipeline model__cv)"
+        if available == 1:  # no cross-validation has fewer than two folds
+            there, remedy = "there is 1", "More events are needed"
+        raise ValueError(
+            f"LassoCox chooses its penalty by cross-validation (cv={needed}), which needs {needed} "
+            f"events among the training patients; {there}. {remedy}."
+        )
 
 
 def _check_alphas(alphas: npt.ArrayLike) -> np.ndarray:

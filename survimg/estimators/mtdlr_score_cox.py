@@ -26,6 +26,7 @@ from survimg.estimators.inner_cv import make_inner_splitter
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.mtdlr_cox import fit_few_covariates, select_covariates
 from survimg.estimators.out_of_fold import OutOfFold
+from survimg.preprocessing.agreement import preparation_of
 from survimg.target import make_outcome
 
 __all__ = ["ScoreCox", "default_radiomics_model"]
@@ -125,6 +126,9 @@ class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
         self.clinical_encoder_ = None
         if self.clinical_columns is None or len(self.clinical_columns) > 0:
             self.clinical_encoder_ = ClinicalFeatures(self.clinical_columns).fit(cohort)
+        # For the preparation of new patients; what measures images compares it by itself.
+        self.channel_names_ = cohort.channel_names
+        self.preparation_in_ = preparation_of(cohort)
         found = self._fit_scores(cohort, y, folds, network_seed)
         self.training_scores_ = found[list(self.score_names)]
         self.training_flags_ = self._flag(cohort, found, stacklevel=3)

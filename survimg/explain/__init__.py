@@ -1,6 +1,6 @@
 """Explanations: saliency maps of networks, importance of feature families, Shapley values.
 
-`saliency` needs Captum (``pip install 'survimg[explain]'``); the others do not.
+`saliency` needs Captum (``pip install captum``); the others do not.
 """
 
 from survimg.explain.families import feature_families

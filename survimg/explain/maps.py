@@ -109,7 +109,7 @@ def saliency(
         Unknown method, parameters outside their range, or a horizon that the model says nothing
         about.
     ImportError
-        Captum is not installed (``pip install 'survimg[explain]'``).
+        Captum is not installed (``pip install captum``).
 
     Warns
     -----

@@ -211,6 +211,6 @@ def _captum() -> Any:
     except ModuleNotFoundError as error:
         raise ImportError(
             "Saliency maps are computed by Captum, which is not installed; "
-            "pip install 'survimg[explain]'."
+            "pip install captum."
         ) from error
     return captum.attr

@@ -27,7 +27,7 @@ def import_pydicom(purpose: str) -> Any:
         import pydicom
     except ImportError:
         raise ImportError(
-            f"pydicom is needed to {purpose}: pip install 'survimg[dicom]'."
+            f"pydicom is needed to {purpose}: pip install pydicom."
         ) from None
     return pydicom
 

@@ -94,7 +94,7 @@ def import_highdicom() -> Any:
         import highdicom
     except ImportError:
         raise ImportError(
-            "highdicom is needed to write DICOM segmentation objects: pip install 'survimg[dicom]'."
+            "highdicom is needed to write DICOM segmentation objects: pip install highdicom."
         ) from None
     return highdicom
 

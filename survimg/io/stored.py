@@ -195,13 +195,18 @@ def read_store_header(folder: str | os.PathLike[str]) -> StoreHeader:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, NotADirectoryError
         No such folder.
     ValueError
         Not a survimg cohort, half-written, written by a newer survimg, or files that are missing,
         truncated or of another shape than the header says.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"{folder} is a file; a prepared cohort is a folder. Prepare a manifest first (survimg "
+            "prepare, survimg.preprocessing.prepare), or read its images with Cohort.from_manifest."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     content = _read_header_json(folder)

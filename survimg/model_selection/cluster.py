@@ -346,7 +346,7 @@ def _check_identity(
         return None
     return (
         f"The Dask worker on {platform.node()} has {', '.join(differing)}: its fits would not be "
-        "those of this machine. Install the same versions there (survimg[dask])."
+        "those of this machine. Install the same versions there."
     )
 
 
@@ -356,7 +356,7 @@ def _connected(address: str, timeout: float) -> Iterator[Client]:
         from distributed import Client
     except ImportError:
         raise ImportError(
-            "Computing on a Dask cluster needs Dask; install survimg[dask]."
+            "Computing on a Dask cluster needs Dask: pip install dask distributed."
         ) from None
     try:
         client = Client(address, timeout=timeout, set_as_default=False)
@@ -364,7 +364,7 @@ def _connected(address: str, timeout: float) -> Iterator[Client]:
         raise ConnectionError(
             f"No Dask scheduler answers at {address!r} within {timeout:g} s ({error}). Start one "
             "with `dask scheduler` and give the address that it prints, such as "
-            "tcp://HOST:8786; it and its workers need survimg[dask]."
+            "tcp://HOST:8786; it and its workers need survimg, dask and distributed."
         ) from error
     with client:
         yield client

@@ -379,7 +379,8 @@ def _check_parameters(
 
 def _require_events(available: int, n_splits: int, what: str) -> None:
     if available < n_splits:
+        remedy = "Use fewer folds" if available > 1 else f"More {what} are needed"
         raise ValueError(
-            f"{n_splits} folds with an event in each need at least {n_splits} {what}; there are "
-            f"{available}. Use fewer folds."
+            f"{n_splits} folds with an event in each need at least {n_splits} {what}; there "
+            f"{'is' if available == 1 else 'are'} {available}. {remedy}."
         )

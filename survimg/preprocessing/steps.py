@@ -21,7 +21,8 @@ _PEAK_RADIUS = (3 * 1000 / (4 * np.pi)) ** (1 / 3)
 
 #: What is said about a mask without a tumour.
 EMPTY_MASK = (
-    "the tumour mask is empty (leave the mask out if the patient has no delineated tumour)"
+    "the tumour mask is empty (correct it; if the patient has no delineated tumour, leave the mask "
+    "out, which every crop but 'mask' allows)"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from survimg.suites.deepmts_models import DEEPMTS_MODELS
@@ -117,8 +118,8 @@ def _build(name: str, settings: ModelSettings) -> Any:
         return MODELS[name](settings)
     if ":" not in name:
         raise ValueError(
-            f"Unknown model {name!r}. Known are {', '.join(MODELS)}; your own is given as "
-            "module:callable."
+            f"Unknown model {name!r}{_nearest(name)} Known are {', '.join(MODELS)}; your own is "
+            "given as module:callable."
         )
     module_name, _, attribute = name.partition(":")
     try:
@@ -140,3 +141,6 @@ def _build(name: str, settings: ModelSettings) -> Any:
     return model
 
 
+def _nearest(name: str) -> str:
+    found = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1)
+    return f"; did you mean {found[0]!r}?" if found else "."

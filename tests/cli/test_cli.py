@@ -110,7 +110,8 @@ def test_prepare_then_info(tmp_path, capsys):
     assert (record["patients"], record["shape"], record["masks"]) == (4, [12, 12, 12], 4)
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
-    for part in ("12 x 12 x 12", "8, 8, 8 mm", "4 of 4", "months", "stage", "window"):
+    volumes = "12 x 12 x 12 voxels (z, y, x)"
+    for part in (volumes, "8, 8, 8 mm", "4 of 4", "months", "stage (number)", "window"):
         assert part in shown, part
 
 
@@ -145,7 +146,8 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
         (f"{BENCHMARK} sts51:nowhere --shape 8 8 8", "nowhere"),
         (f"{BENCHMARK} nowhere --patients 40", "--patients does not apply to nowhere"),
         (f"{BENCHMARK} phantom --endpoint os", "--endpoint does not apply to phantom"),
-        (f"{BENCHMARK} phantom --models best", "Unknown model 'best'"),
+        (f"{BENCHMARK} phantom --models best", "Unknown model 'best'. Known"),
+        (f"{BENCHMARK} phantom --models Deep_MTS", "did you mean 'deepmts'?"),
         (f"{BENCHMARK} phantom --models {OWN},{OWN}", "named twice"),
         (f"{BENCHMARK} phantom --models no.module:f", "cannot be imported"),
         (f"{BENCHMARK} phantom --models contestants:make_cohort", "no estimator"),

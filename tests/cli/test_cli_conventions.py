@@ -9,12 +9,16 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 from contestants import make_cohort
 
+from survimg import Cohort
 from survimg.cli import main
 from survimg.cli import parser as commands
 from survimg.cli.parser import make_parser
+from survimg.target import make_outcome
 
 COMMANDS = {module.__name__.rpartition(".")[2]: module for module in commands._COMMANDS}
 
@@ -117,6 +121,25 @@ def test_info_says_what_a_model_and_a_run_are(folders, tmp_path, capsys):
         assert part in shown
     assert main(["info", str(tmp_path)]) == 2
     assert "neither a prepared cohort, nor a model, nor a run" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_warning_is_said_once_and_columns_by_their_kind(tmp_path, capsys):
+    sites = pd.DataFrame({"site": ["left", "right", None] * 4, "smoker": [True, False] * 6})
+    for name, clinical in {"old": sites, "new": sites.replace("left", "middle")}.items():
+        Cohort(
+            np.zeros((12, 1, 4, 4, 4), np.float32), masks=np.ones((12, 4, 4, 4), np.uint8),
+            clinical=clinical, outcome=make_outcome(np.ones(12), np.arange(12) + 1.0), spacing=4.0,
+        ).save(tmp_path / name)  # fmt: skip
+    old, new, model, out = (str(tmp_path / name) for name in ("old", "new", "model", "out"))
+    given = f"fit --cohort {old} --model clinical-volume-cox --out {model}"
+    assert main(given.split()) == 0
+    given = f"predict --model {model} --cohort {new} --horizons 6 --out {out}"
+    assert main(given.split()) == 0
+    assert capsys.readouterr().err.count("['middle']") == 1
+    assert main(["info", old]) == 0
+    kinds = "site (2 categories, 4 missing), smoker (2 categories)"
+    assert kinds in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,13 @@ def test_a_prepared_cohort_gives_the_same(images, tmp_path):
 
 
 def test_classic_models_are_fitted_and_predict_too(images, tmp_path):
-    _, store, _ = images
-    model, out = tmp_path / "cox", tmp_path / "out"
+    manifest, store, _ = images
+    model, out, again = tmp_path / "cox", tmp_path / "out", tmp_path / "again"
     arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
     assert main(["fit", *arguments]) == 0
     assert predict(model, store, out, "--horizons", "6", "12") == 0
+    assert predict(model, manifest, again, "--horizons", "6", "12") == 0
+    assert (again / "predictions.csv").read_bytes() == (out / "predictions.csv").read_bytes()
     table = pd.read_csv(out / "predictions.csv")
     assert (table["survival_6"] >= table["survival_12"]).all()
     assert table["risk"].corr(table["survival_12"], method="spearman") == pytest.approx(-1)
@@ -106,6 +108,69 @@ def test_what_a_model_cannot_predict_is_refused_and_nothing_is_written(
     assert predict(model, store, tmp_path / "out", *options) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["cox"]
+
+
+@pytest.fixture
+def table(images):
+    """Return the manifest's table, and a function that writes a changed one beside the images."""
+    manifest, _, _ = images
+    paths = []
+
+    def write(changed):
+        paths.append(manifest.with_name(f"changed{len(paths)}.csv"))
+        changed.to_csv(paths[-1], index=False)
+        return paths[-1]
+
+    yield pd.read_csv(manifest, dtype={"patient_id": str}), write
+    for path in paths:
+        path.unlink()
+
+
+def test_patients_without_a_mask_learn_where_the_crop_comes_from(images, table, tmp_path, capsys):
+    changed, write = table
+    patient = changed["patient_id"][1]
+    changed.loc[1, "mask"] = None
+    assert predict(images[2], write(changed), tmp_path / "out") == 2
+    message = capsys.readouterr().err
+    assert "comes from the training cohort" in message
+    assert f"1 of 12 new patients lack: {patient!r}" in message
+    assert "Use another crop" not in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_an_absent_modality_is_said_before_it_is_filled_in(images, table, tmp_path, capsys):
+    _, store, _ = images
+    changed, write = table
+    patient = changed["patient_id"][2]
+    changed = changed.head(4).copy()
+    changed.loc[2, "CT"] = None
+    manifest, model = write(changed), tmp_path / "cox"
+    arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
+    assert main(["fit", *arguments]) == 0
+    assert predict(model, manifest, tmp_path / "out", "--horizons", "6") == 0
+    said = capsys.readouterr().err
+    assert said.count(f"CT is missing for 1 patient: {patient!r}.") == 1
+    prepared = ["prepare", str(manifest), "--out", str(tmp_path / "store"), *SHAPE, "--json"]
+    assert main(prepared) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["absent"] == {"CT": [patient]}
+    assert f"CT is missing for 1 patient: {patient!r}." in shown.err
+
+
+def test_explain_takes_networks_and_prepared_cohorts(images, tmp_path, capsys):
+    manifest, store, network = images
+    model = tmp_path / "cox"
+    arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
+    assert main(["fit", *arguments]) == 0
+    capsys.readouterr()
+    command = ["explain", "--out", str(tmp_path / "maps")]
+    assert main([*command, "--model", str(model), "--cohort", str(store)]) == 2
+    message = capsys.readouterr().err
+    assert "ClinicalVolumeCox is no network" in message
+    assert message.count("\n") == 1
+    assert main([*command, "--model", str(network), "--cohort", str(manifest)]) == 2
+    assert "is a file; a prepared cohort is a folder" in capsys.readouterr().err
 
 
 def test_explain_writes_a_map_and_a_picture_per_patient(images, tmp_path, capsys):
@@ -135,6 +200,9 @@ def test_fit_refuses_before_it_trains(images, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "m"), "--set", "learn_rate=1"]) == 2
     assert "learning_rate" in capsys.readouterr().err
+    lasso = ["fit", "--cohort", str(store), "--model", "radiomics-lasso-cox", "--set", "cv=3"]
+    assert main([*lasso, "--out", str(tmp_path / "m")]) == 2
+    assert "write NAME=VALUE with model__cv" in capsys.readouterr().err
     assert predict(folder, store, folder) == 2
     assert "exists" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()

@@ -208,7 +208,7 @@ def test_clear_errors():
     X, y = simulate(30)
     few = y.copy()
     few["event"][np.flatnonzero(few["event"])[5:]] = False
-    with pytest.raises(ValueError, match="at least 10 events; there are 5"):
+    with pytest.raises(ValueError, match=r"\(cv=10\).* 10 events .*are 5\. Give .*model__cv"):
         LassoCox().fit(X, few)
     with pytest.raises(ValueError, match="at least one event"):
         LassoCox().fit(X, make_outcome(np.zeros(30), np.arange(30)))

@@ -11,6 +11,8 @@ from saved_models import network
 import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
+from survimg.estimators import ClinicalVolumeCox
+from survimg.estimators.mtdlr_clinical import ClinicalCox
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import prepare_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of
@@ -117,3 +119,24 @@ def test_what_says_nothing_is_not_compared(trained_on):
     assert preparation_of(silent) is None
     check_preparation(silent, preparation_of(trained_on), "model")
     check_preparation(trained_on, None, "model")
+
+
+def test_a_measured_tumour_volume_is_of_one_preparation(trained_on, otherwise, tmp_path):
+    survimg.save(ClinicalVolumeCox().fit(trained_on, trained_on.outcome), tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert manifest["trained_on"]["preparation"] == preparation_of(trained_on)
+    assert manifest["trained_on"]["channels"] == list(trained_on.channel_names)
+    model = survimg.load(tmp_path / "m")
+    assert np.isfinite(model.predict(trained_on[:2])).all()
+    with pytest.raises(ValueError, match=r"this TumourVolume was trained on: spacing = "):
+        model.predict(otherwise)
+
+
+def test_a_model_of_clinical_columns_knows_a_preparation_and_takes_any(
+    trained_on, otherwise, tmp_path
+):
+    survimg.save(ClinicalCox(alpha=1.0).fit(trained_on, trained_on.outcome), tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert manifest["trained_on"]["preparation"] == preparation_of(trained_on)
+    model = survimg.load(tmp_path / "m")
+    np.testing.assert_array_equal(model.predict(otherwise), model.predict(trained_on))

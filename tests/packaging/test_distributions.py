@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # builds, and installs in fresh environments
+
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 _NOT_SOURCE = (".*", "__pycache__", "*.egg-info", "build", "dist", "docs", "runs", "benchmarks")

@@ -292,7 +292,7 @@ def _remove(path):
         ("PET", _constant, "one value only"),
         ("mask", _remove, "there is no file"),
         ("mask", _text, "p3_mask"),
-        ("mask", _zeros, r"column 'mask': \S*p3_mask\.nii\.gz: the tumour mask is empty \(leave"),
+        ("mask", _zeros, r"column 'mask': \S*p3_mask\.nii\.gz: the tumour mask is empty \(correct"),
         ("mask", _lost_header, r"p3_mask\.nii\.gz has the shape of its image"),
         ("mask", _labels, r"labels \[0, 3\]"),
         ("mask", _smaller, "has shape"),

@@ -1,0 +1,53 @@
+"""Who lacks an image: models fill it in, so it is said before they do."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from survimg.cli.output import counted
+
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
+
+__all__ = ["absent_modalities", "warn_of_absent_modalities"]
+
+_MAX_NAMED = 5
+
+
+def absent_modalities(cohort: Cohort) -> dict[str, list[str]]:
+    """Return the patients who lack a modality.
+
+    Parameters
+    ----------
+    cohort : Cohort
+
+    Returns
+    -------
+    dict of str to list of str
+        Patients by modality; only modalities that somebody lacks.
+    """
+    lacking = {
+        name: cohort.ids[~present].tolist()
+        for name, present in zip(cohort.channel_names, np.transpose(cohort.present), strict=True)
+    }
+    return {name: patients for name, patients in lacking.items() if patients}
+
+
+def warn_of_absent_modalities(cohort: Cohort) -> None:
+    """Warn once for each modality that somebody lacks, and name the patients.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    """
+    for name, patients in absent_modalities(cohort).items():
+        named = ", ".join(map(repr, patients[:_MAX_NAMED]))
+        more = ", ..." if len(patients) > _MAX_NAMED else ""
+        warnings.warn(
+            f"{name} is missing for {counted(len(patients), 'patient')}: {named}{more}.",
+            UserWarning,
+            stacklevel=2,
+        )
