@@ -91,13 +91,18 @@ def run(arguments: argparse.Namespace) -> Answer:
         patients = find_new_patients(arguments, Path(folder))
         cohort = patients.cohort
         warn_of_absent_modalities(cohort)
-        table = pd.DataFrame({"patient_id": cohort.ids, "risk": model.predict(cohort)})
-        for horizon in arguments.horizons:
-            table[f"survival_{horizon:g}"] = _survival(model, cohort, horizon)
+        if arguments.masks and hasattr(model, "predict_risk_and_mask"):  # in one pass
+            risk, masks = model.predict_risk_and_mask(cohort)
+        else:
+            risk = model.predict(cohort)
+            masks = model.predict_mask(cohort) if arguments.masks else None
+        table = pd.DataFrame({"patient_id": cohort.ids, "risk": risk})
+        if horizons := list(dict.fromkeys(arguments.horizons)):
+            names = [f"survival_{horizon:g}" for horizon in horizons]
+            table[names] = _survival(model, cohort, horizons)
         partial = Path(folder) / "predictions"
         partial.mkdir()
-        if arguments.masks:
-            masks = model.predict_mask(cohort)
+        if masks is not None:
             _write_masks(patients, masks, partial / "masks", type(model).__name__)
         table.to_csv(partial / "predictions.csv", index=False)
         os.replace(partial, out)
@@ -107,23 +112,24 @@ def run(arguments: argparse.Namespace) -> Answer:
     )
 
 
-def _survival(model: Any, cohort: Cohort, horizon: float) -> np.ndarray:
-    """Predicted probability of being free of the event beyond the horizon."""
+def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
+    """Predicted probabilities of being free of the event beyond the horizons, (n, horizons)."""
     import numpy as np
 
     if hasattr(model, "predict_survival_at"):
-        return np.asarray(model.predict_survival_at(cohort, [horizon]))[:, 0]
+        return np.asarray(model.predict_survival_at(cohort, horizons))
     if not hasattr(model, "predict_survival_function"):
         raise ValueError(f"--horizons: {type(model).__name__} predicts risks alone.")
     curves = model.predict_survival_function(cohort)
     last = min(float(curve.domain[1]) for curve in curves)
-    if not 0 < horizon <= last:
-        raise ValueError(
-            f"--horizons {horizon:g}: the model knows survival up to {last:g}, the last time of "
-            "its training patients."
-        )
+    for horizon in horizons:
+        if not 0 < horizon <= last:
+            raise ValueError(
+                f"--horizons {horizon:g}: the model knows survival up to {last:g}, the last time "
+                "of its training patients."
+            )
     # Before the first time of the training patients nobody had the event.
-    return np.array([curve(horizon) if horizon >= curve.domain[0] else 1.0 for curve in curves])
+    return np.array([[c(h) if h >= c.domain[0] else 1.0 for h in horizons] for c in curves])
 
 
 def _write_masks(

@@ -83,9 +83,10 @@ def test_dicom_gives_what_nifti_gives(hospital, tmp_path):
 def test_a_patient_without_predicted_tumour_has_no_object(hospital, tmp_path, capsys, monkeypatch):
     from survimg.estimators import DeepMTS
 
-    monkeypatch.setattr(DeepMTS, "predict_mask", lambda self, X: np.zeros(
-        (len(X), *X.shape[2:]), np.uint8
-    ))  # fmt: skip
+    def nothing_found(model, X):
+        return model.predict(X), np.zeros((len(X), *X.shape[2:]), np.uint8)
+
+    monkeypatch.setattr(DeepMTS, "predict_risk_and_mask", nothing_found)
     options = ["--clinical", hospital / "clinical.csv", "--masks", "--mask-format", "dicom-seg"]
     assert predict(hospital, hospital / "dicom", tmp_path / "out", *options) == 0
     assert capsys.readouterr().err.count("no tumour is predicted") == len(NEW)
