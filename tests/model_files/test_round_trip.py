@@ -70,10 +70,10 @@ def report(tmp_path_factory) -> dict:
 
 
 def test_there_is_a_model_for_every_public_name():
-    assert set(MODELS) == set(estimators.__all__)
+    assert set(MODELS) == set(estimators.__all__) - {"fit_on_devices"}  # fits a model it is given
 
 
-@pytest.mark.parametrize("name", sorted(estimators.__all__))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_new_process_answers_to_the_bit(name, report):
     assert report[name]["answers"]
     assert report[name]["same"]
