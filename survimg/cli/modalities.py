@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from survimg.cli.output import counted
+from survimg.cli.output import counted, named
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
 
 __all__ = ["absent_modalities", "warn_of_absent_modalities"]
-
-_MAX_NAMED = 5
 
 
 def absent_modalities(cohort: Cohort) -> dict[str, list[str]]:
@@ -44,10 +42,8 @@ def warn_of_absent_modalities(cohort: Cohort) -> None:
     cohort : Cohort
     """
     for name, patients in absent_modalities(cohort).items():
-        named = ", ".join(map(repr, patients[:_MAX_NAMED]))
-        more = ", ..." if len(patients) > _MAX_NAMED else ""
         warnings.warn(
-            f"{name} is missing for {counted(len(patients), 'patient')}: {named}{more}.",
+            f"{name} is missing for {counted(len(patients), 'patient')}: {named(patients)}.",
             UserWarning,
             stacklevel=2,
         )

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from survimg.cli.output import named
+
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
     from survimg.io import Manifest
 
 __all__ = ["NewPatients", "find_new_patients"]
-
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,10 @@ def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:
     pairs = zip(manifest.ids, manifest.masks, strict=True)
     without = [patient for patient, mask in pairs if mask is None]
     if steps["crop"] == "mask" and without:
-        named = ", ".join(map(repr, without[:_MAX_NAMED]))
         raise ValueError(
             f"The crop comes from the training cohort of {model}: crop='mask' lies on the tumour "
-            f"mask, which {len(without)} of {len(manifest)} new patients lack: {named}"
-            f"{', ...' if len(without) > _MAX_NAMED else ''}. Give their masks; or, to predict "
+            f"mask, which {len(without)} of {len(manifest)} new patients lack: "
+            f"{named(without)}. Give their masks; or, to predict "
             "without masks, train a model that needs none on a cohort prepared with --crop "
             "pet_peak, fixed or whole."
         )
