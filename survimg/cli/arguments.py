@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["add_preparation", "add_reading", "at_least", "manifest_reading", "names", "preparation"]
+__all__ = [
+    "add_dicom", "add_preparation", "add_reading", "at_least", "manifest_reading", "names",
+    "preparation", "refuse",
+]  # fmt: skip
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -59,7 +62,7 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--normalise", metavar="HOW",
         help="zscore (default), none or window:LOW:HIGH; per channel PET=zscore,CT=window:-200:300",
     )
-    group = parser.add_argument_group("reading of manifests")
+    group = parser.add_argument_group("reading of images")
     group.add_argument(
         "--modalities", type=names, metavar="COLUMNS",
         help="image columns, comma-separated (default: all found)",
@@ -78,6 +81,42 @@ def add_reading(group: argparse._ArgumentGroup) -> None:
         "--allow-outside", action="store_true", default=None,
         help="accept paths that lead outside the manifest's folder",
     )
+
+
+def add_dicom(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how a folder of DICOM is read."""
+    group = parser.add_argument_group("reading of a folder of DICOM")
+    group.add_argument(
+        "--clinical", metavar="CSV",
+        help="table with the patients' clinical columns and, for training, time and event; its "
+        "patient_id is the name of a patient's sub-folder",
+    )
+    group.add_argument(
+        "--by-patient-id", action="store_true", default=None,
+        help="tell patients apart by the PatientID of their headers instead, which becomes the "
+        "patient_id wherever it is shown",
+    )
+
+
+def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
+    """Refuse options that were given although they say nothing about such a cohort.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    cohort : str
+        For the error.
+    *names : str
+        Options as attributes of `arguments`.
+
+    Raises
+    ------
+    ValueError
+        The first one that is given.
+    """
+    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
+    if given:
+        raise ValueError(f"--{given[0]} does not apply to {cohort}.")
 
 
 def _label(text: str) -> int | str:

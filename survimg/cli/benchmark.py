@@ -24,6 +24,7 @@ from survimg.cli.cohorts import (
     outcome_of,
     with_external,
 )
+from survimg.cli.model_parameters import set_parameters_of_models
 from survimg.cli.output import Answer, add_progress
 from survimg.cli.protocols import (
     add_protocol,
@@ -56,6 +57,8 @@ SUMMARY = "compare models by cross-validation, with a report"
 EXAMPLES = (
     "survimg benchmark --cohort phantom --models deepmts,clinical-volume-cox --out runs/demo",
     "survimg benchmark --cohort store --suite comparison --folds 5 --out runs/comparison",
+    "survimg benchmark --cohort store --set radiomics-rsf.n_estimators=200 "
+    "--set radiomics-lasso-cox.cv=10 --out runs/larger",
 )
 #: Steps of a network on the phantom cohort, so that a demonstration ends while one waits.
 PHANTOM_ITERATIONS = 120
@@ -109,6 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training steps of networks, also of your own with a parameter n_iterations "
         f"(default: {PHANTOM_ITERATIONS} for survimg's on phantoms, else the network's own)",
     )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="MODEL.PARAMETER=VALUE",
+        help="a parameter of one model, such as deepmts.learning_rate=1e-3, or "
+        "radiomics-rsf.model__n_estimators=200 of a pipeline's step; may be repeated, and has "
+        "the last word over --iterations and --device",
+    )
     parser.add_argument("--device", help="of networks: auto (default), cpu, cuda")
     parser.add_argument(
         "--n-jobs", type=at_least(1), default=1, metavar="N",
@@ -156,6 +165,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     source = find_cohort(arguments)
     models = build_models(names, _model_settings(arguments, source.cohort))
     _set_on_networks(models, arguments)
+    chosen = set_parameters_of_models(models, arguments.set, arguments.grid or [])
     reference = arguments.reference or (suite.reference if suite else REFERENCE)
     reference = reference if reference in models or arguments.reference else None
     check_models(models, reference)
@@ -166,7 +176,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     patients = source.load()
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
-    comparison = _Comparison(models, reference, suite, _mask_caveats(names, patients.cohort))
+    caveats = _mask_caveats(names, patients.cohort)
+    comparison = _Comparison(models, reference, suite, caveats, chosen)
     return _run_and_report(arguments, patients, comparison)
 
 
@@ -178,6 +189,7 @@ class _Comparison:
     reference: str | None
     suite: Suite | None
     caveats: list[str]
+    chosen: list[str]  # parameters of single models, by --set
 
     @property
     def published(self) -> dict[str, Any]:
@@ -234,6 +246,7 @@ def _benchmark(
 
     protocol, cohort = _plan(arguments, patients, permutation)
     settings = _settings(arguments, patients, protocol)
+    settings |= {"parameters_set": comparison.chosen} if comparison.chosen else {}
     caveats = [*patients.caveats, *comparison.caveats]
     if permutation is not None:
         settings = {"outcome": f"PERMUTED (seed {permutation})", **settings}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import at_least, manifest_reading, preparation
+from survimg.cli.arguments import at_least, manifest_reading, preparation, refuse
 from survimg.io.files import write_json
 
 if TYPE_CHECKING:
@@ -88,17 +88,17 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     """
     kind, _, where = arguments.cohort.partition(":")
     if arguments.cohort == "phantom":
-        _refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
+        refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
         return _phantom(arguments)
-    _refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments))
+    refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments))
     if kind == "sts51" and where:
-        _refuse(arguments, "sts51", *_READING)
+        refuse(arguments, "sts51", *_READING)
         return _sts51(arguments, Path(where))
-    _refuse(arguments, arguments.cohort, "endpoint")
+    refuse(arguments, arguments.cohort, "endpoint")
     path = Path(arguments.cohort)
     if path.suffix.lower() == ".csv":
         return _manifest(arguments, path)
-    _refuse(arguments, "a prepared cohort", "shape", *_PREPARATION, *_READING)
+    refuse(arguments, "a prepared cohort", "shape", *_PREPARATION, *_READING)
     if not path.is_dir():
         raise ValueError(
             f"--cohort {arguments.cohort}: no such folder. Give a prepared cohort's folder, a "
@@ -307,9 +307,3 @@ def _open(store: Path) -> tuple[Cohort, dict[str, Any]]:
 
 def _notes(store: Path) -> Path:
     return store.with_name(f"{store.name}.warnings.json")
-
-
-def _refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
-    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
-    if given:
-        raise ValueError(f"--{given[0]} does not apply to {cohort}.")

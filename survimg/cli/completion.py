@@ -23,7 +23,7 @@ EXAMPLES = (
 )
 #: What Tab offers for the value of an argument.
 _FOLDERS = ("store", "folder", "folders", "model", "out", "cache", "figures")
-_FILES = ("manifest", "cohort", "html", "template_image", "clinical", "external")
+_FILES = ("source", "cohort", "html", "template_image", "clinical", "external")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,12 @@ patients it was trained on are not shown, because they say nothing.
 from __future__ import annotations
 
 import argparse
-import json
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from survimg.cli.arguments import at_least
+from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
-from survimg.suites import MODELS, ModelSettings, build_models, parameter_names
+from survimg.suites import MODELS, ModelSettings, build_models
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -77,7 +75,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     )
     model = build_models([arguments.model], settings)[arguments.model]
     model = seeded_clone(model, arguments.seed)
-    _set_parameters(model, arguments.model, arguments.set)
+    set_parameters(model, arguments.model, arguments.set)
     model.fit(cohort, cohort.outcome)
     survimg.save(model, out, overwrite=arguments.overwrite)
     events = int(cohort.outcome["event"].sum())
@@ -86,26 +84,3 @@ def run(arguments: argparse.Namespace) -> Answer:
         f"{counted(events, 'event')}\n",
         {"folder": out, "model": arguments.model, "patients": len(cohort), "events": events},
     )
-
-
-def _set_parameters(model: Any, name: str, texts: list[str]) -> None:
-    known = model.get_params(deep=True)
-    for text in texts:
-        parameter, equals, value = text.partition("=")
-        if not equals or parameter not in known:
-            raise ValueError(
-                f"--set {text}: {name} has no such parameter; write NAME=VALUE with "
-                f"{_known_names(model, parameter)}."
-            )
-        try:
-            read = json.loads(value)
-        except json.JSONDecodeError:
-            read = {"None": None, "True": True, "False": False}.get(value, value)
-        model.set_params(**{parameter: read})
-
-
-def _known_names(model: Any, wanted: str) -> str:
-    """Say which parameter may be meant: of a step, similarly spelt, or any of the model."""
-    known = model.get_params(deep=True)
-    meant = parameter_names(model, wanted) or get_close_matches(wanted, known)
-    return " or ".join(meant) or f"one of {', '.join(sorted(k for k in known if '__' not in k))}"

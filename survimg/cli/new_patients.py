@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from survimg.cli.arguments import refuse
+from survimg.cli.dicom import find_manifest, is_raw_folder
 from survimg.cli.output import named
 
 if TYPE_CHECKING:
@@ -48,24 +50,19 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     """
     from survimg.cohort import Cohort
     from survimg.io import read_manifest
-    from survimg.io.dicom_folder import manifest_of_dicom
     from survimg.io.dicom_seg_writing import import_highdicom
     from survimg.preprocessing import prepare
 
-    path, outside = Path(arguments.cohort), bool(arguments.allow_outside)
-    is_table = path.suffix.lower() == ".csv"
-    if not is_table and (not path.is_dir() or (path / "cohort.json").is_file()):
+    path = Path(arguments.cohort)
+    if path.suffix.lower() != ".csv" and not is_raw_folder(path):
         _check_prepared(arguments)
         return NewPatients(Cohort.load(path), [])
     if _writes_segmentations(arguments):
         import_highdicom()  # what is missing shows before the work
     steps = _training_preparation(arguments.model)
-    if is_table:
-        _refuse(arguments, "a manifest, which holds clinical columns itself", "clinical")
-    else:
-        _refuse(arguments, "a folder of DICOM", "allow_outside")
-        given = {"modalities": steps.get("modalities") or [], "clinical": arguments.clinical}
-        path, outside = manifest_of_dicom(path, scratch, **given), True
+    path, outside = find_manifest(
+        arguments, path, scratch, modalities=steps.get("modalities"), every_row=False
+    )
     manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
@@ -80,18 +77,13 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    _refuse(arguments, "a prepared cohort", "label", "allow_outside", "clinical")
+    options = ("label", "allow_outside", "clinical", "by_patient_id")
+    refuse(arguments, "a prepared cohort", *options)
     if _writes_segmentations(arguments):
         raise ValueError(
             "--mask-format dicom-seg needs the DICOM series that segmentation objects refer to, "
             "which a prepared cohort does not hold; give a folder of DICOM or a manifest."
         )
-
-
-def _refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
-    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
-    if given:
-        raise ValueError(f"--{given[0]} does not apply to {cohort}.")
 
 
 def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import add_reading, at_least
+from survimg.cli.arguments import add_dicom, add_reading, at_least
 from survimg.cli.modalities import warn_of_absent_modalities
 from survimg.cli.new_patients import NewPatients, find_new_patients
 from survimg.cli.output import Answer, add_progress, counted
@@ -63,13 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--n-jobs", type=at_least(1), default=1, metavar="N", help="processes of the preparation"
     )
     add_progress(parser)
-    group = parser.add_argument_group("reading of images")
-    add_reading(group)
-    group.add_argument(
-        "--clinical", metavar="CSV",
-        help="clinical columns of the patients in a folder of DICOM, with their sub-folders' names "
-        "as patient_id",
-    )
+    add_reading(parser.add_argument_group("reading of images"))
+    add_dicom(parser)
 
 
 def run(arguments: argparse.Namespace) -> Answer:

@@ -1,5 +1,7 @@
-"""Prepare the images of a manifest: resample, crop, normalise, and store them memory-mapped.
+"""Prepare the images of a cohort: resample, crop, normalise, and store them memory-mapped.
 
+The patients are a manifest of images (NIfTI files or DICOM folders), or a folder of DICOM with a
+sub-folder for each, in which series and masks are found by what they are, and a clinical table.
 With --register all patients are first brought to the pose of a template. Interrupted, the same
 command continues with the patients that are missing.
 """
@@ -7,9 +9,18 @@ command continues with the patients that are missing.
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from survimg.cli.arguments import add_preparation, at_least, manifest_reading, preparation
+from survimg.cli.arguments import (
+    add_dicom,
+    add_preparation,
+    at_least,
+    manifest_reading,
+    preparation,
+)
+from survimg.cli.dicom import find_manifest
 from survimg.cli.modalities import absent_modalities, warn_of_absent_modalities
 from survimg.cli.output import Answer, add_progress
 
@@ -18,19 +29,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "turn a manifest of images into a prepared cohort"
+SUMMARY = "turn a manifest of images, or a folder of DICOM, into a prepared cohort"
 EXAMPLES = (
     "survimg prepare manifest.csv --shape 64 64 64 --spacing 2 --out cohort",
     "survimg prepare manifest.csv --shape 48 48 48 --spacing 4 --normalise "
     "PET=zscore,CT=window:-200:300 --out cohort",
+    "survimg prepare dicom --clinical clinical.csv --label GTV --shape 64 64 64 --spacing 2 "
+    "--out cohort",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("manifest", help="table (.csv) with one row per patient")
+    parser.add_argument(
+        "source", metavar="IMAGES",
+        help="table (.csv) with one row per patient, or folder of DICOM with a sub-folder for each",
+    )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the cohort")
     add_preparation(parser, required=True)
+    add_dicom(parser)
     _add_registration(parser)
     parser.add_argument(
         "--keep-going", action="store_true",
@@ -44,19 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Prepare the cohort and say what it holds."""
     from survimg.cohort import Cohort
-    from survimg.preprocessing import prepare
+    from survimg.preprocessing.from_manifest import check_not_there
 
-    prepare(
-        arguments.manifest,
-        arguments.out,
-        n_jobs=arguments.n_jobs,
-        progress=arguments.progress,
-        on_error="continue" if arguments.keep_going else "raise",
-        overwrite=arguments.overwrite,
-        registration=_registration(arguments),
-        **manifest_reading(arguments),
-        **preparation(arguments),
-    )
+    check_not_there(Path(arguments.out), arguments.overwrite)  # before hours of reading
+    with tempfile.TemporaryDirectory(prefix="survimg-") as scratch:
+        _prepare(arguments, Path(scratch))
     cohort = Cohort.load(arguments.out)
     warn_of_absent_modalities(cohort)
     return Answer(
@@ -70,6 +79,26 @@ def run(arguments: argparse.Namespace) -> Answer:
             "masks": int(cohort.has_masks.sum()),
             "events": None if cohort.outcome is None else int(cohort.outcome["event"].sum()),
         },
+    )
+
+
+def _prepare(arguments: argparse.Namespace, scratch: Path) -> None:
+    from survimg.preprocessing import prepare
+
+    reading = manifest_reading(arguments)
+    manifest, reading["allow_outside"] = find_manifest(
+        arguments, Path(arguments.source), scratch, modalities=arguments.modalities, every_row=True
+    )
+    prepare(
+        manifest,
+        arguments.out,
+        n_jobs=arguments.n_jobs,
+        progress=arguments.progress,
+        on_error="continue" if arguments.keep_going else "raise",
+        overwrite=arguments.overwrite,
+        registration=_registration(arguments),
+        **reading,
+        **preparation(arguments),
     )
 
 

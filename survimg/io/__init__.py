@@ -1,5 +1,6 @@
 """Readers and writers: images, masks, SUV, the manifest, and the prepared cohort's folder."""
 
+from survimg.io.dicom_folder import manifest_of_dicom
 from survimg.io.images import Image, read_image, read_mask, resample_like, write_image
 from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.rtstruct import read_rtstruct
@@ -10,6 +11,7 @@ __all__ = [
     "Image",
     "Manifest",
     "StoreWriter",
+    "manifest_of_dicom",
     "read_image",
     "read_manifest",
     "read_mask",

@@ -1,41 +1,73 @@
-"""A folder of DICOM, one sub-folder per patient, to a manifest."""
+"""A folder of DICOM, as an archive exports it, to a manifest."""
 
 from __future__ import annotations
 
 import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import joblib
+from tqdm import tqdm
+
 from survimg.io.dicom import is_dicom
 from survimg.io.dicom_objects import damage_refused, read_dataset
+from survimg.io.manifest import listed, read_patient_table
 
 __all__ = ["manifest_of_dicom"]
 
 #: DICOM's codes of modalities, and what manifests call them.
 _COLUMNS = {"PT": "PET", "CT": "CT", "MR": "MR"}
 _MASKS = ("RTSTRUCT", "SEG")
+_TAGS = ("Modality", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "PatientID")
+_MAX_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class _File:
+    """What the header of a DICOM file says."""
+
+    path: Path
+    column: str  # of the manifest: a modality, "mask", or nothing for all else
+    series: str
+    study: str
+    patient: str
 
 
 @dataclass
 class _Patient:
-    """What lies in the folder of one patient."""
+    """What there is of one patient."""
 
     name: str
     series: dict[tuple[str, str], list[Path]] = field(default_factory=dict)  # (column, UID)
     masks: list[Path] = field(default_factory=list)
     studies: set[str] = field(default_factory=set)
-    n_files: Counter[Path] = field(default_factory=Counter)  # DICOM files of each folder
+    headers: set[str] = field(default_factory=set)  # PatientIDs of the images
+
+    def add(self, file: _File) -> None:
+        if file.column == "mask":
+            self.masks.append(file.path)
+        else:
+            self.series.setdefault((file.column, file.series), []).append(file.path)
+            self.studies.add(file.study)
+            self.headers.update([file.patient] if file.patient else [])
+
+    def series_of(self, column: str) -> list[list[Path]]:
+        return [paths for (name, _), paths in self.series.items() if name == column]
 
 
 def manifest_of_dicom(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    modalities: Sequence[str],
+    modalities: Sequence[str] | None = None,
     clinical: str | os.PathLike[str] | None = None,
+    every_row: bool = False,
+    by_patient_id: bool = False,
+    n_jobs: int = 1,
+    progress: bool = False,
 ) -> Path:
     """Write the manifest of a folder of DICOM files, such as an archive exports it.
 
@@ -45,16 +77,26 @@ def manifest_of_dicom(
     Parameters
     ----------
     folder : path
-        One sub-folder per patient, whose name is the ``patient_id``; headers are not asked for
-        names, so that none reaches a table. Inside, folders may be nested.
+        One sub-folder per patient, whose name is the ``patient_id``; no name or number of a header
+        reaches a table. Inside, folders may be nested.
     out : path
         An existing folder. Gets ``manifest.csv`` and, for series that share a folder with others,
         folders of links to their slices: read the manifest with ``allow_outside=True``.
-    modalities : sequence of str
-        Columns of the manifest: ``"PET"``, ``"CT"``, ``"MR"``. Series of others are left out.
+    modalities : sequence of str, optional
+        Columns of the manifest: ``"PET"``, ``"CT"``, ``"MR"``. Series of others are left out. By
+        default those of them that any patient has.
     clinical : path, optional
-        CSV with ``patient_id`` and further columns of the manifest (clinical, ``time``,
+        CSV with ``patient_id`` and further columns of the manifest (clinical, ``group``, ``time``,
         ``event``), with a row for each patient of `folder`.
+    every_row : bool, default=False
+        Refuse rows of `clinical` whose patient is not in `folder`.
+    by_patient_id : bool, default=False
+        Tell patients apart by the PatientID of their headers, wherever in `folder` the files lie.
+        It becomes the ``patient_id``, which cohorts, reports and predictions hold.
+    n_jobs : int, default=1
+        Processes that read headers, each those of one sub-folder at a time.
+    progress : bool, default=False
+        Show a bar on standard error.
 
     Returns
     -------
@@ -64,122 +106,186 @@ def manifest_of_dicom(
     Raises
     ------
     FileNotFoundError
-        No such folder.
+        No such folder or table.
     ValueError
-        No patients, or DICOM files outside their folders; two folders with one study; a patient
-        with several series of one modality or several mask objects; a modality that DICOM lacks;
-        clinical columns that do not fit; damaged headers.
+        No patients, or DICOM files outside their folders; one study of two patients; patients with
+        several series of a modality, several mask objects, no images or, in one folder, several
+        PatientIDs; a modality that DICOM lacks; a table that does not fit; damaged headers.
     ImportError
         pydicom is not installed.
     """
     folder, out = Path(folder), Path(out)
-    unknown = [name for name in modalities if name not in _COLUMNS.values()]
+    unknown = [name for name in modalities or [] if name not in _COLUMNS.values()]
     if unknown:
         raise ValueError(
             f"{folder}: images called {unknown[0]!r} cannot be found in a folder of DICOM, where "
             f"modalities are {', '.join(_COLUMNS.values())}; write a manifest that names them."
         )
-    patients = _patients(folder)
-    table = {} if clinical is None else _clinical(Path(clinical), [p.name for p in patients])
-    masks = any(patient.masks for patient in patients)
-    columns = ["patient_id", *modalities, *(["mask"] if masks else [])]
-    further = next(iter(table.values()), {})
-    if taken := set(further) & set(columns):
+    table = {} if clinical is None else read_patient_table(clinical)
+    if taken := set(table) & {"mask", *_COLUMNS.values()}:
         raise ValueError(f"{clinical}: the column {min(taken)!r} is made from the DICOM folder.")
+    files = _read_headers(folder, by_patient_id, n_jobs, progress)
+    patients = _patients(folder, files, by_patient_id)
+    if modalities is None:
+        found = {file.column for file in files}
+        modalities = [name for name in _COLUMNS.values() if name in found]
+    _check_patients(patients, modalities, folder, by_patient_id)
+    if clinical is not None:
+        _check_rows(table["patient_id"], patients, every_row, f"{clinical} and {folder}")
+    n_files = Counter(file.path.parent for file in files)
+    columns: dict[str, list[str]] = {"patient_id": [patient.name for patient in patients]}
+    for name in modalities:
+        # numbered, for a PatientID may hold anything
+        links = [out / "series" / f"{i:05d}" / name for i in range(len(patients))]
+        pairs = zip(patients, links, strict=True)
+        columns[name] = [_series(patient.series_of(name), n_files, link) for patient, link in pairs]
+    if any(patient.masks for patient in patients):
+        columns["mask"] = [str(p.masks[0].resolve()) if p.masks else "" for p in patients]
+    columns |= _cells_of(columns["patient_id"], table)
     path = out / "manifest.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*columns, *further])
-        for patient in patients:
-            cells = [_series(patient, name, out) for name in modalities]
-            cells += [_mask(patient)] if masks else []
-            writer.writerow([patient.name, *cells, *table.get(patient.name, {}).values()])
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
     return path
 
 
-def _patients(folder: Path) -> list[_Patient]:
+def _read_headers(
+    folder: Path, by_patient_id: bool, n_jobs: int, progress: bool
+) -> list[_File]:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
-    if any(path.is_file() and is_dicom(path) for path in folder.iterdir()):
-        raise ValueError(f"{folder} holds DICOM files; put those of each patient into a folder.")
-    patients = [_read_patient(path) for path in sorted(folder.iterdir()) if path.is_dir()]
-    patients = [patient for patient in patients if patient.series]
-    if not patients:
+    entries = sorted(folder.iterdir())
+    loose = [path for path in entries if _is_object(path)]
+    if loose and not by_patient_id:
+        raise ValueError(
+            f"{folder} holds DICOM files; put those of each patient into a folder, or tell "
+            "patients apart by their headers (by_patient_id=True, or --by-patient-id)."
+        )
+    parts = [loose, *([path] for path in entries if path.is_dir())]
+    read = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+        joblib.delayed(_read_files)(part) for part in parts
+    )
+    with tqdm(
+        read, total=len(parts), desc="Reading headers", unit="folder", disable=not progress
+    ) as bar:
+        return [file for files in bar for file in files]
+
+
+def _is_object(path: Path) -> bool:
+    return path.is_file() and path.name != "DICOMDIR" and is_dicom(path)
+
+
+def _read_files(part: Sequence[Path]) -> list[_File]:
+    inside = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in part)
+    paths = [path for found in inside for path in found]
+    return [_read_file(path) for path in paths if _is_object(path)]
+
+
+def _read_file(path: Path) -> _File:
+    header = read_dataset(path, "read a folder of DICOM", stop_before_pixels=True, tags=_TAGS)
+    with damage_refused(path):
+        modality = str(header.get("Modality", ""))
+        patient = str(header.get("PatientID") or "").strip()
+        if modality in _MASKS:
+            return _File(path, "mask", "", "", patient)
+        if modality not in _COLUMNS or "LOCALIZER" in (header.get("ImageType") or ()):
+            return _File(path, "", "", "", patient)
+        series, study = str(header.SeriesInstanceUID), str(header.StudyInstanceUID)
+        return _File(path, _COLUMNS[modality], series, study, patient)
+
+
+def _patients(folder: Path, files: Sequence[_File], by_patient_id: bool) -> list[_Patient]:
+    patients: dict[str, _Patient] = {}
+    for file in files:
+        if not file.column:
+            continue
+        name = file.patient if by_patient_id else file.path.relative_to(folder).parts[0]
+        if not name:
+            raise ValueError(f"{file.path} has no PatientID; sort the files into folders instead.")
+        patients.setdefault(name, _Patient(name)).add(file)
+    if not any(patient.series for patient in patients.values()):
         raise ValueError(f"{folder} holds no folders of patients with DICOM images.")
+    return [patients[name] for name in sorted(patients)]
+
+
+def _check_patients(
+    patients: Sequence[_Patient], modalities: Sequence[str], folder: Path, by_patient_id: bool
+) -> None:
+    """Refuse what would mix patients up; name all who must be put in order, not the first one."""
     owner: dict[str, str] = {}
     for patient in patients:
         for study in patient.studies:
             if owner.setdefault(study, patient.name) != patient.name:
                 raise ValueError(
-                    f"The folders {owner[study]} and {patient.name} in {folder} hold parts of one "
+                    f"The patients {owner[study]} and {patient.name} in {folder} have parts of one "
                     "study; there must be one folder per patient."
                 )
-    return patients
+    problems = [text for patient in patients for text in _problems(patient, modalities)]
+    if not by_patient_id:
+        problems += [
+            f"Folder {patient.name!r} holds images with {len(patient.headers)} PatientIDs; make a "
+            "folder for each patient, or tell patients apart by PatientID (--by-patient-id)."
+            for patient in patients
+            if len(patient.headers) > 1
+        ]
+    if problems:
+        hidden = len(problems) - _MAX_PROBLEMS
+        more = [f"... and {hidden} more"] if hidden > 0 else []
+        raise ValueError("\n".join([f"{folder}:", *problems[:_MAX_PROBLEMS], *more]))
 
 
-def _read_patient(folder: Path) -> _Patient:
-    patient = _Patient(folder.name)
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.name == "DICOMDIR" or not is_dicom(path):
-            continue
-        patient.n_files[path.parent] += 1
-        header = read_dataset(path, "read a folder of DICOM", stop_before_pixels=True)
-        with damage_refused(path):
-            modality = str(header.get("Modality", ""))
-            if modality in _MASKS:
-                patient.masks.append(path)
-            elif modality in _COLUMNS and "LOCALIZER" not in (header.get("ImageType") or ()):
-                key = (_COLUMNS[modality], str(header.SeriesInstanceUID))
-                patient.series.setdefault(key, []).append(path)
-                patient.studies.add(str(header.StudyInstanceUID))
-    return patient
+def _problems(patient: _Patient, modalities: Sequence[str]) -> list[str]:
+    meant = "keep the one that is meant, or write a manifest that names it."
+    texts = []
+    for column in modalities:
+        found = patient.series_of(column)
+        if len(found) > 1:
+            places = "; ".join(f"{paths[0]} and {len(paths) - 1} more" for paths in found)
+            texts.append(
+                f"Patient {patient.name!r} has {len(found)} {column} series ({places}); {meant}"
+            )
+    if len(patient.masks) > 1:
+        names = ", ".join(path.name for path in patient.masks)
+        texts.append(
+            f"Patient {patient.name!r} has {len(patient.masks)} mask objects ({names}); {meant}"
+        )
+    if not patient.series:
+        texts.append(f"Patient {patient.name!r} has a mask ({patient.masks[0]}) but no images.")
+    return texts
 
 
-def _series(patient: _Patient, column: str, out: Path) -> str:
+def _series(found: Sequence[list[Path]], n_files: Mapping[Path, int], links: Path) -> str:
     """Return the folder of the one series of a modality, or nothing where there is none."""
-    found = [paths for (name, _), paths in patient.series.items() if name == column]
     if not found:
         return ""
-    if len(found) > 1:
-        listed = "; ".join(f"{paths[0]} and {len(paths) - 1} more" for paths in found)
-        raise ValueError(
-            f"Patient {patient.name!r} has {len(found)} {column} series ({listed}); keep the one "
-            "that is meant."
-        )
     (paths,) = found
     folder = paths[0].parent
-    if {path.parent for path in paths} == {folder} and patient.n_files[folder] == len(paths):
+    if {path.parent for path in paths} == {folder} and n_files[folder] == len(paths):
         return str(folder.resolve())
-    links = out / "series" / patient.name / column
     links.mkdir(parents=True)
     for i, path in enumerate(paths):
         (links / f"{i:05d}.dcm").symlink_to(path.resolve())
     return str(links.resolve())
 
 
-def _mask(patient: _Patient) -> str:
-    if len(patient.masks) > 1:
-        names = ", ".join(path.name for path in patient.masks)
+def _check_rows(
+    rows: Sequence[str], patients: Sequence[_Patient], every_row: bool, where: str
+) -> None:
+    names = [patient.name for patient in patients]
+    no_row = sorted(set(names) - set(rows))
+    no_images = sorted(set(rows) - set(names)) if every_row else []
+    pairs = (("Without a row", no_row), ("Without images", no_images))
+    told = " ".join(f"{what}: {listed(who)}." for what, who in pairs if who)
+    if told:
         raise ValueError(
-            f"Patient {patient.name!r} has {len(patient.masks)} mask objects ({names}); keep the "
-            "one that is meant."
+            f"{where} do not hold the same patients. {told} The patient_id is the name of a "
+            "patient's sub-folder or, with --by-patient-id, the PatientID."
         )
-    return str(patient.masks[0].resolve()) if patient.masks else ""
 
 
-def _clinical(path: Path, patients: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the further columns of each patient."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no table {path}.")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        if "patient_id" not in (reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column 'patient_id'.")
-        rows = list(reader)
-    table = {row.pop("patient_id"): row for row in rows}
-    if len(table) < len(rows):
-        raise ValueError(f"{path}, column 'patient_id': some patient has several rows.")
-    missing = [name for name in patients if name not in table]
-    if missing:
-        raise ValueError(f"{path} has no row for the patient {missing[0]!r}.")
-    return table
+def _cells_of(patients: Sequence[str], table: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the further columns of a table in the order of the patients."""
+    place = {name: i for i, name in enumerate(table.get("patient_id", []))}
+    further = {name: cells for name, cells in table.items() if name != "patient_id"}
+    return {
+        name: [cells[place[patient]] for patient in patients] for name, cells in further.items()
+    }

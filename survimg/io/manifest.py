@@ -35,7 +35,7 @@ import pandas as pd
 
 from survimg.target import make_outcome
 
-__all__ = ["IMAGE_SUFFIXES", "Manifest", "read_manifest"]
+__all__ = ["IMAGE_SUFFIXES", "Manifest", "listed", "read_manifest", "read_patient_table"]
 
 #: Suffixes by which a cell is known as the path of an image.
 IMAGE_SUFFIXES = (
@@ -138,11 +138,7 @@ def read_manifest(
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
     table = _read_cells(path)
-    if "patient_id" not in table:
-        raise ValueError(
-            f"{path} has no column 'patient_id'; its columns are {list(table)}."
-        )
-    ids = _read_ids(table["patient_id"], path)
+    ids = table["patient_id"]
     names = _modality_columns(table, modalities, ids, path)
     images = {
         name: _read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
@@ -163,6 +159,34 @@ def read_manifest(
         groups=_read_groups(table["group"], ids) if "group" in table else None,
         clinical=_read_clinical({name: table[name] for name in clinical}, ids),
     )
+
+
+def read_patient_table(csv_path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Read the columns of a manifest that hold no images, from a table of their own.
+
+    Parameters
+    ----------
+    csv_path : path
+        CSV with ``patient_id``; see the module for the others.
+
+    Returns
+    -------
+    dict of str to list of str
+        Cells of each column, one per patient.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such CSV.
+    ValueError
+        As `read_manifest`, for the table's form, its identifiers and the names of its columns.
+    """
+    path = Path(csv_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no table {path}.")
+    table = _read_cells(path)
+    _check_names([name for name in table if name not in _RESERVED], path)
+    return table
 
 
 def _read_cells(path: Path) -> dict[str, list[str]]:
@@ -192,7 +216,11 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
                 f"{len(header)}."
             )
     columns = zip(*(row for _, row in numbered[1:]), strict=True)
-    return dict(zip(header, map(list, columns), strict=True))
+    table = dict(zip(header, map(list, columns), strict=True))
+    if "patient_id" not in table:
+        raise ValueError(f"{path} has no column 'patient_id'; its columns are {list(table)}.")
+    _check_ids(table["patient_id"], path)
+    return table
 
 
 def _check_names(others: list[str], path: Path) -> None:
@@ -203,13 +231,13 @@ def _check_names(others: list[str], path: Path) -> None:
     later = [n for n in others if _OUTCOME_WORDS & set(re.split(r"[^a-z]+", n.lower()))]
     if later:
         raise ValueError(
-            f"{path}, columns {_listed(later)}: by their names an outcome. The endpoint to model "
+            f"{path}, columns {listed(later)}: by their names an outcome. The endpoint to model "
             "goes into the columns 'time' and 'event'; leave out every other, since what is known "
             "only after baseline must not predict. (If it was known at baseline, rename it.)"
         )
 
 
-def _read_ids(cells: list[str], path: Path) -> list[str]:
+def _check_ids(cells: list[str], path: Path) -> None:
     for i, name in enumerate(cells):
         if not name or not name.isprintable():
             raise ValueError(
@@ -219,10 +247,9 @@ def _read_ids(cells: list[str], path: Path) -> list[str]:
     repeated = sorted({name for name in cells if cells.count(name) > 1})
     if repeated:
         raise ValueError(
-            f"{path}, column 'patient_id': {_listed(repeated)} occur(s) more than once; there must "
+            f"{path}, column 'patient_id': {listed(repeated)} occur(s) more than once; there must "
             "be one row per patient."
         )
-    return cells
 
 
 def _modality_columns(
@@ -423,6 +450,7 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell  # Python reads 1_000 as a number, nobody else does
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, quoted, and the number of the others."""
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     return ", ".join(repr(name) for name in names[:_MAX_NAMED]) + more

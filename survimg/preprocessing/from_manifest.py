@@ -29,7 +29,7 @@ from survimg.preprocessing.registration import Registration
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import MaskError
 
-__all__ = ["prepare"]
+__all__ = ["check_not_there", "prepare"]
 
 _MAX_NAMED = 10
 
@@ -126,7 +126,7 @@ def prepare(
     _check_masks(manifest, settings)
     registered = None
     if settings.registration is not None:
-        _check_not_there(Path(out), overwrite)
+        check_not_there(Path(out), overwrite)
         registered = register_manifest(
             manifest, settings, Path(out), n_jobs=n_jobs, progress=progress
         )
@@ -337,8 +337,14 @@ def _check_masks(manifest: Manifest, settings: Preparation) -> None:
         )
 
 
-def _check_not_there(out: Path, overwrite: bool) -> None:
-    """Refuse a finished cohort before hours of registration, not after them."""
+def check_not_there(out: Path, overwrite: bool) -> None:
+    """Refuse a finished cohort before hours of reading or registration, not after them.
+
+    Raises
+    ------
+    FileExistsError
+        `out` holds a prepared cohort, which is not to be overwritten.
+    """
     if (out / "cohort.json").is_file() and not overwrite:
         raise FileExistsError(
             f"{out} already holds a prepared cohort; pass overwrite=True (--overwrite) to replace "

@@ -107,13 +107,16 @@ def without_excluded(manifest: Manifest, kept: Sequence[int]) -> Manifest:
 
 
 def file_stamp(path: Path | None) -> list[Any] | None:
-    """Return what changes when an image file, or a folder of slices, is written again."""
+    """Return what changes when an image file, or a folder of slices, is written again.
+
+    A folder goes by its first slice: folders of links to slices are made anew for each run.
+    """
     if path is None:
         return None
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     status = [file.stat() for file in files]
     size, changed = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
-    return [str(path.resolve()), len(files), size, changed]
+    return [str((files or [path])[0].resolve()), len(files), size, changed]
 
 
 def _folder(out: Path) -> Path:

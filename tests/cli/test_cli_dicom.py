@@ -13,8 +13,7 @@ from dicom_export import export_patient  # noqa: E402  # needs pydicom
 
 from survimg.cli import main  # noqa: E402
 from survimg.datasets import write_phantom_manifest  # noqa: E402
-from survimg.io import read_image, read_mask, write_image  # noqa: E402
-from survimg.io.dicom_folder import manifest_of_dicom  # noqa: E402
+from survimg.io import manifest_of_dicom, read_image, read_mask, write_image  # noqa: E402
 from survimg.io.manifest import read_manifest  # noqa: E402
 
 NEW = ["P000", "P001"]
@@ -105,6 +104,7 @@ def test_a_patient_without_predicted_tumour_has_no_object(hospital, tmp_path, ca
         ("images/new.csv", ["--label", "7"], "has no label 7"),
         ("dicom", ["--allow-outside"], "--allow-outside does not apply to a folder of DICOM"),
         ("dicom", ["--clinical", "x.csv"], "There is no table x.csv"),
+        ("cohort", ["--by-patient-id"], "--by-patient-id does not apply to a prepared cohort"),
         ("dicom/P000", [], "put those of each patient into a folder"),
         ("images", [], "holds no folders of patients"),
         ("nowhere", [], "nowhere"),
@@ -160,7 +160,7 @@ def test_clinical_rows_are_needed_for_every_patient(archive, tmp_path):
     export("A")
     table = tmp_path / "clinical.csv"
     table.write_text("patient_id,age\nB,60\n")
-    with pytest.raises(ValueError, match="no row for the patient 'A'"):
+    with pytest.raises(ValueError, match="Without a row: 'A'."):
         manifest_of_dicom(folder, tmp_path, modalities=["CT"], clinical=table)
     table.write_text("patient_id,CT\nA,60\n")
     with pytest.raises(ValueError, match="the column 'CT' is made from"):

@@ -200,9 +200,6 @@ def test_fit_refuses_before_it_trains(images, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "m"), "--set", "learn_rate=1"]) == 2
     assert "learning_rate" in capsys.readouterr().err
-    lasso = ["fit", "--cohort", str(store), "--model", "radiomics-lasso-cox", "--set", "cv=3"]
-    assert main([*lasso, "--out", str(tmp_path / "m")]) == 2
-    assert "write NAME=VALUE with model__cv" in capsys.readouterr().err
     assert predict(folder, store, folder) == 2
     assert "exists" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()

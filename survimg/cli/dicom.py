@@ -1,0 +1,70 @@
+"""A folder of DICOM where a command takes a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from survimg.cli.arguments import refuse
+
+__all__ = ["find_manifest", "is_raw_folder"]
+
+
+def is_raw_folder(path: Path) -> bool:
+    """Tell whether a folder is no prepared cohort, and so one of DICOM."""
+    return path.is_dir() and not (path / "cohort.json").is_file()
+
+
+def find_manifest(
+    arguments: argparse.Namespace,
+    path: Path,
+    scratch: Path,
+    *,
+    modalities: Sequence[str] | None,
+    every_row: bool,
+) -> tuple[Path, bool]:
+    """Return a manifest as it is, or write that of a folder of DICOM.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    path : Path
+        Manifest or folder.
+    scratch : Path
+        Existing folder for what is needed until the images are prepared.
+    modalities : sequence of str or None
+        Images that are wanted; None for all.
+    every_row : bool
+        Whether every row of the clinical table must have its images.
+
+    Returns
+    -------
+    manifest : Path
+    allow_outside : bool
+        Whether paths in it may lead out of its folder.
+
+    Raises
+    ------
+    ValueError, OSError
+        Options that do not apply; what `survimg.io.manifest_of_dicom` refuses.
+    """
+    if not is_raw_folder(path):
+        itself = "a manifest, which holds ids and clinical columns itself"
+        missing = f"{path}, where there is no folder"
+        refuse(arguments, itself if path.exists() else missing, "clinical", "by_patient_id")
+        return path, bool(arguments.allow_outside)
+    from survimg.io import manifest_of_dicom
+
+    refuse(arguments, "a folder of DICOM", "allow_outside")
+    manifest = manifest_of_dicom(
+        path,
+        scratch,
+        modalities=modalities,
+        clinical=arguments.clinical,
+        every_row=every_row,
+        by_patient_id=bool(arguments.by_patient_id),
+        n_jobs=arguments.n_jobs,
+        progress=arguments.progress,
+    )
+    return manifest, True

@@ -1,0 +1,143 @@
+"""Parameters of models on the command line: ``--set`` of ``survimg fit`` and ``benchmark``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from survimg.suites import parameter_names
+
+__all__ = ["set_parameters", "set_parameters_of_models"]
+
+_WORDS = {"None": None, "True": True, "False": False}
+
+
+def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
+    """Set parameters of one model.
+
+    Parameters
+    ----------
+    model : estimator
+    name : str
+        For errors.
+    texts : sequence of str
+        ``PARAMETER=VALUE``. The parameter is named as ``set_params`` takes it; inside a pipeline
+        its last part is enough where only one step has such a parameter. The value is JSON, or one
+        of None, True and False as Python writes them; anything else is text.
+
+    Returns
+    -------
+    list of str
+        The same, with whole names.
+
+    Raises
+    ------
+    ValueError
+        No such parameter, several that may be meant, one given twice, or a part of the model that
+        holds parameters and is none itself.
+    """
+    chosen: dict[str, Any] = {}
+    for text in texts:
+        given, _, value = text.partition("=")
+        parameter = _whole_name(model, name, given.strip(), text)
+        if parameter in chosen:
+            raise ValueError(f"--set {text}: {parameter} of {name} is set twice.")
+        chosen[parameter] = _value(value)
+        _check_part(model.get_params(deep=True)[parameter], chosen[parameter], parameter, text)
+    for step in (parameter for parameter, value in chosen.items() if value == "passthrough"):
+        if any(parameter.startswith(f"{step}__") for parameter in chosen):
+            raise ValueError(f"--set {step}=passthrough leaves {name} without what else is set.")
+    model.set_params(**chosen)
+    return [f"{parameter}={json.dumps(value)}" for parameter, value in chosen.items()]
+
+
+def set_parameters_of_models(
+    models: Mapping[str, Any], texts: Sequence[str], grids: Sequence[str]
+) -> list[str]:
+    """Set parameters of the models of a run.
+
+    Parameters
+    ----------
+    models : mapping of str to estimator
+    texts : sequence of str
+        ``MODEL.PARAMETER=VALUE``; see `set_parameters`.
+    grids : sequence of str
+        ``MODEL:PARAMETER=V1,V2``, the parameters that are searched.
+
+    Returns
+    -------
+    list of str
+        The same, with the parameters' whole names.
+
+    Raises
+    ------
+    ValueError
+        An unknown model, what `set_parameters` refuses, a seed, or a parameter that is searched.
+    """
+    of_model: dict[str, list[str]] = {}
+    for text in texts:
+        place, equals, value = text.partition("=")
+        name, _, parameter = place.strip().rpartition(".")
+        if not (equals and name and parameter):
+            raise ValueError(
+                f"--set is MODEL.PARAMETER=VALUE, with a model of this run ({', '.join(models)}); "
+                f"got {text!r}."
+            )
+        if name not in models:
+            near = get_close_matches(name, models)
+            raise ValueError(
+                f"--set {text}: no model {name!r} takes part; there are {', '.join(models)}"
+                + (f". Did you mean {near[0]!r}?" if near else ".")
+            )
+        of_model.setdefault(name, []).append(f"{parameter}={value}")
+    searched = {grid.partition("=")[0].strip() for grid in grids}
+    done = []
+    for name, parts in of_model.items():
+        for part in set_parameters(models[name], name, parts):
+            parameter = part.partition("=")[0]
+            if parameter.split("__")[-1] == "random_state":
+                raise ValueError(f"--set {name}.{part}: seeds are those of --seed.")
+            if f"{name}:{parameter}" in searched:
+                raise ValueError(f"--set {name}.{part}: --grid searches this parameter.")
+            done.append(f"{name}.{part}")
+    return done
+
+
+def _whole_name(model: Any, name: str, parameter: str, text: str) -> str:
+    known = model.get_params(deep=True)
+    inside = parameter_names(model, parameter)
+    if "=" not in text:
+        problem = "no value is given"
+    elif parameter in known:
+        return parameter
+    elif len(inside) == 1:
+        return inside[0]
+    else:
+        problem = f"{name} has {'several such parameters' if inside else 'no such parameter'}"
+    meant = inside or get_close_matches(parameter, known)
+    listed = " or ".join(meant) or f"one of {', '.join(sorted(k for k in known if '__' not in k))}"
+    raise ValueError(f"--set {text}: {problem}; write NAME=VALUE with {listed}.")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return _WORDS.get(text.strip(), text.strip())
+
+
+def _check_part(before: Any, value: Any, parameter: str, text: str) -> None:
+    """Refuse to put a number or a word where an estimator is, except to leave a step out."""
+    if _holds_estimators(before) and value != "passthrough":
+        raise ValueError(
+            f"--set {text}: {parameter} is a part of the model, not a parameter; set its own as "
+            f"{parameter}__NAME, or leave out a step of a pipeline by {parameter}=passthrough."
+        )
+
+
+def _holds_estimators(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_estimators(item) for item in value)
+    return hasattr(value, "get_params")
