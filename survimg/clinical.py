@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of
+from survimg.preprocessing.patient_space import volume_factors
 
 __all__ = ["ClinicalFeatures", "TumourVolume"]
 
@@ -169,8 +170,9 @@ class TumourVolume(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     unit : {"ml", "voxels"}, default="ml"
-        Millilitres need the cohort's spacing. Voxels compare patients only where all have the same
-        spacing.
+        Millilitres of the patient need the cohort's spacing; what an affine registration changed is
+        undone by the volume factor of its map (``Cohort.geometry``). Voxels compare patients only
+        where all have the same spacing.
     log : bool, default=True
         Take the natural logarithm: tumour volumes are skewed, and hazard is closer to
         proportional in their logarithm.
@@ -267,7 +269,7 @@ class TumourVolume(TransformerMixin, BaseEstimator):
                 "The cohort has no spacing, so tumour volumes in ml are unknown. Give spacing= "
                 '(mm) to the Cohort, or count voxels with unit="voxels" if all share one grid.'
             )
-        return X.spacing.prod(axis=1) / 1000.0
+        return X.spacing.prod(axis=1) / 1000.0 * volume_factors(X)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -172,7 +172,7 @@ def run_benchmark(
     check_learned_statistics(X, content, folds, names)
     with locked(out):
         write_json(out / _CONTENT, {"fingerprint": data, "images": content})
-        times = _time_grid(event, time)
+        times = _time_grid(event, time, settings.get("horizon"))
         tasks = _plan_tasks(models, data, y, names, folds, seeds, times, settings)
         write_plan(
             out,
@@ -245,12 +245,18 @@ def _plan_tasks(
     return tasks
 
 
-def _time_grid(event: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Return the event times, thinned to quantiles if there are many: where curves are kept."""
+def _time_grid(event: np.ndarray, time: np.ndarray, horizon: float | None) -> np.ndarray:
+    """Return the event times, thinned to quantiles if there are many: where curves are kept.
+
+    A thinned grid holds the time at which the report judges probabilities, so that these are those
+    of that time and not of the grid's last one before it.
+    """
     times = np.unique(time[event])
     if times.size <= _GRID_SIZE:
         return times
-    return np.unique(np.quantile(times, np.linspace(0, 1, _GRID_SIZE)))
+    judged = float(np.median(time[event]) if horizon is None else horizon)
+    thinned = np.quantile(times, np.linspace(0, 1, _GRID_SIZE))
+    return np.union1d(thinned, [judged] if times[0] <= judged <= times[-1] else [])
 
 
 def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:

@@ -51,7 +51,8 @@ def brier_score(
     ------
     ValueError
         Invalid curves; a time that is 0, that the censoring distribution does not reach, or that
-        lies beyond the last observation of `y` (nothing is known there).
+        lies beyond the last observation of `y` (nothing is known there), or at it where that is a
+        censoring: nobody is left to stand for the survivors, who would not count at all.
 
     References
     ----------
@@ -64,12 +65,23 @@ def brier_score(
             f"The evaluated patients were followed up to {time.max():g}; a Brier score at "
             f"{grid.max():g} is undefined. Truncate the times."
         )
+    if nobody_survives(event, time, float(grid[-1])):
+        raise ValueError(
+            f"Follow-up of the evaluated patients ends at {grid[-1]:g} with censored patients, and "
+            "nobody was followed beyond it: no survivor would count in a Brier score at that very "
+            "time. Choose an earlier one."
+        )
     censoring = CensoringDistribution(y_train, censoring_limit)
     scores = np.empty(grid.size)
     for k, t in enumerate(grid):
         cases, controls = weights_at(censoring, event, time, t)
         scores[k] = np.mean(cases * curves[:, k] ** 2 + controls * (1 - curves[:, k]) ** 2)
     return scores
+
+
+def nobody_survives(event: np.ndarray, time: np.ndarray, horizon: float) -> bool:
+    """Tell whether all who are event-free at a time were censored at that very time."""
+    return bool(not np.any(time > horizon) and np.any(~event & (time == horizon)))
 
 
 def integrated_brier_score(

@@ -277,9 +277,11 @@ def fit_cox(
     start = sets.at(Z, np.zeros(Z.shape[1]))
     score = start.score()
     information = start.information()
-    size = float(np.trace(information))
+    # One unit per event is what standardised covariates hold at most on average; against their own
+    # trace, the rounding errors of covariates that are constant in every risk set would pass.
+    size = max(float(np.trace(information)), float(sets.row_weight.sum()))
     score_statistic = float(score @ np.linalg.solve(_positive(information, size, columns), score))
-    beta, sums = _newton(sets, Z, columns, start)
+    beta, sums = _newton(sets, Z, columns, start, size)
     information = _positive(sums.information(), size, columns)
     covariance = np.linalg.inv(information) / np.outer(scale, scale)
     return CoxFit(
@@ -338,15 +340,15 @@ def hazard_ratio(
 
 
 def _newton(
-    sets: RiskSets, Z: np.ndarray, columns: tuple[str, ...], start: RiskSetSums
+    sets: RiskSets, Z: np.ndarray, columns: tuple[str, ...], start: RiskSetSums, size: float
 ) -> tuple[np.ndarray, RiskSetSums]:
     beta, sums, current = np.zeros(Z.shape[1]), start, start.log_likelihood()
-    size = float(np.trace(start.information()))
     for _ in range(50):
         step = np.linalg.solve(_positive(sums.information(), size, columns), sums.score())
         for _ in range(30):
-            proposal = sets.at(Z, beta + step)
-            value = proposal.log_likelihood()
+            with np.errstate(divide="ignore", invalid="ignore"):  # of a step that is far too long
+                proposal = sets.at(Z, beta + step)
+                value = proposal.log_likelihood()
             if value >= current - 1e-12 * (1 + abs(current)):
                 break
             step = step / 2
@@ -364,7 +366,7 @@ def _newton(
 
 
 def _positive(information: np.ndarray, size: float, columns: tuple[str, ...]) -> np.ndarray:
-    """Refuse information that has all but vanished in some direction, against that at zero."""
+    """Refuse information that has all but vanished in some direction, against its usual size."""
     if not np.linalg.eigvalsh(information)[0] > 1e-10 * size:
         raise ValueError(
             f"The information matrix of covariates {list(columns)} is singular: within the risk "

@@ -89,7 +89,7 @@ class HorizonClassification:
         NaN never occurs: an undefined one raises when it is asked for by the function.
     horizon, threshold : float
     n_cases, n_controls, n_censored : int
-        Patients with the event by the horizon, followed beyond it, and censored before it.
+        Patients with the event by the horizon, followed beyond it, and censored by it.
     """
 
     sensitivity: float

@@ -112,7 +112,7 @@ def kaplan_meier(
     ----------
     y : structured array of shape (n,)
     sample_weight : array-like of shape (n,), optional
-        Whole weights act like repeated patients.
+        Whole weights act like repeated patients; one of weight 0 is not there.
     level : float, default=0.95
     interval : {"log-log", "log", "plain"}, default="log-log"
         Scale of the normal interval. "log-log" stays inside (0, 1); R's default is "log".
@@ -131,12 +131,14 @@ def kaplan_meier(
     event, observed = check_outcome(y)
     _require_patients(event.size)
     weight = check_weights(sample_weight, event.size)
+    there = weight > 0
+    event, observed, weight = event[there], observed[there], weight[there]
     time, at = np.unique(observed, return_inverse=True)
     n_events = np.bincount(at, weight * event, minlength=time.size)
     n_censored = np.bincount(at, weight * ~event, minlength=time.size)
     n_at_risk = np.cumsum((n_events + n_censored)[::-1])[::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        hazard = np.where(n_at_risk > 0, n_events / n_at_risk, 0.0)
+        hazard = n_events / n_at_risk
         survival = np.cumprod(1 - hazard)
         variance = np.cumsum(np.where(n_events > 0, hazard / (n_at_risk - n_events), 0.0))
         lower, upper = _limits(survival, np.sqrt(variance), z, interval)

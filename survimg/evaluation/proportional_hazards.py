@@ -51,7 +51,8 @@ def proportional_hazards_test(
     Raises
     ------
     ValueError
-        As `fit_cox`; events at a single time; ``transform="log"`` with an event at time 0.
+        As `fit_cox`; events at a single time, or too few for a change with time to be seen;
+        ``transform="log"`` with an event at time 0.
 
     References
     ----------
@@ -70,6 +71,11 @@ def proportional_hazards_test(
     score = sums.score(g)
     i11, i12, i22 = sums.information(), sums.information(g), sums.information(g**2)
     variance = i22 - i12.T @ np.linalg.solve(i11, i12)
+    if not np.linalg.eigvalsh(variance)[0] > 1e-10 * np.trace(i22):
+        raise ValueError(
+            "Too few events happened at different times to tell whether the coefficients of "
+            f"{list(columns)} change with time: the risk sets hold no information on it."
+        )
     single = score**2 / np.diag(variance)
     together = float(score @ np.linalg.solve(variance, score))
     chi2 = np.append(single, together)

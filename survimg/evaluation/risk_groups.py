@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import stats
 
 from survimg.evaluation.predictions import check_risk
@@ -101,7 +102,8 @@ def logrank_test(
     Raises
     ------
     ValueError
-        Fewer than two groups, no event, or no event time at which two groups are at risk.
+        Fewer than two groups, a missing label, no event, or no event time at which two groups are
+        at risk.
 
     References
     ----------
@@ -226,7 +228,8 @@ def maximally_selected_logrank(
     Raises
     ------
     ValueError
-        No event, `min_share` outside (0, 0.5), or no cut that leaves enough patients on both sides.
+        No event, outcomes that do not differ, `min_share` outside (0, 0.5), or no cut that leaves
+        enough patients on both sides.
 
     References
     ----------
@@ -238,6 +241,10 @@ def maximally_selected_logrank(
     event, time = check_outcome(y, require_event=True)
     risk = check_risk(risk, event.size)
     scores = event - _nelson_aalen(event, time)
+    if np.ptp(scores) < 1e-12:
+        raise ValueError(
+            "All log-rank scores are equal: the outcomes hold nothing to choose a cut-off by."
+        )
     order = np.argsort(-risk, kind="stable")
     n = event.size
     above = np.arange(1, n)
@@ -328,6 +335,12 @@ def _labels(values: npt.ArrayLike, n_patients: int, name: str) -> tuple[np.ndarr
     if array.shape != (n_patients,):
         raise ValueError(
             f"{name} must have one entry per patient, shape ({n_patients},); got {array.shape}."
+        )
+    missing = np.flatnonzero(pd.isna(array))
+    if missing.size:
+        raise ValueError(
+            f"{name} has {missing.size} missing value(s), first at position {missing[0]}; leave "
+            "these patients out."
         )
     labels, member = np.unique(array, return_inverse=True)
     return labels, member

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from survimg.evaluation.brier import integrated_brier_score
+from survimg.evaluation.brier import integrated_brier_score, nobody_survives
 from survimg.evaluation.concordance import concordance_index
 from survimg.evaluation.kaplan_meier import CensoringDistribution
 from survimg.evaluation.predictions import step_values
@@ -238,7 +238,10 @@ class _Fold:
     def _negative_brier(self) -> float:
         curves, grid = self.curves()
         end = self.support(float(grid[-1]))
-        times = np.unique(np.append(self.time[(self.time > 0) & (self.time < end)], end))
+        inside = self.time[(self.time > 0) & (self.time < end)]
+        # Where follow-up ends with a censoring the score has a limit at the end, but no value.
+        ends_censored = nobody_survives(self.event, self.time, end)
+        times = np.unique(np.append(inside, np.nextafter(end, 0.0) if ends_censored else end))
         if times.size < 2:
             raise UndefinedOnFoldError(f"fewer than two distinct times up to {end:g}")
         at_times = step_values(curves, grid, times)

@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 
 from survimg.cohort import Cohort
+from survimg.preprocessing.agreement import preparation_of
 
 __all__ = ["join_cohorts"]
-
-# What a preparation does to the voxels, as its store says; the label of the tumour may differ.
-_PREPARATION = ("spacing", "crop", "normalise", "padding")
 
 
 def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Cohort:
@@ -65,6 +63,8 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
         present=np.concatenate([cohort.present for cohort in both]),
     )
     joined.settings = {"training": training.settings, "external": external.settings}
+    if training.geometry is not None and external.geometry is not None:
+        joined._geometry = (*training.geometry, *external.geometry)
     return joined
 
 
@@ -110,16 +110,13 @@ class _JoinedStore:
 
 
 def _check_fit(training: Cohort, external: Cohort) -> None:
+    ours, theirs = preparation_of(training) or {}, preparation_of(external) or {}
     for what, first, second in (
         ("channels", training.channel_names, external.channel_names),
         ("units of time", training.time_unit, external.time_unit),
         ("clinical columns", _columns(training), _columns(external)),
         ("voxels (z, y, x)", training.shape[2:], external.shape[2:]),
-        *(
-            (f"preparation ({step})", training.settings[step], external.settings[step])
-            for step in _PREPARATION
-            if step in training.settings and step in external.settings
-        ),
+        *((f"preparation ({step})", ours[step], theirs[step]) for step in ours if theirs),
     ):
         if first != second:
             raise ValueError(

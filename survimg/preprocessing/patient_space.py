@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from survimg.cohort import Cohort
 from survimg.io.images import Image, resample_like
+from survimg.preprocessing.alignment import WorldMap
 
-__all__ = ["to_patient_space"]
+__all__ = ["to_patient_space", "volume_factors"]
 
 
 def to_patient_space(
@@ -69,6 +70,26 @@ def to_patient_space(
     if like is None:
         like = _own_grid(place, str(cohort.ids[i]))
     return resample_like(prepared, like, interpolation=interpolation, padding=outside)
+
+
+def volume_factors(cohort: Cohort) -> np.ndarray:
+    """Return the volume in each patient of 1 ml of the cohort's grid.
+
+    Parameters
+    ----------
+    cohort : Cohort
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        1 without a registration, up to rounding after a rigid one, and `WorldMap.volume_factor`
+        after an affine one.
+    """
+    factors = np.ones(len(cohort))
+    for i, place in enumerate(cohort.geometry or []):
+        if "registration" in place:
+            factors[i] = WorldMap.from_dict(place["registration"]).volume_factor
+    return factors
 
 
 def _own_grid(place: dict, patient: str) -> Image:

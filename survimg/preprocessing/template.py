@@ -35,6 +35,9 @@ _QUANTILES = (0.005, 0.995)
 #: No level has fewer voxels along an axis.
 _FEWEST = 12
 
+#: The recursive Gaussian filter takes no fewer voxels along an axis.
+_THINNEST = 4
+
 _BINS, _ITERATIONS, _RESTARTS = 32, 40, 3
 
 
@@ -80,7 +83,7 @@ def make_template(image: Image) -> Template:
     Raises
     ------
     ValueError
-        The image holds one value only.
+        The image holds one value only, or is too thin to be blurred.
     """
     grid = Image(
         np.broadcast_to(np.float32(0), image.shape), image.spacing, image.origin, image.direction
@@ -177,6 +180,11 @@ def _blurred(image: Image, step: float) -> Image:
     converted = to_sitk(image)
     for axis, own in enumerate(image.spacing[::-1]):
         if own < step:
+            if converted.GetSize()[axis] < _THINNEST:
+                raise ValueError(
+                    f"the image has {converted.GetSize()[axis]} voxels along {'xyz'[axis]}, and "
+                    f"registration needs {_THINNEST} or more"
+                )
             sigma = 0.5 * math.sqrt(step**2 - own**2)
             converted = sitk.RecursiveGaussian(converted, sigma, False, 0, axis)
     array = sitk.GetArrayFromImage(converted)

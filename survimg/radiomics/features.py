@@ -101,8 +101,10 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     -----
     Documented values: a region of one grey level has GLCM Correlation and MCC 1, Imc1 and Imc2 0,
     NGTDM Coarseness 1e6 and Contrast, Busyness and Strength 0, Skewness and Kurtosis 0, as in
-    PyRadiomics. Features of a modality that a patient lacks (``Cohort.present``) are NaN. Voxels
-    that are not finite, in the region or within reach of a filter around it, raise a ValueError.
+    PyRadiomics. GLCM features of a region without two neighbouring voxels are NaN, GLRLM features
+    of one without two voxels on a line too. Features of a modality that a patient lacks
+    (``Cohort.present``) are NaN. Voxels that are not finite, in the region or within reach of a
+    filter around it, raise a ValueError.
 
     References
     ----------

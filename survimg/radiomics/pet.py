@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.preprocessing.agreement import preparation_of
+from survimg.preprocessing.patient_space import volume_factors
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import region_geometry
 from survimg.radiomics.native.peak import sphere_means
@@ -51,7 +53,9 @@ class PETParameters(TransformerMixin, BaseEstimator):
     -----
     Columns: ``SUVmax``, ``SUVmean`` and ``SUVpeak`` (g/ml); for each threshold ``MTV_...`` (ml) and
     ``TLG_...`` (g), MTV times the mean SUV of its voxels, 0 where no voxel reaches the threshold;
-    ``MaximumDiameter`` (mm, of the mask's surface) and ``Volume`` (ml, of the mask's voxels).
+    ``MaximumDiameter`` (mm, of the mask's surface) and ``Volume`` (ml, of the mask's voxels). After
+    an affine registration volumes are those of the patient (`Cohort.geometry` holds the map), but
+    the diameter and SUVpeak are those of the registered image.
     SUVpeak is the largest mean SUV of a sphere of 1 ml centred on a voxel of the mask [1]_ (IBSI
     0F91, global intensity peak): voxels belong to the sphere when their centres are within 6.2 mm,
     whether they lie in the mask or not.
@@ -102,7 +106,8 @@ class PETParameters(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            No channel of that name, or a parameter with a value that is not allowed.
+            No channel of that name, a cohort that was prepared with another `normalise` than
+            "none" for it, or a parameter with a value that is not allowed.
         """
         cohort = as_cohort(X, masks=masks)
         if self.channel not in cohort.channel_names:
@@ -122,6 +127,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort)
+        self._check_unit(cohort)
         self.channel_names_ = cohort.channel_names
         self.n_features_out_ = len(self.get_feature_names_out())
         return self
@@ -144,8 +150,8 @@ class PETParameters(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            A missing or empty mask (``on_empty_mask="raise"``), voxels that are not finite, or no
-            positive SUV in the mask.
+            A missing or empty mask (``on_empty_mask="raise"``), voxels that are not finite, no
+            positive SUV in the mask, or a cohort that was normalised when it was prepared.
         """
         check_is_fitted(self, "channel_names_")
         cohort = as_cohort(X, masks=masks)
@@ -154,8 +160,12 @@ class PETParameters(TransformerMixin, BaseEstimator):
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
                 f"{list(self.channel_names_)}."
             )
+        self._check_unit(cohort)
         spacings = self._spacings(cohort)
-        rows = [self._parameters(cohort, i, spacings[i]) for i in range(len(cohort))]
+        voxel_ml = spacings.prod(axis=1) / 1000 * volume_factors(cohort)
+        rows = [
+            self._parameters(cohort, i, spacings[i], float(voxel_ml[i])) for i in range(len(cohort))
+        ]
         columns = self.get_feature_names_out()
         return pd.DataFrame(np.array(rows).reshape(len(rows), len(columns)), columns=columns)
 
@@ -209,7 +219,19 @@ class PETParameters(TransformerMixin, BaseEstimator):
             f"{'none' if cohort.spacing is None else 'its own'}; spacing={self.spacing!r}."
         )
 
-    def _parameters(self, cohort: Cohort, i: int, spacing: np.ndarray) -> list[float]:
+    def _check_unit(self, cohort: Cohort) -> None:
+        """Refuse a cohort that says itself that the channel no longer holds SUV."""
+        how = (preparation_of(cohort) or {}).get("normalise")
+        how = how.get(self.channel) if isinstance(how, Mapping) else how
+        if how not in (None, "none"):
+            raise ValueError(
+                f"Channel {self.channel!r} was normalised ({how!r}) when the cohort was prepared, "
+                "so that it holds no SUV. Prepare a cohort with normalise='none' for it."
+            )
+
+    def _parameters(
+        self, cohort: Cohort, i: int, spacing: np.ndarray, voxel_ml: float
+    ) -> list[float]:
         patient = str(cohort.ids[i])
         mask = self._mask(cohort, i)
         if mask is None or not mask.any():
@@ -222,15 +244,19 @@ class PETParameters(TransformerMixin, BaseEstimator):
         geometry = region_geometry(mask)
         padded = np.zeros(geometry.block_shape, dtype=np.uint8)
         padded.reshape(-1)[geometry.in_block] = 1
-        voxel_ml = float(np.prod(spacing)) / 1000
         size = [largest_diameters(padded, spacing)[3], geometry.in_block.size * voxel_ml]
         c = cohort.channel_names.index(self.channel)
         if not cohort.present[i, c]:
             return [np.nan] * (self.n_features_out_ - len(size)) + size
-        return self._uptake(cohort.volume(i)[c], mask, spacing, patient) + size
+        return self._uptake(cohort.volume(i)[c], mask, spacing, voxel_ml, patient) + size
 
     def _uptake(
-        self, suv: np.ndarray, mask: np.ndarray, spacing: np.ndarray, patient: str
+        self,
+        suv: np.ndarray,
+        mask: np.ndarray,
+        spacing: np.ndarray,
+        voxel_ml: float,
+        patient: str,
     ) -> list[float]:
         suv = suv.astype(np.float64)
         values = suv[mask]
@@ -249,7 +275,6 @@ class PETParameters(TransformerMixin, BaseEstimator):
         radius = 10 * (3 * _PEAK_ML / (4 * np.pi)) ** (1 / 3)
         peak = float(sphere_means(suv, mask, spacing, radius).max())
         found = [suv_max, float(values.mean()), peak]
-        voxel_ml = float(np.prod(spacing)) / 1000
         for threshold in self._thresholds(suv_max).values():
             active = values[values >= threshold]
             # The glycolysis is the sum itself: volume times mean, without a mean of nothing.

@@ -169,7 +169,7 @@ def control_table(control: Sequence[ModelScore]) -> Table | None:
         tuple(rows),
         "Outcomes were dealt out to the patients at random, so nothing can be learned. An interval "
         "above 0.5 points to a leak from test to training; by chance alone about one interval in "
-        "twenty misses 0.5, on either side.",
+        "ten misses 0.5, below or above, because the folds share one set of permuted outcomes.",
     )
 
 

@@ -70,6 +70,17 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
             f"{signed(gap.difference)} (95 % interval {signed(gap.lower)} to {signed(gap.upper)}, "
             f"p = {score.p_adjusted:.2g})."
         )
+    elif score.comparison is not None and not _over_folds(score):
+        tested = (
+            "no test over folds"
+            if score.p_folds_adjusted is None
+            else f"over folds p = {score.p_folds_adjusted:.2g}"
+        )
+        better = "better" if score.comparison.difference > 0 else "worse"
+        sentences.append(
+            f"That {score.model}, trained on other patients, ranks patients {better} than "
+            f"{reference}: the difference is significant for these fitted models only ({tested})."
+        )
     if math.isnan(score.within_folds.lower):
         sentences.append(
             f"How far the C-index of {score.model} ({score.within_folds.value:.3f}) could be "
@@ -78,6 +89,11 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
     elif not score.within_folds.lower > 0.5:
         sentences.append(f"That {score.model} ranks patients better than chance.")
     return sentences
+
+
+def _over_folds(score: ModelScore) -> bool:
+    """Whether the difference from the reference holds over folds, training included."""
+    return score.p_folds_adjusted is not None and score.p_folds_adjusted < 0.05
 
 
 def _about_training(model: ModelParameters) -> list[str]:

@@ -163,6 +163,11 @@ def risk_group_table(
     DataFrame indexed by ``score`` and ``cohort``
         ``threshold``, ``n_high``, ``n_low``, ``hr``, ``lower``, ``upper``, ``p_logrank``,
         ``undefined``.
+
+    Notes
+    -----
+    In the training cohort the cut-off was chosen to part these very patients: hazard ratio and p
+    are too favourable there, and only those of the other cohorts are evidence.
     """
     rows = []
     for name, cutoff in cutoffs.items():

@@ -16,6 +16,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg.benchmark import identity, read_run, run_benchmark
 from survimg.benchmark.environment import MemoryIncrease
 from survimg.benchmark.identity import describe, seeded_clone
+from survimg.report.probabilities import report_horizon, survival_at
 
 
 def run(out, cohort, splits, models=None, **options):
@@ -57,6 +58,21 @@ def test_survival_curves_are_kept_where_they_are_defined(tmp_path, cohort, split
         curves = model.predict_survival_function(cohort[test])
         expected = [[c(t) if t <= end else np.nan for t in times] for c in curves]
         np.testing.assert_array_equal(arrays["survival"], expected)
+
+
+@pytest.mark.parametrize("settings", [{"horizon": 11.0}, {}], ids=str)
+def test_thinned_curves_hold_the_time_at_which_they_are_judged(tmp_path, settings):
+    cohort, _ = make_cohort(n=130)
+    halves = [(np.arange(65), np.arange(65, 130)), (np.arange(65, 130), np.arange(65))]
+    finished = run(tmp_path, cohort, halves, {"cox": StageCox()}, settings=settings)
+    assert np.unique(cohort.outcome["time"][cohort.outcome["event"]]).size > 64
+    horizon = report_horizon(finished)
+    positions, survival = survival_at(finished, "cox", horizon)
+    expected = np.empty(130)
+    for train, test in halves:
+        model = StageCox().fit(cohort[train], cohort.outcome[train])
+        expected[test] = [c(horizon) for c in model.predict_survival_function(cohort[test])]
+    np.testing.assert_array_equal(survival, expected[positions])
 
 
 def test_example_slices_are_the_largest_sections(tmp_path, cohort, splits):

@@ -91,6 +91,21 @@ def test_impossible_covariates_are_named(change, message):
         ev.fit_cox(y, change(X))
 
 
+def test_a_covariate_that_is_constant_in_every_risk_set_has_no_hazard_ratio():
+    """Rounding left information of 1e-17 behind, and with it a hazard ratio of 1 and p of 1."""
+    event = [1, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    y = make_outcome(event, [6, 6, 0, 1, 8, 5, 0, 1, 6, 9])
+    left_early = np.array([0, 0, 0, 1, 0, 1, 0, 0, 0, 0], dtype=float)
+    with pytest.raises(ValueError, match="constant, collinear or separate"):
+        ev.fit_cox(y, left_early)
+
+
+def test_a_step_that_is_too_long_is_halved_without_a_word():
+    y = make_outcome([1, 1, 1, 1], [0, 5, 1, 5])
+    with pytest.raises(ValueError, match=r"no maximum|singular"):  # and warnings are errors here
+        ev.integrated_calibration_index(y, [0.04, 0.47, 0.46, 0.48], 1.0)
+
+
 def test_separation_is_reported_not_returned():
     time = np.arange(1.0, 21.0)
     y = make_outcome(time <= 10, time)
@@ -190,6 +205,9 @@ def test_ph_check_sees_a_crossing_effect_and_not_a_constant_one():
     zero = make_outcome(np.ones(n, bool), np.where(time < 0.1, 0.0, time))
     with pytest.raises(ValueError, match="after time 0"):
         ev.proportional_hazards_test(zero, x, transform="log")
+    few = make_outcome([0, 1, 1, 0, 0], [2, 4, 2, 1, 3])
+    with pytest.raises(ValueError, match="Too few events"):
+        ev.proportional_hazards_test(few, [0.0, -1.0, 0.0, 0.0, 1.0])
 
 
 def test_survival_beyond_the_last_event_raises(data):

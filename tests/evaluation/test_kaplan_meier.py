@@ -43,6 +43,15 @@ def test_what_is_not_estimable_raises():
         ev.kaplan_meier(make_outcome([1], [1]), interval="arcsine")
 
 
+def test_a_patient_of_weight_zero_is_not_there():
+    y = make_outcome([1, 0, 1], [1, 2, 10])
+    curve, without = ev.kaplan_meier(y, [2, 1, 0]), ev.kaplan_meier(y[:2], [2, 1])
+    np.testing.assert_array_equal(curve.time, without.time)
+    np.testing.assert_array_equal(curve.survival, without.survival)
+    with pytest.raises(ValueError, match=r"beyond the last observation \(2\)"):
+        curve.at(8)  # nobody is followed that long
+
+
 def test_weights_follow_the_event_before_a_censoring_at_the_same_time():
     y = make_outcome([1, 0, 1, 1], [1, 2, 2, 3])
     left, right = (ev.CensoringDistribution(y, limit) for limit in ("left", "right"))

@@ -41,6 +41,10 @@ def test_undefined_logrank_tests_raise():
         ev.logrank_test(y, [0, 0, 1, 1])
     with pytest.raises(ValueError, match="censored"):
         ev.logrank_test(make_outcome([0, 0], [1, 2]), [0, 1])
+    with pytest.raises(ValueError, match="groups has 1 missing value"):
+        ev.logrank_test(y, [0, 1, np.nan, 1])
+    with pytest.raises(ValueError, match="strata has 1 missing value"):
+        ev.logrank_test(y, [0, 1, 0, 1], strata=["a", None, "a", "a"])
 
 
 def test_median_halves_the_cohort_even_with_ties():
@@ -120,6 +124,8 @@ def test_cut_offs_that_cannot_be_learned_raise():
         ev.learn_cutoff(y, risk, "tertile")
     with pytest.raises(ValueError, match="tied"):
         ev.learn_cutoff(y, np.eye(40)[0], "logrank")
+    with pytest.raises(ValueError, match="log-rank scores are equal"):
+        ev.learn_cutoff(make_outcome([1, 0], [5, 0]), [0.4, 1.2], "logrank")
     with pytest.raises(ValueError, match="min_share"):
         ev.learn_cutoff(y, risk, "logrank", min_share=0.5)
 

@@ -88,6 +88,21 @@ def test_scores_are_those_of_the_functions(whas):
     assert own["uno"] != scores["uno"]
 
 
+def test_survivors_count_to_the_end_of_a_fold_that_ends_with_censorings(whas):
+    X, y = whas
+    y = make_outcome(y["fstat"], y["lenfol"])
+    model = cox().fit(X[:300], y[:300])
+    test = y[300:]
+    last = 1000.0
+    test["event"] &= test["time"] < last
+    test["time"] = np.minimum(test["time"], last)
+    found = ev.SurvivalScorer("neg_brier", y_train=y)(model, X[300:], test)
+    grid = np.unique(np.append(test["time"][test["time"] < last], 999.999))
+    curves = np.vstack([f(grid) for f in model.predict_survival_function(X[300:])])
+    expected = -ev.integrated_brier_score(y, test, curves, grid)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_several_scorers_drive_a_grid_search_in_processes(whas):
     X, y = whas
     y = make_outcome(y["fstat"], y["lenfol"])

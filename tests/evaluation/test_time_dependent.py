@@ -43,6 +43,12 @@ def test_brier_scores_equal_scikit_survival(case):
     assert value == pytest.approx(integrated_brier_score(train, y, curves, times), rel=1e-12)
 
 
+def test_brier_score_at_the_last_event_is_defined_without_survivors():
+    y = make_outcome([1, 0, 1], [2, 3, 4])
+    survival = np.full((3, 1), 0.5)
+    assert ev.brier_score(y, y, survival, [4.0])[0] == pytest.approx((1 + 2) / 3 * 0.25)
+
+
 def test_roc_curve_at_a_horizon_has_the_auc(case):
     train, y, risk, _, times = case
     curve = ev.roc_curve_at_horizon(train, y, risk, times[1])
@@ -112,6 +118,10 @@ def test_undefined_horizons_raise():
         ev.cumulative_dynamic_auc(y, y, risk, [5.0])
     with pytest.raises(ValueError, match="followed up to 5"):
         ev.brier_score(y, y, np.full((4, 1), 0.5), [6.0])
+    with pytest.raises(ValueError, match="no survivor would count"):
+        ev.brier_score(y, y, np.full((4, 1), 0.5), [5.0])
+    with pytest.raises(ValueError, match="no survivor would count"):
+        ev.index_of_prediction_accuracy(y, y, np.full((4, 1), 0.5), [5.0])
     with pytest.raises(ValueError, match="PPV is undefined"):
         ev.classification_at_horizon(y, y, risk, 3.5, 99.0)
     with pytest.raises(ValueError, match="NPV is undefined"):

@@ -18,6 +18,7 @@ from survimg.model_selection import (
     nested_protocol,
     repeated_protocol,
 )
+from survimg.preprocessing import Preparation, Registration
 
 
 def phantoms(n, seed, **options):
@@ -128,6 +129,31 @@ def test_cohorts_that_do_not_fit_are_refused(cohort, change, message):
     }
     with pytest.raises(ValueError, match=message):
         join_cohorts(cohort, Cohort(**(parts | change)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spacing": [2.0, 2.0, 2.0]}, r"preparation \(spacing\)"),
+        ({"centre": [5.0, 0.0, 0.0]}, r"preparation \(centre\)"),
+        ({"registration": {"transform": "rigid"}}, r"preparation \(registration.transform\)"),
+        (
+            {"registration": {"transform": "affine"}, "registered": {"template_digest": "own"}},
+            r"preparation \(registration.template\)",
+        ),
+    ],
+    ids=str,
+)
+def test_cohorts_that_were_prepared_otherwise_are_refused(change, message):
+    """An external cohort registered to a template of its own lies elsewhere in every voxel."""
+    training, external = phantoms(12, 0), phantoms(12, 1)
+    made = Preparation((16, 16, 16), crop="fixed", registration=Registration("affine")).to_dict()
+    made["registered"] = {"template_digest": "of training", "template": "phantom-0001"}
+    training.settings, external.settings = made, {**made, "label": 2}
+    assert len(join_cohorts(training, external, prefix="external-")) == 24
+    external.settings = {**made, **change}
+    with pytest.raises(ValueError, match=message):
+        join_cohorts(training, external, prefix="external-")
 
 
 def test_categories_keep_the_order_of_the_training_cohort():

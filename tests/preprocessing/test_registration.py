@@ -9,9 +9,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from registration_phantom import NOWHERE, dice, draw, noise, rotation, upside_down
 
+from survimg.clinical import TumourVolume
 from survimg.cohort import Cohort
 from survimg.io import Image, read_image
 from survimg.io.images import resample_like, to_sitk
+from survimg.model_selection import join_cohorts
 from survimg.preprocessing import (
     Alignment,
     Preparation,
@@ -26,6 +28,8 @@ from survimg.preprocessing import (
 )
 from survimg.preprocessing.alignment import mapped_grid, mutual_information, voxels_of
 from survimg.preprocessing.from_manifest import case_record, geometry_of
+from survimg.radiomics import PETParameters
+from survimg.target import make_outcome
 
 POINTS = np.random.default_rng(1).uniform(-30, 30, (200, 3))
 SHEARED = rotation((1, 2, -1), 6) @ np.array([[1.08, 0.06, 0], [0, 0.94, 0.03], [0, 0, 1.05]])
@@ -186,6 +190,45 @@ def test_a_sheared_block_goes_back_and_its_volumes_by_the_volume_factor():
     again = to_patient_space(cohort, 0, case.volume[0], outside=-1000.0).array
     body = (ct.array > -300) & (again > -300)
     assert np.corrcoef(again[body], ct.array[body])[0, 1] > 0.9
+
+
+def test_a_tumour_volume_in_ml_is_that_of_the_patient_after_an_affine_registration():
+    truth = WorldMap(np.diag([1.2, 1.15, 1.1]), np.array([40.0, -20.0, 8.0]))
+    ct, mask = draw(truth), draw(truth, "mask")
+    block = Image(np.zeros((30, 26, 30), np.float32), (4.0, 4.0, 4.0), (-50.0, -58.0, -58.0))
+    settings = Preparation(
+        shape=block.shape, spacing=4.0, crop="fixed", normalise="none",
+        registration=Registration("affine"),
+    )
+    case = prepare_case([ct], mask, ["CT"], settings, mapped_grid(block, truth))
+    cohort = Cohort(
+        case.volume[np.newaxis], masks=case.mask[np.newaxis], spacing=[case.spacing],
+        channel_names=("PET",), outcome=make_outcome([1], [5.0]),
+    )
+    cohort._geometry = (geometry_of(case_record(case, ct, {"status": "x", **truth.to_dict()})),)
+    own_ml = mask.array.sum() * 5.0**3 / 1000
+    found = TumourVolume(log=False).fit_transform(cohort).iloc[0, 0]
+    assert found == pytest.approx(own_ml, rel=0.06)
+    assert case.mask.sum() * 4.0**3 / 1000 < 0.75 * own_ml
+    pet = PETParameters(fixed_threshold=None, relative_threshold=1e-3).fit_transform(cohort)
+    assert pet["Volume"][0] == pytest.approx(found)
+    assert pet["MTV_0.1pct"][0] <= found
+    assert pet["MTV_0.1pct"][0] == pytest.approx(
+        found * (case.volume[0][case.mask > 0] >= 1e-3 * pet["SUVmax"][0]).mean()
+    )
+    joined = join_cohorts(cohort, cohort, prefix="external-")
+    np.testing.assert_allclose(TumourVolume(log=False).fit_transform(joined), found)
+
+
+def test_a_thin_image_is_a_failed_registration_and_not_the_end_of_a_cohort(template):
+    thin = Image(np.random.default_rng(0).normal(size=(3, 40, 40)).astype(np.float32), (1, 1, 1))
+    alignment = register(template, thin)
+    assert alignment.found is None
+    assert judge(alignment, RegistrationLimits()) == [
+        "the image has 3 voxels along z, and registration needs 4 or more"
+    ]
+    with pytest.raises(ValueError, match="3 voxels along z"):
+        make_template(thin)
 
 
 def test_mutual_information_of_known_tables():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from survimg import Cohort
+from survimg.preprocessing import prepare_cohort
 from survimg.radiomics import PETParameters
 
 
@@ -93,6 +94,23 @@ def test_refusals(block: tuple[np.ndarray, np.ndarray]) -> None:
     for wrong in ({"fixed_threshold": 0}, {"relative_threshold": 41}, {"on_empty_mask": "drop"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             PETParameters(**wrong).fit(make_pet(suv, mask))
+
+
+@pytest.mark.parametrize("normalise", ["zscore", {"PET": ("window", 0, 10)}], ids=str)
+def test_a_cohort_that_was_normalised_is_refused(
+    block: tuple[np.ndarray, np.ndarray], normalise: object
+) -> None:
+    """A z-scored tumour has plausible values of more than 2.5, and no SUV."""
+    raw = make_pet(*block)
+    made = {"shape": raw.shape[2:], "crop": "fixed", "progress": False}
+    suv = prepare_cohort(raw, normalise="none", **made)
+    found = PETParameters().fit_transform(suv)
+    np.testing.assert_allclose(found, PETParameters().fit_transform(raw))
+    other = prepare_cohort(raw, normalise=normalise, **made)
+    with pytest.raises(ValueError, match="'PET' was normalised"):
+        PETParameters().fit(other)
+    with pytest.raises(ValueError, match="'PET' was normalised"):
+        PETParameters().fit(suv).transform(other)
 
 
 def test_missing_mask_and_missing_pet_as_nan(block: tuple[np.ndarray, np.ndarray]) -> None:

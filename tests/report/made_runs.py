@@ -30,6 +30,7 @@ def made_run(models, *, n=60, n_folds=5, seeds=(0,), groups=None, settings=None,
                 risk = risk_of(log_hazard, drawn)
                 arrays |= {"test_risk": risk[test], "train_risk": risk[train]}
                 details = {"fit_seconds": 1.0, "predict_seconds": 0.1, "warnings": []}
+                details["estimator"] = {"class": "made.Model", "params": {}}
                 records[name, fold, seed] = Record("k", name, fold, seed, None, details, arrays)
     content = {
         "models": list(models), "reference": None, "seeds": list(seeds), "caveats": [],

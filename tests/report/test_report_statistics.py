@@ -24,6 +24,7 @@ from survimg.report.score_tables import (
     reference_table,
     split_control,
 )
+from survimg.report.statements import unsupported_statements
 
 MODELS = {"truth": truth, "blurred": blurred, "noise": noise, "wrong": wrong}
 
@@ -100,6 +101,11 @@ def test_a_difference_is_called_significant_only_if_it_holds_over_folds_too():
     assert better.p_adjusted < 0.05
     assert better.p_folds_adjusted is None
     assert "not tested over folds" in better.verdict
+    run = made_run({"truth": truth, "wrong": wrong}, n_folds=3, reference="wrong")
+    assert any("(no test over folds)" in s for s in unsupported_statements(run, few))
+    both = made_run({"truth": truth, "wrong": wrong}, reference="wrong")
+    said = unsupported_statements(both, scores)
+    assert not any(", trained on other patients, ranks" in sentence for sentence in said)
 
 
 def test_a_difference_that_one_lucky_fold_makes_is_not_called_significant():
@@ -113,6 +119,11 @@ def test_a_difference_that_one_lucky_fold_makes_is_not_called_significant():
     score = {score.model: score for score in scores}["lucky"]
     assert score.p_adjusted < 0.05 < score.p_folds_adjusted
     assert "significant for these fitted models, not over folds" in score.verdict
+    assert any(
+        "That lucky, trained on other patients, ranks patients better than wrong" in sentence
+        and f"over folds p = {score.p_folds_adjusted:.2g}" in sentence
+        for sentence in unsupported_statements(run, scores)
+    )
 
 
 def test_both_tests_stand_in_the_table_and_a_missing_one_has_a_reason():
@@ -134,6 +145,7 @@ def test_a_leak_shows_in_the_negative_control():
     answers = {row[0]: row[2] for row in control_table(control).rows}
     assert answers == {"noise (permuted)": "yes", "leak (permuted)": "no"}
     assert control_table([]) is None
+    assert "about one interval in ten" in control_table(control).note  # as the verdict says
 
 
 def test_a_run_of_permuted_outcomes_is_its_own_control():
