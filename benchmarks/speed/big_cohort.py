@@ -1,9 +1,9 @@
 r"""A cohort larger than the memory: resident memory, and throughput from disk against memory.
 
     python benchmarks/speed/big_cohort.py [--patients 192] [--size 48] [--repeats 2] [--json FILE]
-    python benchmarks/speed/big_cohort.py --patients 900 --size 128 128 112 --steps 112 \
-        --predictions 900 --measured 900 --repeats 0 --mapped-mib 128 --folder /scratch \
-        --json big_cohort_900.json
+    python benchmarks/speed/big_cohort.py --patients 900 --size 128 128 112 --batch 8 \
+        --micro-batch 1 --steps 112 --predictions 900 --measured 900 --repeats 0 --mapped-mib 32 \
+        --folder /scratch --json big_cohort_900.json
 
 The second command is the real size: 15 GB of voxels and masks, besides as much again for the raw
 images, and hours on a CPU. Each stage runs in a process of its own, whose tree's resident memory
@@ -130,8 +130,9 @@ def deepmts(options: argparse.Namespace, steps: int) -> Any:
     from survimg.estimators import DeepMTS
 
     return DeepMTS(
-        n_iterations=steps, iterations_per_epoch=steps, batch_size=options.batch, random_state=0,
-        batch_norm_batches=1, n_threads=options.threads, device=options.device,
+        n_iterations=steps, iterations_per_epoch=steps, batch_size=options.batch,
+        micro_batch_size=options.micro_batch, random_state=0, batch_norm_batches=1,
+        n_threads=options.threads, device=options.device,
     )  # fmt: skip
 
 
@@ -234,6 +235,8 @@ def child(
         "--repeats", str(options.repeats), "--mapped-mib", str(options.mapped_mib),
     ]  # fmt: skip
     command += ["--steps", str(options.steps)]
+    if options.micro_batch is not None:
+        command += ["--micro-batch", str(options.micro_batch)]
     for name in ("patients", "predictions", "measured"):
         command += [f"--{name}", str(getattr(options, name) // share)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -290,7 +293,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "command": shlex.join(["python", *sys.argv]),
         "machine": f"{platform.machine()}, {options.threads} threads",
         "patients": options.patients, "size": options.size, "batch": options.batch,
-        "mapped_mib": options.mapped_mib,
+        "micro_batch": options.micro_batch or options.batch, "mapped_mib": options.mapped_mib,
         "mib_on_disk_per_patient": round(float(per_patient), 3),
         "mib_on_disk": round(float(per_patient) * options.patients),
         "prepare": {
@@ -307,6 +310,9 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=192)
     parser.add_argument("--size", type=int, nargs="+", default=[48], help="one length or three")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument(
+        "--micro-batch", type=int, help="patients in the network at once; by default the batch"
+    )
     parser.add_argument("--steps", type=int, default=2, help="an epoch has patients / batch")
     parser.add_argument("--predictions", type=int, default=12, help="patients to predict")
     parser.add_argument("--measured", type=int, default=24, help="patients for radiomics")
@@ -315,7 +321,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--mapped-mib", type=int, default=8,
-        help="of each file, kept mapped; survimg keeps 128, which is more than small cohorts hold",
+        help="of each file, kept mapped; survimg keeps 32, which is more than small cohorts hold",
     )  # fmt: skip
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--folder", type=Path, help="scratch space; by default a temporary folder")

@@ -4,11 +4,12 @@
         [--device cpu] [--json FILE]
     python benchmarks/speed/training.py --device cuda --size 128 128 112 --json h200.json
 
-Every variant trains the same network with the same losses on the same random patients; the runs
-alternate, and the medians are compared. Variants:
+Every variant trains the same network with the same losses on the same random patients, in a
+process of its own; their steps alternate, and the medians are compared. Variants:
 
-* plain: contiguous layout, float32, stock convolutions and Adam, one fixed batch;
-* engine: survimg's training step on the same batch;
+* plain: contiguous layout, float32, stock layers and Adam, one fixed batch;
+* engine: survimg's training step on the same batch, within what a fit sets up around it;
+* compiled: the same, its network compiled by torch.compile (by default on CUDA only);
 * monai (if it is installed): patients read and moved by MONAI's CPU transforms (affine, flip) in a
   DataLoader, then the plain loop;
 * engine, whole: survimg's batches, drawn, read and moved on the device, and its training step.
@@ -21,27 +22,37 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import platform
+import resource
 import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # who waits for its turn must not spin
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 from survimg import Cohort
 from survimg.estimators import DeepMTS
 from survimg.estimators.batches import BatchSampler, PatientBatches, Patients
-from survimg.estimators.runtime import RandomStreams, choose_precision
+from survimg.estimators.runtime import RandomStreams, choose_precision, isolated_torch
 from survimg.losses import cox_loss, dice_loss
+from survimg.nets import backbone
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
@@ -58,7 +69,9 @@ def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:
 
 
 def plain_network(device: torch.device) -> DeepMTSNet:
-    """Return the network with stock convolutions, contiguous."""
+    """Return the network with torch's own layers, contiguous."""
+    interpolate = partial(functional.interpolate, scale_factor=2, mode="nearest")
+    backbone.DoubledNearest = SimpleNamespace(apply=interpolate)
     net = DeepMTSNet(2, 0, generator=torch.Generator().manual_seed(0)).train().to(device)
     for layer in net.modules():
         if isinstance(layer, PointwiseConv3d):
@@ -141,7 +154,9 @@ def monai(cohort: Cohort, options: argparse.Namespace) -> Callable[[], None]:
     return step
 
 
-def engine(cohort: Cohort, options: argparse.Namespace, *, whole: bool) -> Callable[[], None]:
+def engine(
+    cohort: Cohort, options: argparse.Namespace, *, whole: bool = False, compiled: bool = False
+) -> Callable[[], None]:
     """Return the step of survimg's engine, on one batch or with its own batches."""
     model = DeepMTS(clinical_columns=[], batch_size=options.batch, n_iterations=10**6)
     model.volume_shape_in_ = cohort.shape[2:]
@@ -156,6 +171,8 @@ def engine(cohort: Cohort, options: argparse.Namespace, *, whole: bool) -> Calla
     module = DeepMTSNet(2, 0, generator=streams.weights)
     net = model._make_net(module, loss, names, options.device, [])
     net.history.new_epoch()
+    if compiled:
+        net.module_.compile(dynamic=False)
     batch = batches.draw()
 
     def step() -> None:
@@ -201,53 +218,83 @@ def measure(step: Callable[[], None], device: torch.device, clock: Callable[[], 
     return clock() - start
 
 
-def peak_memory(build: Callable[[], Callable[[], None]]) -> float:
-    """GiB of device memory at the height of a variant's second step."""
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    step = build()
-    step()
-    step()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**30
+VARIANTS: dict[str, Callable[[Cohort, argparse.Namespace], Callable[[], None]]] = {
+    "plain": plain,
+    "engine": engine,
+    "compiled": partial(engine, compiled=True),
+    "monai": monai,
+    "engine, whole": partial(engine, whole=True),
+}
+
+
+def serve(name: str, options: argparse.Namespace, pipe: Connection) -> None:
+    """Compute a step of one variant whenever asked to, in a process of its own."""
+    torch.set_num_threads(options.threads)
+    # Other work on the machine stretches the processor's seconds less than the clock's.
+    clock = time.process_time if one_core(options) else time.perf_counter
+    device = options.device if name not in ("plain", "monai") else torch.device("meta")
+    with isolated_torch(device, options.threads):
+        step = VARIANTS[name](random_cohort(options), options)
+        while pipe.recv():
+            pipe.send(measure(step, options.device, clock))
+    if options.device.type == "cuda":
+        pipe.send(torch.cuda.max_memory_allocated() / 2**30)
+    else:
+        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def one_core(options: argparse.Namespace) -> bool:
+    return options.threads == 1 and options.workers == 0 and options.device.type == "cpu"
+
+
+def random_cohort(options: argparse.Namespace) -> Cohort:
+    return make_cohort(max(16, options.batch), tuple(options.size))
+
+
+def alternate(options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the seconds of every variant's steps, and its peak memory in GiB."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name in options.variants:
+        pipes[name], end = context.Pipe()
+        processes.append(context.Process(target=serve, args=(name, options, end)))
+        processes[-1].start()
+        end.close()  # so that a variant that fails is noticed: EOFError
+
+    def step(name: str) -> float:
+        pipes[name].send(True)
+        return pipes[name].recv()
+
+    for name in pipes:
+        for _ in range(2):
+            step(name)  # allocations, algorithm choice
+    turns = [{name: step(name) for name in pipes} for _ in range(options.repeats)]
+    for pipe in pipes.values():
+        pipe.send(False)
+    memory = {name: pipe.recv() for name, pipe in pipes.items()}
+    for process in processes:
+        process.join()
+    return {name: [turn[name] for turn in turns] for name in pipes}, memory
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Time all variants alternately."""
-    cohort = make_cohort(max(16, options.batch), tuple(options.size))
-    variants: dict[str, Callable[[], Callable[[], None]]] = {
-        "plain": lambda: plain(cohort, options),
-        "engine": lambda: engine(cohort, options, whole=False),
-        "monai": lambda: monai(cohort, options),
-        "engine, whole": lambda: engine(cohort, options, whole=True),
-    }
-    variants = {name: variants[name] for name in options.variants}
-    on_cuda = options.device.type == "cuda"
-    memory = {n: peak_memory(build) for n, build in variants.items()} if on_cuda else {}
-    steps = {name: build() for name, build in variants.items()}
-    for step in steps.values():
-        step()  # allocations, algorithm choice
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    # Other work on the machine stretches the processor's seconds less than the clock's.
-    one_core = options.threads == 1 and options.workers == 0 and not on_cuda
-    clock = time.process_time if one_core else time.perf_counter
-    for _ in range(options.repeats):
-        for name, step in steps.items():
-            seconds[name].append(measure(step, options.device, clock))
+    """Time all variants alternately, and compare them."""
+    seconds, memory = alternate(options)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
+    on_cuda = options.device.type == "cuda"
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {options.threads} threads",
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(options.device) if on_cuda else "cpu",
         "precision": choose_precision("auto", options.device),
-        "clock": clock.__name__,
+        "clock": "process_time" if one_core(options) else "perf_counter",
         "seconds": {name: [round(v, 4) for v in values] for name, values in seconds.items()},
         "median": {name: round(value, 4) for name, value in medians.items()},
         "samples_per_second": {n: round(options.batch / value, 2) for n, value in medians.items()},
         "peak_memory_gib": {name: round(value, 2) for name, value in memory.items()},
     }
-    first = {"engine": "plain", "engine, whole": "monai"}
+    first = {"engine": "plain", "compiled": "engine", "engine, whole": "monai"}
     found["times_as_fast"] = {
         f"{name} / {other}": round(medians[other] / medians[name], 2)
         for name, other in first.items()
@@ -256,7 +303,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if on_cuda:
         cost = ConvolutionCost(options.peak_tflops * 1e12, options.bandwidth * 1e9)
         with cost:
-            variants["plain"]()()
+            plain(random_cohort(options), options)()
         found["roofline"] = {
             "tflop_per_step": cost.flops / 1e12, "gigabytes": cost.bytes / 1e9,
             "seconds": cost.seconds,
@@ -274,16 +321,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0, help="of MONAI's DataLoader")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    variants = ["plain", "engine", "monai", "engine, whole"]
-    if find_spec("monai") is None:  # survimg does not need it: pip install monai
-        variants.remove("monai")
-    parser.add_argument("--variants", nargs="+", default=variants)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="bfloat16, H200: 989")
     parser.add_argument("--bandwidth", type=float, default=4800.0, help="GB/s, H200: 4800")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.size = options.size * 3 if len(options.size) == 1 else options.size
-    torch.set_num_threads(options.threads)
+    if options.variants is None:
+        without = set() if options.device.type == "cuda" else {"compiled"}
+        if find_spec("monai") is None:  # survimg does not need it: pip install monai
+            without.add("monai")
+        options.variants = [name for name in VARIANTS if name not in without]
     text = json.dumps(run(options), indent=1)
     sys.stdout.write(text + "\n")
     if options.json is not None:

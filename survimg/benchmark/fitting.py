@@ -200,6 +200,6 @@ def _describe_example(
 def _describe_error(error: Exception) -> dict[str, str]:
     return {
         "type": type(error).__name__,
-        "message": str(error),
+        "message": " ".join([str(error), *getattr(error, "__notes__", [])]),
         "traceback": "".join(traceback.format_exception(error)),
     }

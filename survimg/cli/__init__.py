@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, LookupError, ImportError) as error:
         if arguments.debug or isinstance(error, KeyError | IndexError):
             raise  # the last two come from mistakes in the code, not in the input
-        note("error", str(error), command=arguments.command)
+        text = " ".join([str(error), *getattr(error, "__notes__", [])])
+        note("error", text, command=arguments.command)
         return 2
 
 

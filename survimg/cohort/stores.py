@@ -23,7 +23,7 @@ from survimg.io.images import Image, read_image, read_mask, resample_like
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 
 #: Bytes of a memory-mapped file that a process keeps mapped after reading them.
-RESIDENT = 128 << 20
+RESIDENT = 32 << 20
 
 
 class Store(Protocol):

@@ -226,15 +226,21 @@ class PatientBatches(Dataset):
                     self._next = drawn, reader.submit(self._read, drawn)
                 yield batch
 
-    def draw(self) -> tuple[dict[str, Tensor], Targets]:
-        """Return one batch (this process's share of it), beside the iterations."""
+    def draw(self, *, augmented: bool = True) -> tuple[dict[str, Tensor], Targets]:
+        """Return one batch (this process's share of it), beside the iterations.
+
+        Parameters
+        ----------
+        augmented : bool, default=True
+            Moved as in training, or as the patients are.
+        """
         if self._next is None:
             drawn = self._sampler.draw()
             inputs, targets = self._read(drawn)
         else:
             (drawn, reading), self._next = self._next, None
             inputs, targets = reading.result()
-        if self._augment is not None:
+        if augmented and self._augment is not None:
             inputs["volumes"], masks = self._augment(
                 inputs["volumes"], targets.masks, len(drawn), self._ranks.share(len(drawn))
             )

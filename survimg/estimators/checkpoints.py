@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from skorch import NeuralNet
@@ -18,18 +20,59 @@ from skorch.history import History
 
 from survimg.cohort import Cohort
 from survimg.estimators.holdout import HoldOut
+from survimg.estimators.ranks import Ranks
 from survimg.estimators.runtime import RandomStreams
 from survimg.io.files import write_bytes
 
-__all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
+__all__ = ["Checkpoint", "CheckpointWriter", "fit_key", "open_checkpoint"]
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
 
 
-def fit_key(
-    estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray, n_ranks: int = 1
-) -> str:
+def open_checkpoint(
+    folder: str | os.PathLike[str],
+    estimator: Any,
+    cohort: Cohort,
+    event: np.ndarray,
+    time: np.ndarray,
+    ranks: Ranks,
+) -> Checkpoint:
+    """Find the checkpoint of a fit; it is empty if the fit was not interrupted before.
+
+    Parameters
+    ----------
+    folder : path-like
+    estimator : estimator
+    cohort : Cohort
+    event, time : ndarray of shape (n,)
+    ranks : Ranks
+        Processes that train together. All read the same file, and the first writes it: weights,
+        the optimiser's state, best weights and all random streams but those of dropout are the
+        same in each, and dropout draws by process and step (`Ranks.own_dropout`). Statistics of
+        batch normalisation differ, but nothing reads them before they are computed anew.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged; or the fit was begun by another number of processes. Shares of another
+        size have other batch statistics and drop other units, so that to go on would give neither
+        the one model nor the other.
+    """
+    stem = fit_key(estimator, cohort, event, time)
+    ranks.wait()  # the first may still be writing for a fit that has ended early in this process
+    path = Path(folder) / (f"{stem}.pt" if ranks.n == 1 else f"{stem}-{ranks.n}-devices.pt")
+    others = [] if path.exists() else sorted(Path(folder).glob(f"{stem}*.pt"))
+    if others:
+        raise ValueError(
+            f"The checkpoint {others[0]} is of this fit on another number of devices than "
+            f"{ranks.n}, which cannot continue it to the same model. Fit on as many devices as "
+            "before, or delete the file to train from the start."
+        )
+    return Checkpoint(path)
+
+
+def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
     """Digest of the parameters and data that decide what is trained.
 
     Parameters
@@ -37,8 +80,6 @@ def fit_key(
     estimator : estimator
     cohort : Cohort
     event, time : ndarray of shape (n,)
-    n_ranks : int, default=1
-        Processes that train it together.
 
     Returns
     -------
@@ -46,17 +87,20 @@ def fit_key(
         File-name stem: class name and 16 hexadecimal digits.
     """
     parameters = {
-        name: repr(value)
+        name: _described(value)
         for name, value in sorted(estimator.get_params(deep=False).items())
         if name not in _IRRELEVANT
     }
     # Another torch may round differently, and name its states differently.
     digest = hashlib.sha256(json.dumps([torch.__version__, parameters]).encode())
-    if n_ranks > 1:
-        digest.update(f"{n_ranks} ranks".encode())
     digest.update(cohort.fingerprint().encode())
     digest.update(np.ascontiguousarray(event).tobytes() + np.ascontiguousarray(time).tobytes())
     return f"{type(estimator).__name__}-{digest.hexdigest()[:16]}"
+
+
+def _described(value: Any) -> str:
+    # The text of a RandomState is its address, which the next process does not know.
+    return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
 
 
 class Checkpoint:

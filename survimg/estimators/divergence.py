@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -11,7 +11,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from survimg.estimators.holdout import HoldOut
+if TYPE_CHECKING:
+    from survimg.estimators.holdout import HoldOut
 
 __all__ = ["LastGoodState", "check_finite_state"]
 
@@ -61,7 +62,7 @@ class LastGoodState(Callback):
             Its history then ends with the epoch of that state.
         hold_out : HoldOut or None
             With held-out patients, the weights are those of the best epoch so far, as they would
-            be at the end of any training.
+            be at the end of any training. An epoch that was scored is good: its state is finite.
         error : FloatingPointError
             Says when the training diverged.
 
@@ -74,14 +75,14 @@ class LastGoodState(Callback):
         -----
         ConvergenceWarning
         """
-        if self.epoch == 0:
+        kept = self.epoch if hold_out is None else hold_out.best_epoch
+        if kept == 0:
             raise error
-        del net.history[self.epoch :]
+        del net.history[max(self.epoch, kept) :]
         if hold_out is not None:
             hold_out.on_train_end(net)
         else:
             net.module_.load_state_dict(self._good)
-        kept = self.epoch if hold_out is None else hold_out.best_epoch
         warnings.warn(
             f"{error} The training ended there, and the network of epoch {kept} is kept.",
             ConvergenceWarning,
@@ -89,16 +90,22 @@ class LastGoodState(Callback):
         )
 
 
-def check_finite_state(module: nn.Module) -> None:
-    """Refuse a trained network whose weights or statistics are not finite.
+def check_finite_state(module: nn.Module, when: str = "in its last step") -> None:
+    """Refuse a network whose weights or statistics are not finite.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    when : str, default="in its last step"
+        For the message.
 
     Raises
     ------
     FloatingPointError
-        No loss has shown it: it happened in the last step.
+        No loss has shown it: it happened in the step before.
     """
     if not all(torch.isfinite(state).all() for state in module.state_dict().values()):
         raise FloatingPointError(
-            "Training diverged in its last step: weights or statistics of batch normalisation are "
-            "not finite. Lower learning_rate, or set gradient_clip."
+            f"Training diverged {when}: weights or statistics of batch normalisation are not "
+            "finite. Lower learning_rate, or set gradient_clip."
         )

@@ -196,14 +196,30 @@ class TrainingNet(NeuralNet):
         return loss, output
 
     def infer(self, x: Mapping[str, Tensor], **fit_params: Any) -> Any:
-        """Run the network under autocast."""
+        """Run the network under autocast.
+
+        Raises
+        ------
+        ValueError
+            In training, the case is so small that a layer would normalise a single value.
+        """
         device_type = next(self.module_.parameters()).device.type
         enabled = self.precision == "bfloat16"
         with torch.autocast(device_type, dtype=torch.bfloat16, enabled=enabled):
             volumes = x["volumes"]
             if volumes.ndim == 5:
                 volumes = volumes.contiguous(memory_format=torch.channels_last_3d)
-            return self.module_(volumes, x["clinical"], **fit_params)
+            try:
+                return self.module_(volumes, x["clinical"], **fit_params)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                size = " x ".join(map(str, volumes.shape[2:]))
+                raise ValueError(
+                    f"Of {len(volumes)} patient(s) of {size} voxels a deep layer keeps one value "
+                    "per channel, which batch normalisation cannot average. Let more patients pass "
+                    "at once (micro_batch_size, batch_size), or prepare larger volumes."
+                ) from error
 
     def get_loss(
         self,
@@ -352,7 +368,8 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     net : TrainingNet
         Trained; its weights stay as they are, and so do the statistics of frozen parts.
     batches : PatientBatches
-        Drawn and augmented as in training.
+        Drawn as in training, but not augmented: interpolation smooths the noise, and statistics of
+        smoother images scale those wrongly that are predicted (docs/decisions/0002).
     n_batches : int
         Batches to average over.
     """
@@ -371,7 +388,7 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     net.seed_dropout()
     with torch.no_grad():
         for _ in range(n_batches):
-            inputs, targets = batches.draw()
+            inputs, targets = batches.draw(augmented=False)
             n_cases = len(targets.time)
             for part in parts_of(n_cases, net.micro_batch_size or n_cases):
                 net.infer({name: values[part] for name, values in inputs.items()})

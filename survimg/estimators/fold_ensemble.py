@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.cox_likelihood import breslow_log_likelihood
-from survimg.estimators.inner_cv import make_inner_splitter
+from survimg.estimators.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.target import check_outcome
 
 __all__ = ["FoldEnsemble"]
@@ -38,7 +39,9 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        Survival estimator; it is cloned for each fold.
+        Survival estimator; it is cloned for each fold. With an integer ``random_state`` all
+        members start from the same weights and differ by their patients only, so that a bad start
+        is not averaged out; with None each starts anew, and the ensemble is not reproducible.
     cv : int or splitter, default=5
         Event-stratified folds.
     reference : {"training", "cohort"}, default="training"
@@ -49,6 +52,9 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Seed that shuffles the patients before they are dealt to the folds; None deals them in the
         given order.
+    n_jobs : int, optional
+        Members trained at a time; None means 1 unless in a `joblib.parallel_config` context.
+        Results do not depend on it, if the estimator's are reproducible (see `OutOfFold`).
 
     Attributes
     ----------
@@ -83,6 +89,7 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         "estimator": [HasMethods(["fit", "predict"])],
         "reference": [StrOptions({"training", "cohort"})],
         "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -92,11 +99,13 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         cv: int | Any = 5,
         reference: Literal["training", "cohort"] = "training",
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.cv = cv
         self.reference = reference
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: np.ndarray) -> FoldEnsemble:
         """Train a member without each of the folds.
@@ -116,24 +125,36 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         self._validate_params()
         y = np.asarray(y)
         event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
-        self.members_: list[Any] = []
-        means: list[float] = []
-        scales: list[float] = []
-        positions, held_out = [], []
-        for train, test in make_inner_splitter(self.cv, self.random_state).split(X, y):
-            X_train = _safe_indexing(X, train)
-            member = clone(self.estimator).fit(X_train, y[train])
-            risk = member.predict(X_train)
-            mean, scale = _mean_and_scale(risk, f"the training patients of fold {len(means)}")
-            self.members_.append(member)
-            means.append(mean)
-            scales.append(scale)
-            positions.append(test)
-            held_out.append((member.predict(_safe_indexing(X, test)) - mean) / scale)
-        self.means_, self.scales_ = np.array(means), np.array(scales)
-        tested = np.concatenate(positions)
+        splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
+        folds = [
+            InnerFit(
+                f"fold {k} of {len(splits)} of FoldEnsemble",
+                clone(self.estimator),
+                _member,
+                train,
+                np.setdiff1d(np.arange(len(y)), train),
+            )
+            for k, (train, _) in enumerate(splits, start=1)
+        ]
+        results = run_inner_fits(folds, X, y, self.n_jobs)
+        self.members_ = [member for member, _, _ in results]
+        risks = np.empty((len(folds), len(y)))
+        for risk, fold, (_, own, others) in zip(risks, folds, results, strict=True):
+            risk[fold.train], risk[fold.test] = own, others
+        units = [
+            _mean_and_scale(risk[train], f"the training patients of fold {k}")
+            for k, (risk, (train, _)) in enumerate(zip(risks, splits, strict=True), start=1)
+        ]
+        self.means_ = np.array([mean for mean, _ in units])
+        self.scales_ = np.array([scale for _, scale in units])
+        tests = [test for _, test in splits]
+        held_out = [
+            (risk[test] - mean) / scale
+            for risk, test, (mean, scale) in zip(risks, tests, units, strict=True)
+        ]
+        tested = np.concatenate(tests)
         self.slope_ = _cox_slope(np.concatenate(held_out), event[tested], time[tested])
-        self._fit_baseline(self.slope_ * self.predict(X), event, time)
+        self._fit_baseline(self.slope_ * self._average(risks), event, time)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -153,9 +174,13 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             ``reference="cohort"`` and fewer than two patients, or all of equal risk.
         """
         check_is_fitted(self, "members_")
+        return self._average([member.predict(X) for member in self.members_])
+
+    def _average(self, risks: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Return the mean z-score of the members' risks of some patients."""
         scores = []
-        for member, mean, scale in zip(self.members_, self.means_, self.scales_, strict=True):
-            risk = np.asarray(member.predict(X), dtype=np.float64)
+        for risk, mean, scale in zip(risks, self.means_, self.scales_, strict=True):
+            risk = np.asarray(risk, dtype=np.float64)  # noqa: PLW2901
             if self.reference == "cohort":
                 mean, scale = _mean_and_scale(risk, "the patients to predict")  # noqa: PLW2901
             scores.append((risk - mean) / scale)
@@ -229,6 +254,11 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n, z, y, x), uint8
         """
         return (self.predict_mask_proba(X) > threshold).astype(np.uint8)
+
+
+def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a member and the risks that it gives to its training patients and to the others."""
+    return fitted, fitted.predict(X), fitted.predict(others)
 
 
 def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:

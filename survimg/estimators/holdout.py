@@ -11,6 +11,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
+from survimg.estimators.divergence import check_finite_state
+
 __all__ = ["HoldOut", "split_by_event"]
 
 
@@ -87,8 +89,15 @@ class HoldOut(Callback):
         self.best_weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
-        """Score the network as it would be returned now."""
+        """Score the network as it would be returned now.
+
+        Raises
+        ------
+        FloatingPointError
+            Its state is not finite: the last step of the epoch has spoilt it.
+        """
         self.prepare(net)
+        check_finite_state(net.module_, f"at the end of epoch {len(net.history)}")
         score = float(self.score(net.module_.eval()))
         net.history.record(self.name, score)
         epoch = len(net.history)

@@ -68,6 +68,9 @@ class MTDLR(ScoreCox):
         Ridge penalty of the final model, for cohorts too small for an ordinary Cox model.
     random_state : int, RandomState or None, default=None
         Deals the patients to the folds, and starts the default network.
+    n_jobs : int, optional
+        Networks trained at a time, of the ``cv`` + 1, and then Lasso-Cox models; None means 1
+        unless in a `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
 
     Attributes
     ----------
@@ -133,6 +136,7 @@ class MTDLR(ScoreCox):
         significance: float | None = None,
         alpha: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.network = network
         self.extractor = extractor
@@ -143,6 +147,7 @@ class MTDLR(ScoreCox):
         self.significance = significance
         self.alpha = alpha
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @property
     def network_(self) -> Any:

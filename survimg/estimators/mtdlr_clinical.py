@@ -41,6 +41,7 @@ class ClinicalCox(ScoreCox):
     scores = "out-of-fold"
     cv = None
     random_state = None
+    n_jobs = None
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ class ManualRadiomicsCox(ScoreCox):
         mask. It must learn nothing from the patients.
     radiomics : survival estimator, optional
         By default median imputation and ``LassoCox()``.
-    clinical_columns, scores, cv, significance, alpha, random_state
+    clinical_columns, scores, cv, significance, alpha, random_state, n_jobs
         As in `MTDLR`.
 
     Attributes
@@ -65,6 +65,7 @@ class ManualRadiomicsCox(ScoreCox):
         significance: float | None = None,
         alpha: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.extractor = extractor
         self.radiomics = radiomics
@@ -74,6 +75,7 @@ class ManualRadiomicsCox(ScoreCox):
         self.significance = significance
         self.alpha = alpha
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @property
     def radiomics_(self) -> Any:

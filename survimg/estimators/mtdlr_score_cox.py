@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.clinical import ClinicalFeatures
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
+from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.inner_cv import make_inner_splitter
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.mtdlr_cox import fit_few_covariates, select_covariates
@@ -36,7 +36,7 @@ Self = TypeVar("Self", bound="ScoreCox")
 _MISSING_MARK = "missingindicator_"
 
 
-class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
+class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
     """Base: a Cox model on clinical columns and on scores that other models give.
 
     A subclass says which scores there are, how they are learned, and what had to be replaced.
@@ -53,6 +53,7 @@ class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
     significance: float | None
     alpha: float
     random_state: int | np.random.RandomState | None
+    n_jobs: int | None
 
     #: Names of the scores, in the order of the final model.
     score_names: ClassVar[tuple[str, ...]]
@@ -63,6 +64,7 @@ class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
         "significance": [Interval(Real, 0, 1, closed="right"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
     }
 
     @abstractmethod
@@ -308,7 +310,7 @@ class ScoreCox(ProportionalHazardsMixin, TransformerMixin, BaseEstimator):
         self, model: Any, method: str, X: Any, y: np.ndarray, folds: PredefinedSplit
     ) -> tuple[OutOfFold, pd.DataFrame]:
         """Fit one source of scores; return it with the training patients' values."""
-        source = OutOfFold(model, method=method, cv=folds)
+        source = OutOfFold(model, method=method, cv=folds, n_jobs=self.n_jobs)
         if self.scores == "out-of-fold":
             return source, source.fit_transform(X, y)
         return source, source.fit(X, y).transform(X)

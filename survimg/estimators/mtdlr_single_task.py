@@ -27,7 +27,7 @@ class SingleTaskCox(ScoreCox):
     ----------
     network : survival estimator, optional
         By default `SingleTaskSurvival` without clinical columns.
-    clinical_columns, scores, cv, significance, alpha, random_state
+    clinical_columns, scores, cv, significance, alpha, random_state, n_jobs
         As in `MTDLR`.
 
     Attributes
@@ -59,6 +59,7 @@ class SingleTaskCox(ScoreCox):
         significance: float | None = None,
         alpha: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.network = network
         self.clinical_columns = clinical_columns
@@ -67,6 +68,7 @@ class SingleTaskCox(ScoreCox):
         self.significance = significance
         self.alpha = alpha
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @property
     def network_(self) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +14,10 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from survimg.estimators.inner_cv import make_inner_splitter
+from survimg.estimators.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.target import check_outcome
 
-__all__ = ["OutOfFold"]
+__all__ = ["OutOfFold", "fit_transform_together"]
 
 
 class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -38,6 +41,9 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Seed that shuffles the patients before they are dealt to the folds; None deals them in the
         given order.
+    n_jobs : int, optional
+        Fits at a time in `fit_transform`, of the ``cv`` + 1; None means 1 unless in a
+        `joblib.parallel_config` context. Results do not depend on it, see Notes.
 
     Attributes
     ----------
@@ -55,6 +61,12 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     network trained anew in each fold do so only as far as the runs keep to the path of a common
     start, so give networks an integer ``random_state``.
 
+    Results are the same for every `n_jobs`, to the bit, if the estimator's are reproducible: an
+    integer ``random_state``, and for networks a number of ``n_threads`` (on the CPU). A stored
+    cohort is sent to other processes as its path. Networks on a GPU wait there for a slot of it
+    (`survimg.model_selection.device_slot`). Inside a search that has processes or threads of its
+    own, the fits are carried out in turn.
+
     References
     ----------
     .. [1] Wolpert DH. Stacked generalization. Neural Networks 1992;5:241-259.
@@ -64,6 +76,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         "estimator": [HasMethods("fit")],
         "method": [StrOptions({"auto", "transform", "predict"})],
         "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -73,11 +86,13 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         method: str = "auto",
         cv: int | Any = 5,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.method = method
         self.cv = cv
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: np.ndarray) -> OutOfFold:
         """Fit the estimator on all patients, for `transform` of new ones.
@@ -93,13 +108,10 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             Invalid parameters or outcome, or an estimator without the method asked for.
         """
-        self._validate_params()
-        check_outcome(y, n_patients=_num_samples(X), require_event=True)
-        self.method_ = self._resolve_method()
-        self.estimator_ = clone(self.estimator).fit(X, y)
-        self._centre = self._mean_risk(self.estimator_, X)
-        features = self._features(self.estimator_, _safe_indexing(X, [0]), self._centre)
-        self.feature_names_out_ = features.columns.to_numpy(dtype=object)
+        self._check(X, y)
+        fits = [self._whole("the fit of all patients")]
+        (whole,) = run_inner_fits(fits, X, np.asarray(y), n_jobs=1)
+        self._keep(whole)
         return self
 
     def fit_transform(self, X: Any, y: np.ndarray) -> pd.DataFrame:
@@ -120,25 +132,8 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             As in `fit`; also folds that do not test each patient once, fewer events than folds, or
             clones that return different columns.
         """
-        self.fit(X, y)
-        y = np.asarray(y)
-        parts, tested = [], []
-        for train, test in make_inner_splitter(self.cv, self.random_state).split(X, y):
-            X_train = _safe_indexing(X, train)
-            fitted = clone(self.estimator).fit(X_train, y[train])
-            centre = self._mean_risk(fitted, X_train)
-            part = self._features(fitted, _safe_indexing(X, test), centre)
-            self._check_columns(part)
-            parts.append(part.to_numpy())
-            tested.append(test)
-        order = np.concatenate(tested)
-        if not np.array_equal(np.sort(order), np.arange(_num_samples(X))):
-            raise ValueError(
-                "Out-of-fold features need folds that test every patient exactly once; the "
-                f"splitter {self.cv!r} does not."
-            )
-        features = np.concatenate(parts)[np.argsort(order)]
-        return pd.DataFrame(features, columns=list(self.feature_names_out_))
+        (features,) = fit_transform_together({"OutOfFold": self}, X, y, self.n_jobs)
+        return features
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Return features of the model that was fitted on all training patients.
@@ -152,13 +147,18 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         DataFrame of shape (n, n_features)
         """
         check_is_fitted(self)
-        return self._features(self.estimator_, X, self._centre)
+        return _features(self.method_, self.estimator_, X, self._centre)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features; `input_features` is ignored."""
         del input_features
         check_is_fitted(self)
         return self.feature_names_out_
+
+    def _check(self, X: Any, y: np.ndarray) -> None:
+        self._validate_params()
+        check_outcome(y, n_patients=_num_samples(X), require_event=True)
+        self.method_ = self._resolve_method()
 
     def _resolve_method(self) -> str:
         method = self.method
@@ -170,23 +170,33 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return method
 
-    def _mean_risk(self, fitted: Any, X: Any) -> float:
-        return float(np.mean(fitted.predict(X))) if self.method_ == "predict" else 0.0
+    def _whole(self, name: str) -> InnerFit:
+        return InnerFit(name, clone(self.estimator), partial(_with_centre, self.method_))
 
-    def _features(self, fitted: Any, X: Any, centre: float) -> pd.DataFrame:
-        if self.method_ == "predict":
-            risk = np.asarray(fitted.predict(X), dtype=np.float64) - centre
-            return pd.DataFrame(risk[:, np.newaxis], columns=["risk"])
-        features = fitted.transform(X)
-        if isinstance(features, pd.DataFrame):
-            return features.reset_index(drop=True)
-        names = (
-            fitted.get_feature_names_out()
-            if hasattr(fitted, "get_feature_names_out")
-            else [f"feature{j}" for j in range(features.shape[1])]
-        )
-        # scikit-learn takes names of type str only, not NumPy's.
-        return pd.DataFrame(np.asarray(features), columns=[str(name) for name in names])
+    def _folds(self, X: Any, y: np.ndarray, name: str) -> list[InnerFit]:
+        splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
+        order = np.concatenate([test for _, test in splits])
+        if not np.array_equal(np.sort(order), np.arange(_num_samples(X))):
+            raise ValueError(
+                "Out-of-fold features need folds that test every patient exactly once; the "
+                f"splitter {self.cv!r} does not."
+            )
+        use = partial(_of_others, self.method_)
+        return [
+            InnerFit(f"fold {k} of {len(splits)} of {name}", clone(self.estimator), use, *split)
+            for k, split in enumerate(splits, start=1)
+        ]
+
+    def _keep(self, whole: tuple[Any, float, pd.DataFrame]) -> None:
+        self.estimator_, self._centre, features = whole
+        self.feature_names_out_ = features.columns.to_numpy(dtype=object)
+
+    def _join(self, folds: list[InnerFit], parts: list[pd.DataFrame]) -> pd.DataFrame:
+        for part in parts:
+            self._check_columns(part)
+        order = np.concatenate([fold.test for fold in folds])
+        features = np.concatenate([part.to_numpy() for part in parts])[np.argsort(order)]
+        return pd.DataFrame(features, columns=list(self.feature_names_out_))
 
     def _check_columns(self, part: pd.DataFrame) -> None:
         if list(part.columns) != list(self.feature_names_out_):
@@ -196,3 +206,72 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                 f"patients (for example {differing[:3]}), so out-of-fold features cannot be put "
                 "together. Put steps that select columns after OutOfFold."
             )
+
+
+def fit_transform_together(
+    makers: Mapping[str, OutOfFold], X: Any, y: np.ndarray, n_jobs: int | None
+) -> list[pd.DataFrame]:
+    """Fit several `OutOfFold` on the same patients, all their fits side by side.
+
+    Parameters
+    ----------
+    makers : mapping of str to OutOfFold
+        Named for error messages.
+    X : Cohort or array-like
+    y : structured array of shape (n,)
+    n_jobs : int or None
+        Fits at a time, of all of them.
+
+    Returns
+    -------
+    list of DataFrame of shape (n, n_features)
+        What `OutOfFold.fit_transform` returns, for each.
+
+    Raises
+    ------
+    ValueError
+        As in `OutOfFold.fit_transform`.
+    """
+    y = np.asarray(y)
+    for maker in makers.values():
+        maker._check(X, y)
+    wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]
+    folds = [maker._folds(X, y, name) for name, maker in makers.items()]
+    # The longest first, lest one of them is still running when all others have ended.
+    found = iter(run_inner_fits([*wholes, *(fit for each in folds for fit in each)], X, y, n_jobs))
+    for maker in makers.values():
+        maker._keep(next(found))
+    return [
+        maker._join(own, [next(found) for _ in own])
+        for maker, own in zip(makers.values(), folds, strict=True)
+    ]
+
+
+def _with_centre(method: str, fitted: Any, X: Any, _others: None) -> tuple[Any, float, Any]:
+    """Return the estimator that is kept, its mean risk, and features of one patient."""
+    centre = _mean_risk(method, fitted, X)
+    return fitted, centre, _features(method, fitted, _safe_indexing(X, [0]), centre)
+
+
+def _of_others(method: str, fitted: Any, X: Any, others: Any) -> pd.DataFrame:
+    return _features(method, fitted, others, _mean_risk(method, fitted, X))
+
+
+def _mean_risk(method: str, fitted: Any, X: Any) -> float:
+    return float(np.mean(fitted.predict(X))) if method == "predict" else 0.0
+
+
+def _features(method: str, fitted: Any, X: Any, centre: float) -> pd.DataFrame:
+    if method == "predict":
+        risk = np.asarray(fitted.predict(X), dtype=np.float64) - centre
+        return pd.DataFrame(risk[:, np.newaxis], columns=["risk"])
+    features = fitted.transform(X)
+    if isinstance(features, pd.DataFrame):
+        return features.reset_index(drop=True)
+    names = (
+        fitted.get_feature_names_out()
+        if hasattr(fitted, "get_feature_names_out")
+        else [f"feature{j}" for j in range(features.shape[1])]
+    )
+    # scikit-learn takes names of type str only, not NumPy's.
+    return pd.DataFrame(np.asarray(features), columns=[str(name) for name in names])

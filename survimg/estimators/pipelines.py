@@ -115,6 +115,7 @@ def deep_features_lasso_cox(
     memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
+    n_jobs: int | None = None,
 ) -> Pipeline:
     """Deep features, redundancy filter, clinical columns, Lasso-Cox.
 
@@ -135,13 +136,15 @@ def deep_features_lasso_cox(
         Folder where trained networks are kept and found again by other pipelines: see `FitOnce`.
     clinical, threshold
         As in `radiomics_lasso_cox`.
+    n_jobs : int, optional
+        Networks trained at a time, see `OutOfFold`; not used with `in_sample`.
 
     Returns
     -------
     Pipeline
     """
     model = LassoCox() if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
     return _pipeline("deep", extractor, clinical, threshold, model)
 
 
@@ -154,6 +157,7 @@ def deep_features_rsf(
     memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
+    n_jobs: int | None = None,
 ) -> Pipeline:
     """Deep features, redundancy filter, clinical columns, random survival forest.
 
@@ -161,7 +165,7 @@ def deep_features_rsf(
     ----------
     model : survival estimator, optional
         By default ``RandomSurvivalForest(random_state=0)``.
-    deep, cv, in_sample, memory, clinical, threshold
+    deep, cv, in_sample, memory, clinical, threshold, n_jobs
         As in `deep_features_lasso_cox`.
 
     Returns
@@ -169,7 +173,7 @@ def deep_features_rsf(
     Pipeline
     """
     model = RandomSurvivalForest(random_state=0) if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
     return _pipeline("deep", extractor, clinical, threshold, model)
 
 
@@ -207,6 +211,7 @@ def deep_features_deepsurv(
     memory: Any = None,
     clinical: Sequence[str] | None = None,
     threshold: float = 0.7,
+    n_jobs: int | None = None,
 ) -> Pipeline:
     """Deep features, redundancy filter, clinical columns, DeepSurv.
 
@@ -214,7 +219,7 @@ def deep_features_deepsurv(
     ----------
     model : survival estimator, optional
         By default ``DeepSurv(random_state=0)``.
-    deep, cv, in_sample, memory, clinical, threshold
+    deep, cv, in_sample, memory, clinical, threshold, n_jobs
         As in `deep_features_lasso_cox`.
 
     Returns
@@ -222,13 +227,15 @@ def deep_features_deepsurv(
     Pipeline
     """
     model = DeepSurv(random_state=0) if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory)
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
     return _pipeline("deep", extractor, clinical, threshold, model)
 
 
-def _deep_extractor(deep: Any, cv: int | Any, in_sample: bool, memory: Any) -> Any:
+def _deep_extractor(
+    deep: Any, cv: int | Any, in_sample: bool, memory: Any, n_jobs: int | None
+) -> Any:
     network = FitOnce(DeepMTS(random_state=0) if deep is None else deep, memory=memory)
-    return network if in_sample else OutOfFold(network, method="transform", cv=cv)
+    return network if in_sample else OutOfFold(network, method="transform", cv=cv, n_jobs=n_jobs)
 
 
 def _pipeline(

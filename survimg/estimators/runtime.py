@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from survimg.estimators.heap import kept_heap
 from survimg.estimators.ranks import ALONE, Ranks
 from survimg.model_selection.device_slots import DeviceSlot, device_slot
 
@@ -74,11 +75,15 @@ class RandomStreams(NamedTuple):
 
 @contextmanager
 def isolated_torch(
-    device: torch.device, n_threads: int | None, dropout_seed: int | None = None
+    device: torch.device,
+    n_threads: int | None,
+    dropout_seed: int | None = None,
+    *,
+    keep_heap: bool = True,
 ) -> Iterator[None]:
-    """Pin torch's threads and give dropout its own random stream, for the length of a fit.
+    """Pin torch's threads, keep the heap, give dropout its own random stream, while torch computes.
 
-    Both belong to the whole process, so they are restored at the end. Fits that run side by side
+    All belong to the whole process, so they are restored at the end. Fits that run side by side
     in *threads* of one process share them: use processes (joblib's loky, Dask) for reproducible
     searches.
 
@@ -89,15 +94,22 @@ def isolated_torch(
         Threads that torch computes with; None leaves them as they are.
     dropout_seed : int, optional
         Seed of torch's global stream, which dropout draws from; by default it is left alone.
+    keep_heap : bool, default=True
+        On the CPU, take memory as `survimg.estimators.heap.kept_heap` does.
     """
     before = torch.get_num_threads()
     devices = [device] if device.type == "cuda" else []
     try:
         if n_threads is not None:
             torch.set_num_threads(n_threads)
-        with torch.random.fork_rng(devices=devices, enabled=dropout_seed is not None):
+        heap = kept_heap() if keep_heap and device.type == "cpu" else nullcontext()
+        with heap, torch.random.fork_rng(devices=devices, enabled=dropout_seed is not None):
             if dropout_seed is not None:
-                torch.random.manual_seed(dropout_seed)
+                # torch.manual_seed would also seed the GPUs that the fit does not use.
+                torch.default_generator.manual_seed(dropout_seed)
+                if device.type == "cuda":
+                    with torch.cuda.device(device):
+                        torch.cuda.manual_seed(dropout_seed)
             yield
     finally:
         torch.set_num_threads(before)

@@ -68,6 +68,10 @@ def fit_on_devices(
     is equal but for rounding where there is no dropout. *Dropout* draws from streams of its own on
     each device. A fit that runs out of memory is not split but ends.
 
+    A network with a ``checkpoint_folder`` whose fit was interrupted goes on where it was when it is
+    fitted again on as many devices, to the same bits (on the CPU) as without the interruption.
+    Another number of devices is refused.
+
     Examples
     --------
     >>> model = fit_on_devices(  # doctest: +SKIP
@@ -81,8 +85,14 @@ def fit_on_devices(
         for device in sorted(set(chosen), key=str):
             stack.enter_context(slot_on(device))
         arguments = ([str(device) for device in chosen], folder, estimator, X, y)
+        processes = multiprocessing.spawn(
+            _fit_share, args=arguments, nprocs=len(chosen), join=False
+        )
+        # An interrupted call must not leave them training, on devices whose slots are given back.
+        stack.callback(_end, processes.processes)
         try:
-            multiprocessing.spawn(_fit_share, args=arguments, nprocs=len(chosen))
+            while not processes.join():
+                pass
         except (
             multiprocessing.ProcessRaisedException,
             multiprocessing.ProcessExitedException,
@@ -93,6 +103,13 @@ def fit_on_devices(
             ) from error
         # Written by our own process a moment ago.
         return pickle.loads(Path(folder, "fitted").read_bytes())  # noqa: S301
+
+
+def _end(processes: Sequence[Any]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
 
 
 def _checked(devices: Sequence[str]) -> list[torch.device]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.estimators.base import SurvivalMixin
-from survimg.estimators.out_of_fold import OutOfFold
+from survimg.estimators.out_of_fold import OutOfFold, fit_transform_together
 
 __all__ = ["SurvivalStacking"]
 
@@ -47,6 +48,9 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
     random_state : int, RandomState or None, default=None
         Seed that shuffles the patients before they are dealt to the folds; None deals them in the
         given order.
+    n_jobs : int, optional
+        Fits at a time, of the ``cv`` + 1 of every model; None means 1 unless in a
+        `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
 
     Attributes
     ----------
@@ -66,11 +70,13 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         final_estimator: Any = None,
         cv: int | Any = 5,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.estimators = estimators
         self.final_estimator = final_estimator
         self.cv = cv
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, those of the named models included."""
@@ -102,13 +108,13 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         if self.random_state is not None:
             # One seed for all, so that every model has the same folds.
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self.risks_ = FeatureUnion(
-            [
-                (name, OutOfFold(model, method="predict", cv=self.cv, random_state=seed))
-                for name, model in self.estimators
-            ]
-        ).set_output(transform="pandas")
-        risks = self.risks_.fit_transform(X, y)
+        makers = {
+            name: OutOfFold(model, method="predict", cv=self.cv, random_state=seed)
+            for name, model in self.estimators
+        }
+        parts = fit_transform_together(makers, X, y, self.n_jobs)
+        self.risks_ = FeatureUnion(list(makers.items())).set_output(transform="pandas")
+        risks = pd.concat(parts, axis=1).set_axis(self.risks_.get_feature_names_out(), axis=1)
         final = self.final_estimator
         if final is None:
             final = make_pipeline(StandardScaler(), CoxPHSurvivalAnalysis(alpha=1.0, ties="efron"))

@@ -52,7 +52,8 @@ class TrainingParameters:
         Patients that pass through the network at once. The loss is still that of the whole batch,
         Cox risk set included; each step computes the network twice and needs the memory of
         `micro_batch_size` patients only. Batch normalisation then averages over that many
-        patients, not over the batch.
+        patients, not over the batch. On the CPU memory also goes back to the system as soon as it
+        is free, which takes time.
     validation_fraction : float, optional
         Share of the training patients, with its share of the events, that is held out of the
         training. They are scored after every epoch, and the weights of the best epoch are
@@ -61,8 +62,9 @@ class TrainingParameters:
         Stop after so many epochs without a better validation score; None never stops early. Needs
         `validation_fraction`.
     batch_norm_batches : int, default=50
-        Batches over which the statistics of batch normalisation are averaged once training is
-        over (and before each validation); at most as many as there were iterations. The published
+        Batches, not augmented, over which the statistics of batch normalisation are averaged once
+        training is over (and before each validation); at most as many as there were iterations.
+        The published
         code keeps running averages instead, which need several hundred iterations to forget their
         initial values.
     iterations_per_epoch : int, default=50

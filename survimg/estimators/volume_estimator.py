@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from survimg.estimators.batches import (
     Patients,
     Targets,
 )
-from survimg.estimators.checkpoints import Checkpoint, CheckpointWriter, fit_key
+from survimg.estimators.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
 from survimg.estimators.divergence import LastGoodState, check_finite_state
 from survimg.estimators.engine import (
     LossTerms,
@@ -131,8 +130,7 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         device = ranks.device or choose_device(self.device)
         checkpoint = None
         if self.checkpoint_folder is not None:
-            stem = fit_key(self, cohort, event, time, ranks.n)
-            checkpoint = Checkpoint(Path(self.checkpoint_folder) / f"{stem}.pt")
+            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time, ranks)
         seed = ranks.from_first(self._seed(checkpoint))
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
@@ -146,7 +144,12 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
         with ExitStack() as stack:
             device, slot = stack.enter_context(slot_on(device, ranks))
-            stack.enter_context(isolated_torch(device, self.n_threads, streams.dropout_seed))
+            stack.enter_context(
+                isolated_torch(
+                    device, self.n_threads, streams.dropout_seed,
+                    keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
+                )
+            )  # fmt: skip
             module = self._initial_module(encoded.shape[1], streams.weights)
             patients, hold_out, batches = self._prepare(patients, streams, device, ranks)
             callbacks: list[tuple[str, Callback]] = []

@@ -7,7 +7,7 @@ Meng et al., DeepMTS, IEEE J Biomed Health Inform 26(9):4497-4507, 2022.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,26 @@ class Encoder(nn.Module):
         return outputs
 
 
+class DoubledNearest(torch.autograd.Function):
+    """Nearest upsampling by 2 along the three last axes, with a backward pass in any layout.
+
+    torch's own backward pass copies a channels-last gradient to the contiguous layout first and
+    returns that layout: 83 ms for 8 x 16 x 48^3 on one thread, where these sums take 17.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:  # noqa: ARG004
+        """``(b, c, d0, d1, d2) -> (b, c, 2 d0, 2 d1, 2 d2)``."""
+        return functional.interpolate(features, scale_factor=2, mode="nearest")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        """Sum the gradient over the eight voxels that each voxel became."""
+        gradient = gradient[..., ::2] + gradient[..., 1::2]
+        gradient = gradient[..., ::2, :] + gradient[..., 1::2, :]
+        return gradient[..., ::2, :, :] + gradient[..., 1::2, :, :]
+
+
 class Decoder(nn.Module):
     """Four stages of nearest upsampling by 2, concat [upsampled, skip], block; then 2 channels."""
 
@@ -98,7 +118,7 @@ class Decoder(nn.Module):
         """
         features = encoded[-1]
         for stage, skip in zip(self.stages, encoded[-2::-1], strict=True):
-            upsampled = functional.interpolate(features, scale_factor=2, mode="nearest")
+            upsampled: Tensor = DoubledNearest.apply(features)
             features = stage(torch.cat([upsampled, skip], dim=1))
         logits: Tensor = self.output(features)
         dtype = torch.promote_types(logits.dtype, torch.float32)

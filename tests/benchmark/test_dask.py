@@ -19,7 +19,7 @@ import pytest
 from contestants import StageCox, make_cohort
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, cross_validate
 
 from survimg import Cohort
@@ -55,6 +55,12 @@ class Cox(StageCox):
 
     def score(self, X, y):
         return concordance_index(y, self.predict(X))
+
+
+class KnowsItsProcess(Cox):
+    def fit(self, X, y):
+        self.process_ = os.getpid()
+        return super().fit(X, y)
 
 
 class DiesOnce(Cox):
@@ -115,6 +121,25 @@ def test_nested_search_as_on_one_machine(client, stored):
     for one, other in zip(parallel["estimator"], serial["estimator"], strict=True):
         assert one.best_params_ == other.best_params_
         np.testing.assert_array_equal(one.predict(stored), other.predict(stored))
+
+
+@pytest.mark.slow
+def test_inner_fits_are_done_by_the_workers(client, stored):
+    """The folds of an ensemble, and in turn where the ensemble is a fit of a cluster itself."""
+    from survimg.estimators import FoldEnsemble
+
+    ensemble = FoldEnsemble(KnowsItsProcess(), cv=folds(), n_jobs=-1)
+    with dask_cluster(client):
+        spread = clone(ensemble).set_params(n_jobs=None).fit(stored, stored.outcome)
+        nested = cross_validate(
+            ensemble, stored, stored.outcome, cv=folds(), return_estimator=True
+        )["estimator"]
+    alone = clone(ensemble).set_params(n_jobs=1).fit(stored, stored.outcome)
+    np.testing.assert_array_equal(spread.predict(stored), alone.predict(stored))
+    processes = [{member.process_ for member in each.members_} for each in (spread, *nested, alone)]
+    assert os.getpid() not in set().union(*processes[:-1])
+    assert [len(found) for found in processes[1:-1]] == [1, 1, 1]
+    assert processes[-1] == {os.getpid()}
 
 
 def test_joblibs_own_backend_gives_the_same_scores(client, stored):

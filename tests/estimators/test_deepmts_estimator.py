@@ -181,7 +181,9 @@ def test_threads_are_pinned_for_the_length_of_a_fit(cohort, monkeypatch):
     seen = []
     draw = PatientBatches.draw
     monkeypatch.setattr(
-        PatientBatches, "draw", lambda self: (seen.append(torch.get_num_threads()), draw(self))[1]
+        PatientBatches,
+        "draw",
+        lambda self, **how: (seen.append(torch.get_num_threads()), draw(self, **how))[1],
     )
     before = torch.get_num_threads()
     small_model(n_threads=3).fit(cohort, cohort.outcome)
@@ -203,7 +205,7 @@ def test_the_network_learns_what_it_is_shown():
     """Overfit eight patients: risk in the order of the events, and masks found."""
     cohort = make_phantom_cohort(n=8, shape=SHAPE, random_state=3, censoring=0.0).cohort
     model = DeepMTS(
-        n_iterations=60, batch_size=8, learning_rate=2e-3, augmentation=None, l2=0.0, dropout=0.0,
+        n_iterations=100, batch_size=8, learning_rate=2e-3, augmentation=None, l2=0.0, dropout=0.0,
         schedule="constant", n_threads=1, random_state=0,
     ).fit(cohort, cohort.outcome)  # fmt: skip
     assert model.score(cohort, cohort.outcome) > 0.9
@@ -326,11 +328,11 @@ def test_raw_cohorts_and_unfitted_models_are_refused(cohort):
 def test_an_interruption_leaves_no_half_trained_model(cohort, monkeypatch):
     draw, drawn = PatientBatches.draw, []
 
-    def interrupted(self):
+    def interrupted(self, **how):
         drawn.append(1)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return draw(self)
+        return draw(self, **how)
 
     monkeypatch.setattr(PatientBatches, "draw", interrupted)
     model = small_model()

@@ -99,7 +99,7 @@ def test_equal_risks_have_no_z_score():
         def predict(self, X):
             return np.ones(len(X))
 
-    with pytest.raises(ValueError, match="training patients of fold 0"):
+    with pytest.raises(ValueError, match="training patients of fold 1"):
         FoldEnsemble(Constant(), cv=3).fit(*table())
 
 

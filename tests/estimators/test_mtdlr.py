@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 import zlib
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -456,6 +458,32 @@ def test_clinical_cox_is_a_cox_model_of_the_clinical_columns(cohort):
     np.testing.assert_allclose(model.cox_.coefficients, expected.coefficients, rtol=1e-5)
     np.testing.assert_allclose(model.training_risk_, model.predict(cohort))
     assert ClinicalCox(clinical_columns=["age"]).fit(cohort, cohort.outcome).cox_.names == ("age",)
+
+
+class WithThread(Segments):
+    """Keeps the thread that has fitted it."""
+
+    def fit(self, X, y):
+        self.thread_ = threading.get_ident()
+        return super().fit(X, y)
+
+
+def test_inner_fits_run_side_by_side_and_give_the_same(cohort):
+    X, settings = cohort[:30], {"radiomics": RIDGE, "cv": 3, "random_state": 0}
+    for model in (
+        MTDLR(WithThread(), extractor=Look(), clinical_columns=[], **settings),
+        SingleTaskCox(WithThread(), clinical_columns=[], cv=3),
+        ManualRadiomicsCox(extractor=Look(), clinical_columns=[], **settings),
+    ):
+        alone = clone(model).fit(X, X.outcome)
+        with joblib.parallel_config(backend="threading"):
+            shared = clone(model).set_params(n_jobs=2).fit(X, X.outcome)
+        pd.testing.assert_frame_equal(shared.training_scores_, alone.training_scores_, rtol=0)
+        np.testing.assert_array_equal(shared.predict(X), alone.predict(X))
+        if hasattr(model, "network"):
+            own = threading.get_ident()
+            networks = [getattr(m.network_, "network_", m.network_) for m in (alone, shared)]
+            assert [network.thread_ == own for network in networks] == [True, False]
 
 
 ESTIMATORS = [

@@ -16,6 +16,7 @@ from survimg.estimators.fit_once import FitOnce
 from survimg.estimators.lasso_cox import LassoCox
 from survimg.estimators.out_of_fold import OutOfFold
 from survimg.estimators.pipelines import (
+    deep_features_deepsurv,
     deep_features_lasso_cox,
     deep_features_rsf,
     radiomics_lasso_cox,
@@ -162,3 +163,11 @@ def test_defaults():
     assert deep.cv == 5
     assert isinstance(deep.estimator, FitOnce)
     assert deep.estimator.estimator.random_state == 0
+
+
+@pytest.mark.parametrize(
+    "make", [deep_features_lasso_cox, deep_features_rsf, deep_features_deepsurv]
+)
+def test_n_jobs_is_that_of_the_networks_folds(make):
+    assert make(n_jobs=2)[0].transformer_list[0][1][0].n_jobs == 2
+    assert make()[0].transformer_list[0][1][0].n_jobs is None

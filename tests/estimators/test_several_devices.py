@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
+import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival, DeepMTS, fit_on_devices, several_devices
 from survimg.estimators.accumulation import parts_of
-from survimg.estimators.batches import BatchSampler
+from survimg.estimators.batches import BatchSampler, PatientBatches
 from survimg.estimators.ranks import Ranks, current_ranks
 from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
 from survimg.losses import cox_loss
@@ -29,6 +32,13 @@ STEPS: dict = {
     "n_iterations": 2, "iterations_per_epoch": 1, "batch_size": 6, "batch_norm_batches": 2,
     "n_threads": 1, "random_state": 0, "device": "cpu", "precision": "float32",
 }  # fmt: skip
+
+MOVING: dict = {
+    **STEPS, "learning_rate": 1e-2, "width": 4, "hidden": 8, "slice_choice": "central",
+    "masked_input": False,
+}  # fmt: skip
+# The second epoch begins when both processes are through with the first, checkpoint included.
+DYING: dict = {**MOVING, "n_iterations": 4, "iterations_per_epoch": 2}
 
 
 class RiskOutput(NamedTuple):
@@ -93,18 +103,68 @@ class Each(BaseEstimator):
         return self
 
 
+class BrokenOff(BaseEstimator):
+    """Breaks a fit off when it reads a certain batch, in all processes, and begins it again."""
+
+    def __init__(self, estimator, n_batches, folder) -> None:
+        self.estimator = estimator
+        self.n_batches = n_batches
+        self.folder = folder
+
+    def fit(self, X, y):
+        model = clone(self.estimator).set_params(checkpoint_folder=self.folder)
+        n_read, read = [], PatientBatches.draw
+
+        def interrupted(batches, **how):
+            n_read.append(len(n_read))
+            if len(n_read) == self.n_batches:
+                raise KeyboardInterrupt
+            return read(batches, **how)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PatientBatches, "draw", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(X, y)
+            if current_ranks().rank == 0:  # which writes it
+                assert len(list(Path(self.folder).glob("CNNSurvival-*-2-devices.pt"))) == 1
+            model.fit(X, y)
+        model.n_read_again_ = len(n_read) - self.n_batches
+        return model
+
+
+class Dies(CNNSurvival):
+    """The first time that it is fitted with checkpoints, a process dies in the second epoch."""
+
+    def _make_augment(self, generator):
+        augment, self.n_batches_ = super()._make_augment(generator), 0
+
+        def counted(images, masks, n_drawn, own):
+            self.n_batches_ += 1
+            if self.checkpoint_folder is not None and self.n_batches_ == 4 and own.start == 1:
+                mark = Path(self.checkpoint_folder, "died")
+                if not mark.exists():
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return augment(images, masks, n_drawn, own)
+
+        return counted
+
+
 def models(part: int | None) -> list:
     # With so small a rate the last gradient is still that of the first weights.
     still = {**STEPS, "learning_rate": 1e-12}
-    moving = {
-        **STEPS, "learning_rate": 1e-2, "validation_fraction": 0.4, "width": 4, "hidden": 8,
-        "slice_choice": "central", "masked_input": False,
-    }  # fmt: skip
     return [
         LinearCox(**still),
         WithoutDropout(**still, micro_batch_size=part),
-        CNNSurvival(**moving, dropout=0.0, micro_batch_size=part),
-        CNNSurvival(**moving, dropout=0.5),
+        CNNSurvival(**MOVING, validation_fraction=0.4, dropout=0.0, micro_batch_size=part),
+    ]
+
+
+def with_dropout() -> list:
+    return [
+        CNNSurvival(**MOVING, validation_fraction=0.4),
+        CNNSurvival(**MOVING, micro_batch_size=2),
+        Dies(**DYING),
     ]
 
 
@@ -121,13 +181,18 @@ def cohort() -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def shared(cohort) -> Each:
-    return fit_on_devices(Each(models(None)), cohort, cohort.outcome, TWO)
+def shared(cohort, tmp_path_factory) -> Each:
+    whole = with_dropout()
+    folder = str(tmp_path_factory.mktemp("checkpoints"))
+    # The first batch of the second epoch, of two: three of the first, with those that prepare the
+    # score of the held-out patients; or one.
+    again = [BrokenOff(model, n, folder) for model, n in zip(whole, (4, 2), strict=False)]
+    return fit_on_devices(Each([*models(None), *whole, *again]), cohort, cohort.outcome, TWO)
 
 
 @pytest.fixture(scope="module")
 def alone(cohort) -> list:
-    return [model.fit(cohort, cohort.outcome) for model in models(3)[:3]]
+    return [model.fit(cohort, cohort.outcome) for model in models(3)]
 
 
 def close(found, expected, tolerance):
@@ -170,27 +235,76 @@ def test_the_trained_model_is_that_of_micro_batches(shared, alone, cohort):
     assert found.history_["micro_batch_size"].tolist() == [3, 3]
     assert found.net_.ranks_.n == 1
     assert current_ranks().n == 1
-    assert np.isfinite(shared.fitted_[3].predict(cohort)).all()
 
 
-class Dies(CNNSurvival):
-    def _make_augment(self, generator):
-        calls = []
-
-        def augment(images, masks, n_drawn, own):
-            calls.append(n_drawn)
-            if len(calls) == 2 and own.start == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return images, masks
-
-        return augment
-
-
-def test_a_dying_process_ends_the_fit(cohort):
-    model = Dies(**STEPS, slice_choice="central", masked_input=False)
-    with pytest.raises(ChildProcessError, match="in process 2 of 2, on cpu:.*SIGKILL"):
+@pytest.fixture(scope="module")
+def died(cohort, tmp_path_factory) -> SimpleNamespace:
+    model = Dies(**DYING, checkpoint_folder=tmp_path_factory.mktemp("checkpoints"))
+    with pytest.raises(ChildProcessError) as caught:
         fit_on_devices(model, cohort, cohort.outcome, TWO)
-    assert not hasattr(model, "net_")
+    return SimpleNamespace(model=model, message=str(caught.value))
+
+
+def test_a_dying_process_ends_the_fit(died):
+    assert "in process 2 of 2, on cpu:" in died.message
+    assert "SIGKILL" in died.message
+    assert not hasattr(died.model, "net_")
+
+
+def test_an_interrupted_call_ends_the_processes(cohort, monkeypatch):
+    def spawn(_function, args, nprocs, join):
+        assert not join
+        assert len(args[0]) == nprocs
+        for process in processes:
+            process.start()
+
+        def interrupt():
+            raise KeyboardInterrupt
+
+        return SimpleNamespace(processes=processes, join=interrupt)
+
+    start = multiprocessing.get_context("spawn").Process
+    processes = [start(target=time.sleep, args=(600,)) for _ in TWO]
+    monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_devices(LinearCox(), cohort, cohort.outcome, TWO)
+    assert [process.exitcode for process in processes] == [-signal.SIGTERM] * 2
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def same_to_the_bit(resumed, whole, cohort):
+    np.testing.assert_array_equal(resumed.predict(cohort), whole.predict(cohort))
+    state = whole.net_.module_.state_dict()
+    for name, value in resumed.net_.module_.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    columns = whole.history_.columns.drop("seconds")
+    assert resumed.history_[columns].equals(whole.history_[columns])
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["held-out patients", "none"])
+def test_a_fit_that_was_broken_off_goes_on_with_the_same_bits(which, shared, cohort):
+    """Dropout, augmentation, batch normalisation of shares: as if nothing had happened."""
+    whole, resumed = shared.fitted_[3 + which], shared.fitted_[6 + which]
+    same_to_the_bit(resumed, whole, cohort)
+    assert resumed.n_read_again_ == 1 + 2  # the second epoch, and batch normalisation
+    assert not list(Path(resumed.checkpoint_folder).iterdir())
+
+
+def test_another_number_of_devices_does_not_go_on(died, cohort):
+    (path,) = Path(died.model.checkpoint_folder).glob("*.pt")
+    with pytest.raises(ValueError, match=f"{path}.*another number of devices than 1") as caught:
+        clone(died.model).fit(cohort, cohort.outcome)
+    assert "delete the file" in str(caught.value)
+    assert path.exists()
+
+
+@pytest.mark.slow
+def test_a_fit_whose_process_died_goes_on_with_the_same_bits(died, shared, cohort):
+    resumed = fit_on_devices(died.model, cohort, cohort.outcome, TWO)
+    same_to_the_bit(resumed, shared.fitted_[5], cohort)
+    assert (resumed.n_batches_, shared.fitted_[5].n_batches_) == (2 + 2, 4 + 2)
 
 
 @pytest.mark.slow
@@ -228,12 +342,13 @@ def test_a_slot_of_each_device_is_held(cohort, monkeypatch):
         yield device, None
         taken.append(f"{device} released")
 
-    def spawn(_function, args, nprocs):
-        assert nprocs == 2
+    def spawn(_function, args, nprocs, join):
+        assert (nprocs, join) == (2, False)
         assert taken == ["cuda:0", "cuda:1"]
         devices, folder, model, _, _ = args
         assert devices == ["cuda:1", "cuda:0"]
         Path(folder, "fitted").write_bytes(pickle.dumps(model))
+        return SimpleNamespace(processes=[], join=lambda: True)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -19,6 +19,7 @@ from survimg.datasets import make_phantom_cohort
 from survimg.estimators import MDSN, CNNSurvival
 from survimg.estimators.accumulation import backward_in_parts
 from survimg.estimators.batches import PatientBatches
+from survimg.estimators.checkpoints import fit_key
 from survimg.estimators.holdout import HoldOut, split_by_event
 from survimg.losses import cox_loss
 from survimg.target import make_outcome
@@ -217,9 +218,9 @@ def test_held_out_patients_are_not_trained_on(cohort, monkeypatch):
     drawn, held_out = [], []
     split, inputs = split_by_event, PatientBatches.draw
 
-    def watch(self):
+    def watch(self, **how):
         drawn.extend(self._patients.cohort.ids)
-        return inputs(self)
+        return inputs(self, **how)
 
     monkeypatch.setattr(PatientBatches, "draw", watch)
     monkeypatch.setattr(
@@ -273,12 +274,12 @@ def kill_after(n_draws: int, monkeypatch) -> None:
     draw = PatientBatches.draw
     count = 0
 
-    def draw_or_die(self):
+    def draw_or_die(self, **how):
         nonlocal count
         count += 1
         if count > n_draws:
             raise Killed
-        return draw(self)
+        return draw(self, **how)
 
     monkeypatch.setattr(PatientBatches, "draw", draw_or_die)
 
@@ -316,7 +317,9 @@ def test_resuming_does_not_train_the_finished_epochs_again(cohort, tmp_path, mon
             quick(checkpoint_folder=tmp_path).fit(cohort, cohort.outcome)
     drawn = []
     draw = PatientBatches.draw
-    monkeypatch.setattr(PatientBatches, "draw", lambda self: (drawn.append(1), draw(self))[1])
+    monkeypatch.setattr(
+        PatientBatches, "draw", lambda self, **how: (drawn.append(1), draw(self, **how))[1]
+    )
     quick(checkpoint_folder=tmp_path).fit(cohort, cohort.outcome)
     assert len(drawn) == 2 + 1  # the last epoch, and batch normalisation
 
@@ -366,6 +369,17 @@ def test_an_unseeded_fit_goes_on_with_its_own_seed(cohort, tmp_path):
     assert (weights(resumed)["stages.0.0.weight"] - kernel).abs().max() < 0.1
 
 
+def test_a_random_state_is_known_by_its_state(cohort):
+    """Its address would be another one in the process that continues the fit."""
+    event, time = cohort.outcome["event"], cohort.outcome["time"]
+    states = [np.random.RandomState(seed) for seed in (3, 3, 4)]
+    one, same, other = (
+        fit_key(quick(random_state=state), cohort, event, time) for state in states
+    )
+    assert one == same
+    assert one != other
+
+
 def test_a_keyboard_interrupt_is_not_taken_for_the_end(cohort, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
@@ -392,12 +406,12 @@ from survimg.estimators.batches import PatientBatches
 folder, n_draws = sys.argv[1], int(sys.argv[2])
 draw = PatientBatches.draw
 
-def draw_or_die(self):
+def draw_or_die(self, **how):
     global n_draws
     n_draws -= 1
     if n_draws < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return draw(self)
+    return draw(self, **how)
 
 PatientBatches.draw = draw_or_die
 cohort = make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort

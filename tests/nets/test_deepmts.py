@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from survimg.nets.backbone import DoubledNearest
 from survimg.nets.deepmts import DeepMTSNet
 
 ABLATIONS = {
@@ -163,6 +164,21 @@ def test_the_survival_loss_reaches_the_decoder_through_the_soft_map(generator, i
     net = DeepMTSNet(hard_sharing=False, generator=generator)
     net(images(2, 2, 16, 16, 16), torch.zeros(2, 1)).risk.sum().backward()
     assert net.decoder.output.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_upsampling_and_its_gradient_are_torchs(layout, generator):
+    coarse = torch.randn(2, 3, 2, 4, 3, generator=generator, dtype=torch.float64)
+    coarse = coarse.contiguous(memory_format=layout).requires_grad_()
+    stock = functional.interpolate(coarse, scale_factor=2, mode="nearest")
+    ours = DoubledNearest.apply(coarse)
+    assert torch.equal(ours, stock)
+    weights = torch.randn(stock.shape, generator=generator, dtype=torch.float64)
+    weights = weights.contiguous(memory_format=layout)
+    (expected,) = torch.autograd.grad((stock * weights).sum(), coarse)
+    (found,) = torch.autograd.grad((ours * weights).sum(), coarse)
+    torch.testing.assert_close(found, expected)
+    assert found.is_contiguous(memory_format=layout)
 
 
 def test_the_tumour_is_channel_zero(generator, images):
