@@ -14,7 +14,13 @@ from survimg.estimators.baseline import BreslowBaseline
 from survimg.evaluation.concordance import concordance_index
 from survimg.target import check_outcome, make_outcome
 
-__all__ = ["ProportionalHazardsMixin", "SurvivalMixin", "cohort_and_outcome"]
+__all__ = [
+    "ProportionalHazardsMixin",
+    "SurvivalMixin",
+    "VolumeHazardsMixin",
+    "VolumeSurvivalMixin",
+    "cohort_and_outcome",
+]
 
 
 class _Predicts(Protocol):
@@ -126,6 +132,115 @@ class ProportionalHazardsMixin(SurvivalMixin):
         check_is_fitted(self, "baseline_")
         hazard = self.baseline_.cumulative_hazard(self.predict(X))
         return hazard if return_array else self.baseline_.as_functions(hazard)
+
+
+class VolumeSurvivalMixin(SurvivalMixin):
+    """`score` of an estimator over volumes: of plain arrays with what belongs to them too.
+
+    A class that uses it gives `predict(X, *, masks=None, clinical=None)`.
+    """
+
+    # Without metadata routing it changes nothing; with it, it saves users set_score_request.
+    __metadata_request__score = {"masks": True, "clinical": True}  # noqa: RUF012
+
+    def score(
+        self: Any,
+        X: Cohort | npt.ArrayLike,
+        y: np.ndarray,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> float:
+        """Return Harrell's concordance index of the predicted risk.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        y : structured array of shape (n,)
+            (event, time).
+        sample_weight : array-like of shape (n,), optional
+            Weight of each patient; a pair weighs the product of its two.
+        masks, clinical
+            For plain arrays, as in `predict`.
+
+        Returns
+        -------
+        float
+            1 is a perfect order, 0.5 is chance.
+
+        Raises
+        ------
+        ValueError
+            No pair of patients can be compared.
+        """
+        return SurvivalMixin.score(self, _joined(X, masks, clinical), y, sample_weight)
+
+
+class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
+    """Curves of a Cox-type model over volumes, of plain arrays with what belongs to them too."""
+
+    def predict_survival_function(
+        self: Any,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the probability of being free of the event beyond each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        return ProportionalHazardsMixin.predict_survival_function(
+            self, _joined(X, masks, clinical), return_array
+        )
+
+    def predict_cumulative_hazard_function(
+        self: Any,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the cumulative hazard at each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        """
+        check_is_fitted(self, "baseline_")
+        return ProportionalHazardsMixin.predict_cumulative_hazard_function(
+            self, _joined(X, masks, clinical), return_array
+        )
+
+
+def _joined(X: Any, masks: Any, clinical: Any) -> Any:
+    """Return a cohort of plain arrays; without masks and columns, `X` as it was given."""
+    return X if masks is None and clinical is None else as_cohort(X, masks, clinical)
 
 
 def cohort_and_outcome(

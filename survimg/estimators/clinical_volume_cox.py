@@ -19,14 +19,14 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.clinical import ClinicalFeatures, TumourVolume
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
+from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.cox_likelihood import efron_information
 from survimg.target import make_outcome
 
 __all__ = ["ClinicalVolumeCox"]
 
 
-class ClinicalVolumeCox(ProportionalHazardsMixin, BaseEstimator):
+class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
     r"""Ridge-penalised Cox model on encoded clinical columns and the logarithm of tumour volume.
 
     A model of images has to beat what a clinician knows without one: clinical variables and the

@@ -28,7 +28,8 @@ class CNNSurvival(DiscreteTimeEstimator):
     Parameters
     ----------
     slice_choice : {"largest", "central"}, default="largest"
-        The axial slice with the largest mask area, or the middle slice of the volume.
+        The axial slice with the largest mask area, or the middle slice of the volume, which with
+        `masked_input` the mask must reach: else nothing is left of the patient, who is refused.
     masked_input : bool, default=True
         Multiply the slice by the tumour mask, as in the DeepMTS paper's comparison. With the
         default of either parameter predictions need masks.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -17,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from survimg.cohort import Cohort
-from survimg.estimators.base import SurvivalMixin
-from survimg.estimators.batches import Targets
+from survimg.estimators.base import VolumeSurvivalMixin
+from survimg.estimators.batches import Patients, Targets
 from survimg.estimators.engine import LossTerms
 from survimg.estimators.volume_survival_estimator import VolumeSurvivalEstimator
-from survimg.losses import discrete_survival_curve, discrete_time_loss
+from survimg.losses import discrete_survival_curve, discrete_time_labels, discrete_time_loss
 from survimg.nets.outputs import DiscreteTimeOutput
 from survimg.target import event_quantiles, make_outcome
 
@@ -92,7 +93,7 @@ class _IntervalLoss:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
+class DiscreteTimeEstimator(VolumeSurvivalMixin, VolumeSurvivalEstimator):
     """Base of the networks that predict the conditional survival of each of several intervals.
 
     Parameters
@@ -101,10 +102,11 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
         Increasing upper bounds of the intervals, in the unit of the outcome; the first interval
         starts at 0. Default: 12, 24, 36, 60, 84 and 120 if the cohort's `time_unit` is months, as
         in the DeepMTS paper; otherwise cuts that share the training events out among
-        six intervals, the last of which ends just after the largest training time.
+        six intervals, the last of which ends just after the largest training time. Default cuts
+        beyond the last informed interval are left out; given ones are refused (see Notes).
     risk_horizon : float, optional
         Time t at which patients are ranked: the risk is 1 - S(t). Default: the cut in the middle,
-        which is 36 months for the paper's cuts.
+        which is 36 months for the paper's cuts; the last cut if that one was left out.
 
     Attributes
     ----------
@@ -112,6 +114,13 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
     risk_horizon_ : float
     unique_times_ : ndarray of shape (n_intervals + 1,)
         0, where survival is 1, and the cuts.
+
+    Notes
+    -----
+    An interval is informed if a patient who trains the network, and is not held out by
+    `validation_fraction`, failed in it or is credited with surviving it: by a later failure, or by
+    censoring in its second half or later. The likelihood has no term, hence no gradient, for other
+    intervals: what a network says of them is its initial weights, not an estimate.
     """
 
     time_cuts: Sequence[float] | None = None
@@ -123,18 +132,36 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
         "risk_horizon": [Interval(Real, 0, None, closed="neither"), None],
     }
 
-    def _before_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
-        self.time_cuts_ = _choose_cuts(self.time_cuts, cohort.time_unit, event, time)
-        last = float(self.time_cuts_[-1])
+    def _encode_training(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
+    ) -> np.ndarray:
+        """Choose the intervals, which only the patients `train` inform; encode as in the base."""
+        cuts = _choose_cuts(self.time_cuts, cohort.time_unit, event, time)
+        n_informed = _count_informed(cuts, event[train], time[train])
+        follow_up = _follow_up(time[train], len(time), cohort.time_unit)
+        if self.time_cuts is not None and n_informed < len(cuts):
+            beyond = ", ".join(f"{cut:g}" for cut in cuts[n_informed:])
+            raise ValueError(
+                f"time_cuts={list(self.time_cuts)}: nobody failed in, or was followed to the "
+                f"middle of, the interval(s) that end at {beyond}, so that nothing can be learned "
+                f"about them. {follow_up} Leave these cuts out, or give time_cuts=None, which "
+                "ends at the last interval that somebody reached."
+            )
+        kept = cuts[:n_informed]
+        self.risk_horizon_ = self._choose_horizon(cuts, float(kept[-1]), follow_up)
+        self.time_cuts_ = kept
+        return super()._encode_training(cohort, event, time, train, seed)
+
+    def _choose_horizon(self, cuts: np.ndarray, last: float, follow_up: str) -> float:
         if self.risk_horizon is None:
-            self.risk_horizon_ = float(self.time_cuts_[(len(self.time_cuts_) - 1) // 2])
-        elif self.risk_horizon > last:
+            return min(float(cuts[(len(cuts) - 1) // 2]), last)
+        if self.risk_horizon > last:
             raise ValueError(
                 f"risk_horizon={self.risk_horizon} lies beyond the last cut, {last:g}: the model "
-                "says nothing about it. Choose an earlier one, or later time_cuts."
+                f"says nothing about it. {follow_up} Choose an earlier one, or, within the "
+                "follow-up, later time_cuts."
             )
-        else:
-            self.risk_horizon_ = float(self.risk_horizon)
+        return float(self.risk_horizon)
 
     def _interval_loss(self, l2: float = 0.0) -> tuple[LossTerms, tuple[str, ...]]:
         """Return the likelihood, and an L2 term with a weight above 0."""
@@ -157,7 +184,12 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
         return np.concatenate([[0.0], self.time_cuts_])
 
     def predict_survival_function(
-        self, X: Cohort | npt.ArrayLike, return_array: bool = False
+        self,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Predict the probability of being free of the event beyond each time.
 
@@ -167,6 +199,8 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
             Patients, as in `fit`.
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
 
         Returns
         -------
@@ -174,11 +208,17 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
             S(0) = 1; linear in time between the cuts, unknown beyond the last.
         """
         check_is_fitted(self, "net_")
-        survival = np.exp(-self._hazard_at_cuts(X))
+        patients = self._patients(X, masks=masks, clinical=clinical)
+        survival = np.exp(-self._hazard_at_cuts(patients))
         return survival if return_array else self._functions(survival, cumulative_hazard=False)
 
     def predict_cumulative_hazard_function(
-        self, X: Cohort | npt.ArrayLike, return_array: bool = False
+        self,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
         """Predict the cumulative hazard, -log S(t), at each time.
 
@@ -188,19 +228,21 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
             Patients, as in `fit`.
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
 
         Returns
         -------
         ndarray of shape (n,) of `InterpolatedSurvival`, or (n, n_intervals + 1) of float
         """
         check_is_fitted(self, "net_")
-        hazard = self._hazard_at_cuts(X)
+        hazard = self._hazard_at_cuts(self._patients(X, masks=masks, clinical=clinical))
         return hazard if return_array else self._functions(np.exp(-hazard), cumulative_hazard=True)
 
-    def _hazard_at_cuts(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+    def _hazard_at_cuts(self, patients: Patients) -> np.ndarray:
         rows = [
             -functional.logsigmoid(output.logits.double()).cumsum(dim=1)
-            for output in self._outputs(self._patients(X))
+            for output in self._outputs(patients)
         ]
         hazard = torch.cat(rows).cpu().numpy()
         return np.pad(hazard, ((0, 0), (1, 0)))
@@ -212,6 +254,25 @@ class DiscreteTimeEstimator(SurvivalMixin, VolumeSurvivalEstimator):
                 self.unique_times_, row, cumulative_hazard=cumulative_hazard
             )
         return functions
+
+
+def _count_informed(cuts: np.ndarray, event: np.ndarray, time: np.ndarray) -> int:
+    """Return how many intervals have a term in the likelihood: the first ones, without gaps."""
+    survived, failed = discrete_time_labels(
+        torch.as_tensor(time, dtype=torch.float32),  # as _IntervalLoss sees them
+        torch.as_tensor(event),
+        torch.as_tensor(cuts, dtype=torch.float32),
+    )
+    return int((survived | failed).any(dim=0).sum())
+
+
+def _follow_up(time: np.ndarray, n_patients: int, time_unit: str | None) -> str:
+    """Say how long the patients who train the network were followed."""
+    held_out = n_patients - len(time)
+    whom = f"the {len(time)} patients who train the network"
+    if held_out:
+        whom += f" ({held_out} more are held out)"
+    return f"The last follow-up of {whom} is {time.max():g}{f' {time_unit}' if time_unit else ''}."
 
 
 def _choose_cuts(

@@ -19,6 +19,7 @@ from torch.nn import functional
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.batches import Patients, Targets
 from survimg.estimators.engine import LossTerms
+from survimg.estimators.failed_fit import unchanged_on_failure
 from survimg.estimators.fusion_body import FusionBody
 from survimg.estimators.volume_estimator import to_float64
 from survimg.nets.outputs import RiskOutput
@@ -114,10 +115,11 @@ class FusionClassifier(ClassifierMixin, FusionBody):
                 f"FusionClassifier needs labels of two classes; y holds {len(classes)} class(es): "
                 f"{classes[:5].tolist()}."
             )
-        self.classes_ = classes
         event = labels == classes[1]
-        self.prevalence_ = float(event.mean())
-        self._train(cohort, event, np.zeros(len(cohort)))
+        with unchanged_on_failure(self):
+            self.classes_ = classes
+            self.prevalence_ = float(event.mean())
+            self._train(cohort, event, np.zeros(len(cohort)))
         return self
 
     def decision_function(

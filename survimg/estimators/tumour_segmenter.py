@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.batches import Patients, Targets
 from survimg.estimators.engine import LossTerms
+from survimg.estimators.failed_fit import unchanged_on_failure
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.volume_estimator import VolumeEstimator, refuse_empty_masks
 from survimg.losses import dice_loss
@@ -124,7 +125,8 @@ class TumourSegmenter(VolumeEstimator):
                 f"{len(known)} of the {len(cohort)} given have one."
             )
         refuse_empty_masks(cohort)
-        self._train(cohort[known], event[known], np.zeros(len(known)))
+        with unchanged_on_failure(self):
+            self._train(cohort[known], event[known], np.zeros(len(known)))
         return self
 
     @available_if(_never)

@@ -62,11 +62,20 @@ class AxialSlice:
         LookupError
             A mask is asked for and the patient, who is named, has none.
         ValueError
-            It is empty.
+            It is empty, in the chosen slice or everywhere.
         """
         volume, position = whole_volume(cohort, i), self.position(cohort, i)
         image = volume[:, position]
-        return image * cohort.mask(i)[position].astype(np.float32) if self.masked else image
+        if not self.masked:
+            return image
+        mask = cohort.mask(i)[position]
+        if not mask.any():
+            raise ValueError(
+                f"The tumour mask of patient {cohort.ids[i]!r} does not reach the middle slice, so "
+                "that nothing of the image is left. Choose slice_choice='largest', or "
+                "masked_input=False."
+            )
+        return image * mask.astype(np.float32)
 
     def position(self, cohort: Cohort, i: int) -> int:
         """Return which slice of patient `i` it is, counted along z.

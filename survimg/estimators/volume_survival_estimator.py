@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from survimg.clinical import ClinicalFeatures
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import ProportionalHazardsMixin, cohort_and_outcome
+from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.batches import Patients, Targets
 from survimg.estimators.engine import LossTerms
+from survimg.estimators.failed_fit import unchanged_on_failure
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
@@ -70,9 +71,6 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
     def _risk_of(self, output: Any) -> Tensor:
         """Risk in an output of the network, (b,), higher = earlier event."""
 
-    def _before_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
-        """Learn from the outcome what the loss needs."""
-
     @abstractmethod
     def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Learn what survival curves need."""
@@ -85,7 +83,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Self:
-        """Train the network.
+        """Train the network; a fit that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -112,9 +110,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         """
         self._validate_params()
         cohort, event, time = cohort_and_outcome(X, y, masks, clinical)
-        self._before_training(cohort, event, time)
-        self._train(cohort, event, time)
-        self._after_training(cohort, event, time)
+        with unchanged_on_failure(self):
+            self._train(cohort, event, time)
+            self._after_training(cohort, event, time)
         return self
 
     def predict(
@@ -245,8 +243,8 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         elif cohort.clinical is None:
             raise ValueError(
                 f"This {type(self).__name__} was fitted with the clinical columns "
-                f"{list(self.clinical_encoder_.columns_)}; X has none. Give a Cohort with "
-                "clinical=..., or predict(X, clinical=...)."
+                f"{list(self.clinical_encoder_.columns_)}; X has none. Give "
+                "Cohort(X, clinical=...), or beside an array the keyword clinical=... ."
             )
         else:
             encoded = self._standardise(self.clinical_encoder_.transform(cohort))
@@ -265,7 +263,7 @@ class _CoxTerm:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class CoxVolumeEstimator(ProportionalHazardsMixin, VolumeSurvivalEstimator):
+class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
     """Base of the networks with one log-hazard ratio and a Cox loss.
 
     Parameters

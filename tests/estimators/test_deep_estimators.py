@@ -41,7 +41,17 @@ DISCRETE = [CNNSurvival, DLPM]
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
-    return make_phantom_cohort(n=N, shape=SHAPE, random_state=0).cohort
+    """Eight patients followed for ten years, whose tumours end in the middle slice."""
+    phantom = make_phantom_cohort(n=N, shape=SHAPE, random_state=0).cohort
+    volumes, masks = phantom.to_numpy(), np.stack([phantom.mask(i) for i in range(N)])
+    for i, mask in enumerate(masks):
+        shift = SHAPE[0] // 2 - int(np.flatnonzero(mask.any(axis=(1, 2)))[-1])
+        volumes[i], masks[i] = np.roll(volumes[i], shift, axis=1), np.roll(mask, shift, axis=0)
+    outcome = make_outcome(phantom.outcome["event"], 4 * phantom.outcome["time"])
+    return Cohort(
+        volumes, masks=masks, clinical=phantom.clinical, outcome=outcome, ids=phantom.ids,
+        channel_names=phantom.channel_names, time_unit="months",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +258,25 @@ def test_central_slices_need_no_masks(cohort):
     model.fit(plain, cohort.outcome)
     seen = watch_inputs(model, plain[[4]])
     np.testing.assert_array_equal(seen[0][0].numpy(), cohort.volume(4)[:, SHAPE[0] // 2])
+
+
+def test_a_masked_central_slice_that_the_tumour_misses_names_the_patient(cohort):
+    masks = np.stack([cohort.mask(i) for i in range(N)])
+    masks[5, SHAPE[0] // 2] = 0
+    missed = Cohort(cohort.to_numpy(), masks=masks)
+    assert missed.mask(5).any()
+    model = CNNSurvival(**{**QUICK, "batch_size": N, "balanced": False}, slice_choice="central")
+    with pytest.raises(ValueError, match="'case-0005' does not reach.*largest.*masked_input=False"):
+        model.fit(missed, cohort.outcome)
+    model.fit(missed[:5], cohort.outcome[:5])
+    with pytest.raises(ValueError, match="'case-0005' does not reach"):
+        model.predict(missed)
+    seen = watch_inputs(model, missed[[4]])
+    middle = SHAPE[0] // 2
+    np.testing.assert_array_equal(
+        seen[0][0].numpy(), missed.volume(4)[:, middle] * masks[4, middle]
+    )
+    model.set_params(masked_input=False).fit(missed, cohort.outcome)
 
 
 def test_a_missing_or_empty_mask_names_the_patient(cohort):
