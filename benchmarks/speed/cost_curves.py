@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from survimg import Cohort
 from survimg.evaluation import compare_concordance, concordance_index, integrated_brier_score
@@ -147,7 +147,7 @@ def exponent(curve: pd.DataFrame) -> float:
 def draw(table: pd.DataFrame, exponents: dict[str, float], path: Path) -> None:
     """Log-log curves, one panel per unit."""
     units = list(dict.fromkeys(table["unit"]))
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     for unit, axes in zip(units, panels, strict=False):
         for name, curve in table[table["unit"] == unit].groupby("curve", sort=False):
@@ -155,10 +155,14 @@ def draw(table: pd.DataFrame, exponents: dict[str, float], path: Path) -> None:
             axes.loglog(curve["x"], curve["seconds"], "o-", markersize=3, label=label)
         low, high = axes.get_ylim()
         axes.set(xlabel=unit, ylabel="processor seconds", ylim=(low, max(high, 20 * low)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        for axis, (first, last) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            few = last < 60 * first
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="upper left")
+        axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     for axes in panels[len(units) :]:
         axes.set_axis_off()
     figure.savefig(path, dpi=80)
