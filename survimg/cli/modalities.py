@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from survimg.cli.output import counted, named
+from survimg.cli.output import counted
+from survimg.io.manifest import listed
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -43,7 +44,7 @@ def warn_of_absent_modalities(cohort: Cohort) -> None:
     """
     for name, patients in absent_modalities(cohort).items():
         warnings.warn(
-            f"{name} is missing for {counted(len(patients), 'patient')}: {named(patients)}.",
+            f"{name} is missing for {counted(len(patients), 'patient')}: {listed(patients)}.",
             UserWarning,
             stacklevel=2,
         )

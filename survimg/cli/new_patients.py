@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import refuse
 from survimg.cli.dicom import find_manifest, is_raw_folder
-from survimg.cli.output import named
+from survimg.io.manifest import listed
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -94,7 +94,7 @@ def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:
         raise ValueError(
             f"The crop comes from the training cohort of {model}: crop='mask' lies on the tumour "
             f"mask, which {len(without)} of {len(manifest)} new patients lack: "
-            f"{named(without)}. Give their masks; or, to predict "
+            f"{listed(without)}. Give their masks; or, to predict "
             "without masks, train a model that needs none on a cohort prepared with --crop "
             "pet_peak, fixed or whole."
         )

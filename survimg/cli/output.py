@@ -11,16 +11,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
 
-__all__ = [
-    "Answer", "add_output", "add_progress", "counted", "named", "note",
-    "prepare_terminal", "show",
-]  # fmt: skip
+__all__ = ["Answer", "add_output", "add_progress", "counted", "note", "prepare_terminal", "show"]
 
 _COLOURS = {"error": "31", "warning": "33"}
 
@@ -100,11 +97,6 @@ def show(answer: Answer, *, as_json: bool) -> None:
 def counted(number: int, noun: str) -> str:
     """Return "1 event", "2 events"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def named(patients: Sequence[str]) -> str:
-    """Return the first five patients, quoted, and dots for the others."""
-    return ", ".join([*map(repr, patients[:5]), *(["..."] if len(patients) > 5 else [])])
 
 
 def note(kind: str, text: str, *, command: str | None = None) -> None:
