@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import joblib
-from tqdm import tqdm
 
 from survimg.io.dicom import is_dicom
 from survimg.io.dicom_objects import damage_refused, read_dataset
@@ -153,6 +152,8 @@ def _read_headers(
 ) -> list[_File]:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
+    from tqdm import tqdm  # the command line chooses its colours before it is imported
+
     entries = sorted(folder.iterdir())
     loose = [path for path in entries if _is_object(path)]
     if loose and not by_patient_id:
