@@ -64,9 +64,8 @@ class TrainingParameters:
     batch_norm_batches : int, default=50
         Batches, not augmented, over which the statistics of batch normalisation are averaged once
         training is over (and before each validation); at most as many as there were iterations.
-        The published
-        code keeps running averages instead, which need several hundred iterations to forget their
-        initial values.
+        The published code keeps running averages instead, which need several hundred iterations to
+        forget their initial values.
     iterations_per_epoch : int, default=50
         Length of what `history_`, validation, checkpoints and the progress bar call an epoch.
     initial_weights : path-like, optional
