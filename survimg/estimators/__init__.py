@@ -2,6 +2,7 @@
 
 from survimg.estimators.clinical_volume_cox import ClinicalVolumeCox
 from survimg.estimators.cnn_survival import CNNSurvival
+from survimg.estimators.combat import ComBat
 from survimg.estimators.deepmts import DeepMTS
 from survimg.estimators.deepmts_variants import deepmts_variant
 from survimg.estimators.deepsurv import DeepSurv
@@ -38,6 +39,7 @@ __all__ = [
     "CNNSurvival",
     "ClinicalCox",
     "ClinicalVolumeCox",
+    "ComBat",
     "DeepMTS",
     "DeepSurv",
     "FitOnce",

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_horizon", "check_risk", "check_survival_curves", "check_weights", "step_values"]
+__all__ = [
+    "as_array",
+    "check_horizon",
+    "check_risk",
+    "check_survival_curves",
+    "check_weights",
+    "step_values",
+]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return an array of what may be a torch tensor: on a GPU, with gradients, or in bfloat16.
+
+    Parameters
+    ----------
+    values : array-like or torch.Tensor of shape (...)
+
+    Returns
+    -------
+    ndarray of shape (...)
+        float64 for a tensor of any floating type.
+    """
+    if hasattr(values, "detach"):  # torch itself is not loaded here
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values)
 
 
 def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> np.ndarray:
@@ -30,7 +57,7 @@ def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> n
     """
     if n_patients == 0:
         raise ValueError("There is no patient to evaluate.")
-    values = np.asarray(risk, dtype=np.float64)
+    values = as_array(risk).astype(np.float64)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.shape != (n_patients,):
@@ -61,7 +88,7 @@ def check_weights(sample_weight: npt.ArrayLike | None, n_patients: int) -> np.nd
     """
     if sample_weight is None:
         return np.ones(n_patients, dtype=np.int64)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = as_array(sample_weight).astype(np.float64)
     if weights.shape != (n_patients,):
         raise ValueError(
             f"sample_weight must have shape ({n_patients},); got {weights.shape}."
@@ -94,12 +121,12 @@ def check_survival_curves(
     ValueError
         Wrong shapes, probabilities outside [0, 1], curves that increase, or times that do not.
     """
-    grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    grid = np.atleast_1d(as_array(times).astype(np.float64))
     if grid.ndim != 1 or not np.all(np.isfinite(grid)) or np.any(grid < 0):
         raise ValueError("times must be a one-dimensional array of finite, non-negative times.")
     if np.any(np.diff(grid) <= 0):
         raise ValueError("times must be strictly increasing.")
-    curves = np.asarray(survival, dtype=np.float64)
+    curves = as_array(survival).astype(np.float64)
     if curves.ndim == 1 and grid.size == 1:
         curves = curves[:, np.newaxis]
     if curves.shape != (n_patients, grid.size):

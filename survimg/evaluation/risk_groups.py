@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from survimg.evaluation.predictions import check_risk
+from survimg.evaluation.predictions import as_array, check_risk
 from survimg.target import check_outcome
 
 __all__ = ["Cutoff", "LogRankResult", "learn_cutoff", "logrank_test", "maximally_selected_logrank"]
@@ -50,7 +50,7 @@ class Cutoff:
         -------
         ndarray of shape (n,), bool
         """
-        values = np.asarray(risk, dtype=np.float64)
+        values = as_array(risk)
         return check_risk(values, values.shape[0]) > self.threshold
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from survimg.evaluation.predictions import as_array
+
 __all__ = ["aggregated_dice", "dice", "hausdorff_distance_95", "volume_difference"]
 
 
@@ -161,7 +163,7 @@ def volume_difference(
 def _masks(mask: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     pair = []
     for values, name in ((mask, "mask"), (reference, "reference")):
-        array = np.asarray(values)
+        array = as_array(values)
         if array.dtype != np.bool_:
             binary = array.astype(bool)
             if not np.array_equal(array, binary):

@@ -11,7 +11,7 @@ from survimg.evaluation.estimates import check_level, logit_interval
 from survimg.evaluation.horizon import horizon_weights, require_both_classes
 from survimg.evaluation.influence import censoring_influence
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
-from survimg.evaluation.predictions import check_risk
+from survimg.evaluation.predictions import as_array, check_risk
 from survimg.evaluation.roc import RocCurve, weighted_roc_curve
 from survimg.evaluation.uno import same_outcome
 from survimg.target import check_outcome
@@ -146,10 +146,10 @@ def _columns(
     grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if grid.ndim != 1 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
         raise ValueError("times must be one-dimensional, finite and strictly increasing.")
-    values = np.asarray(risk, dtype=np.float64)
+    values = as_array(risk)
     if values.ndim == 2 and values.shape[1] == grid.size:
         return grid, np.column_stack([check_risk(column, n_patients) for column in values.T])
-    column = check_risk(risk, n_patients)[:, np.newaxis]
+    column = check_risk(values, n_patients)[:, np.newaxis]
     return grid, np.broadcast_to(column, (n_patients, grid.size))
 
 

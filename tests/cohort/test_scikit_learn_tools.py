@@ -16,6 +16,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
+    RandomizedSearchCV,
     cross_val_predict,
     cross_val_score,
     cross_validate,
@@ -114,6 +115,7 @@ def test_searches_and_learning_curve(stored, folds, n_jobs):
     grid = {"meanintensity__scale": [0.5, 1.0]}
     for search in (
         GridSearchCV(model(), grid, cv=folds, n_jobs=n_jobs),
+        RandomizedSearchCV(model(), grid, n_iter=2, cv=folds, n_jobs=n_jobs, random_state=0),
         HalvingGridSearchCV(
             model(), grid, cv=folds, n_jobs=n_jobs, min_resources=12, random_state=0
         ),
@@ -124,6 +126,32 @@ def test_searches_and_learning_curve(stored, folds, n_jobs):
         model(), stored, stored.outcome, cv=folds, n_jobs=n_jobs, train_sizes=[0.8, 1.0]
     )
     assert sizes.tolist() == [12, 16]
+
+
+class Progress:
+    """A callback of scikit-learn 1.9: writes down what has ended, as its progress bar does."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append(context.task_name)
+
+
+def test_a_search_tells_its_progress(stored, folds):
+    progress = Progress()
+    search = GridSearchCV(model(), {"meanintensity__scale": [0.5, 1.0]}, cv=folds)
+    search.set_callbacks(progress).fit(stored, stored.outcome)
+    assert progress.ended.count("candidate-split-evaluation") == 2 * 3
 
 
 def test_scikit_survival_scorer_wrapper_takes_a_cohort(stored):

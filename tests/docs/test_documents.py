@@ -114,7 +114,8 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
         write_phantom_manifest(tmp_path, n=4, shape=(16, 16, 16), random_state=0)
     elif page != "quickstart":
         n = 60 if page == "evaluation" else 30
-        names["X"] = make_phantom_cohort(n=n, shape=(16, 16, 16), random_state=0).cohort
+        phantom = make_phantom_cohort(n=n, shape=(16, 16, 16), n_centres=2, random_state=0)
+        names["X"] = phantom.cohort
     code = python_of(ROOT / "docs" / f"{page}.md")
     for shown, quick in RUN[page].items():
         assert shown in code

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, LassoCox, OutOfFold, RandomSurvivalForest
@@ -23,6 +24,7 @@ from survimg.estimators.pipelines import (
     deep_features_lasso_cox,
     deep_features_rsf,
 )
+from survimg.evaluation import SurvivalScorer
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
@@ -235,6 +237,35 @@ def test_only_a_repeatable_fit_is_shared(data, log, tmp_path, state):
     assert not FitOnce(Counted(log, random_state=state)).fit(X, y).reused_
     with pytest.raises(ValueError, match="estimator"):
         FitOnce(LassoCox(), memory=tmp_path).fit(X, y)
+
+
+def test_a_search_that_was_stopped_goes_on(data, log, tmp_path, monkeypatch):
+    X, y = data
+
+    def search(memory):
+        return GridSearchCV(
+            FitOnce(Counted(log), memory=memory), {"estimator__random_state": [0, 1, 2]},
+            cv=EventStratifiedKFold(2), scoring=SurvivalScorer("concordance"),
+        ).fit(X, y)  # fmt: skip
+
+    train = FitOnce._train
+
+    def until_ctrl_c(self, X, y):
+        if n_fits(log) == 4:
+            raise KeyboardInterrupt
+        train(self, X, y)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitOnce, "_train", until_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path)
+    resumed = search(tmp_path)
+    assert n_fits(log) == 3 * 2 + 1  # and the winner on all patients
+    whole = search(None)
+    np.testing.assert_array_equal(
+        resumed.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"]
+    )
+    np.testing.assert_array_equal(resumed.predict(X), whole.predict(X))
 
 
 def test_it_stands_for_the_estimator(data, log, tmp_path):

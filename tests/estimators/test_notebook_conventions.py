@@ -21,7 +21,9 @@ from survimg.radiomics import PETParameters
 from survimg.target import make_outcome
 
 #: What is built round another estimator.
-AROUND = {"estimator": LassoCox(), "estimators": [("lasso", LassoCox())]}
+AROUND = {
+    "estimator": LassoCox(), "estimators": [("lasso", LassoCox())], "extractor": PETParameters()
+}  # fmt: skip
 CLASSES = {
     name: found
     for module in (clinical, estimators, radiomics, selection)

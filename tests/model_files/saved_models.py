@@ -52,6 +52,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "CNNSurvival": network,
     "ClinicalCox": lambda: e.ClinicalCox(alpha=1.0, significance=0.5),
     "ClinicalVolumeCox": e.ClinicalVolumeCox,
+    "ComBat": lambda: e.ComBat(radiomics(), preserve=["sex"]),
     "DeepMTS": lambda: e.DeepMTS(**NET, frozen=["encoder"], augmentation=None),
     "DeepSurv": lambda: e.DeepSurv(hidden=(4, 3), max_epochs=3, random_state=0),
     "FitOnce": lambda: e.FitOnce(network()),

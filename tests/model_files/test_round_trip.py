@@ -41,6 +41,7 @@ def make_cohort() -> Cohort:
             {"stage": np.tile([1.0, 3.0, np.nan, 2.0, 4.0], 2), "sex": ["F", "M"] * 5}
         ),
         outcome=make_outcome([1, 1, 0, 1, 1, 0, 1, 1, 1, 1], time),
+        groups=["west"] * 5 + ["east"] * 5,
         spacing=drawn.spacing,
         channel_names=drawn.channel_names,
     )
