@@ -92,6 +92,11 @@ def add_dicom(parser: argparse.ArgumentParser) -> None:
         "patient_id is the name of a patient's sub-folder",
     )
     group.add_argument(
+        "--series", action="append", metavar="MODALITY=DESCRIPTION",
+        help="which of several series is meant, by SeriesDescription with * for any text, as in "
+        "'CT=*venous*'; repeat for other modalities, and for other names of the same",
+    )
+    group.add_argument(
         "--by-patient-id", action="store_true", default=None,
         help="tell patients apart by the PatientID of their headers instead, which becomes the "
         "patient_id wherever it is shown",

@@ -52,7 +52,8 @@ def find_manifest(
     if not is_raw_folder(path):
         itself = "a manifest, which holds ids and clinical columns itself"
         missing = f"{path}, where there is no folder"
-        refuse(arguments, itself if path.exists() else missing, "clinical", "by_patient_id")
+        which = itself if path.exists() else missing
+        refuse(arguments, which, "clinical", "by_patient_id", "series")
         return path, bool(arguments.allow_outside)
     from survimg.io import manifest_of_dicom
 
@@ -61,6 +62,7 @@ def find_manifest(
         path,
         scratch,
         modalities=modalities,
+        series=_descriptions(arguments.series or []),
         clinical=arguments.clinical,
         every_row=every_row,
         by_patient_id=bool(arguments.by_patient_id),
@@ -68,3 +70,14 @@ def find_manifest(
         progress=arguments.progress,
     )
     return manifest, True
+
+
+def _descriptions(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the descriptions of series that are asked for, by modality."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, description = text.partition("=")
+        if not equals:
+            raise ValueError(f"--series must be like 'CT=*venous*'; got {text!r}.")
+        found.setdefault(name.strip(), []).append(description)
+    return found

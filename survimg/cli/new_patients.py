@@ -77,7 +77,7 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    options = ("label", "allow_outside", "clinical", "by_patient_id")
+    options = ("label", "allow_outside", "clinical", "by_patient_id", "series")
     refuse(arguments, "a prepared cohort", *options)
     if _writes_segmentations(arguments):
         raise ValueError(

@@ -36,6 +36,7 @@ EXAMPLES = (
     "PET=zscore,CT=window:-200:300 --out cohort",
     "survimg prepare dicom --clinical clinical.csv --label GTV --shape 64 64 64 --spacing 2 "
     "--out cohort",
+    "survimg prepare dicom --series 'CT=*venous*' --shape 64 64 64 --spacing 2 --out cohort",
 )
 
 

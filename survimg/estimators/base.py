@@ -20,6 +20,7 @@ __all__ = [
     "VolumeHazardsMixin",
     "VolumeSurvivalMixin",
     "cohort_and_outcome",
+    "joined",
 ]
 
 
@@ -89,6 +90,9 @@ class ProportionalHazardsMixin(SurvivalMixin):
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
         self.training_outcome_ = make_outcome(event, time)
 
+    def _log_hazard_ratio(self: Any, X: Any) -> np.ndarray:
+        return self.predict(X)
+
     @property
     def unique_times_(self) -> np.ndarray:
         """Distinct observed times of the training set, increasing."""
@@ -110,7 +114,7 @@ class ProportionalHazardsMixin(SurvivalMixin):
         ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
-        survival = self.baseline_.survival(self.predict(X))
+        survival = self.baseline_.survival(self._log_hazard_ratio(X))
         return survival if return_array else self.baseline_.as_functions(survival)
 
     def predict_cumulative_hazard_function(
@@ -130,7 +134,7 @@ class ProportionalHazardsMixin(SurvivalMixin):
         ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
-        hazard = self.baseline_.cumulative_hazard(self.predict(X))
+        hazard = self.baseline_.cumulative_hazard(self._log_hazard_ratio(X))
         return hazard if return_array else self.baseline_.as_functions(hazard)
 
 
@@ -175,7 +179,7 @@ class VolumeSurvivalMixin(SurvivalMixin):
         ValueError
             No pair of patients can be compared.
         """
-        return SurvivalMixin.score(self, _joined(X, masks, clinical), y, sample_weight)
+        return SurvivalMixin.score(self, joined(X, masks, clinical), y, sample_weight)
 
 
 class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
@@ -206,7 +210,7 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_survival_function(
-            self, _joined(X, masks, clinical), return_array
+            self, joined(X, masks, clinical), return_array
         )
 
     def predict_cumulative_hazard_function(
@@ -234,11 +238,11 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_cumulative_hazard_function(
-            self, _joined(X, masks, clinical), return_array
+            self, joined(X, masks, clinical), return_array
         )
 
 
-def _joined(X: Any, masks: Any, clinical: Any) -> Any:
+def joined(X: Any, masks: Any, clinical: Any) -> Any:
     """Return a cohort of plain arrays; without masks and columns, `X` as it was given."""
     return X if masks is None and clinical is None else as_cohort(X, masks, clinical)
 

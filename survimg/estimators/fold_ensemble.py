@@ -7,13 +7,16 @@ from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.cohort import Cohort
+from survimg.estimators.base import VolumeHazardsMixin, joined
 from survimg.estimators.cox_likelihood import breslow_log_likelihood
 from survimg.estimators.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.target import check_outcome
@@ -29,7 +32,7 @@ def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
     return all(hasattr(member, "predict_mask_proba") for member in members)
 
 
-class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
+class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     """Average the risks, and the tumour maps, of models trained on the folds of a cross-validation.
 
     Each member is trained without one fold of the training set. Risks of Cox models are known up
@@ -85,6 +88,9 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     (40,)
     """
 
+    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "reference": [StrOptions({"training", "cohort"})],
@@ -107,14 +113,25 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: np.ndarray) -> FoldEnsemble:
+    def fit(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: np.ndarray,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> FoldEnsemble:
         """Train a member without each of the folds.
 
         Parameters
         ----------
         X : Cohort or array-like
+            What the members take.
         y : structured array of shape (n,)
             (event, time).
+        masks : array-like of shape (n, z, y, x), optional
+        clinical : DataFrame or array-like of shape (n, k), optional
+            Both for plain arrays of volumes only; a cohort brings its own.
 
         Raises
         ------
@@ -123,7 +140,7 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             training patients the same risk, which has no z-score.
         """
         self._validate_params()
-        y = np.asarray(y)
+        X, y = joined(X, masks, clinical), np.asarray(y)
         event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
         folds = [
@@ -157,12 +174,19 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         self._fit_baseline(self.slope_ * self._average(risks), event, time)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(
+        self,
+        X: Cohort | npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
         """Predict the mean of the members' z-scored risks; **higher = earlier event**.
 
         Parameters
         ----------
-        X : Cohort or array-like
+        X, masks, clinical
+            As in `fit`; masks only where the members see them.
 
         Returns
         -------
@@ -174,6 +198,7 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             ``reference="cohort"`` and fewer than two patients, or all of equal risk.
         """
         check_is_fitted(self, "members_")
+        X = joined(X, masks, clinical)
         return self._average([member.predict(X) for member in self.members_])
 
     def _average(self, risks: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -187,53 +212,30 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         averaged: np.ndarray = np.mean(scores, axis=0)
         return averaged
 
-    def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
-        """Predict the probability of being free of the event beyond each time.
-
-        Parameters
-        ----------
-        X : Cohort or array-like
-        return_array : bool, default=False
-            Return values at `unique_times_` instead of functions.
-
-        Returns
-        -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
-        """
-        check_is_fitted(self, "baseline_")
-        survival = self.baseline_.survival(self.slope_ * self.predict(X))
-        return survival if return_array else self.baseline_.as_functions(survival)
-
-    def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
-        """Predict the cumulative hazard at each time.
-
-        Parameters
-        ----------
-        X : Cohort or array-like
-        return_array : bool, default=False
-            Return values at `unique_times_` instead of functions.
-
-        Returns
-        -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
-        """
-        check_is_fitted(self, "baseline_")
-        hazard = self.baseline_.cumulative_hazard(self.slope_ * self.predict(X))
-        return hazard if return_array else self.baseline_.as_functions(hazard)
+    def _log_hazard_ratio(self, X: Any) -> np.ndarray:
+        return self.slope_ * self.predict(X)
 
     @available_if(_members_predict_masks)
-    def predict_mask_proba(self, X: Any) -> np.ndarray:
+    def predict_mask_proba(
+        self,
+        X: Cohort | npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
         """Predict the mean of the members' tumour probabilities.
 
         Parameters
         ----------
-        X : Cohort or array-like
+        X, masks, clinical
+            As in `predict`.
 
         Returns
         -------
         ndarray of shape (n, z, y, x), float32
         """
         check_is_fitted(self, "members_")
+        X = joined(X, masks, clinical)
         total = self.members_[0].predict_mask_proba(X)
         for member in self.members_[1:]:
             total = total + member.predict_mask_proba(X)
@@ -241,19 +243,28 @@ class FoldEnsemble(ProportionalHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         return averaged
 
     @available_if(_members_predict_masks)
-    def predict_mask(self, X: Any, threshold: float = 0.5) -> np.ndarray:
+    def predict_mask(
+        self,
+        X: Cohort | npt.ArrayLike,
+        threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
         """Predict the tumour mask: voxels whose averaged probability exceeds `threshold`.
 
         Parameters
         ----------
-        X : Cohort or array-like
+        X, masks, clinical
+            As in `predict`.
         threshold : float, default=0.5
 
         Returns
         -------
         ndarray of shape (n, z, y, x), uint8
         """
-        return (self.predict_mask_proba(X) > threshold).astype(np.uint8)
+        proba = self.predict_mask_proba(X, masks=masks, clinical=clinical)
+        return (proba > threshold).astype(np.uint8)
 
 
 def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import joblib
 
 from survimg.io.dicom import is_dicom
-from survimg.io.dicom_objects import damage_refused, read_dataset
+from survimg.io.dicom_objects import DicomError, damage_refused, read_dataset
 from survimg.io.manifest import listed, read_patient_table
 
 __all__ = ["manifest_of_dicom"]
@@ -20,7 +22,10 @@ __all__ = ["manifest_of_dicom"]
 #: DICOM's codes of modalities, and what manifests call them.
 _COLUMNS = {"PT": "PET", "CT": "CT", "MR": "MR"}
 _MASKS = ("RTSTRUCT", "SEG")
-_TAGS = ("Modality", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "PatientID")
+_TAGS = (
+    "Modality", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription",
+    "PatientID",
+)  # fmt: skip
 _MAX_PROBLEMS = 5
 
 
@@ -29,10 +34,12 @@ class _File:
     """What the header of a DICOM file says."""
 
     path: Path
-    column: str  # of the manifest: a modality, "mask", or nothing for all else
-    series: str
-    study: str
-    patient: str
+    column: str = ""  # of the manifest: a modality, "mask", or nothing for all else
+    series: str = ""
+    study: str = ""
+    patient: str = ""
+    description: str = ""
+    damage: str = ""  # why it cannot be read
 
 
 @dataclass
@@ -40,7 +47,7 @@ class _Patient:
     """What there is of one patient."""
 
     name: str
-    series: dict[tuple[str, str], list[Path]] = field(default_factory=dict)  # (column, UID)
+    series: dict[tuple[str, str], list[_File]] = field(default_factory=dict)  # (column, UID)
     masks: list[Path] = field(default_factory=list)
     studies: set[str] = field(default_factory=set)
     headers: set[str] = field(default_factory=set)  # PatientIDs of the images
@@ -49,12 +56,17 @@ class _Patient:
         if file.column == "mask":
             self.masks.append(file.path)
         else:
-            self.series.setdefault((file.column, file.series), []).append(file.path)
+            self.series.setdefault((file.column, file.series), []).append(file)
             self.studies.add(file.study)
             self.headers.update([file.patient] if file.patient else [])
 
-    def series_of(self, column: str) -> list[list[Path]]:
-        return [paths for (name, _), paths in self.series.items() if name == column]
+    def series_of(
+        self, column: str, descriptions: Sequence[str] | None = None
+    ) -> list[list[_File]]:
+        every = [files for (name, _), files in self.series.items() if name == column]
+        if descriptions is None:
+            return every
+        return [files for files in every if _matches(files[0].description, descriptions)]
 
 
 def manifest_of_dicom(
@@ -62,6 +74,7 @@ def manifest_of_dicom(
     out: str | os.PathLike[str],
     *,
     modalities: Sequence[str] | None = None,
+    series: Mapping[str, str | Sequence[str]] | None = None,
     clinical: str | os.PathLike[str] | None = None,
     every_row: bool = False,
     by_patient_id: bool = False,
@@ -84,6 +97,10 @@ def manifest_of_dicom(
     modalities : sequence of str, optional
         Columns of the manifest: ``"PET"``, ``"CT"``, ``"MR"``. Series of others are left out. By
         default those of them that any patient has.
+    series : mapping of str to str or sequence of str, optional
+        Which series of a modality is meant: its SeriesDescription, with ``*`` for any text and
+        ``?`` for any character, such as ``{"CT": "*venous*"}``, or several of which one must fit,
+        such as ``{"PET": ["PET AC", "WB CTAC*"]}``. Capitals make no difference.
     clinical : path, optional
         CSV with ``patient_id`` and further columns of the manifest (clinical, ``group``, ``time``,
         ``event``), with a row for each patient of `folder`.
@@ -102,19 +119,31 @@ def manifest_of_dicom(
     Path
         The manifest. A patient's only RTSTRUCT or segmentation object is the ``mask``.
 
+    Warns
+    -----
+    UserWarning
+        Damaged files among slices of series that are left out, or of a modality that is; they are
+        named.
+
     Raises
     ------
     FileNotFoundError
         No such folder or table.
     ValueError
         No patients, or DICOM files outside their folders; one study of two patients; patients with
-        several series of a modality, several mask objects, no images or, in one folder, several
-        PatientIDs; a modality that DICOM lacks; a table that does not fit; damaged headers.
+        several series of a modality, or none of the descriptions asked for (those found are
+        listed), several mask objects, no images or, in one folder, several PatientIDs; a modality
+        that DICOM lacks; a table that does not fit; damaged files that may be part of what is used
+        (all are named).
     ImportError
         pydicom is not installed.
     """
     folder, out = Path(folder), Path(out)
-    unknown = [name for name in modalities or [] if name not in _COLUMNS.values()]
+    wanted = {
+        name: [given] if isinstance(given, str) else list(given)
+        for name, given in (series or {}).items()
+    }
+    unknown = [name for name in (*(modalities or []), *wanted) if name not in _COLUMNS.values()]
     if unknown:
         raise ValueError(
             f"{folder}: images called {unknown[0]!r} cannot be found in a folder of DICOM, where "
@@ -128,7 +157,13 @@ def manifest_of_dicom(
     if modalities is None:
         found = {file.column for file in files}
         modalities = [name for name in _COLUMNS.values() if name in found]
-    _check_patients(patients, modalities, folder, by_patient_id)
+    if idle := set(wanted) - set(modalities):
+        raise ValueError(
+            f"{folder}: a {min(idle)} series is chosen by its description, but the modalities are "
+            f"{', '.join(modalities)}."
+        )
+    damaged = _damaged_in_use(files, patients, modalities, wanted)
+    _check_patients(patients, modalities, wanted, damaged, folder, by_patient_id)
     if clinical is not None:
         _check_rows(table["patient_id"], patients, every_row, f"{clinical} and {folder}")
     n_files = Counter(file.path.parent for file in files)
@@ -137,7 +172,10 @@ def manifest_of_dicom(
         # numbered, for a PatientID may hold anything
         links = [out / "series" / f"{i:05d}" / name for i in range(len(patients))]
         pairs = zip(patients, links, strict=True)
-        columns[name] = [_series(patient.series_of(name), n_files, link) for patient, link in pairs]
+        columns[name] = [
+            _series(patient.series_of(name, wanted.get(name)), n_files, link)
+            for patient, link in pairs
+        ]
     if any(patient.masks for patient in patients):
         columns["mask"] = [str(p.masks[0].resolve()) if p.masks else "" for p in patients]
     columns |= _cells_of(columns["patient_id"], table)
@@ -172,44 +210,102 @@ def _read_headers(
 
 
 def _is_object(path: Path) -> bool:
-    return path.is_file() and path.name != "DICOMDIR" and is_dicom(path)
+    return path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path)
 
 
 def _read_files(part: Sequence[Path]) -> list[_File]:
     inside = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in part)
-    paths = [path for found in inside for path in found]
-    return [_read_file(path) for path in paths if _is_object(path)]
+    read = (_read_file(path) for found in inside for path in found)
+    return [file for file in read if file is not None]
 
 
-def _read_file(path: Path) -> _File:
-    header = read_dataset(path, "read a folder of DICOM", stop_before_pixels=True, tags=_TAGS)
-    with damage_refused(path):
-        modality = str(header.get("Modality", ""))
-        patient = str(header.get("PatientID") or "").strip()
-        if modality in _MASKS:
-            return _File(path, "mask", "", "", patient)
-        if modality not in _COLUMNS or "LOCALIZER" in (header.get("ImageType") or ()):
-            return _File(path, "", "", "", patient)
-        series, study = str(header.SeriesInstanceUID), str(header.StudyInstanceUID)
-        return _File(path, _COLUMNS[modality], series, study, patient)
+def _read_file(path: Path) -> _File | None:
+    """Return what the header says, or why nobody can tell; nothing for other files."""
+    column = ""
+    try:
+        if not _is_object(path):
+            return None
+        header = read_dataset(path, "read a folder of DICOM", stop_before_pixels=True, tags=_TAGS)
+        with damage_refused(path):
+            modality = str(header.get("Modality") or "")
+            if not modality:
+                raise DicomError(f"{path} has no Modality; its header is damaged.")
+            patient = str(header.get("PatientID") or "").strip()
+            if modality in _MASKS:
+                return _File(path, "mask", patient=patient)
+            column = _COLUMNS.get(modality, "")
+            if not column or "LOCALIZER" in (header.get("ImageType") or ()):
+                return _File(path, patient=patient)
+            return _File(
+                path,
+                column,
+                str(header.SeriesInstanceUID),
+                str(header.StudyInstanceUID),
+                patient,
+                " ".join(str(header.get("SeriesDescription") or "").split()),
+            )
+    except (OSError, ValueError) as error:
+        return _File(path, column, damage=str(error))
 
 
 def _patients(folder: Path, files: Sequence[_File], by_patient_id: bool) -> list[_Patient]:
     patients: dict[str, _Patient] = {}
     for file in files:
-        if not file.column:
+        if file.damage or not file.column:
             continue
         name = file.patient if by_patient_id else file.path.relative_to(folder).parts[0]
         if not name:
             raise ValueError(f"{file.path} has no PatientID; sort the files into folders instead.")
         patients.setdefault(name, _Patient(name)).add(file)
     if not any(patient.series for patient in patients.values()):
-        raise ValueError(f"{folder} holds no folders of patients with DICOM images.")
+        damage = [file.damage for file in files if file.damage]
+        none = f"{folder} holds no folders of patients with DICOM images."
+        raise ValueError("\n".join([none, *damage]))
     return [patients[name] for name in sorted(patients)]
 
 
+def _damaged_in_use(
+    files: Sequence[_File],
+    patients: Sequence[_Patient],
+    modalities: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Return what is wrong with files that may be part of what is used; warn of the others."""
+    used = {path for patient in patients for path in patient.masks}
+    for patient in patients:
+        for name in modalities:
+            for found in patient.series_of(name, wanted.get(name)):
+                used.update(file.path for file in found)
+    beside: dict[Path, list[_File]] = defaultdict(list)
+    for file in files:
+        if not file.damage:
+            beside[file.path.parent].append(file)
+
+    def in_use(file: _File) -> bool:
+        if file.column and file.column not in modalities:
+            return False
+        others = beside[file.path.parent]
+        # alone, or among what is no image, it may be the mask or all that is left of a series
+        return not any(o.series for o in others) or any(o.path in used for o in others)
+
+    damaged = [(file.damage, in_use(file)) for file in files if file.damage]
+    left_out = [text for text, matters in damaged if not matters]
+    if left_out:
+        warnings.warn(
+            "\n".join(["Damaged files, which belong to no series that is used:", *left_out]),
+            UserWarning,
+            stacklevel=3,
+        )
+    return [text for text, matters in damaged if matters]
+
+
 def _check_patients(
-    patients: Sequence[_Patient], modalities: Sequence[str], folder: Path, by_patient_id: bool
+    patients: Sequence[_Patient],
+    modalities: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+    damaged: Sequence[str],
+    folder: Path,
+    by_patient_id: bool,
 ) -> None:
     """Refuse what would mix patients up; name all who must be put in order, not the first one."""
     owner: dict[str, str] = {}
@@ -220,7 +316,7 @@ def _check_patients(
                     f"The patients {owner[study]} and {patient.name} in {folder} have parts of one "
                     "study; there must be one folder per patient."
                 )
-    problems = [text for patient in patients for text in _problems(patient, modalities)]
+    problems = [text for patient in patients for text in _problems(patient, modalities, wanted)]
     if not by_patient_id:
         problems += [
             f"Folder {patient.name!r} holds images with {len(patient.headers)} PatientIDs; make a "
@@ -228,22 +324,33 @@ def _check_patients(
             for patient in patients
             if len(patient.headers) > 1
         ]
-    if problems:
+    if problems or damaged:
         hidden = len(problems) - _MAX_PROBLEMS
         more = [f"... and {hidden} more"] if hidden > 0 else []
+        if damaged:
+            more += ["Damaged files; restore them, or remove what is not needed:", *damaged]
         raise ValueError("\n".join([f"{folder}:", *problems[:_MAX_PROBLEMS], *more]))
 
 
-def _problems(patient: _Patient, modalities: Sequence[str]) -> list[str]:
+def _problems(
+    patient: _Patient, modalities: Sequence[str], wanted: Mapping[str, Sequence[str]]
+) -> list[str]:
     meant = "keep the one that is meant, or write a manifest that names it."
     texts = []
     for column in modalities:
-        found = patient.series_of(column)
-        if len(found) > 1:
-            places = "; ".join(f"{paths[0]} and {len(paths) - 1} more" for paths in found)
-            texts.append(
-                f"Patient {patient.name!r} has {len(found)} {column} series ({places}); {meant}"
-            )
+        every, asked = patient.series_of(column), wanted.get(column)
+        found = patient.series_of(column, asked)
+        if len(found) == 1 or not every:
+            continue
+        such = "" if asked is None else f" with the description {' or '.join(map(repr, asked))}"
+        there = "; ".join(
+            f"{files[0].description!r} ({files[0].path} and {len(files) - 1} more)"
+            for files in found or every
+        )
+        texts.append(
+            f"Patient {patient.name!r} has {len(found) or 'no'} {column} series{such}: {there}; "
+            f"choose by description (series=, or --series {column}=...), {meant}"
+        )
     if len(patient.masks) > 1:
         names = ", ".join(path.name for path in patient.masks)
         texts.append(
@@ -254,11 +361,19 @@ def _problems(patient: _Patient, modalities: Sequence[str]) -> list[str]:
     return texts
 
 
-def _series(found: Sequence[list[Path]], n_files: Mapping[Path, int], links: Path) -> str:
+def _matches(description: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a description fits a pattern, or is one (brackets are no rarity in them)."""
+    text = description.casefold()
+    folded = [" ".join(pattern.split()).casefold() for pattern in patterns]
+    return any(text == pattern or fnmatchcase(text, pattern) for pattern in folded)
+
+
+def _series(found: Sequence[list[_File]], n_files: Mapping[Path, int], links: Path) -> str:
     """Return the folder of the one series of a modality, or nothing where there is none."""
     if not found:
         return ""
-    (paths,) = found
+    (files,) = found
+    paths = [file.path for file in files]
     folder = paths[0].parent
     if {path.parent for path in paths} == {folder} and n_files[folder] == len(paths):
         return str(folder.resolve())

@@ -9,6 +9,7 @@ import pydicom
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
+    MRImageStorage,
     PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
     generate_uid,
@@ -17,7 +18,9 @@ from pydicom.uid import (
 from survimg.io import Image, read_image, read_mask
 from survimg.io.dicom_seg_writing import write_segmentation
 
-STORAGE = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage}
+STORAGE = {
+    "CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage,
+}  # fmt: skip
 
 
 def export_patient(
@@ -33,7 +36,8 @@ def export_patient(
 
 
 def export_series(
-    folder: Path, path: Path, *, modality="CT", study="1.2", image_type="AXIAL", patient="secret"
+    folder: Path, path: Path, *, modality="CT", study="1.2", image_type="AXIAL", patient="secret",
+    description="",
 ) -> None:
     """Write the slices of a CT, or of a PET in Bq/ml (70 kg, 370 MBq, one hour before)."""
     image = read_image(path)
@@ -43,7 +47,7 @@ def export_series(
         slice_ = _slice(plane, image, i, modality)
         slice_.StudyInstanceUID, slice_.SeriesInstanceUID = study, uid
         slice_.FrameOfReferenceUID, slice_.ImageType = frame, ["ORIGINAL", "PRIMARY", image_type]
-        slice_.PatientID = patient
+        slice_.PatientID, slice_.SeriesDescription = patient, description
         if modality == "PT":
             _add_tracer(slice_)
         slice_.save_as(folder / f"{uid[-6:]}_{i}.dcm", enforce_file_format=True)

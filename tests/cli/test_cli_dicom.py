@@ -105,6 +105,8 @@ def test_a_patient_without_predicted_tumour_has_no_object(hospital, tmp_path, ca
         ("dicom", ["--allow-outside"], "--allow-outside does not apply to a folder of DICOM"),
         ("dicom", ["--clinical", "x.csv"], "There is no table x.csv"),
         ("cohort", ["--by-patient-id"], "--by-patient-id does not apply to a prepared cohort"),
+        ("cohort", ["--series", "CT=*"], "--series does not apply to a prepared cohort"),
+        ("dicom", ["--series", "CT=x"], "Patient 'P000' has no CT series with the description 'x'"),
         ("dicom/P000", [], "put those of each patient into a folder"),
         ("images", [], "holds no folders of patients"),
         ("nowhere", [], "nowhere"),

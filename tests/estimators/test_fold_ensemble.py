@@ -117,6 +117,12 @@ def test_masks_of_networks_are_averaged():
     np.testing.assert_allclose(found, np.mean(maps, axis=0), rtol=1e-6)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(model.predict_mask(X[:2], threshold=0.4), found > 0.4)
+    arrays = FoldEnsemble(network, cv=2)
+    masks = np.stack([X.mask(i) for i in range(len(X))])
+    arrays.fit(X.to_numpy(), X.outcome, masks=masks, clinical=X.clinical)
+    new = {"X": X[:2].to_numpy(), "clinical": X[:2].clinical}
+    np.testing.assert_array_equal(arrays.predict_mask_proba(**new), found)
+    np.testing.assert_array_equal(arrays.predict_mask(**new, threshold=0.4), found > 0.4)
 
 
 def test_there_are_no_masks_without_networks(fitted):

@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_val_score
 import survimg.estimators as public
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox, CNNSurvival, DeepMTS
+from survimg.estimators import ClinicalVolumeCox, CNNSurvival, DeepMTS, FoldEnsemble
 from survimg.model_selection import EventStratifiedKFold
 
 N = 10
@@ -56,7 +56,8 @@ def test_curves_and_score_take_what_predict_takes(kind, method):
 
 
 def test_networks_and_cox_models_are_among_them():
-    assert {CNNSurvival, ClinicalVolumeCox, DeepMTS, public.DLPM, public.MTDLR} <= set(TAKES_ARRAYS)
+    some = {CNNSurvival, ClinicalVolumeCox, DeepMTS, FoldEnsemble, public.DLPM, public.MTDLR}
+    assert some <= set(TAKES_ARRAYS)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_networks_and_cox_models_are_among_them():
         CNNSurvival(**QUICK, width=4, hidden=4),
         public.SingleTaskSurvival(**QUICK),
         ClinicalVolumeCox(volume_unit="voxels"),
+        FoldEnsemble(ClinicalVolumeCox(volume_unit="voxels"), cv=2),
     ],
     ids=lambda model: type(model).__name__,
 )
@@ -86,8 +88,10 @@ def test_plain_arrays_give_what_their_cohort_gives(model, cohort):
         model.predict_survival_function(cohort, **own)
 
 
-def test_with_metadata_routing_scores_get_them_too(cohort):
+@pytest.mark.parametrize("in_folds", [False, True])
+def test_with_metadata_routing_scores_get_them_too(cohort, in_folds):
     model, folds = ClinicalVolumeCox(volume_unit="voxels"), EventStratifiedKFold(2)
+    model = FoldEnsemble(model, cv=2) if in_folds else model
     expected = cross_val_score(model, cohort, cohort.outcome, cv=folds)
     with sklearn.config_context(enable_metadata_routing=True):
         found = cross_val_score(
