@@ -83,7 +83,8 @@ class Patients:
         ValueError
             NaN or infinite voxels; the message names the patient.
         """
-        volumes = np.stack([self.view(self.cohort, i) for i in positions])
+        # Other layouts, such as NIfTI readers give, are rounded by other kernels.
+        volumes = np.ascontiguousarray(np.stack([self.view(self.cohort, i) for i in positions]))
         return {
             "volumes": torch.from_numpy(volumes).to(device),
             "clinical": torch.from_numpy(self.clinical[positions]).to(device),
@@ -226,21 +227,15 @@ class PatientBatches(Dataset):
                     self._next = drawn, reader.submit(self._read, drawn)
                 yield batch
 
-    def draw(self, *, augmented: bool = True) -> tuple[dict[str, Tensor], Targets]:
-        """Return one batch (this process's share of it), beside the iterations.
-
-        Parameters
-        ----------
-        augmented : bool, default=True
-            Moved as in training, or as the patients are.
-        """
+    def draw(self) -> tuple[dict[str, Tensor], Targets]:
+        """Return one batch (this process's share of it), beside the iterations."""
         if self._next is None:
             drawn = self._sampler.draw()
             inputs, targets = self._read(drawn)
         else:
             (drawn, reading), self._next = self._next, None
             inputs, targets = reading.result()
-        if augmented and self._augment is not None:
+        if self._augment is not None:
             inputs["volumes"], masks = self._augment(
                 inputs["volumes"], targets.masks, len(drawn), self._ranks.share(len(drawn))
             )

@@ -368,8 +368,7 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     net : TrainingNet
         Trained; its weights stay as they are, and so do the statistics of frozen parts.
     batches : PatientBatches
-        Drawn as in training, but not augmented: interpolation smooths the noise, and statistics of
-        smoother images scale those wrongly that are predicted (docs/decisions/0002).
+        Drawn and augmented as in training (docs/decisions/0002 tells why augmented).
     n_batches : int
         Batches to average over.
     """
@@ -388,7 +387,7 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     net.seed_dropout()
     with torch.no_grad():
         for _ in range(n_batches):
-            inputs, targets = batches.draw(augmented=False)
+            inputs, targets = batches.draw()
             n_cases = len(targets.time)
             for part in parts_of(n_cases, net.micro_batch_size or n_cases):
                 net.infer({name: values[part] for name, values in inputs.items()})

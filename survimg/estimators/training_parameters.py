@@ -62,7 +62,7 @@ class TrainingParameters:
         Stop after so many epochs without a better validation score; None never stops early. Needs
         `validation_fraction`.
     batch_norm_batches : int, default=50
-        Batches, not augmented, over which the statistics of batch normalisation are averaged once
+        Training batches over which the statistics of batch normalisation are averaged once
         training is over (and before each validation); at most as many as there were iterations.
         The published code keeps running averages instead, which need several hundred iterations to
         forget their initial values.
@@ -76,12 +76,12 @@ class TrainingParameters:
         ``net_.module_.named_modules()``.
     warm_start : bool, default=False
         Fitting again starts from the weights of the previous fit; optimiser and schedule start
-        anew.
+        anew. Channels, columns and the network's own parameters must be those of that fit.
     checkpoint_folder : path-like, optional
-        Folder for the state of unfinished fits. The same fit (same class, parameters and data) that
-        was interrupted continues where its last checkpoint was written, with the results of an
-        uninterrupted one. The file is removed when the fit has ended; different fits may share a
-        folder.
+        Folder for the state of unfinished fits. The same fit (same class, parameters, initial
+        weights and data) that was interrupted continues where its last checkpoint was written,
+        with the results of an uninterrupted one. The file is removed when the fit has ended;
+        different fits may share a folder.
     checkpoint_every : int, default=1
         Epochs between checkpoints.
     device : str, default="auto"

@@ -8,6 +8,7 @@ from torch import nn
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import MDSN, CNNSurvival
+from survimg.estimators.batches import PatientBatches
 from survimg.estimators.runtime import isolated_torch
 
 
@@ -16,21 +17,30 @@ def cohort():
     return make_phantom_cohort(n=12, shape=(18, 18, 18), random_state=0).cohort
 
 
-def first_statistics(model) -> torch.Tensor:
-    norms = (m for m in model.net_.module_.modules() if isinstance(m, nn.BatchNorm2d))
-    return next(norms).running_var
-
-
-def test_statistics_are_those_of_images_that_are_not_augmented(cohort):
-    # The weights hardly move, so that only what is averaged over can differ.
-    settings = {
-        "n_iterations": 3, "batch_size": 12, "balanced": False, "learning_rate": 1e-12,
-        "width": 4, "hidden": 8, "n_threads": 1, "random_state": 0,
-    }  # fmt: skip
-    plain = CNNSurvival(**settings, augmentation=None).fit(cohort, cohort.outcome)
-    moved = CNNSurvival(**settings, max_translation=0.3, max_rotation=45.0)
-    moved.fit(cohort, cohort.outcome)
-    torch.testing.assert_close(first_statistics(moved), first_statistics(plain))
+def test_statistics_are_averages_over_the_last_batches_under_the_final_weights(
+    cohort, monkeypatch
+):
+    drawn = []
+    draw = PatientBatches.draw
+    monkeypatch.setattr(
+        PatientBatches, "draw", lambda self: (drawn.append(draw(self)), drawn[-1])[1]
+    )
+    model = CNNSurvival(
+        n_iterations=4, batch_norm_batches=3, batch_size=6, width=4, hidden=8, learning_rate=0.05,
+        n_threads=1, random_state=0,
+    ).fit(cohort, cohort.outcome)  # fmt: skip
+    assert len(drawn) == 4 + 3
+    network = model.net_.module_.eval()
+    norm = next(layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        for inputs, _targets in drawn[-3:]:
+            model.net_.infer(inputs)
+    means = torch.stack([values.mean((0, 2, 3)) for values in seen])
+    variances = torch.stack([values.var((0, 2, 3)) for values in seen])
+    torch.testing.assert_close(norm.running_mean, means.mean(0))
+    torch.testing.assert_close(norm.running_var, variances.mean(0))
 
 
 def test_a_single_value_per_channel_is_named(cohort):

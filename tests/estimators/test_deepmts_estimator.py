@@ -183,7 +183,7 @@ def test_threads_are_pinned_for_the_length_of_a_fit(cohort, monkeypatch):
     monkeypatch.setattr(
         PatientBatches,
         "draw",
-        lambda self, **how: (seen.append(torch.get_num_threads()), draw(self, **how))[1],
+        lambda self: (seen.append(torch.get_num_threads()), draw(self))[1],
     )
     before = torch.get_num_threads()
     small_model(n_threads=3).fit(cohort, cohort.outcome)
@@ -328,11 +328,11 @@ def test_raw_cohorts_and_unfitted_models_are_refused(cohort):
 def test_an_interruption_leaves_no_half_trained_model(cohort, monkeypatch):
     draw, drawn = PatientBatches.draw, []
 
-    def interrupted(self, **how):
+    def interrupted(self):
         drawn.append(1)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return draw(self, **how)
+        return draw(self)
 
     monkeypatch.setattr(PatientBatches, "draw", interrupted)
     model = small_model()

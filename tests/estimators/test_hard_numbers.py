@@ -215,11 +215,11 @@ def _interrupted(cohort, folder, monkeypatch):
 
     draw, seen = PatientBatches.draw, []
 
-    def dies(batches, **how):
+    def dies(batches):
         seen.append(1)
         if len(seen) > 3:
             raise KeyboardInterrupt
-        return draw(batches, **how)
+        return draw(batches)
 
     with monkeypatch.context() as patch:
         patch.setattr(PatientBatches, "draw", dies)

@@ -133,11 +133,11 @@ def test_a_resumed_fit_keeps_the_smaller_micro_batch(cohort, monkeypatch, tmp_pa
         whole = quick().fit(cohort, cohort.outcome)
     drawn, draw = [], PatientBatches.draw
 
-    def interrupt(self, **how):
+    def interrupt(self):
         drawn.append(1)
         if len(drawn) == 4:
             raise KeyboardInterrupt
-        return draw(self, **how)
+        return draw(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(PatientBatches, "draw", interrupt)

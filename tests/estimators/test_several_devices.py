@@ -115,11 +115,11 @@ class BrokenOff(BaseEstimator):
         model = clone(self.estimator).set_params(checkpoint_folder=self.folder)
         n_read, read = [], PatientBatches.draw
 
-        def interrupted(batches, **how):
+        def interrupted(batches):
             n_read.append(len(n_read))
             if len(n_read) == self.n_batches:
                 raise KeyboardInterrupt
-            return read(batches, **how)
+            return read(batches)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(PatientBatches, "draw", interrupted)

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import MDSN, CNNSurvival
+from survimg.estimators import MDSN, CNNSurvival, DeepMTS, SingleTaskSurvival
 from survimg.estimators.accumulation import backward_in_parts
 from survimg.estimators.batches import PatientBatches
 from survimg.estimators.checkpoints import fit_key
@@ -77,12 +77,15 @@ def test_training_parameters_change_the_result(name, fitted, cohort):
     assert not np.array_equal(changed.predict(cohort), fitted.predict(cohort))
 
 
-@pytest.mark.parametrize("ties", ["efron", "sorted"])
-def test_treatment_of_ties_changes_the_result(ties):
+@pytest.mark.parametrize(
+    ("kind", "ties"),
+    [(MDSN, "efron"), (MDSN, "sorted"), (DeepMTS, "efron"), (SingleTaskSurvival, "efron")],
+)
+def test_treatment_of_ties_changes_the_result(kind, ties):
     tied = make_phantom_cohort(n=6, shape=(16, 16, 16), random_state=0).cohort
     y = make_outcome([1, 1, 1, 1, 0, 0], [5.0, 5.0, 5.0, 7.0, 9.0, 9.0])
     risks = [
-        MDSN(
+        kind(
             n_iterations=2, batch_size=6, balanced=False, batch_norm_batches=1, n_threads=1,
             random_state=0, ties=choice,
         ).fit(tied, y).predict(tied[:1])
@@ -218,9 +221,9 @@ def test_held_out_patients_are_not_trained_on(cohort, monkeypatch):
     drawn, held_out = [], []
     split, inputs = split_by_event, PatientBatches.draw
 
-    def watch(self, **how):
+    def watch(self):
         drawn.extend(self._patients.cohort.ids)
-        return inputs(self, **how)
+        return inputs(self)
 
     monkeypatch.setattr(PatientBatches, "draw", watch)
     monkeypatch.setattr(
@@ -274,12 +277,12 @@ def kill_after(n_draws: int, monkeypatch) -> None:
     draw = PatientBatches.draw
     count = 0
 
-    def draw_or_die(self, **how):
+    def draw_or_die(self):
         nonlocal count
         count += 1
         if count > n_draws:
             raise Killed
-        return draw(self, **how)
+        return draw(self)
 
     monkeypatch.setattr(PatientBatches, "draw", draw_or_die)
 
@@ -318,7 +321,7 @@ def test_resuming_does_not_train_the_finished_epochs_again(cohort, tmp_path, mon
     drawn = []
     draw = PatientBatches.draw
     monkeypatch.setattr(
-        PatientBatches, "draw", lambda self, **how: (drawn.append(1), draw(self, **how))[1]
+        PatientBatches, "draw", lambda self: (drawn.append(1), draw(self))[1]
     )
     quick(checkpoint_folder=tmp_path).fit(cohort, cohort.outcome)
     assert len(drawn) == 2 + 1  # the last epoch, and batch normalisation
@@ -406,12 +409,12 @@ from survimg.estimators.batches import PatientBatches
 folder, n_draws = sys.argv[1], int(sys.argv[2])
 draw = PatientBatches.draw
 
-def draw_or_die(self, **how):
+def draw_or_die(self):
     global n_draws
     n_draws -= 1
     if n_draws < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return draw(self, **how)
+    return draw(self)
 
 PatientBatches.draw = draw_or_die
 cohort = make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort
