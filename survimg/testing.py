@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import _safe_indexing
 from sksurv.metrics import concordance_index_censored
 
 from survimg.target import check_outcome, make_outcome
@@ -42,8 +43,12 @@ def check_survival_estimator(estimator: Any, X: Any, y: np.ndarray) -> None:
 
     Notes
     -----
-    Whether the risk has the right sign is checked against the estimator's own survival curves. An
-    estimator that is consistently wrong passes: look at its concordance on data you know.
+    Whether the risk has the right sign is checked against the estimator's own curves: who has the
+    higher cumulative hazard at every time must have the higher risk, and with a `risk_horizon_`,
+    who has the lower S there. An estimator that is consistently wrong passes: look at its
+    concordance on data you know.
+
+    S(t) need not be exp(-H(t)): a forest averages Kaplan-Meier and Nelson-Aalen curves.
 
     Examples
     --------
@@ -75,6 +80,7 @@ def survival_checks() -> list[Check]:
         _check_prediction_does_not_depend_on_company_or_order,
         _check_pickle_predicts_the_same,
         _check_survival_curves,
+        _check_features_and_masks,
         _check_risk_orders_patients_as_survival_does,
         _check_score_is_harrells_c,
         _check_all_censored_is_refused,
@@ -87,7 +93,8 @@ def _fitted(estimator: Any, X: Any, y: np.ndarray) -> Any:
 
 
 def _check_unfitted_predict_is_refused(estimator: Any, X: Any, y: np.ndarray) -> None:  # noqa: ARG001
-    for method in ("predict", "predict_survival_function", "predict_cumulative_hazard_function"):
+    methods = ["predict", "predict_survival_function", "predict_cumulative_hazard_function"]
+    for method in [*methods, *(["transform"] if hasattr(estimator, "transform") else [])]:
         _must_raise(
             (NotFittedError,), f"{method} before fit", getattr(clone(estimator), method), X
         )
@@ -97,13 +104,18 @@ def _check_fit_returns_self_and_leaves_parameters_alone(
     estimator: Any, X: Any, y: np.ndarray
 ) -> None:
     model = clone(estimator)
-    before = {name: repr(value) for name, value in model.get_params().items()}
+    before = {name: _described(value) for name, value in model.get_params().items()}
     outcome = y.copy()
     _require(model.fit(X, y) is model, "fit does not return self")
-    after = {name: repr(value) for name, value in model.get_params().items()}
+    after = {name: _described(value) for name, value in model.get_params().items()}
     changed = [name for name in before if before[name] != after[name]]
     _require(not changed, f"fit changed the parameters {changed}")
     _require(bool((y == outcome).all()), "fit changed y")
+
+
+def _described(value: Any) -> tuple[str, list[str]]:
+    # The text of an estimator does not tell whether it has been fitted.
+    return repr(value), sorted(getattr(value, "__dict__", {}))
 
 
 def _check_clone_and_same_seed_predict_the_same(estimator: Any, X: Any, y: np.ndarray) -> None:
@@ -143,11 +155,12 @@ def _check_prediction_does_not_depend_on_company_or_order(
     risk = model.predict(X)
     backwards = np.arange(len(y))[::-1]
     pairs = {
-        "in reversed order": (model.predict(X[backwards]), risk[backwards]),
-        "of a subset": (model.predict(X[[3, 1]]), risk[[3, 1]]),
-        "of one patient": (model.predict(X[[2]]), risk[[2]]),
+        "in reversed order": backwards,
+        "of a subset": np.array([3, 1]),
+        "of one patient": np.array([2]),
     }
-    for what, (found, expected) in pairs.items():
+    for what, patients in pairs.items():
+        found, expected = model.predict(_safe_indexing(X, patients)), risk[patients]
         _require(
             np.allclose(found, expected, rtol=1e-6, atol=1e-9),
             f"predictions {what} differ by up to {np.abs(found - expected).max():.3g}",
@@ -166,30 +179,63 @@ def _check_survival_curves(estimator: Any, X: Any, y: np.ndarray) -> None:
     _require(bool((np.diff(times) > 0).all()), "unique_times_ does not increase")
     survival = model.predict_survival_function(X, return_array=True)
     hazard = model.predict_cumulative_hazard_function(X, return_array=True)
-    expected = (len(y), len(times))
-    _require(survival.shape == expected, f"survival has shape {survival.shape}, not {expected}")
-    _require(hazard.shape == expected, f"hazard has shape {hazard.shape}, not {expected}")
+    shape = (len(y), len(times))
+    for name, values in (("S(t)", survival), ("H(t)", hazard)):
+        _require(values.shape == shape, f"{name} has shape {values.shape}, not {shape}")
+        _require(values.dtype == np.float64, f"{name} is {values.dtype}, not float64")
     _require(bool(((survival >= 0) & (survival <= 1)).all()), "S(t) leaves [0, 1]")
     _require(bool((np.diff(survival, axis=1) <= 1e-12).all()), "S(t) rises")
     _require(bool((np.diff(hazard, axis=1) >= -1e-12).all()), "H(t) falls")
-    _require(np.allclose(survival, np.exp(-hazard), atol=1e-8), "S(t) is not exp(-H(t))")
-    curves = model.predict_survival_function(X)
-    values = np.stack([curve(times) for curve in curves])
-    _require(np.allclose(values, survival), "functions and arrays differ")
+    _require(bool((hazard >= 0).all()), "H(t) is negative")
+    apart = ((survival < 1 - 1e-6) & (hazard < 1e-9)) | ((survival == 1) & (hazard > 1e-6))
+    _require(not apart.any(), "S(t) has fallen where H(t) is 0, or is 1 where H(t) is not")
+    for predict, expected in (
+        (model.predict_survival_function, survival),
+        (model.predict_cumulative_hazard_function, hazard),
+    ):
+        values = np.stack([curve(times) for curve in predict(X)])
+        _require(
+            np.allclose(values, expected), f"functions and arrays of {predict.__name__} differ"
+        )
+
+
+def _check_features_and_masks(estimator: Any, X: Any, y: np.ndarray) -> None:
+    model = _fitted(estimator, X, y)
+    if hasattr(model, "transform"):
+        features, names = np.asarray(model.transform(X)), model.get_feature_names_out()
+        expected: tuple[int, ...] = (len(y), len(set(names)))
+        _require(
+            features.shape == expected,
+            f"transform returns shape {features.shape}; patients and different names: {expected}",
+        )
+        _require(features.dtype.kind == "f", f"transform returns {features.dtype}")
+    if hasattr(model, "predict_mask"):
+        masks, expected = model.predict_mask(X), (len(y), *X.shape[2:])
+        _require(masks.shape == expected, f"masks have shape {masks.shape}, not {expected}")
+        _require(masks.dtype == np.uint8, f"masks are {masks.dtype}, not uint8")
+        _require(bool((masks <= 1).all()), f"masks hold values up to {masks.max()}")
 
 
 def _check_risk_orders_patients_as_survival_does(estimator: Any, X: Any, y: np.ndarray) -> None:
     model = _fitted(estimator, X, y)
     risk = model.predict(X)
-    times = model.unique_times_
-    time = getattr(model, "risk_horizon_", times[len(times) // 2])
-    survival = np.array([curve(time) for curve in model.predict_survival_function(X)])
-    rises = np.diff(survival[np.argsort(risk, kind="stable")])
+    hazard = model.predict_cumulative_hazard_function(X, return_array=True)
+    one, other = hazard[:, np.newaxis], hazard[np.newaxis]
+    above = (one >= other).all(axis=2) & (one > other * (1 + 1e-6)).any(axis=2)
+    wrong = above & (risk[:, np.newaxis] < risk[np.newaxis])
     _require(
-        bool((rises <= 1e-9).all()),
-        f"a higher risk comes with a higher S(t = {time:g}): risk must be higher where the event "
-        "is earlier",
+        not wrong.any(),
+        f"in {wrong.sum()} of {above.sum()} pairs a higher H(t) at every time comes with a lower "
+        "risk: risk must be higher where the event is earlier",
     )
+    if hasattr(model, "risk_horizon_"):
+        time = model.risk_horizon_
+        survival = np.array([curve(time) for curve in model.predict_survival_function(X)])
+        rises = np.diff(survival[np.argsort(risk, kind="stable")])
+        _require(
+            bool((rises <= 1e-9).all()),
+            f"a higher risk comes with a higher S at the horizon, {time:g}",
+        )
 
 
 def _check_score_is_harrells_c(estimator: Any, X: Any, y: np.ndarray) -> None:

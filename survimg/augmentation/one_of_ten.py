@@ -83,8 +83,9 @@ def apply_one_of_ten(
 
     Returns
     -------
-    volumes, masks : Tensor, of the shapes given
-        Of the shapes and types given.
+    volumes : Tensor of shape (n, channels, z, y, x)
+    masks : Tensor of shape (n, z, y, x), or None
+        Both of the types given.
 
     Raises
     ------

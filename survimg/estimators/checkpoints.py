@@ -14,6 +14,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -73,7 +74,7 @@ def open_checkpoint(
 
 
 def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
-    """Digest of the parameters and data that decide what is trained.
+    """Digest of the parameters, initial weights and data that decide what is trained.
 
     Parameters
     ----------
@@ -93,14 +94,21 @@ def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray)
     }
     # Another torch may round differently, and name its states differently.
     digest = hashlib.sha256(json.dumps([torch.__version__, parameters]).encode())
+    if estimator.initial_weights is not None:
+        digest.update(Path(estimator.initial_weights).read_bytes())
+    if estimator.warm_start and hasattr(estimator, "net_"):
+        for weights in estimator.net_.module_.state_dict().values():
+            digest.update(weights.cpu().numpy().tobytes())
     digest.update(cohort.fingerprint().encode())
     digest.update(np.ascontiguousarray(event).tobytes() + np.ascontiguousarray(time).tobytes())
     return f"{type(estimator).__name__}-{digest.hexdigest()[:16]}"
 
 
 def _described(value: Any) -> str:
-    # The text of a RandomState is its address, which the next process does not know.
-    return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
+    # The text of a RandomState is its address, which the next process does not know; those of long
+    # arrays and of estimators leave out their middle.
+    in_full = isinstance(value, np.random.RandomState | np.ndarray | BaseEstimator)
+    return joblib.hash(value) if in_full else repr(value)
 
 
 class Checkpoint:

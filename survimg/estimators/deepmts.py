@@ -126,10 +126,12 @@ class DeepMTS(CoxVolumeEstimator):
         The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
     history_ : DataFrame
         One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
-        ``seconds``, and ``validation_c_index`` if patients were held out.
+        ``seconds``, ``validation_c_index`` if patients were held out, and what `VolumeEstimator`
+        adds.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set.
     trained_with_masks_ : bool
+        Whether the Dice loss took part in the training.
     clinical_encoder_, clinical_names_in_, channel_names_in_, n_channels_in_, volume_shape_in_
         See `VolumeEstimator` and `VolumeSurvivalEstimator`.
 

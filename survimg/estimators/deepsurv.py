@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.estimators.failed_fit import unchanged_on_failure
 from survimg.estimators.runtime import RandomStreams, isolated_torch
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet
@@ -105,7 +106,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> DeepSurv:
-        """Train the network.
+        """Train the network; a fit that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -122,8 +123,13 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
             Training diverged.
         """
         self._validate_params()
-        table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        event, time = check_outcome(y, n_patients=len(table), require_event=True)
+        with unchanged_on_failure(self):
+            table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            event, time = check_outcome(y, n_patients=len(table), require_event=True)
+            self._fit(table, event, time)
+        return self
+
+    def _fit(self, table: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
         self._mean = table.mean(axis=0)
         # A column that is constant in the training set carries nothing; 1 keeps it finite. Its
         # computed standard deviation need not be 0 (0.1 has none in binary), so the range decides.
@@ -134,7 +140,6 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         with isolated_torch(torch.device("cpu"), self.n_threads, streams.dropout_seed):
             self._train(self._standardised(table), event, time, streams.weights)
         self._fit_baseline(self._risk(table), event, time)
-        return self
 
     def predict(self, X: npt.ArrayLike) -> np.ndarray:
         """Predict the risk, a log-hazard ratio up to a constant; **higher = earlier event**.

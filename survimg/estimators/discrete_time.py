@@ -286,9 +286,10 @@ def _choose_cuts(
         found[-1] = np.nextafter(np.float32(found[-1]), np.float32(np.inf))
         return found
     cuts = np.asarray(time_cuts, dtype=np.float64)
-    if cuts.ndim != 1 or len(cuts) == 0 or not (np.diff(cuts, prepend=0.0) > 0).all():
+    rises = cuts.ndim == 1 and len(cuts) > 0 and (np.diff(cuts, prepend=0.0) > 0).all()
+    if not rises or np.isinf(cuts[-1]):
         raise ValueError(
             "time_cuts are the upper bounds of intervals, the first of which starts at 0: they "
-            f"must increase from above 0; got {list(time_cuts)}."
+            f"must increase from above 0 and be finite; got {list(time_cuts)}."
         )
     return cuts

@@ -32,7 +32,8 @@ class DLPM(DiscreteTimeEstimator):
     dropout : float, default=0.2
         Element-wise dropout in the transitions.
     l2 : float, default=1e-4
-        Weight of the sum of squares of the kernels that the published code penalises.
+        Weight of the sum of squares of what the published code penalises: kernels of the stem and
+        the transitions, scales and shifts of the transitions' and the last normalisation.
     augmentation : {"paper", "code", "one-of-ten"} or None, default="paper"
         ``"one-of-ten"`` is the original study's: one of quarter turns, flips, contrast, blur,
         sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes as long in

@@ -24,7 +24,7 @@ from survimg.estimators.fusion_inputs import (
 )
 from survimg.estimators.training_parameters import TrainingParameters
 from survimg.estimators.views import View
-from survimg.estimators.volume_estimator import VolumeEstimator, check_prepared
+from survimg.estimators.volume_estimator import VolumeEstimator
 from survimg.nets.swin_fusion import SwinFusionNet
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
@@ -153,7 +153,7 @@ class FusionBody(VolumeEstimator):
             return np.zeros((len(cohort), 0), dtype=np.float32)
         table = pd.concat(parts, axis=1)
         names = tuple(table.columns)
-        if self.warm_start and hasattr(self, "net_") and names != self.table_names_in_:
+        if self._goes_on and names != self.table_names_in_:
             raise ValueError(
                 "warm_start=True, but this fit selected other table columns than the previous one, "
                 "whose weights would go to other features. Fit with warm_start=False."
@@ -179,7 +179,6 @@ class FusionBody(VolumeEstimator):
     ) -> Patients:
         cohort = as_cohort(X, masks, clinical)
         self._check_channels(cohort)
-        check_prepared(cohort)
         n = len(cohort)
         if self._needs_masks:
             warn_of_missing_regions(cohort, refuse=False)

@@ -121,11 +121,17 @@ def choose_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        A CUDA device was asked for and there is none.
+        No name of a device, or a CUDA device was asked for and there is none.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is no device that torch knows; use 'auto', 'cpu', 'cuda' or "
+            "'cuda:1'."
+        ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r} was asked for, but torch sees no CUDA device; use device='auto' or "

@@ -132,7 +132,8 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         -------
         ndarray of shape (n,)
         """
-        return np.array(self.final_estimator_.predict(self._risks(X)), dtype=np.float64)
+        risks = self._risks(X)
+        return np.array(self.final_estimator_.predict(risks), dtype=np.float64)
 
     @available_if(_final_has("predict_survival_function"))
     def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
@@ -171,4 +172,5 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         return self.risks_.transform(X)
 
     def _curves(self, method: str, X: Any, return_array: bool) -> np.ndarray:
-        return getattr(self.final_estimator_, method)(self._risks(X), return_array=return_array)
+        risks = self._risks(X)
+        return getattr(self.final_estimator_, method)(risks, return_array=return_array)

@@ -35,8 +35,16 @@ def masked_volume(cohort: Cohort, i: int) -> np.ndarray:
     ------
     LookupError
         The patient, who is named, has no mask.
+    ValueError
+        It is empty.
     """
-    return whole_volume(cohort, i) * cohort.mask(i).astype(np.float32)
+    mask = cohort.mask(i)
+    if not mask.any():
+        raise ValueError(
+            f"The tumour mask of patient {cohort.ids[i]!r} is empty, so that nothing of the image "
+            "is left. Repair it, or choose masked_input=False."
+        )
+    return whole_volume(cohort, i) * mask.astype(np.float32)
 
 
 @dataclass(frozen=True)

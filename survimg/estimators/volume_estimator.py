@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from survimg.estimators.engine import (
     make_training_net,
     recalibrate_batch_norm,
 )
+from survimg.estimators.epoch_tasks import EpochTasks
 from survimg.estimators.holdout import HoldOut, split_by_event
 from survimg.estimators.memory import MemoryRecord
 from survimg.estimators.ranks import ALONE, Ranks, current_ranks
@@ -54,7 +56,7 @@ __all__ = ["VolumeEstimator"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VolumeEstimator(TrainingParameters, BaseEstimator):
+class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train a network on volumes.
 
     A subclass builds the network and its loss and says how validation is scored; random state,
@@ -89,7 +91,7 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
 
     @abstractmethod
     def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
-        """Return the loss and the names of its terms."""
+        """Return the loss and the names of its terms; `cohort` holds those who train."""
 
     @abstractmethod
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
@@ -118,14 +120,10 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         """Return what the network sees of a patient."""
         return whole_volume
 
+    @with_callbacks
     def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Train the network on a cohort."""
-        check_prepared(cohort)
-        if self.patience is not None and self.validation_fraction is None:
-            raise ValueError(
-                f"patience={self.patience} needs held-out patients to watch; set "
-                "validation_fraction, e.g. to 0.2."
-            )
+        self._begin_fit(cohort)
         ranks = current_ranks()
         device = ranks.device or choose_device(self.device)
         checkpoint = None
@@ -137,10 +135,9 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         self.volume_shape_in_ = cohort.shape[2:]
-        encoded = self._encode_training(
-            cohort, event, time, self._training_part(event, streams), streams.validation_seed
-        )
-        loss_terms, term_names = self._make_loss(cohort)
+        train = self._training_part(event, streams)
+        encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
+        loss_terms, term_names = self._make_loss(cohort[train])
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
         with ExitStack() as stack:
             device, slot = stack.enter_context(slot_on(device, ranks))
@@ -151,13 +148,15 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
                 )
             )  # fmt: skip
             module = self._initial_module(encoded.shape[1], streams.weights)
-            patients, hold_out, batches = self._prepare(patients, streams, device, ranks)
+            patients, hold_out, batches = self._prepare(patients, train, streams, device, ranks)
             callbacks: list[tuple[str, Callback]] = []
             if hold_out is not None:
                 callbacks.append(("hold_out", hold_out))
             callbacks.append(("memory", MemoryRecord(slot, self.batch_size // ranks.n)))
             last_good = LastGoodState()
             callbacks.append(("last_good", last_good))
+            if ranks is ALONE:
+                callbacks.append(("tasks", EpochTasks(self)))
             if checkpoint is not None and ranks.rank == 0:
                 writer = CheckpointWriter(
                     checkpoint, streams, seed, hold_out, self.checkpoint_every
@@ -180,6 +179,19 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             if ranks.rank == 0:
                 checkpoint.remove()
             ranks.wait()  # a fit that follows must not find it
+
+    def _begin_fit(self, cohort: Cohort) -> None:
+        """Refuse what cannot be trained on; drop attributes that this fit may not set."""
+        check_prepared(cohort)
+        if self._goes_on:
+            self._check_channels(cohort)
+        if self.patience is not None and self.validation_fraction is None:
+            raise ValueError(
+                f"patience={self.patience} needs held-out patients to watch; set "
+                "validation_fraction, e.g. to 0.2."
+            )
+        for name in ("best_epoch_", "load_report_"):
+            self.__dict__.pop(name, None)
 
     def _seed(self, checkpoint: Checkpoint | None) -> int:
         seed: int = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -205,26 +217,38 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         module = self._make_module(self.n_channels_in_, n_clinical, generator)
         if self.initial_weights is not None:
             self.load_report_ = load_weights(module, self.initial_weights, strict=False)
-        if self.warm_start and hasattr(self, "net_"):
-            load_weights(module, self.net_.module_)
+        if self._goes_on:
+            report = load_weights(module, self.net_.module_, strict=False)
+            if report.missing or report.unexpected or report.mismatched:
+                raise ValueError(
+                    "warm_start=True, but the weights of the previous fit do not fit the network "
+                    "of this one: other parameters, or other columns. Change them back, or fit "
+                    f"with warm_start=False.\n{report}"
+                )
         self._freeze(module)
         return module
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a fit starts from the weights of the one before."""
+        return self.warm_start and hasattr(self, "net_")
 
     def _freeze(self, module: nn.Module) -> None:
         if self.frozen is not None and len(self.frozen) > 0:
             freeze(module, *self.frozen)
 
     def _prepare(
-        self, patients: Patients, streams: RandomStreams, device: torch.device, ranks: Ranks
+        self,
+        patients: Patients,
+        train: np.ndarray,
+        streams: RandomStreams,
+        device: torch.device,
+        ranks: Ranks,
     ) -> tuple[Patients, HoldOut | None, PatientBatches]:
-        """Hold patients out, and make the batches of the others."""
+        """Make batches of the patients `train`, and hold the others out."""
         hold_out = None
-        held_out = None
-        if self.validation_fraction is not None:
-            train, rest = split_by_event(
-                patients.event, self.validation_fraction, streams.validation_seed
-            )
-            held_out, patients = patients.take(rest), patients.take(train)
+        held_out = patients.take(np.setdiff1d(np.arange(len(patients)), train))
+        patients = patients.take(train)
         sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
         batches = PatientBatches(
             resident_if_they_fit(patients, device),
@@ -235,7 +259,7 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
             self._make_augment(streams.augmentation),
             ranks,
         )
-        if held_out is not None:
+        if len(held_out) > 0:
             name, score = self._validation(held_out)
             hold_out = HoldOut(
                 name,
@@ -386,6 +410,8 @@ class VolumeEstimator(TrainingParameters, BaseEstimator):
         return maps
 
     def _check_channels(self, cohort: Cohort) -> None:
+        if len(cohort) == 0:
+            raise ValueError("X holds no patient.")
         check_prepared(cohort)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(

@@ -141,6 +141,30 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         check_is_fitted(self, "net_")
         return self._predict_risk(self._patients(X, masks=masks, clinical=clinical))
 
+    def fit_transform(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Train the network, and return the deep features of the patients it was trained on.
+
+        Parameters
+        ----------
+        X, y, masks, clinical
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float64
+            As `transform` does.
+        """
+        own = {"masks": masks, "clinical": clinical}
+        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        return self.fit(X, y, **given).transform(X, **given)
+
     def transform(
         self,
         X: Cohort | npt.ArrayLike,
@@ -148,7 +172,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the deep features: what the network's fully connected layers are given.
+        """Return the deep features, of which the network's last layers make the risk.
 
         Features of patients the network was trained on look better than those of others; train a
         second model on out-of-fold features (`survimg.estimators.OutOfFold`).
@@ -203,6 +227,17 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         return "validation_c_index", score
 
     def _encode_clinical(self, cohort: Cohort) -> np.ndarray:
+        before = self.clinical_names_in_ if self._goes_on else None
+        encoded = self._learn_clinical(cohort)
+        if before not in (None, self.clinical_names_in_):
+            raise ValueError(
+                f"warm_start=True, but the encoded clinical columns are {self.clinical_names_in_} "
+                f"now and were {before} in the previous fit, whose weights would go to others. Fit "
+                "with warm_start=False."
+            )
+        return encoded
+
+    def _learn_clinical(self, cohort: Cohort) -> np.ndarray:
         chosen = self.clinical_columns
         if cohort.clinical is None or (chosen is not None and len(chosen) == 0):
             if chosen is not None and len(chosen) > 0:

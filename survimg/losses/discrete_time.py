@@ -54,7 +54,8 @@ def discrete_time_loss(
     Raises
     ------
     ValueError
-        Shapes that do not fit, cuts that do not increase from above 0, a negative weight.
+        Shapes that do not fit, values of `event` other than 0 and 1, cuts that do not increase from
+        above 0, a negative weight.
 
     Notes
     -----
@@ -107,13 +108,16 @@ def discrete_time_labels(time: Tensor, event: Tensor, cuts: Tensor) -> tuple[Ten
     Raises
     ------
     ValueError
-        Shapes that do not fit, or cuts that do not increase from above 0.
+        Shapes that do not fit, values of `event` other than 0 and 1, or cuts that do not increase
+        from above 0.
     """
     if time.ndim != 1 or time.shape != event.shape:
         raise ValueError(
             "time and event must be one-dimensional and of equal length; got shapes "
             f"{tuple(time.shape)} and {tuple(event.shape)}."
         )
+    if event.dtype != torch.bool and not ((event == 0) | (event == 1)).all():
+        raise ValueError("event must be boolean, or 0 and 1; got other values (is it the time?).")
     lower = _lower_bounds(cuts)
     cuts, lower = cuts.to(time.device), lower.to(time.device)
     observed = event.bool().unsqueeze(1)

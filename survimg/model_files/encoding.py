@@ -212,6 +212,7 @@ class Encoder:
 
     def _instance(self, value: Any, label: str, place: str) -> dict[str, Any]:
         attributes = dict(vars(value))
+        attributes.pop("_skl_callbacks", None)  # for fits to come: progress bars and the like
         node: dict[str, Any] = {"is": "instance", "class": label}
         if isinstance(value, BaseEstimator):
             names = [name for name in value._get_param_names() if name in attributes]

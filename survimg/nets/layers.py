@@ -30,7 +30,6 @@ __all__ = [
     "initialise",
     "linear",
     "pad_end",
-    "set_batch_norm_momentum",
 ]
 
 BATCH_NORM_EPS = 1e-3
@@ -124,18 +123,6 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-
-
-def set_batch_norm_momentum(module: nn.Module, momentum: float) -> None:
-    """Set how fast the running statistics follow the batches, in place.
-
-    With Keras' 0.01 the initial statistics still weigh ``0.99 ** n`` after n training steps (37 %
-    after 100), so a network that is trained for a few hundred steps needs a larger value to be
-    evaluated sensibly.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
-            layer.momentum = momentum
 
 
 def pad_end(volumes: Tensor, size: Sequence[int]) -> Tensor:

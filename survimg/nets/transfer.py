@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -206,7 +207,13 @@ def _state_of(
         return source.state_dict()
     state: object = source
     if not isinstance(source, Mapping):
-        state = torch.load(source, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(source, map_location="cpu", weights_only=True)
+        except (EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{source} is damaged or no file written by torch.save(net.state_dict(), path) "
+                f"({type(error).__name__})."
+            ) from error
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):

@@ -156,6 +156,7 @@ def test_times_beyond_the_model_are_refused():
         ({"cuts": torch.tensor([0.0, 1.0])}, "must increase"),
         ({"logits": torch.zeros(3, 4)}, "logits must have shape"),
         ({"event": torch.ones(2)}, "equal length"),
+        ({"event": torch.tensor([2.0, 5.0, 7.0])}, "event must be boolean"),
         ({"sample_weight": torch.tensor([1.0, -1.0, 0.0])}, "non-negative"),
     ],
 )

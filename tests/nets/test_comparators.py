@@ -10,7 +10,6 @@ from survimg.nets.cnn_survival import CNNSurvivalNet
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.dlpm import DLPMNet
-from survimg.nets.layers import set_batch_norm_momentum
 from survimg.nets.mdsn import MDSNNet
 
 NETS_3D = [MDSNNet, DLPMNet, DenseNetSurvivalNet]
@@ -201,17 +200,6 @@ def test_dropout_options_act_in_training_only(net_class, options, images):
 
     assert torch.equal(predict(False), predict(False, **options))
     assert not torch.allclose(predict(True), predict(True, **options), rtol=1e-3)
-
-
-def test_batch_norm_momentum_can_be_set(generator, images):
-    net = DenseNetSurvivalNet(generator=generator).train()
-    set_batch_norm_momentum(net, 1.0)
-    net(images(2, 2, 20, 20, 20), torch.ones(2, 1))
-    first = net.dense.stages[0].block[0].norm1
-    with torch.no_grad():
-        net.eval()
-        seen = nn.functional.max_pool3d(net.dense.stem(images(2, 2, 20, 20, 20)), 3, stride=2)
-    assert first.running_mean == pytest.approx(seen.mean((0, 2, 3, 4)), rel=0.5, abs=0.2)
 
 
 @pytest.mark.parametrize(

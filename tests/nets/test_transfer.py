@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -78,6 +80,21 @@ def test_sources_without_anything_to_load_are_refused(tmp_path):
         load_weights(net, tmp_path / "checkpoint.pt")
     with pytest.raises(FileNotFoundError):
         load_weights(net, tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "pickle", "cut", "module"])
+def test_files_that_hold_no_weights_are_refused(damage, tmp_path):
+    net, path = DeepSurvNet(4, generator=seeded(1)), tmp_path / "weights.pt"
+    torch.save(net.state_dict(), path)
+    whole = path.read_bytes()
+    if damage == "module":
+        torch.save(net, path)
+    else:
+        pickled = pickle.dumps({"a": 1}, protocol=2)
+        found = {"text": b"epoch,loss\n", "empty": b"", "pickle": pickled, "cut": whole[:900]}
+        path.write_bytes(found[damage])
+    with pytest.raises(ValueError, match=r"weights\.pt is damaged|a state dict"):
+        load_weights(net, path)
 
 
 def small_step(net, volumes):

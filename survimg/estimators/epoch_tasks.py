@@ -1,0 +1,47 @@
+"""The epochs of a training as scikit-learn's callbacks see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+__all__ = ["EpochTasks"]
+
+
+class EpochTasks(Callback):
+    """Tell scikit-learn's callbacks (``estimator.set_callbacks``) of a fit and of its epochs.
+
+    A callback that returns True at the end of an epoch ends the training there. None is given a
+    ``fitted_estimator``: batch normalisation would have to be recalibrated for it after every
+    epoch, which draws from the random streams of the training and would change its result.
+
+    Parameters
+    ----------
+    estimator : VolumeEstimator
+        Whose fit it is; ``sklearn.callback.with_callbacks`` around the fit ends what begins here.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:
+        """Begin the fit, of as many tasks as there are epochs left."""
+        left = net.max_epochs - len(net.history)
+        self.fit = self.estimator._init_callback_context(max_subtasks=left)
+        self.fit.call_on_fit_task_begin(estimator=self.estimator)
+
+    def on_epoch_begin(self, net: NeuralNet, **_: Any) -> None:  # noqa: ARG002
+        """Begin an epoch."""
+        self.epoch = self.fit.subcontext(task_name="epoch")
+        self.epoch.call_on_fit_task_begin(estimator=self.estimator)
+
+    def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
+        """End it, and the training if a callback wants it to end."""
+        if self.epoch.call_on_fit_task_end(estimator=self.estimator):
+            net.stop_ = True
+
+    def on_train_end(self, net: NeuralNet, **_: Any) -> None:  # noqa: ARG002
+        """End the fit."""
+        self.fit.call_on_fit_task_end(estimator=self.estimator)
