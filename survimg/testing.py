@@ -50,6 +50,9 @@ def check_survival_estimator(estimator: Any, X: Any, y: np.ndarray) -> None:
 
     S(t) need not be exp(-H(t)): a forest averages Kaplan-Meier and Nelson-Aalen curves.
 
+    A `sklearn.pipeline.Pipeline` does not pass, for it fits its steps in place and has no
+    `unique_times_`; check its last step.
+
     Examples
     --------
     >>> from survimg.datasets import make_phantom_cohort
