@@ -97,10 +97,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
         """Return the name and the function of the score of held-out patients."""
 
-    def _encode_clinical(self, cohort: Cohort) -> np.ndarray:
-        """Learn and apply the encoding of clinical columns, float32 (n, k)."""
-        return np.zeros((len(cohort), 0), dtype=np.float32)
-
     def _encode_training(
         self,
         cohort: Cohort,
@@ -109,12 +105,12 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         train: np.ndarray,  # noqa: ARG002
         seed: int,  # noqa: ARG002
     ) -> np.ndarray:
-        """Encode the columns that accompany the volumes of all patients of the fit.
+        """Encode the columns that accompany the volumes of all patients of the fit, float32 (n, k).
 
-        An encoding that learns from the outcome may learn from the patients `train` only: the
-        others are held out for validation.
+        What is learned for it is learned from the patients `train`: the others are held out for
+        validation.
         """
-        return self._encode_clinical(cohort)
+        return np.zeros((len(cohort), 0), dtype=np.float32)
 
     def _view(self) -> View:
         """Return what the network sees of a patient."""

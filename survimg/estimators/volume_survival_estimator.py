@@ -226,9 +226,16 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
 
         return "validation_c_index", score
 
-    def _encode_clinical(self, cohort: Cohort) -> np.ndarray:
+    def _encode_training(
+        self,
+        cohort: Cohort,
+        event: np.ndarray,  # noqa: ARG002
+        time: np.ndarray,  # noqa: ARG002
+        train: np.ndarray,
+        seed: int,  # noqa: ARG002
+    ) -> np.ndarray:
         before = self.clinical_names_in_ if self._goes_on else None
-        encoded = self._learn_clinical(cohort)
+        encoded = self._encode_clinical(cohort, train)
         if before not in (None, self.clinical_names_in_):
             raise ValueError(
                 f"warm_start=True, but the encoded clinical columns are {self.clinical_names_in_} "
@@ -237,7 +244,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             )
         return encoded
 
-    def _learn_clinical(self, cohort: Cohort) -> np.ndarray:
+    def _encode_clinical(self, cohort: Cohort, train: np.ndarray) -> np.ndarray:
         chosen = self.clinical_columns
         if cohort.clinical is None or (chosen is not None and len(chosen) == 0):
             if chosen is not None and len(chosen) > 0:
@@ -248,12 +255,13 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             self.clinical_encoder_ = None
             self.clinical_names_in_: tuple[str, ...] = ()
             return np.zeros((len(cohort), 0), dtype=np.float32)
-        self.clinical_encoder_ = ClinicalFeatures(columns=chosen).fit(cohort)
+        self.clinical_encoder_ = ClinicalFeatures(columns=chosen).fit(cohort[train])
         encoded = self.clinical_encoder_.transform(cohort)
         self.clinical_names_in_ = tuple(encoded.columns)
-        self._clinical_mean = encoded.mean(axis=0)
+        learned = encoded.iloc[train]
+        self._clinical_mean = learned.mean(axis=0)
         # A column that is constant in the training set carries nothing; 1 keeps it finite.
-        self._clinical_scale = encoded.std(axis=0, ddof=0).replace(0.0, 1.0)
+        self._clinical_scale = learned.std(axis=0, ddof=0).replace(0.0, 1.0)
         return self._standardise(encoded)
 
     @property

@@ -218,6 +218,26 @@ def test_masks_of_held_out_patients_train_no_segmentation(monkeypatch):
     assert not hasattr(model, "predict_mask")
 
 
+def test_clinical_values_of_held_out_patients_teach_no_encoding(cohort, monkeypatch):
+    held_out = np.arange(N) < 5
+    monkeypatch.setattr(
+        "survimg.estimators.volume_estimator.split_by_event",
+        lambda *_: (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
+    )
+    age = np.arange(40.0, 40.0 + N)
+    new = quick().fit(with_columns(cohort, age=age), cohort.outcome)  # nobody is held out
+
+    def trained_with(age):
+        return quick(validation_fraction=0.4).fit(with_columns(cohort, age=age), cohort.outcome)
+
+    learned = [
+        (model._clinical_mean["age"], model._clinical_scale["age"])
+        for model in (trained_with(age), trained_with(np.where(held_out, 1000.0, age)), new)
+    ]
+    assert learned[0] == learned[1] == (age[~held_out].mean(), age[~held_out].std())
+    assert learned[2] == (age.mean(), age.std())
+
+
 def test_an_empty_mask_leaves_nothing_of_a_masked_image(cohort):
     masks = masks_of(cohort)
     masks[3] = 0
