@@ -44,8 +44,8 @@ from survimg.estimators import (
     SingleTaskCox,
     SingleTaskSurvival,
 )
-from survimg.estimators.fit_once import FitOnce
-from survimg.estimators.mtdlr_score_cox import default_radiomics_model
+from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators.mtdlr.score_cox import default_radiomics_model
 from survimg.evaluation import concordance_index
 from survimg.evaluation.nomogram import Nomogram, plot_nomogram
 from survimg.model_selection import EventStratifiedKFold

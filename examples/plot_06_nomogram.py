@@ -23,7 +23,7 @@ from survimg.evaluation import (
 from survimg.evaluation.nomogram import Nomogram
 from survimg.evaluation.nomogram_figure import plot_nomogram
 from survimg.evaluation.plots import plot_calibration
-from survimg.radiomics import PETParameters
+from survimg.features import PETParameters
 
 
 def measure(cohort: Cohort) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import survimg
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
+from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.model_selection import EventStratifiedKFold
 from survimg.nets.layers import global_average, initialise
 from survimg.nets.outputs import RiskOutput

@@ -20,9 +20,10 @@ from distributed import Client, LocalCluster
 from sklearn.model_selection import cross_val_score
 
 from survimg import Cohort
+from survimg.compute import dask_cluster
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
-from survimg.model_selection import EventStratifiedKFold, dask_cluster
+from survimg.model_selection import EventStratifiedKFold
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def prepare(options: argparse.Namespace, n: int) -> Callable[[], int]:
 def read(options: argparse.Namespace, cohort: Any) -> Callable[[], int]:
     import torch
 
-    from survimg.estimators.batches import BatchSampler, PatientBatches, Patients
+    from survimg.training.batches import BatchSampler, PatientBatches, Patients
 
     n, event = len(cohort), cohort.outcome["event"]
     none = np.zeros((n, 0), np.float32)

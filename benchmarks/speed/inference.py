@@ -38,8 +38,8 @@ import torch
 from torch import nn
 
 from survimg import Cohort
+from survimg.compute.runtime import choose_precision
 from survimg.estimators import DeepMTS
-from survimg.estimators.runtime import choose_precision
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome

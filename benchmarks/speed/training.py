@@ -48,14 +48,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 from survimg import Cohort
+from survimg.compute.runtime import RandomStreams, choose_precision, isolated_torch
 from survimg.estimators import DeepMTS
-from survimg.estimators.batches import BatchSampler, PatientBatches, Patients
-from survimg.estimators.runtime import RandomStreams, choose_precision, isolated_torch
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets import backbone
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
+from survimg.training.batches import BatchSampler, PatientBatches, Patients
 
 
 def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:

@@ -294,7 +294,7 @@ def _cluster(
     if arguments.backend != "dask":
         return contextlib.nullcontext()
     from survimg.benchmark.identity import code_identity
-    from survimg.model_selection import dask_cluster
+    from survimg.compute import dask_cluster
 
     own = any(":" in name for name in models)
     return dask_cluster(

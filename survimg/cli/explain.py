@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _check_network(model: Any, folder: str) -> None:
     from survimg.estimators import FoldEnsemble
-    from survimg.estimators.volume_survival_estimator import VolumeSurvivalEstimator
+    from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 
     members = model.members_ if isinstance(model, FoldEnsemble) else [model]
     if not all(isinstance(member, VolumeSurvivalEstimator) for member in members):

@@ -50,7 +50,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     """
     from survimg.cohort import Cohort
     from survimg.io import read_manifest
-    from survimg.io.dicom_seg_writing import import_highdicom
+    from survimg.io.dicom.seg_writing import import_highdicom
     from survimg.preprocessing import prepare
 
     path = Path(arguments.cohort)

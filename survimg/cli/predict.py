@@ -131,9 +131,9 @@ def _write_masks(
     patients: NewPatients, masks: np.ndarray, folder: Path, algorithm: str
 ) -> None:
     """Write NIfTI, or segmentation objects where the series are known."""
-    from survimg.io.dicom_seg_writing import write_segmentation
+    from survimg.io.dicom.seg_writing import write_segmentation
     from survimg.io.files import file_name
-    from survimg.io.images import write_image
+    from survimg.io.images.image import write_image
     from survimg.preprocessing import to_patient_space
 
     folder.mkdir()

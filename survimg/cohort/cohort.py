@@ -33,7 +33,7 @@ from survimg.cohort.html import cohort_html
 from survimg.cohort.reading import manifest_arguments, stored_arguments
 from survimg.cohort.saving import write_cohort
 from survimg.cohort.stores import ArrayStore, ImageFileStore, Store, as_store
-from survimg.io.store import read_store
+from survimg.io.store.store import read_store
 from survimg.target import OUTCOME_DTYPE, check_outcome
 
 __all__ = ["Cohort"]

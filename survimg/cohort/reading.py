@@ -8,7 +8,7 @@ from typing import Any
 
 from survimg.cohort.stores import ImageFileStore, MaskFileStore, MemmapStore
 from survimg.io.manifest import read_manifest
-from survimg.io.stored import StoredCohort
+from survimg.io.store.stored import StoredCohort
 
 __all__ = ["manifest_arguments", "stored_arguments"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from survimg.io.store import StoreWriter
+from survimg.io.store.store import StoreWriter
 
 if TYPE_CHECKING:
     from survimg.cohort.cohort import Cohort

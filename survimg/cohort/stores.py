@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from survimg.io.images import Image, read_image, read_mask, resample_like
+from survimg.io.images.image import Image, read_image, read_mask, resample_like
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 

@@ -20,7 +20,7 @@ from survimg.datasets.hazard import (
     end_of_accrual,
     log_hazard,
 )
-from survimg.io.images import Image, write_image
+from survimg.io.images.image import Image, write_image
 from survimg.preprocessing import zscore
 from survimg.target import make_outcome
 

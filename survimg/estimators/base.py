@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.baseline import BreslowBaseline
 from survimg.evaluation.concordance import concordance_index
+from survimg.survival.breslow import BreslowBaseline
 from survimg.target import check_outcome, make_outcome
 
 __all__ = [

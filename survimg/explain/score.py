@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin
-from survimg.estimators.batches import Patients
-from survimg.estimators.discrete_time import DiscreteTimeEstimator
-from survimg.estimators.fold_ensemble import FoldEnsemble
-from survimg.estimators.fusion_inputs import RegionView
-from survimg.estimators.views import AxialSlice
-from survimg.estimators.volume_survival_estimator import VolumeSurvivalEstimator
+from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
+from survimg.estimators.deep.fusion_inputs import RegionView
+from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.losses import discrete_survival_curve
 from survimg.nets.deepmts import DeepMTSNet
+from survimg.training.batches import Patients
+from survimg.training.views import AxialSlice
 
 __all__ = ["ExplainedScore", "score_of"]
 

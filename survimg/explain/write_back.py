@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from survimg.cohort import Cohort
 from survimg.io.files import file_name
-from survimg.io.images import Image, write_image
+from survimg.io.images.image import Image, write_image
 from survimg.preprocessing.patient_space import to_patient_space
 
 __all__ = ["write_saliency"]

@@ -24,20 +24,21 @@ _SPLITTERS = (
 
 # Besides the classes of `survimg.estimators.__all__`: what they are made of, or combined with. A
 # class belongs here if its whole state is plain data, and if no method of it runs code that it
-# finds in that state.
+# finds in that state. Labels are in `_LABELS` where they differ from the place.
 _TRUSTED: Mapping[str, tuple[str, ...]] = {
-    "survimg.clinical": ("ClinicalFeatures", "TumourVolume"),
-    "survimg.estimators.baseline": ("BreslowBaseline",),
-    "survimg.estimators.fusion_inputs": ("ClinicalEncoding", "Standardised"),
-    "survimg.estimators.mtdlr_cox": ("FewCovariatesCox",),
-    "survimg.estimators.mtdlr_region": ("NetworkScoreAndRadiomics",),
+    "survimg.features.clinical": ("ClinicalFeatures", "TumourVolume"),
+    "survimg.survival.breslow": ("BreslowBaseline",),
+    "survimg.estimators.deep.fusion_inputs": ("ClinicalEncoding", "Standardised"),
+    "survimg.estimators.mtdlr.cox": ("FewCovariatesCox",),
+    "survimg.estimators.mtdlr.region": ("NetworkScoreAndRadiomics",),
     "survimg.model_selection": (
         "EventStratifiedGroupKFold", "EventStratifiedKFold", "KnownGroups", "LeaveOneCentreOut",
         "RepeatedEventStratifiedGroupKFold", "RepeatedEventStratifiedKFold",
     ),
     "survimg.nets.transfer": ("LoadReport",),
     "survimg.radiomics": ("RadiomicsFeatures",),
-    "survimg.selection": ("ForestSelector", "SpearmanFilter"),
+    "survimg.features.combat": ("ComBat",),
+    "survimg.features.selection": ("ForestSelector", "SpearmanFilter"),
     "sklearn.compose": ("ColumnTransformer",),
     "sklearn.decomposition": ("PCA", "TruncatedSVD"),
     "sklearn.ensemble": ("RandomForestClassifier", "RandomForestRegressor"),
@@ -61,6 +62,15 @@ _TRUSTED: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _ESTIMATORS = "survimg.estimators"
+_LABELS = {
+    "survimg.features.clinical": "survimg.clinical",
+    "survimg.features.combat": "survimg.estimators",
+    "survimg.features.selection": "survimg.selection",
+    "survimg.survival.breslow": "survimg.estimators.baseline",
+    "survimg.estimators.deep.fusion_inputs": "survimg.estimators.fusion_inputs",
+    "survimg.estimators.mtdlr.cox": "survimg.estimators.mtdlr_cox",
+    "survimg.estimators.mtdlr.region": "survimg.estimators.mtdlr_region",
+}
 
 
 @cache
@@ -71,7 +81,9 @@ def _places() -> dict[str, tuple[str, str]]:
     names = [name for name in public.__all__ if isinstance(getattr(public, name), type)]
     listed = {_ESTIMATORS: tuple(names), **_TRUSTED}
     return {
-        f"{module}.{name}": (module, name) for module, names in listed.items() for name in names
+        f"{_LABELS.get(module, module)}.{name}": (module, name)
+        for module, names in listed.items()
+        for name in names
     }
 
 

@@ -1,7 +1,5 @@
-"""Splitting cohorts for resampling; fits side by side: slots of devices, clusters of machines."""
+"""Splitting cohorts for resampling: splitters, protocols, nested cross-validation."""
 
-from survimg.model_selection.cluster import DaskBackend, dask_cluster
-from survimg.model_selection.device_slots import DeviceSlot, device_slot, slots_per_device
 from survimg.model_selection.external import join_cohorts
 from survimg.model_selection.known_groups import KnownGroups
 from survimg.model_selection.nested import NestedCVResult, nested_cross_validate
@@ -23,8 +21,6 @@ from survimg.model_selection.splitters import (
 )
 
 __all__ = [
-    "DaskBackend",
-    "DeviceSlot",
     "EventStratifiedGroupKFold",
     "EventStratifiedKFold",
     "KnownGroups",
@@ -33,8 +29,6 @@ __all__ = [
     "Protocol",
     "RepeatedEventStratifiedGroupKFold",
     "RepeatedEventStratifiedKFold",
-    "dask_cluster",
-    "device_slot",
     "external_protocol",
     "join_cohorts",
     "k_fold_protocol",
@@ -43,5 +37,4 @@ __all__ = [
     "nested_protocol",
     "permute_outcome",
     "repeated_protocol",
-    "slots_per_device",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from survimg.io.images import Image
+from survimg.io.images.image import Image
 from survimg.preprocessing.registration import RegistrationLimits
 
 __all__ = ["Alignment", "WorldMap", "judge", "mapped_grid", "mutual_information", "voxels_of"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from survimg.io.images import Image, resample_like
+from survimg.io.images.image import Image, resample_like
 from survimg.preprocessing.alignment import voxels_of
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (

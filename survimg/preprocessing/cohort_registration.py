@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from survimg.io.images import Image, read_image
+from survimg.io.images.image import Image, read_image
 from survimg.preprocessing.alignment import Alignment, WorldMap, judge, mapped_grid
 from survimg.preprocessing.case import fixed_grid
 from survimg.preprocessing.registration import Registration

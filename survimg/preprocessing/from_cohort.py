@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from survimg.cohort import Cohort
-from survimg.io.images import Image
-from survimg.io.store import StoreWriter
+from survimg.io.images.image import Image
+from survimg.io.store.store import StoreWriter
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.cohort_registration import (
     CohortRegistration,

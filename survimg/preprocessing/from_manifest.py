@@ -13,10 +13,10 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from survimg.io.images import Image, read_image, read_mask_image
+from survimg.io.images.image import Image, read_image, read_mask_image
 from survimg.io.manifest import Manifest, read_manifest
-from survimg.io.store import StoreWriter, write_row
-from survimg.io.stored import StoreHeader
+from survimg.io.store.store import StoreWriter, write_row
+from survimg.io.store.stored import StoreHeader
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.cohort_registration import CohortRegistration, image_place
 from survimg.preprocessing.manifest_registration import (

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from survimg.cohort import Cohort
-from survimg.io.images import Image, resample_like
+from survimg.io.images.image import Image, resample_like
 from survimg.preprocessing.alignment import WorldMap
 
 __all__ = ["to_patient_space", "volume_factors"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from survimg.io.images import Image, resample_like
+from survimg.io.images.image import Image, resample_like
 
 __all__ = [
     "EMPTY_MASK", "MaskError", "crop", "crop_grid", "mask_centre", "pet_peak", "resample",

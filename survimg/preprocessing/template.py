@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
-from survimg.io.images import Image, resample_like, to_sitk
+from survimg.io.images.image import Image, resample_like, to_sitk
 from survimg.preprocessing.alignment import (
     Alignment,
     WorldMap,

@@ -42,8 +42,8 @@ def build_row(name: str, settings: Mapping[str, Any]) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from survimg.clinical import ClinicalFeatures
     from survimg.estimators import FusionClassifier
+    from survimg.features.clinical import ClinicalFeatures
 
     branches = ROWS[name]
     if branches is None:

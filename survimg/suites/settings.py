@@ -79,7 +79,7 @@ def train_as_told(network: Any, settings: ModelSettings, **short_recipe: Any) ->
     Parameters
     ----------
     network : estimator
-        With `survimg.estimators.training_parameters.TrainingParameters`.
+        With `survimg.training.parameters.TrainingParameters`.
     settings : ModelSettings
     **short_recipe
         What else a shortened training changes in this network, such as `SHORT_HEAD`.
@@ -117,7 +117,7 @@ def share_work(model: Any, settings: ModelSettings) -> Any:
     estimator
         The same one.
     """
-    from survimg.estimators.fit_once import FitOnce
+    from survimg.estimators.compose.fit_once import FitOnce
     from survimg.radiomics import RadiomicsFeatures
 
     if settings.cache is None:

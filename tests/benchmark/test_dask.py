@@ -25,9 +25,10 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from survimg import Cohort
 from survimg.benchmark import run_benchmark
 from survimg.cli import main
+from survimg.compute import DaskBackend, dask_cluster
+from survimg.compute.cluster import _compute, library_versions
 from survimg.evaluation import concordance_index
-from survimg.model_selection import DaskBackend, EventStratifiedKFold, dask_cluster
-from survimg.model_selection.cluster import _compute, library_versions
+from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
 GRID = {"alpha": [0.1, 1.0]}
@@ -318,7 +319,7 @@ def test_a_single_worker_does_the_fits_too():
 
 def test_too_large_an_argument_is_refused(monkeypatch):
     backend = DaskBackend(fake_client(), library_versions, [])
-    monkeypatch.setattr("survimg.model_selection.cluster.TOO_LARGE", 2 << 20)
+    monkeypatch.setattr("survimg.compute.cluster.TOO_LARGE", 2 << 20)
     batch = SimpleNamespace(items=[(len, [np.zeros(1 << 19)], {})])
     with pytest.raises(ValueError, match="ndarray holds 0.0 GiB.*cohort.save"):
         backend.submit(batch)

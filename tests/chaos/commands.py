@@ -184,7 +184,7 @@ def training_command(inputs: Path) -> Command:
         return digest(np.load(path).tobytes()) if path.exists() else None
 
     def parts(folder: Path) -> dict[str, str]:
-        from survimg.estimators.checkpoints import Checkpoint
+        from survimg.training.checkpoints import Checkpoint
 
         for path in folder.glob("checkpoints/*.pt"):
             if Checkpoint(path).seed is None:

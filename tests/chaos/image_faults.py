@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 from fault import PATIENT, Fault, at_the_door, blob
 
 from survimg.io import Image, read_image, write_image
-from survimg.io.images import same_grid, to_sitk
+from survimg.io.images.image import same_grid, to_sitk
 
 __all__ = ["FAULTS"]
 

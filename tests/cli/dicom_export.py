@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from survimg.io import Image, read_image, read_mask
-from survimg.io.dicom_seg_writing import write_segmentation
+from survimg.io.dicom.seg_writing import write_segmentation
 
 STORAGE = {
     "CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage,

@@ -57,7 +57,7 @@ def test_external_phantoms_are_judged_by_an_ensemble_of_folds(tmp_path):
     )
     assert status == 0
     run = read_run(out)
-    assert estimators(run) == {"survimg.estimators.fold_ensemble.FoldEnsemble"}
+    assert estimators(run) == {"survimg.estimators.compose.fold_ensemble.FoldEnsemble"}
     assert run.records["clinical-volume-cox", 0, 0].details["estimator"]["params"][
         "reference"] == "training"
     ((train, test),) = run.folds

@@ -16,12 +16,12 @@ from dicom_export import export_contours, export_series  # noqa: E402  # needs p
 from survimg.cli import main  # noqa: E402
 from survimg.io import (  # noqa: E402
     Image,
-    dicom_folder,
     manifest_of_dicom,
     read_image,
     read_manifest,
     write_image,
 )
+from survimg.io.dicom import folder as dicom_folder  # noqa: E402
 
 AXES = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 N = 6

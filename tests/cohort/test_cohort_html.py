@@ -17,9 +17,9 @@ from sklearn.utils import estimator_html_repr
 
 from survimg import Cohort
 from survimg.estimators import CNNSurvival, DeepMTS, FoldEnsemble, LassoCox
-from survimg.io.images import Image, write_image
+from survimg.features.selection import SpearmanFilter
+from survimg.io.images.image import Image, write_image
 from survimg.radiomics import RadiomicsFeatures
-from survimg.selection import SpearmanFilter
 from survimg.target import make_outcome
 
 SHAPE = (6, 20, 24)

@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from survimg.cohort import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalVolumeCox, CNNSurvival, LassoCox, RandomSurvivalForest
-from survimg.estimators.checkpoints import Checkpoint
 from survimg.evaluation import concordance_index, kaplan_meier
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
+from survimg.training.checkpoints import Checkpoint
 
 N = 16
 
@@ -211,7 +211,7 @@ def test_a_training_that_was_never_good_is_an_error(cohort):
 
 
 def _interrupted(cohort, folder, monkeypatch):
-    from survimg.estimators.batches import PatientBatches
+    from survimg.training.batches import PatientBatches
 
     draw, seen = PatientBatches.draw, []
 

@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from survimg import clinical, estimators, radiomics, selection
-from survimg.clinical import ClinicalFeatures, TumourVolume
+from survimg import estimators, features, radiomics
 from survimg.cohort import Cohort
 from survimg.estimators import LassoCox, OutOfFold
-from survimg.estimators.mtdlr_manual_radiomics import ManualRadiomicsCox
-from survimg.radiomics import PETParameters
+from survimg.estimators.mtdlr.manual_radiomics import ManualRadiomicsCox
+from survimg.features import PETParameters
+from survimg.features.clinical import ClinicalFeatures, TumourVolume
 from survimg.target import make_outcome
 
 #: What is built round another estimator.
@@ -26,7 +26,7 @@ AROUND = {
 }  # fmt: skip
 CLASSES = {
     name: found
-    for module in (clinical, estimators, radiomics, selection)
+    for module in (estimators, features, radiomics)
     for name in module.__all__
     for found in [getattr(module, name)]
     if inspect.isclass(found) and issubclass(found, BaseEstimator)

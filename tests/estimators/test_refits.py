@@ -15,8 +15,8 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival, DeepMTS, DeepSurv, FusionSurvival, deepmts_variant
-from survimg.estimators.batches import PatientBatches
-from survimg.estimators.checkpoints import fit_key
+from survimg.training.batches import PatientBatches
+from survimg.training.checkpoints import fit_key
 
 N = 12
 
@@ -204,7 +204,7 @@ def test_masks_of_held_out_patients_train_no_segmentation(monkeypatch):
     small = make_phantom_cohort(n=N, shape=(16, 16, 16), random_state=0).cohort
     held_out = np.arange(N) < 5
     monkeypatch.setattr(
-        "survimg.estimators.volume_estimator.split_by_event",
+        "survimg.estimators.deep.volume_estimator.split_by_event",
         lambda *_: (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
     )
     partly = Cohort(small.to_numpy(), masks=masks_of(small), has_mask=held_out)
@@ -221,7 +221,7 @@ def test_masks_of_held_out_patients_train_no_segmentation(monkeypatch):
 def test_clinical_values_of_held_out_patients_teach_no_encoding(cohort, monkeypatch):
     held_out = np.arange(N) < 5
     monkeypatch.setattr(
-        "survimg.estimators.volume_estimator.split_by_event",
+        "survimg.estimators.deep.volume_estimator.split_by_event",
         lambda *_: (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
     )
     age = np.arange(40.0, 40.0 + N)

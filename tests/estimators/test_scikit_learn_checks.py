@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from survimg.estimators import DLPM, MDSN, CNNSurvival, DeepMTS, SingleTaskSurvival
-from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
+from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.nets.outputs import RiskOutput
 from survimg.target import make_outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from survimg.estimators.volume_survival_estimator import CoxVolumeEstimator
+from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.nets.layers import initialise
 from survimg.nets.outputs import RiskOutput
 

@@ -13,6 +13,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg import Cohort
 from survimg import estimators as e
+from survimg.features import ComBat
 from survimg.radiomics import RadiomicsFeatures
 
 NET: dict[str, Any] = {
@@ -52,7 +53,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "CNNSurvival": network,
     "ClinicalCox": lambda: e.ClinicalCox(alpha=1.0, significance=0.5),
     "ClinicalVolumeCox": e.ClinicalVolumeCox,
-    "ComBat": lambda: e.ComBat(radiomics(), preserve=["sex"]),
+    "ComBat": lambda: ComBat(radiomics(), preserve=["sex"]),
     "DeepMTS": lambda: e.DeepMTS(**NET, frozen=["encoder"], augmentation=None),
     "DeepSurv": lambda: e.DeepSurv(hidden=(4, 3), max_epochs=3, random_state=0),
     "FitOnce": lambda: e.FitOnce(network()),

@@ -12,7 +12,7 @@ import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalVolumeCox
-from survimg.estimators.mtdlr_clinical import ClinicalCox
+from survimg.estimators.mtdlr.clinical import ClinicalCox
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import prepare_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of

@@ -142,7 +142,7 @@ def test_two_processes_give_the_same_bytes_as_one(cohort_folder, tmp_path):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    import survimg.io.store as store
+    import survimg.io.store.store as store
     from survimg.preprocessing import prepare
 
     # die when the record of the third patient is about to be written, or after everything

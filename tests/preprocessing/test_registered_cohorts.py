@@ -13,7 +13,7 @@ from registration_phantom import NOWHERE, TUMOUR, dice, noise, rotation, write_c
 
 from survimg.cohort import Cohort
 from survimg.io import Image, read_image, read_mask
-from survimg.io.images import resample_like
+from survimg.io.images.image import resample_like
 from survimg.preprocessing import (
     Registration,
     WorldMap,

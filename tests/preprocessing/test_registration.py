@@ -9,10 +9,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from registration_phantom import NOWHERE, dice, draw, noise, rotation, upside_down
 
-from survimg.clinical import TumourVolume
 from survimg.cohort import Cohort
+from survimg.features import PETParameters
+from survimg.features.clinical import TumourVolume
 from survimg.io import Image, read_image
-from survimg.io.images import resample_like, to_sitk
+from survimg.io.images.image import resample_like, to_sitk
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import (
     Alignment,
@@ -28,7 +29,6 @@ from survimg.preprocessing import (
 )
 from survimg.preprocessing.alignment import mapped_grid, mutual_information, voxels_of
 from survimg.preprocessing.from_manifest import case_record, geometry_of
-from survimg.radiomics import PETParameters
 from survimg.target import make_outcome
 
 POINTS = np.random.default_rng(1).uniform(-30, 30, (200, 3))

@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from survimg import Cohort
-from survimg.radiomics import PETParameters, RadiomicsFeatures
+from survimg.features import PETParameters
+from survimg.radiomics import RadiomicsFeatures
 from survimg.radiomics.names import FEATURE_SETS, IBSI_IDENTIFIERS
 
 _SIZES = (

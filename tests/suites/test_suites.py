@@ -13,8 +13,8 @@ from sklearn.base import clone
 from survimg.benchmark.identity import describe
 from survimg.cli import main
 from survimg.estimators import DeepMTS, OutOfFold, TumourSegmenter, deepmts_variant
-from survimg.estimators.deepmts_variants import VARIANT_NAMES
-from survimg.estimators.fit_once import FitOnce
+from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
 from survimg.radiomics import RadiomicsFeatures
 from survimg.suites import (
     DEFAULT_MODELS,

@@ -1,0 +1,248 @@
+"""Train a network once and share it among the models that build on it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import shutil
+import warnings
+from numbers import Integral
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+from filelock import FileLock
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.model_files import ModelFileError, load, save
+from survimg.model_files.encoding import LEFT_OUT
+
+__all__ = ["FitOnce"]
+
+# They change how a fit runs or where it is kept, not what is trained.
+_IRRELEVANT = frozenset({"checkpoint_every", "checkpoint_folder", "memory", "n_jobs", "verbose"})
+# Parts of survimg that no network is made with.
+_OTHER_ROOMS = frozenset({"benchmark", "cli", "report", "suites", "testing.py"})
+
+
+class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
+    """Fit an estimator, or take it from a folder if the same fit was done before.
+
+    Models on the same deep features (Lasso-Cox, a forest, DeepSurv) need the same networks, and
+    training these is nearly all of their cost. Wrapped in `FitOnce` with a common folder, each
+    network is trained by the model that comes first and read by the others.
+
+    A fit is the same if the class, every parameter (``verbose``, ``n_jobs``, ``memory`` and
+    checkpoints apart), the patients, the outcome, survimg's source and the versions of torch and
+    scikit-learn are: another fold, seed or number of iterations is another fit. The fold needs no
+    name, because its training patients are part of the key.
+
+    Processes that want the same fit at the same time wait for one of them (a file lock, which the
+    operating system releases when a process dies). Fits are kept as model files (see
+    `survimg.save`): they appear complete or not at all, reading one runs no code, and one that is
+    damaged is trained again, with a warning.
+
+    Parameters
+    ----------
+    estimator : estimator with `transform`
+        Cloned before it is fitted. With `memory`, all its ``random_state`` must be integers: two
+        fits of any other state are not meant to be the same.
+    memory : path-like, joblib.Memory or None
+        Folder of the fitted estimators; None fits each time. Of a `joblib.Memory` the location is
+        taken. An estimator of your own is kept if its fitted attributes are plain data (numbers,
+        text, arrays, tables, estimators); of another one each fit is done anew, with a warning.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted clone. Its other methods and attributes (`predict`, `predict_mask`, ``history_``)
+        are reached through this object too.
+    reused_ : bool
+        Whether it was taken from the folder.
+    seconds_ : float
+        What the training took, whoever did it.
+
+    Notes
+    -----
+    A kept fit has the size of its weights: 15 MB for DeepMTS. Warnings of a training are
+    given by the fit that trained, not repeated by those that read its result.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit", "transform"])],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
+    }
+
+    def __init__(self, estimator: Any, *, memory: Any = None) -> None:
+        self.estimator = estimator
+        self.memory = memory
+
+    def fit(self, X: Any, y: np.ndarray | None = None) -> FitOnce:
+        """Fit the estimator, unless the folder holds this fit.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        y : structured array of shape (n,), optional
+            (event, time).
+
+        Raises
+        ------
+        ValueError
+            Invalid parameters, or `memory` with a ``random_state`` that is no integer.
+        """
+        self._validate_params()
+        folder = self._folder()
+        if folder is None:
+            self._train(X, y)
+            return self
+        _check_seeds(self.estimator)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{type(self.estimator).__name__}-{_key(self.estimator, X, y)}"
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if not self._read(path):
+                self._train(X, y)
+                self._write(path)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray | pd.DataFrame:
+        """Return the features of the fitted estimator.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+
+        Returns
+        -------
+        ndarray or DataFrame of shape (n, n_features)
+        """
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.get_feature_names_out(input_features)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what this class does not have. Private names are Python's and scikit-learn's
+        # questions about this object, not about the estimator.
+        if name.startswith("_") or name == "estimator_" or "estimator" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(vars(self).get("estimator_", self.estimator), name)
+
+    def _folder(self) -> Path | None:
+        location = self.memory
+        if location is not None and not isinstance(location, str | os.PathLike):
+            location = location.location
+        return None if location is None else Path(str(location)) / "survimg-fits"
+
+    def _train(self, X: Any, y: np.ndarray | None) -> None:
+        started = perf_counter()
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.seconds_: float = perf_counter() - started
+        self.reused_ = False
+
+    def _read(self, path: Path) -> bool:
+        """Take the fit that is kept at `path`; tell whether there is one."""
+        try:
+            kept = load(path, trusted=_classes(self.estimator))
+        except FileNotFoundError:
+            return False
+        except ModelFileError as error:
+            warnings.warn(f"{error} The fit is done again.", UserWarning, stacklevel=3)
+            shutil.rmtree(path)
+            return False
+        self.estimator_, self.seconds_ = kept.estimator_, kept.seconds_
+        self.estimator_.set_params(**_places(self.estimator))
+        self.reused_ = True
+        return True
+
+    def _write(self, path: Path) -> None:
+        kept = FitOnce(self.estimator)
+        kept.estimator_, kept.seconds_ = self.estimator_, self.seconds_
+        try:
+            save(kept, path, trusted=_classes(self.estimator))
+        except (ModelFileError, OSError) as error:  # a full disk must not cost the training
+            warnings.warn(
+                f"This fit cannot be kept in {path.parent}, and will be done again by others. "
+                f"{error}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _classes(estimator: Any) -> set[type]:
+    """Classes of an estimator and of its parts: the caller has them, and so trusts them."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return {type(part) for part in parts if hasattr(part, "get_params")} - {type}
+
+
+def _places(estimator: Any) -> dict[str, Any]:
+    """Parameters that a model file leaves out."""
+    parameters = estimator.get_params(deep=True).items()
+    return {name: value for name, value in parameters if name.split("__")[-1] in LEFT_OUT}
+
+
+def _check_seeds(estimator: Any) -> None:
+    for name, value in estimator.get_params(deep=True).items():
+        if name.split("__")[-1] == "random_state" and not isinstance(value, Integral):
+            raise ValueError(
+                f"FitOnce(memory=...) shares one fit among models, so {type(estimator).__name__} "
+                f"needs an integer {name}; got {value!r}. Set it, e.g. to 0, or leave memory=None."
+            )
+
+
+def _key(estimator: Any, X: Any, y: np.ndarray | None) -> str:
+    versions = (torch.__version__, sklearn.__version__, np.__version__, _code_digest())
+    parts = [versions, _identity(estimator), joblib.hash(X), joblib.hash(y)]
+    return hashlib.sha256(joblib.hash(parts).encode()).hexdigest()[:32]
+
+
+def _identity(value: Any) -> Any:
+    """Describe a parameter by values that `joblib.hash` tells apart if results may differ."""
+    if isinstance(value, list | tuple):
+        return [_identity(item) for item in value]
+    if isinstance(value, str | os.PathLike) and Path(value).is_file():
+        # Initial weights: the file may change under its name, and keep its size and even its time.
+        return [str(value), hashlib.sha256(Path(value).read_bytes()).hexdigest()]
+    if not hasattr(value, "get_params") or isinstance(value, type):
+        return value
+    parameters = {
+        name: _identity(item)
+        for name, item in value.get_params(deep=False).items()
+        if name not in _IRRELEVANT
+    }
+    cls = type(value)
+    return [f"{cls.__module__}.{cls.__qualname__}", _source_digest(cls), parameters]
+
+
+def _source_digest(cls: type) -> str | None:
+    """Digest of the file that defines a class; None for compiled or typed-in code."""
+    try:
+        file = inspect.getsourcefile(cls)
+    except (TypeError, OSError):
+        return None
+    if file is None or not Path(file).is_file():
+        return None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Digest of the part of survimg that a network is made with, read once per process."""
+    folder = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        if file.relative_to(folder).parts[0] not in _OTHER_ROOMS:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,291 @@
+"""Ensemble of models trained on folds of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from survimg.cohort import Cohort
+from survimg.estimators.base import VolumeHazardsMixin, joined
+from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
+from survimg.survival.cox_likelihood import breslow_log_likelihood
+from survimg.target import check_outcome
+
+__all__ = ["FoldEnsemble"]
+
+# Log-hazard ratio per standard deviation of a risk; Cox models in use stay far below.
+_LARGEST_SLOPE = 5.0
+
+
+def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
+    members = getattr(ensemble, "members_", [ensemble.estimator])
+    return all(hasattr(member, "predict_mask_proba") for member in members)
+
+
+class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
+    """Average the risks, and the tumour maps, of models trained on the folds of a cross-validation.
+
+    Each member is trained without one fold of the training set. Risks of Cox models are known up
+    to a constant, and networks differ in scale, so each member's risk is turned into a z-score
+    before the average, as the DeepMTS paper does for its test set.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Survival estimator; it is cloned for each fold. With an integer ``random_state`` all
+        members start from the same weights and differ by their patients only, so that a bad start
+        is not averaged out; with None each starts anew, and the ensemble is not reproducible.
+    cv : int or splitter, default=5
+        Event-stratified folds.
+    reference : {"training", "cohort"}, default="training"
+        Whose mean and standard deviation the z-scores are relative to. ``"training"``: those of
+        the member's own training patients. ``"cohort"``: those of the patients that are being
+        predicted, as in the DeepMTS paper. That is transductive: a patient's risk then depends on
+        who else is predicted with him, and one patient alone cannot be.
+    random_state : int, RandomState or None, default=None
+        Seed that shuffles the patients before they are dealt to the folds; None deals them in the
+        given order.
+    n_jobs : int, optional
+        Members trained at a time; None means 1 unless in a `joblib.parallel_config` context.
+        Results do not depend on it, if the estimator's are reproducible (see `OutOfFold`).
+
+    Attributes
+    ----------
+    members_ : list of estimators
+    means_, scales_ : ndarray of shape (n_members,)
+        Mean and standard deviation of each member's risk over its training patients.
+    slope_ : float
+        Log-hazard ratio per unit of the averaged z-score, estimated on held-out risks.
+    baseline_ : BreslowBaseline
+
+    Notes
+    -----
+    *Curves.* A z-score is no log-hazard ratio. Its Cox coefficient is estimated on the risks of
+    patients that the member has not seen, subject to being at least 0: an ensemble that orders
+    held-out patients no better than chance predicts the same curve for everyone.
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, Song S, Feng DD, Kim J. DeepMTS. IEEE J Biomed Health Inform
+    26(9):4497-4507, 2022, section III-D.
+
+    Examples
+    --------
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import ClinicalVolumeCox, FoldEnsemble
+    >>> X = make_phantom_cohort(n=40, shape=(16, 16, 16), random_state=0).cohort
+    >>> FoldEnsemble(ClinicalVolumeCox(), cv=3).fit(X, X.outcome).predict(X).shape
+    (40,)
+    """
+
+    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "reference": [StrOptions({"training", "cohort"})],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        cv: int | Any = 5,
+        reference: Literal["training", "cohort"] = "training",
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.cv = cv
+        self.reference = reference
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: np.ndarray,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> FoldEnsemble:
+        """Train a member without each of the folds.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            What the members take.
+        y : structured array of shape (n,)
+            (event, time).
+        masks : array-like of shape (n, z, y, x), optional
+        clinical : DataFrame or array-like of shape (n, k), optional
+            Both for plain arrays of volumes only; a cohort brings its own.
+
+        Raises
+        ------
+        ValueError
+            Invalid parameters or outcome, fewer events than folds, or a member that gives all its
+            training patients the same risk, which has no z-score.
+        """
+        self._validate_params()
+        X, y = joined(X, masks, clinical), np.asarray(y)
+        event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
+        splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
+        folds = [
+            InnerFit(
+                f"fold {k} of {len(splits)} of FoldEnsemble",
+                clone(self.estimator),
+                _member,
+                train,
+                np.setdiff1d(np.arange(len(y)), train),
+            )
+            for k, (train, _) in enumerate(splits, start=1)
+        ]
+        results = run_inner_fits(folds, X, y, self.n_jobs)
+        self.members_ = [member for member, _, _ in results]
+        risks = np.empty((len(folds), len(y)))
+        for risk, fold, (_, own, others) in zip(risks, folds, results, strict=True):
+            risk[fold.train], risk[fold.test] = own, others
+        units = [
+            _mean_and_scale(risk[train], f"the training patients of fold {k}")
+            for k, (risk, (train, _)) in enumerate(zip(risks, splits, strict=True), start=1)
+        ]
+        self.means_ = np.array([mean for mean, _ in units])
+        self.scales_ = np.array([scale for _, scale in units])
+        tests = [test for _, test in splits]
+        held_out = [
+            (risk[test] - mean) / scale
+            for risk, test, (mean, scale) in zip(risks, tests, units, strict=True)
+        ]
+        tested = np.concatenate(tests)
+        self.slope_ = _cox_slope(np.concatenate(held_out), event[tested], time[tested])
+        self._fit_baseline(self.slope_ * self._average(risks), event, time)
+        return self
+
+    def predict(
+        self,
+        X: Cohort | npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the mean of the members' z-scored risks; **higher = earlier event**.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `fit`; masks only where the members see them.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+
+        Raises
+        ------
+        ValueError
+            ``reference="cohort"`` and fewer than two patients, or all of equal risk.
+        """
+        check_is_fitted(self, "members_")
+        X = joined(X, masks, clinical)
+        return self._average([member.predict(X) for member in self.members_])
+
+    def _average(self, risks: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Return the mean z-score of the members' risks of some patients."""
+        scores = []
+        for risk, mean, scale in zip(risks, self.means_, self.scales_, strict=True):
+            risk = np.asarray(risk, dtype=np.float64)  # noqa: PLW2901
+            if self.reference == "cohort":
+                mean, scale = _mean_and_scale(risk, "the patients to predict")  # noqa: PLW2901
+            scores.append((risk - mean) / scale)
+        averaged: np.ndarray = np.mean(scores, axis=0)
+        return averaged
+
+    def _log_hazard_ratio(self, X: Any) -> np.ndarray:
+        return self.slope_ * self.predict(X)
+
+    @available_if(_members_predict_masks)
+    def predict_mask_proba(
+        self,
+        X: Cohort | npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the mean of the members' tumour probabilities.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), float32
+        """
+        check_is_fitted(self, "members_")
+        X = joined(X, masks, clinical)
+        total = self.members_[0].predict_mask_proba(X)
+        for member in self.members_[1:]:
+            total = total + member.predict_mask_proba(X)
+        averaged: np.ndarray = (total / len(self.members_)).astype(np.float32)
+        return averaged
+
+    @available_if(_members_predict_masks)
+    def predict_mask(
+        self,
+        X: Cohort | npt.ArrayLike,
+        threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the tumour mask: voxels whose averaged probability exceeds `threshold`.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+        threshold : float, default=0.5
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), uint8
+        """
+        proba = self.predict_mask_proba(X, masks=masks, clinical=clinical)
+        return (proba > threshold).astype(np.uint8)
+
+
+def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a member and the risks that it gives to its training patients and to the others."""
+    return fitted, fitted.predict(X), fitted.predict(others)
+
+
+def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
+    mean, scale = float(np.mean(risk)), float(np.std(risk))
+    if not scale > 1e-12 * max(1.0, abs(mean)):
+        raise ValueError(
+            f"The risks of {whose} (n = {len(risk)}) are all equal, so that they have no z-scores."
+        )
+    return mean, scale
+
+
+def _cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
+    """Cox coefficient of one score, from 0 up."""
+
+    def loss(slope: float) -> float:
+        return -float(breslow_log_likelihood(event, time, slope * score[:, np.newaxis])[0])
+
+    found = minimize_scalar(loss, bounds=(0.0, _LARGEST_SLOPE), method="bounded")
+    return float(found.x) if found.fun < loss(0.0) else 0.0

@@ -1,0 +1,256 @@
+"""Ready pipelines from a cohort to a survival model on radiomic or deep features.
+
+All have the same two steps. ``"features"`` joins two tables column by column: the filtered image
+features, under the prefix ``radiomics__`` or ``deep__``, and the encoded clinical columns, under
+``clinical__``. ``"model"`` is the survival model. Everything learned, imputation and the filter
+included, is learned in `fit`, and so on the training folds alone. Parameters are reached by name,
+for example ``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
+``pipeline[-1].selected_features_`` reads the features that a Lasso-Cox model keeps.
+
+Deep features cost network trainings: ``cv`` + 1 for a training set, where each of the ``cv``
+networks gives the features of the patients it was not trained on and the last one, trained on all,
+those of new patients; one alone with ``in_sample=True``. Pipelines with the same network, training
+set, ``cv`` and ``memory`` folder share them, whatever model they end in, so that Lasso-Cox, forest
+and DeepSurv on deep features cost ``cv`` + 1 trainings, not three times as many, and their
+in-sample versions cost none on top: their network is the one trained on all (see `FitOnce`). In
+a k-fold comparison with s seeds that is k * s * (``cv`` + 1) trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators.compose.out_of_fold import OutOfFold
+from survimg.estimators.deep.deepmts import DeepMTS
+from survimg.estimators.tabular.deepsurv import DeepSurv
+from survimg.estimators.tabular.lasso_cox import LassoCox
+from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
+from survimg.features.clinical import ClinicalFeatures
+from survimg.features.selection import SpearmanFilter
+from survimg.radiomics import RadiomicsFeatures
+
+__all__ = [
+    "deep_features_deepsurv",
+    "deep_features_lasso_cox",
+    "deep_features_rsf",
+    "radiomics_deepsurv",
+    "radiomics_lasso_cox",
+    "radiomics_rsf",
+]
+
+
+def radiomics_lasso_cox(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, Lasso-Cox.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``LassoCox()``.
+    extractor : transformer, optional
+        Cohort to DataFrame; by default ``RadiomicsFeatures()``. Give it ``memory=`` so that folds
+        share the extraction.
+    clinical : sequence of str, optional
+        Clinical columns that are joined after the filter. None (default) joins all of the cohort,
+        which must then have some; an empty sequence joins none.
+    threshold : float, default=0.7
+        Absolute Spearman correlation above which one of two features is dropped.
+
+    Returns
+    -------
+    Pipeline
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, et al. DeepMTS. IEEE J Biomed Health Inform 2022;26(9):4497-4507 (its
+    radiomics comparators).
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = LassoCox() if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def radiomics_rsf(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, random survival forest.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``RandomSurvivalForest(random_state=0)``.
+    extractor, clinical, threshold
+        As in `radiomics_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = RandomSurvivalForest(random_state=0) if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def deep_features_lasso_cox(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+    n_jobs: int | None = None,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, Lasso-Cox.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``LassoCox()``.
+    deep : estimator with `transform`, optional
+        By default ``DeepMTS(random_state=0)``, whose 236 features are used.
+    cv : int or splitter, default=5
+        Folds of `OutOfFold`, which gives the model features of patients the network was not
+        trained on; the network is trained ``cv`` + 1 times.
+    in_sample : bool, default=False
+        Train the model on the features of the network's own training patients, as published: the
+        network is trained once, `cv` is not used, and the model trusts features that are worse for
+        new patients.
+    memory : path-like, joblib.Memory or None
+        Folder where trained networks are kept and found again by other pipelines: see `FitOnce`.
+    clinical, threshold
+        As in `radiomics_lasso_cox`.
+    n_jobs : int, optional
+        Networks trained at a time, see `OutOfFold`; not used with `in_sample`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = LassoCox() if model is None else model
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
+    return _pipeline("deep", extractor, clinical, threshold, model)
+
+
+def deep_features_rsf(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+    n_jobs: int | None = None,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, random survival forest.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``RandomSurvivalForest(random_state=0)``.
+    deep, cv, in_sample, memory, clinical, threshold, n_jobs
+        As in `deep_features_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = RandomSurvivalForest(random_state=0) if model is None else model
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
+    return _pipeline("deep", extractor, clinical, threshold, model)
+
+
+def radiomics_deepsurv(
+    model: Any = None,
+    *,
+    extractor: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+) -> Pipeline:
+    """Radiomic features, redundancy filter, clinical columns, DeepSurv.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``DeepSurv(random_state=0)``.
+    extractor, clinical, threshold
+        As in `radiomics_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    extractor = RadiomicsFeatures() if extractor is None else extractor
+    model = DeepSurv(random_state=0) if model is None else model
+    return _pipeline("radiomics", extractor, clinical, threshold, model)
+
+
+def deep_features_deepsurv(
+    model: Any = None,
+    *,
+    deep: Any = None,
+    cv: int | Any = 5,
+    in_sample: bool = False,
+    memory: Any = None,
+    clinical: Sequence[str] | None = None,
+    threshold: float = 0.7,
+    n_jobs: int | None = None,
+) -> Pipeline:
+    """Deep features, redundancy filter, clinical columns, DeepSurv.
+
+    Parameters
+    ----------
+    model : survival estimator, optional
+        By default ``DeepSurv(random_state=0)``.
+    deep, cv, in_sample, memory, clinical, threshold, n_jobs
+        As in `deep_features_lasso_cox`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    model = DeepSurv(random_state=0) if model is None else model
+    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
+    return _pipeline("deep", extractor, clinical, threshold, model)
+
+
+def _deep_extractor(
+    deep: Any, cv: int | Any, in_sample: bool, memory: Any, n_jobs: int | None
+) -> Any:
+    network = FitOnce(DeepMTS(random_state=0) if deep is None else deep, memory=memory)
+    return network if in_sample else OutOfFold(network, method="transform", cv=cv, n_jobs=n_jobs)
+
+
+def _pipeline(
+    name: str, extractor: Any, clinical: Sequence[str] | None, threshold: float, model: Any
+) -> Pipeline:
+    image = Pipeline(
+        [
+            ("extract", clone(extractor)),  # set_output below would change the caller's own
+            # A feature that is missing for all becomes constant, and the filter drops it.
+            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+            ("filter", SpearmanFilter(threshold)),
+        ]
+    )
+    parts: list[tuple[str, Any]] = [(name, image)]
+    if clinical is None or len(clinical) > 0:
+        parts.append(("clinical", ClinicalFeatures(clinical)))
+    features = FeatureUnion(parts).set_output(transform="pandas")
+    return Pipeline([("features", features), ("model", model)])

@@ -1,0 +1,33 @@
+"""Networks over volumes as estimators; the base classes for networks of your own."""
+
+from survimg.estimators.deep.cnn_survival import CNNSurvival
+from survimg.estimators.deep.deepmts import DeepMTS
+from survimg.estimators.deep.deepmts_variants import deepmts_variant
+from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
+from survimg.estimators.deep.dlpm import DLPM
+from survimg.estimators.deep.fusion_classifier import FusionClassifier
+from survimg.estimators.deep.fusion_survival import FusionSurvival
+from survimg.estimators.deep.mdsn import MDSN
+from survimg.estimators.deep.single_task_survival import SingleTaskSurvival
+from survimg.estimators.deep.tumour_segmenter import TumourSegmenter
+from survimg.estimators.deep.volume_estimator import VolumeEstimator
+from survimg.estimators.deep.volume_survival_estimator import (
+    CoxVolumeEstimator,
+    VolumeSurvivalEstimator,
+)
+
+__all__ = [
+    "DLPM",
+    "MDSN",
+    "CNNSurvival",
+    "CoxVolumeEstimator",
+    "DeepMTS",
+    "DiscreteTimeEstimator",
+    "FusionClassifier",
+    "FusionSurvival",
+    "SingleTaskSurvival",
+    "TumourSegmenter",
+    "VolumeEstimator",
+    "VolumeSurvivalEstimator",
+    "deepmts_variant",
+]

@@ -1,0 +1,107 @@
+"""CNN-Survival: a 2D network on one slice, with a discrete-time output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from survimg.cohort import Cohort
+from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
+from survimg.nets.cnn_survival import CNNSurvivalNet
+from survimg.training.engine import LossTerms
+from survimg.training.views import AxialSlice, View
+
+__all__ = ["CNNSurvival"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class CNNSurvival(DiscreteTimeEstimator):
+    """CNN-Survival of Zhang et al.: six 2D convolutions on the tumour's largest slice.
+
+    The network predicts the conditional survival of each interval; the loss is the discrete-time
+    likelihood.
+
+    Parameters
+    ----------
+    slice_choice : {"largest", "central"}, default="largest"
+        The axial slice with the largest mask area, or the middle slice of the volume, which with
+        `masked_input` the mask must reach: else nothing is left of the patient, who is refused.
+    masked_input : bool, default=True
+        Multiply the slice by the tumour mask, as in the DeepMTS paper's comparison. With the
+        default of either parameter predictions need masks.
+    width : int, default=32
+        Channels of every convolution.
+    hidden : int, default=64
+        Units of the fully connected layer; 0 leaves it out.
+    dropout : float, default=0.5
+        Dropout after each of the three stages.
+    batch_size : int, default=32
+    time_cuts, risk_horizon
+        Intervals, and the time at which patients are ranked: see `DiscreteTimeEstimator`.
+    clinical_columns
+        Clinical columns, appended to the fully connected layer's output: see
+        `VolumeSurvivalEstimator`.
+    n_iterations, learning_rate, schedule, ..., random_state, verbose
+        How the network is trained: see `TrainingParameters`, which describes them all.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained `survimg.nets.cnn_survival.CNNSurvivalNet` is ``net_.module_``; it takes slices
+        of the training volumes' size only.
+    history_ : DataFrame
+    time_cuts_, risk_horizon_, unique_times_
+        See `DiscreteTimeEstimator`.
+
+    Notes
+    -----
+    The papers give the numbers of layers, the loss, the outputs and where the clinical value
+    enters; filters, dropout, optimiser and batch size are chosen here. The original study starts
+    from weights of another cohort (`initial_weights`). Slices are shifted, turned in their plane
+    and flipped left-right.
+
+    References
+    ----------
+    Zhang Y, Lobo-Mueller EM, Karanicolas P, Gallinger S, Haider MA, Khalvati F. CNN-based survival
+    model for pancreatic ductal adenocarcinoma in medical imaging. BMC Med Imaging 20:11, 2020.
+    """
+
+    slice_choice: Literal["largest", "central"] = "largest"
+    masked_input: bool = True
+    width: int = 32
+    hidden: int = 64
+    dropout: float = 0.5
+    batch_size: int = 32
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **DiscreteTimeEstimator._parameter_constraints,
+        "slice_choice": [StrOptions({"largest", "central"})],
+        "masked_input": ["boolean"],
+        "width": [Interval(Integral, 1, None, closed="left")],
+        "hidden": [Interval(Integral, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def _view(self) -> View:
+        return AxialSlice(self.slice_choice, self.masked_input)
+
+    def _make_module(
+        self, n_channels: int, n_clinical: int, generator: torch.Generator
+    ) -> CNNSurvivalNet:
+        return CNNSurvivalNet(
+            n_channels,
+            n_clinical,
+            len(self.time_cuts_),
+            image_size=self.volume_shape_in_[1:],
+            width=self.width,
+            hidden=self.hidden,
+            dropout=self.dropout,
+            generator=generator,
+        )
+
+    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
+        return self._interval_loss()

@@ -1,0 +1,301 @@
+"""DeepMTS: joint prediction of risk and tumour mask from volumes, and its ablations."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from survimg.cohort import Cohort
+from survimg.estimators.deep.volume_estimator import refuse_empty_masks
+from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
+from survimg.losses import cox_loss, dice_loss
+from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
+from survimg.training.batches import Targets
+from survimg.training.engine import LossTerms
+from survimg.training.views import View, masked_volume, whole_volume
+
+__all__ = ["DeepMTS", "Variant"]
+
+Variant = Literal["deepmts", "sur-hs", "sur-casnet", "mt-hs", "mt-hs-baseline", "mt-casnet"]
+
+_NET_OPTIONS: dict[str, dict[str, bool]] = {
+    "deepmts": {},
+    "sur-hs": {"segmentation": False, "cascade": False},
+    "sur-casnet": {"segmentation": False, "hard_sharing": False},
+    "mt-hs": {"cascade": False},
+    "mt-hs-baseline": {"cascade": False, "head_convolutions": False},
+    "mt-casnet": {"hard_sharing": False},
+}
+
+
+@dataclass(frozen=True)
+class _DeepMTSLoss:
+    """L = L_sur + w * L_seg + lambda * L_reg (DeepMTS paper, eq. 1)."""
+
+    segmentation_weight: float
+    l2: float
+    ties: str
+    squared_dice: bool
+
+    def __call__(self, net: Any, output: DeepMTSOutput, targets: Targets) -> dict[str, Tensor]:
+        risk = cast(Tensor, output.risk)
+        terms = {
+            "cox": cox_loss(risk, targets.time, targets.event, ties=self.ties),  # type: ignore[arg-type]
+            "l2": self.l2 * net.l2_penalty(),
+        }
+        if self.segmentation_weight > 0:
+            dice = dice_loss(
+                cast(Tensor, output.segmentation),
+                cast(Tensor, targets.masks),
+                has_mask=targets.has_mask,
+                squared=self.squared_dice,
+            )
+            terms["dice"] = self.segmentation_weight * dice
+        return terms
+
+
+def _knows_masks(model: DeepMTS) -> bool:
+    """Tell scikit-learn's `available_if` whether the tumour map means anything."""
+    if model.variant.startswith("sur-"):
+        raise AttributeError(
+            f"The variant {model.variant!r} has no segmentation branch; use a variant that starts "
+            "with 'mt-', or 'deepmts'."
+        )
+    if not getattr(model, "trained_with_masks_", True):
+        raise AttributeError(
+            "This DeepMTS was trained without tumour masks (or with segmentation_weight=0), so its "
+            "tumour map means nothing; fit it on a cohort with masks."
+        )
+    return True
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DeepMTS(CoxVolumeEstimator):
+    """Deep multi-task survival model: one network predicts the risk and the tumour mask.
+
+    A U-shaped backbone segments the tumour; a densely connected network reads the images together
+    with the soft tumour map; features of both and the clinical columns give one log-hazard ratio.
+    The loss is the negative Cox partial likelihood of each batch, plus the Dice loss, plus an L2
+    term on the fully connected layers.
+
+    Parameters
+    ----------
+    variant : str, default="deepmts"
+        The full model, or one of the paper's ablations. ``"sur-hs"``: encoder
+        and its 124 features only, no segmentation. ``"sur-casnet"``: the densely connected network
+        on the images only. ``"mt-hs"``: backbone and its features. ``"mt-hs-baseline"``: the same
+        without the 1x1x1 convolutions (248 features). ``"mt-casnet"``: backbone and densely
+        connected network, the backbone's features unused. `deepmts_variant` gives them by name.
+    backbone : {"residual", "unet"}, default="residual"
+        Backbone of the paper, or the plain 3D U-net it compares with (360 deep features, not 236).
+    masked_input : bool, default=False
+        Multiply the images by the tumour mask, as the paper does for ``"sur-hs"`` and
+        ``"sur-casnet"`` "using segmentation". Predictions then need masks too.
+    segmentation_weight : float, default=1.0
+        Weight of the Dice loss; 0 trains for survival alone.
+    dice : {"paper", "code"}, default="paper"
+        ``"paper"`` has squares in the denominator of the Dice loss, ``"code"`` has none.
+    l2 : float, default=0.1
+        Weight of the sum of squares of the fully connected kernels (no factor 1/2).
+    dropout : float, default=0.5
+        Dropout on the inputs of the fully connected layers, clinical columns included.
+    map_gradient : bool, default=True
+        Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
+        the paper. In the first steps it is tens of times larger than the Dice loss's, and short
+        trainings with a large learning rate can be left with a map that never leaves its start;
+        False lets the Dice loss alone shape the map.
+    ties, clinical_columns
+        See `CoxVolumeEstimator` and `VolumeSurvivalEstimator`.
+    n_iterations, batch_size, learning_rate, ..., random_state, verbose
+        How the network is trained: see `TrainingParameters`, which describes them all.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
+    history_ : DataFrame
+        One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
+        ``seconds``, ``validation_c_index`` if patients were held out, and what `VolumeEstimator`
+        adds.
+    baseline_ : BreslowBaseline
+        Baseline hazard on the training set.
+    trained_with_masks_ : bool
+        Whether the Dice loss took part in the training.
+    clinical_encoder_, clinical_names_in_, channel_names_in_, n_channels_in_, volume_shape_in_
+        See `VolumeEstimator` and `VolumeSurvivalEstimator`.
+
+    Notes
+    -----
+    Deviations from the paper and its code. Batch normalisation is recalibrated after training
+    (`batch_norm_batches`). With the default `ties` the Cox risk set holds tied times, as the
+    paper's equation says (the code loses some). Translation, rotation and flip are composed into
+    one resampling. The paper does not say how it encodes TNM stage. All features enter the head of
+    the ablations (in the published code only the last stage's do, by mistake).
+
+    Patients without a mask contribute to the survival terms only. If no patient of the training
+    set has one, a warning is given and the segmentation loss is off: the tumour map is then an
+    unsupervised attention map, and `predict_mask` refuses.
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, Song S, Feng DD, Kim J. DeepMTS: Deep multi-task learning for survival
+    prediction in patients with advanced nasopharyngeal carcinoma using pretreatment PET/CT. IEEE J
+    Biomed Health Inform 26(9):4497-4507, 2022. arXiv:2109.07711.
+
+    Examples
+    --------
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import DeepMTS
+    >>> X = make_phantom_cohort(n=12, shape=(16, 16, 16), random_state=0).cohort
+    >>> model = DeepMTS(n_iterations=2, batch_size=4, random_state=0).fit(X, X.outcome)
+    >>> model.predict(X).shape
+    (12,)
+    """
+
+    variant: Variant = "deepmts"
+    backbone: Literal["residual", "unet"] = "residual"
+    masked_input: bool = False
+    segmentation_weight: float = 1.0
+    dice: Literal["paper", "code"] = "paper"
+    l2: float = 0.1
+    dropout: float = 0.5
+    map_gradient: bool = True
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CoxVolumeEstimator._parameter_constraints,
+        "variant": [StrOptions(set(_NET_OPTIONS))],
+        "backbone": [StrOptions({"residual", "unet"})],
+        "masked_input": ["boolean"],
+        "segmentation_weight": [Interval(Real, 0, None, closed="left")],
+        "dice": [StrOptions({"paper", "code"})],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "map_gradient": ["boolean"],
+    }
+
+    @available_if(_knows_masks)
+    def predict_mask_proba(
+        self,
+        X: Cohort | npt.ArrayLike,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the probability of each voxel to belong to the tumour.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), float32
+
+        Raises
+        ------
+        AttributeError
+            The model was trained without any mask (``hasattr`` is False then).
+        """
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(X, masks=masks, clinical=clinical))
+
+    @available_if(_knows_masks)
+    def predict_mask(
+        self,
+        X: Cohort | npt.ArrayLike,
+        threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the tumour mask: voxels whose probability exceeds `threshold`.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+        threshold : float, default=0.5
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), uint8
+        """
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(X, masks=masks, clinical=clinical), threshold)
+
+    @available_if(_knows_masks)
+    def predict_risk_and_mask(
+        self,
+        X: Cohort | npt.ArrayLike,
+        threshold: float = 0.5,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predict what `predict` and `predict_mask` do, in half the time of the two.
+
+        Parameters
+        ----------
+        X, masks, clinical
+            As in `predict`.
+        threshold : float, default=0.5
+            As in `predict_mask`.
+
+        Returns
+        -------
+        risk : ndarray of shape (n,), float64
+        mask : ndarray of shape (n, z, y, x), uint8
+        """
+        check_is_fitted(self, "net_")
+        patients = self._patients(X, masks=masks, clinical=clinical)
+        risk = np.empty(len(patients))
+        mask = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=np.uint8)
+        for i, output in enumerate(self._outputs(patients)):
+            risk[i] = self._risk_of(output).item()
+            mask[i] = (output.segmentation[0] > threshold).cpu().numpy()
+        return risk, mask
+
+    def _view(self) -> View:
+        return masked_volume if self.masked_input else whole_volume
+
+    def _make_module(
+        self, n_channels: int, n_clinical: int, generator: torch.Generator
+    ) -> DeepMTSNet:
+        return DeepMTSNet(
+            n_channels,
+            n_clinical,
+            backbone=self.backbone,
+            dropout=self.dropout,
+            map_gradient=self.map_gradient,
+            generator=generator,
+            **_NET_OPTIONS[self.variant],
+        )
+
+    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
+        names: tuple[str, ...] = ("cox", "l2", "dice")
+        weight = 0.0 if self.variant.startswith("sur-") else self.segmentation_weight
+        if weight > 0 and not cohort.has_masks.any():
+            warnings.warn(
+                "No patient of the training set has a tumour mask: DeepMTS trains for survival "
+                "only and cannot predict masks.",
+                UserWarning,
+                stacklevel=4,
+            )
+            weight = 0.0
+        if weight > 0:
+            refuse_empty_masks(cohort)
+        self.trained_with_masks_ = weight > 0
+        loss = _DeepMTSLoss(weight, self.l2, self.ties, self.dice == "paper")
+        return loss, names if weight > 0 else names[:2]

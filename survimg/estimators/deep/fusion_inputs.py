@@ -1,0 +1,175 @@
+"""What the fusion network is given: regions of the volume, and a table of numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+
+from survimg.cohort import Cohort
+from survimg.features.clinical import ClinicalFeatures
+from survimg.features.selection import ForestSelector, SpearmanFilter
+from survimg.radiomics.regions import shell
+from survimg.training.views import whole_volume
+
+__all__ = [
+    "ClinicalEncoding",
+    "RegionView",
+    "Standardised",
+    "radiomics_pipeline",
+    "warn_of_missing_regions",
+]
+
+
+@dataclass(frozen=True)
+class RegionView:
+    """The image inside the tumour mask and inside the shell around it, zero elsewhere.
+
+    Parameters
+    ----------
+    tumour : bool
+    shell_width : float or None
+        Thickness of the shell in mm, measured with the patient's spacing; None for no shell.
+    """
+
+    tumour: bool
+    shell_width: float | None
+
+    def __call__(self, cohort: Cohort, i: int) -> np.ndarray:
+        """Return the regions of patient `i`, (regions * channels, z, y, x).
+
+        Without regions it is one zero. Without a mask, or with an empty one, all is zero.
+
+        Raises
+        ------
+        ValueError
+            A shell in mm and no spacing, or thinner than the voxels of the patient, who is named.
+        """
+        if not self.tumour and self.shell_width is None:
+            return np.zeros((1, 1, 1, 1), dtype=np.float32)
+        volume = whole_volume(cohort, i)
+        mask = np.zeros(volume.shape[1:], dtype=bool)
+        if cohort.has_masks[i]:
+            mask = cohort.mask(i) > 0
+        regions = [mask] if self.tumour else []
+        if self.shell_width is not None:
+            regions.append(self._shell(cohort, i, mask))
+        return np.concatenate([volume * region.astype(np.float32) for region in regions])
+
+    def _shell(self, cohort: Cohort, i: int, mask: np.ndarray) -> np.ndarray:
+        if cohort.spacing is None:
+            raise ValueError(
+                f"shell_width={self.shell_width:g} is in mm, and the cohort has no spacing. Give "
+                "Cohort(spacing=...), or peritumoral=False."
+            )
+        spacing, width = cohort.spacing[i], float(self.shell_width or 0)
+        if width < spacing.min():
+            raise ValueError(
+                f"shell_width={width:g} mm is less than the voxel size of patient "
+                f"{cohort.ids[i]!r} ({spacing.min():g} mm), so that the shell is empty. Widen it."
+            )
+        return shell(mask, spacing, width)
+
+
+def radiomics_pipeline(
+    extractor: Any, threshold: float, n_selected: int, n_trees: int, seed: int
+) -> tuple[Any, Pipeline]:
+    """Return the unfitted extractor, and imputing, correlation filter and forest selection."""
+    select = Pipeline(
+        [
+            # Where a region or modality is missing; indicators take part in the selection.
+            (
+                "impute",
+                SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            ),
+            ("filter", SpearmanFilter(threshold)),
+            ("forest", ForestSelector(n_selected, n_estimators=n_trees, random_state=seed)),
+        ]
+    ).set_output(transform="pandas")
+    return clone(extractor), select
+
+
+class ClinicalEncoding:
+    """`ClinicalFeatures`, and an indicator for missing levels of categorical columns too.
+
+    Parameters
+    ----------
+    columns : sequence of str or None
+    """
+
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        self.features = ClinicalFeatures(columns)
+
+    def fit(self, cohort: Cohort) -> ClinicalEncoding:
+        """Learn levels, medians and which columns have missing values."""
+        self.features.fit(cohort)
+        table = self._table(cohort)
+        marked = {f"missingindicator_{name}" for name in table.columns[table.isna().any()]}
+        marked -= set(self.features.get_feature_names_out())
+        self.marked = [n for n in table.columns if f"missingindicator_{n}" in marked]
+        return self
+
+    def transform(self, cohort: Cohort) -> pd.DataFrame:
+        """Encode; missing values are imputed as learned from the training patients."""
+        encoded = self.features.transform(cohort)
+        table = self._table(cohort)
+        for name in self.marked:
+            encoded[f"missingindicator_{name}"] = table[name].isna().to_numpy(float)
+        return encoded
+
+    def _table(self, cohort: Cohort) -> pd.DataFrame:
+        assert cohort.clinical is not None  # `ClinicalFeatures` has refused it
+        return cohort.clinical[self.features.columns_]
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Mean and scale of a table's columns over the training patients."""
+
+    mean: pd.Series
+    scale: pd.Series
+
+    @classmethod
+    def learn(cls, table: pd.DataFrame) -> Standardised:
+        """Learn both; a constant column keeps scale 1."""
+        scale = table.std(axis=0, ddof=0)
+        floor = 1e-10 * np.maximum(table.abs().max(), 1e-300)
+        return cls(table.mean(axis=0), scale.where(scale > floor, 1.0))
+
+    def __call__(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the standardised table, float32."""
+        return ((table - self.mean) / self.scale).to_numpy(np.float32)
+
+
+def warn_of_missing_regions(cohort: Cohort, *, refuse: bool = True) -> None:
+    """Warn of patients without a tumour mask, or with an empty one; refuse if all are (in `fit`).
+
+    Raises
+    ------
+    ValueError
+        Nobody has a tumour mask.
+    """
+    masked = cohort.has_masks
+    missing = [
+        str(cohort.ids[i]) for i in range(len(cohort)) if not (masked[i] and cohort.mask(i).any())
+    ]
+    if refuse and len(missing) == len(cohort):
+        raise ValueError(
+            "None of the patients has a tumour mask; the image and radiomics branches need one. "
+            "Give Cohort(masks=...), or switch tumour, peritumoral and radiomics off."
+        )
+    if missing:
+        warnings.warn(
+            f"{len(missing)} patient(s) have no tumour mask or an empty one: "
+            f"{', '.join(missing[:5])}. Their image features are zero, and their radiomic features "
+            "the training medians.",
+            UserWarning,
+            stacklevel=4,
+        )

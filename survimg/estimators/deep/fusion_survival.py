@@ -1,0 +1,49 @@
+"""`FusionSurvival`: tumour and peritumoral fusion with a Cox output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from survimg.estimators.deep.fusion_body import FusionBody
+from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
+
+__all__ = ["FusionSurvival"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FusionSurvival(FusionBody, CoxVolumeEstimator):
+    """The fusion network of Tang et al. 2025 with a Cox head; **risk higher = earlier event**.
+
+    Parameters
+    ----------
+    tumour, peritumoral, radiomics, clinical, shell_width, ..., drop_path
+        Branches and network: see `FusionBody`, which describes them all.
+    ties
+        See `CoxVolumeEstimator`.
+    n_iterations, batch_size, learning_rate, ..., random_state, verbose
+        How the network is trained: see `TrainingParameters`. The network has no batch
+        normalisation, so that `batch_norm_batches` changes nothing.
+
+    Attributes
+    ----------
+    net_, history_, baseline_, channel_names_in_, n_channels_in_, volume_shape_in_
+        See `VolumeSurvivalEstimator`.
+    table_names_in_ : tuple of str
+        What enters the network beside the images: selected radiomic features, clinical columns.
+
+    Notes
+    -----
+    The paper predicts distant metastasis as a label (`FusionClassifier`); the Cox head is
+    survimg's. The forest selects radiomic features by martingale residuals.
+
+    A patient without a tumour mask has image features of zero and the training medians for
+    radiomic features (a warning names the patient); an absent modality is zero in the image, the
+    training median in its radiomic features; a missing clinical value is imputed and flagged in a
+    column of its own. All is learned on the training patients, without the held-out ones.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CoxVolumeEstimator._parameter_constraints,
+        **FusionBody._parameter_constraints,
+    }

@@ -1,0 +1,67 @@
+"""MDSN: a 3D DenseNet with a Cox loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
+from survimg.nets.mdsn import MDSNNet
+
+__all__ = ["MDSN"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MDSN(CoxVolumeEstimator):
+    """Multi-modality deep survival network of Jing et al.: 3D DenseNet, Cox loss.
+
+    Parameters
+    ----------
+    stem : {"anisotropic", "isotropic"}, default="anisotropic"
+        First convolution: kernel (3, 5, 5) with stride (2, 3, 3) on (z, y, x), or 3 x 3 x 3 with
+        stride 2.
+    dropout : float, default=0.05
+        Channel-wise dropout of each bottleneck's new features.
+    ties, clinical_columns
+        See `CoxVolumeEstimator` and `VolumeSurvivalEstimator`. Clinical columns are appended to
+        the pooled features.
+    n_iterations, batch_size, learning_rate, ..., random_state, verbose
+        How the network is trained: see `TrainingParameters`, which describes them all.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained `survimg.nets.mdsn.MDSNNet` is ``net_.module_``.
+    history_ : DataFrame
+    baseline_ : BreslowBaseline
+        Baseline hazard on the training set.
+
+    Notes
+    -----
+    As compared in the DeepMTS paper, with its training; the original training is not published.
+    Where the layers come from is told in `survimg.nets.mdsn.MDSNNet`.
+
+    References
+    ----------
+    Jing B, Deng Y, Zhang T, et al. Deep learning for risk prediction in patients with
+    nasopharyngeal carcinoma using multi-parametric MRIs. Comput Methods Programs Biomed
+    197:105684, 2020.
+    """
+
+    stem: Literal["anisotropic", "isotropic"] = "anisotropic"
+    dropout: float = 0.05
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CoxVolumeEstimator._parameter_constraints,
+        "stem": [StrOptions({"anisotropic", "isotropic"})],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> MDSNNet:
+        return MDSNNet(
+            n_channels, n_clinical, stem=self.stem, dropout=self.dropout, generator=generator
+        )

@@ -1,0 +1,230 @@
+"""The segmentation backbone of DeepMTS alone: masks, no risk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from survimg.cohort import Cohort, as_cohort
+from survimg.estimators.deep.volume_estimator import VolumeEstimator, refuse_empty_masks
+from survimg.losses import dice_loss
+from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
+from survimg.target import check_outcome
+from survimg.training.batches import Patients, Targets
+from survimg.training.engine import LossTerms
+from survimg.training.failed_fit import unchanged_on_failure
+from survimg.training.parameters import TrainingParameters
+
+__all__ = ["TumourSegmenter"]
+
+Self = TypeVar("Self", bound="TumourSegmenter")
+
+
+@dataclass(frozen=True)
+class _Dice:
+    squared: bool
+
+    def __call__(self, _net: nn.Module, output: DeepMTSOutput, targets: Targets) -> dict[str, Any]:
+        loss = dice_loss(
+            output.segmentation,  # type: ignore[arg-type]
+            targets.masks,  # type: ignore[arg-type]
+            has_mask=targets.has_mask,
+            squared=self.squared,
+        )
+        return {"dice": loss}
+
+
+def _never(model: TumourSegmenter) -> bool:
+    raise AttributeError(
+        f"{type(model).__name__} knows masks, not risks: use predict_mask, or a survival estimator "
+        "such as DeepMTS."
+    )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TumourSegmenter(VolumeEstimator):
+    """Segment the tumour: the backbone of DeepMTS with the Dice loss (its "Seg-Backbone").
+
+    Parameters
+    ----------
+    backbone : {"residual", "unet"}, default="residual"
+        Backbone of the DeepMTS paper, or the plain 3D U-net it compares with.
+    dice : {"paper", "code"}, default="paper"
+        ``"paper"`` has squares in the denominator of the Dice loss, ``"code"`` has none.
+    n_iterations, batch_size, learning_rate, ..., random_state, verbose
+        How the network is trained: see `TrainingParameters`, which describes them all. `balanced`
+        needs an outcome in `fit`; the validation score is the mean Dice coefficient.
+
+    Attributes
+    ----------
+    net_, history_, channel_names_in_, n_channels_in_, volume_shape_in_
+        See `VolumeEstimator`.
+
+    References
+    ----------
+    Meng M, Gu B, Bi L, Song S, Feng DD, Kim J. DeepMTS. IEEE J Biomed Health Inform
+    26(9):4497-4507, 2022, section III-B.
+    """
+
+    # Without metadata routing it changes nothing; with it, it saves users set_fit_request.
+    __metadata_request__fit = {"masks": True}  # noqa: RUF012
+
+    backbone: Literal["residual", "unet"] = "residual"
+    dice: Literal["paper", "code"] = "paper"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TrainingParameters._parameter_constraints,
+        "backbone": [StrOptions({"residual", "unet"})],
+        "dice": [StrOptions({"paper", "code"})],
+    }
+
+    def fit(
+        self: Self,
+        X: Cohort | npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        masks: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x)
+            Prepared volumes, at least 16 voxels along each axis. Patients without a mask are
+            passed over.
+        y : structured array of shape (n,), optional
+            (event, time). With it and ``balanced=True`` batches hold as many patients with the
+            event as without, as in the DeepMTS paper; it has no other use.
+        masks : array-like of shape (n, z, y, x), optional
+            For plain arrays only; a cohort brings its own.
+
+        Raises
+        ------
+        ValueError
+            Invalid parameters, fewer than two masks, a raw cohort; NaN voxels or an empty mask
+            (the message names the patient).
+        """
+        self._validate_params()
+        cohort = as_cohort(X, masks)
+        event = np.zeros(len(cohort), dtype=bool)
+        if y is not None:
+            event, _ = check_outcome(y, n_patients=len(cohort), ids=cohort.ids.tolist())
+        known = np.flatnonzero(cohort.has_masks)
+        if len(known) < 2:
+            raise ValueError(
+                f"A segmentation network needs at least two patients with a tumour mask; "
+                f"{len(known)} of the {len(cohort)} given have one."
+            )
+        refuse_empty_masks(cohort)
+        with unchanged_on_failure(self):
+            self._train(cohort[known], event[known], np.zeros(len(known)))
+        return self
+
+    @available_if(_never)
+    def predict(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+        """Not available: there is no risk to predict."""
+        raise NotImplementedError
+
+    def predict_mask_proba(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+        """Predict the probability of each voxel to belong to the tumour.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x)
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), float32
+        """
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(as_cohort(X)))
+
+    def predict_mask(self, X: Cohort | npt.ArrayLike, threshold: float = 0.5) -> np.ndarray:
+        """Predict the tumour mask: voxels whose probability exceeds `threshold`.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x)
+        threshold : float, default=0.5
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), uint8
+        """
+        check_is_fitted(self, "net_")
+        return self._maps(self._patients(as_cohort(X)), threshold)
+
+    def score(
+        self,
+        X: Cohort | npt.ArrayLike,
+        y: npt.ArrayLike | None = None,  # noqa: ARG002
+        *,
+        masks: npt.ArrayLike | None = None,
+    ) -> float:
+        """Return the mean Dice coefficient over the patients that have a mask.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+        y : ignored
+            For scikit-learn's interface.
+        masks : array-like of shape (n, z, y, x), optional
+            For plain arrays only.
+
+        Raises
+        ------
+        ValueError
+            No patient has a mask.
+        """
+        check_is_fitted(self, "net_")
+        patients = self._patients(as_cohort(X, masks))
+        return _mean_dice(patients, self._outputs)
+
+    def _patients(self, cohort: Cohort) -> Patients:
+        self._check_channels(cohort)
+        n = len(cohort)
+        empty = np.zeros((n, 0), dtype=np.float32)
+        return Patients(cohort, empty, np.zeros(n), np.zeros(n, dtype=bool), with_masks=True)
+
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+        return (
+            "validation_dice",
+            lambda module: _mean_dice(patients, lambda taken: self._forward(module, taken)),
+        )
+
+    def _make_module(
+        self, n_channels: int, n_clinical: int, generator: torch.Generator
+    ) -> DeepMTSNet:
+        return DeepMTSNet(
+            n_channels,
+            n_clinical,
+            backbone=self.backbone,
+            hard_sharing=False,
+            cascade=False,
+            generator=generator,
+        )
+
+    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
+        return _Dice(self.dice == "paper"), ("dice",)
+
+
+def _mean_dice(patients: Patients, outputs: Callable[[Patients], Any]) -> float:
+    known = np.flatnonzero(patients.cohort.has_masks)
+    if len(known) == 0:
+        raise ValueError("None of the patients has a tumour mask to compare with.")
+    values = []
+    taken = patients.take(known)
+    for i, output in enumerate(outputs(taken)):
+        predicted: Tensor = (output.segmentation > 0.5).float()
+        true = torch.tensor(taken.cohort.mask(i)[np.newaxis]).to(predicted)
+        values.append(-dice_loss(predicted, true).item())
+    return float(np.mean(values))

@@ -1,0 +1,459 @@
+"""The part of fit and predict that all estimators over volumes share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from survimg.augmentation import apply_transforms, draw_transforms
+from survimg.cohort import Cohort
+from survimg.compute.ranks import ALONE, Ranks, current_ranks
+from survimg.compute.runtime import (
+    OneDNNForSingleCases,
+    RandomStreams,
+    choose_device,
+    choose_precision,
+    isolated_torch,
+    slot_on,
+)
+from survimg.nets.transfer import freeze, load_weights
+from survimg.preprocessing.agreement import check_preparation, preparation_of
+from survimg.training.batches import (
+    Augment,
+    BatchSampler,
+    PatientBatches,
+    Patients,
+    Targets,
+)
+from survimg.training.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
+from survimg.training.divergence import LastGoodState, check_finite_state
+from survimg.training.engine import (
+    LossTerms,
+    TrainingNet,
+    history_frame,
+    make_training_net,
+    recalibrate_batch_norm,
+)
+from survimg.training.epoch_tasks import EpochTasks
+from survimg.training.holdout import HoldOut, split_by_event
+from survimg.training.memory import MemoryRecord
+from survimg.training.parameters import TrainingParameters
+from survimg.training.resident import resident_if_they_fit
+from survimg.training.views import View, whole_volume
+
+__all__ = ["VolumeEstimator"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
+    """Base of the estimators that train a network on volumes.
+
+    A subclass builds the network and its loss and says how validation is scored; random state,
+    devices, batches, augmentation, validation and checkpoints are here.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained network is ``net_.module_``.
+    history_ : DataFrame
+        One row per epoch: losses, seconds and the validation score; ``micro_batch_size`` (patients
+        that passed through the network at once, halved when memory was short) and
+        ``seconds_waited`` (for a slot of the device, `survimg.compute.device_slots`).
+    best_epoch_ : int
+        Epoch whose weights were kept; only with `validation_fraction`.
+    load_report_ : survimg.nets.transfer.LoadReport
+        What was taken from `initial_weights`; only if given.
+    channel_names_in_ : tuple of str
+    n_channels_in_ : int
+    volume_shape_in_ : tuple of int
+        Size of the training volumes; other sizes can be predicted too.
+    preparation_in_ : dict or None
+        How the training cohort was prepared (spacing, crop, normalisation, ...); None where it does
+        not say. A cohort that was prepared otherwise is refused.
+    """
+
+    @abstractmethod
+    def _make_module(
+        self, n_channels: int, n_clinical: int, generator: torch.Generator
+    ) -> nn.Module:
+        """Build the network with initial weights drawn from `generator`."""
+
+    @abstractmethod
+    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
+        """Return the loss and the names of its terms; `cohort` holds those who train."""
+
+    @abstractmethod
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+        """Return the name and the function of the score of held-out patients."""
+
+    def _encode_training(
+        self,
+        cohort: Cohort,
+        event: np.ndarray,  # noqa: ARG002
+        time: np.ndarray,  # noqa: ARG002
+        train: np.ndarray,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Encode the columns that accompany the volumes of all patients of the fit, float32 (n, k).
+
+        What is learned for it is learned from the patients `train`: the others are held out for
+        validation.
+        """
+        return np.zeros((len(cohort), 0), dtype=np.float32)
+
+    def _view(self) -> View:
+        """Return what the network sees of a patient."""
+        return whole_volume
+
+    @with_callbacks
+    def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
+        """Train the network on a cohort."""
+        self._begin_fit(cohort)
+        ranks = current_ranks()
+        device = ranks.device or choose_device(self.device)
+        checkpoint = None
+        if self.checkpoint_folder is not None:
+            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time, ranks)
+        seed = ranks.from_first(self._seed(checkpoint))
+        streams = RandomStreams.from_seed(seed)
+        self.n_channels_in_ = cohort.shape[1]
+        self.channel_names_in_ = cohort.channel_names
+        self.preparation_in_ = preparation_of(cohort)
+        self.volume_shape_in_ = cohort.shape[2:]
+        train = self._training_part(event, streams)
+        encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
+        loss_terms, term_names = self._make_loss(cohort[train])
+        patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
+        with ExitStack() as stack:
+            device, slot = stack.enter_context(slot_on(device, ranks))
+            stack.enter_context(
+                isolated_torch(
+                    device, self.n_threads, streams.dropout_seed,
+                    keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
+                )
+            )  # fmt: skip
+            module = self._initial_module(encoded.shape[1], streams.weights)
+            patients, hold_out, batches = self._prepare(patients, train, streams, device, ranks)
+            callbacks: list[tuple[str, Callback]] = []
+            if hold_out is not None:
+                callbacks.append(("hold_out", hold_out))
+            callbacks.append(("memory", MemoryRecord(slot, self.batch_size // ranks.n)))
+            last_good = LastGoodState()
+            callbacks.append(("last_good", last_good))
+            if ranks is ALONE:
+                callbacks.append(("tasks", EpochTasks(self)))
+            if checkpoint is not None and ranks.rank == 0:
+                writer = CheckpointWriter(
+                    checkpoint, streams, seed, hold_out, self.checkpoint_every
+                )
+                callbacks.append(("checkpoint", writer))
+            net = self._make_net(module, loss_terms, term_names, device, callbacks)
+            net.make_room_ = slot.take_whole_device
+            net.share_with(ranks, streams.dropout_seed)
+            if checkpoint is not None:
+                checkpoint.restore(net, streams, hold_out)
+                batches.n_done = net.iteration_
+            try:
+                net.train(batches)
+                self._finish(net, batches, hold_out)
+            except FloatingPointError as error:
+                last_good.take_back(net, hold_out, error)
+                self._finish(net, batches, hold_out)
+        self._keep(net, term_names, hold_out)
+        if checkpoint is not None:
+            if ranks.rank == 0:
+                checkpoint.remove()
+            ranks.wait()  # a fit that follows must not find it
+
+    def _begin_fit(self, cohort: Cohort) -> None:
+        """Refuse what cannot be trained on; drop attributes that this fit may not set."""
+        check_prepared(cohort)
+        if self._goes_on:
+            self._check_channels(cohort)
+        if self.patience is not None and self.validation_fraction is None:
+            raise ValueError(
+                f"patience={self.patience} needs held-out patients to watch; set "
+                "validation_fraction, e.g. to 0.2."
+            )
+        for name in ("best_epoch_", "load_report_"):
+            self.__dict__.pop(name, None)
+
+    def _seed(self, checkpoint: Checkpoint | None) -> int:
+        seed: int = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        if checkpoint is not None and checkpoint.seed is not None:
+            return checkpoint.seed
+        return seed
+
+    def _finish(
+        self, net: TrainingNet, batches: PatientBatches, hold_out: HoldOut | None
+    ) -> None:
+        if hold_out is None:
+            self._recalibrate(net, batches)
+        check_finite_state(net.module_)
+
+    def _training_part(self, event: np.ndarray, streams: RandomStreams) -> np.ndarray:
+        """Return the positions of the patients that are not held out."""
+        if self.validation_fraction is None:
+            return np.arange(len(event))
+        return split_by_event(event, self.validation_fraction, streams.validation_seed)[0]
+
+    def _initial_module(self, n_clinical: int, generator: torch.Generator) -> nn.Module:
+        """Build the network; take weights from a file or the previous fit; freeze parts."""
+        module = self._make_module(self.n_channels_in_, n_clinical, generator)
+        if self.initial_weights is not None:
+            self.load_report_ = load_weights(module, self.initial_weights, strict=False)
+        if self._goes_on:
+            report = load_weights(module, self.net_.module_, strict=False)
+            if report.missing or report.unexpected or report.mismatched:
+                raise ValueError(
+                    "warm_start=True, but the weights of the previous fit do not fit the network "
+                    "of this one: other parameters, or other columns. Change them back, or fit "
+                    f"with warm_start=False.\n{report}"
+                )
+        self._freeze(module)
+        return module
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a fit starts from the weights of the one before."""
+        return self.warm_start and hasattr(self, "net_")
+
+    def _freeze(self, module: nn.Module) -> None:
+        if self.frozen is not None and len(self.frozen) > 0:
+            freeze(module, *self.frozen)
+
+    def _prepare(
+        self,
+        patients: Patients,
+        train: np.ndarray,
+        streams: RandomStreams,
+        device: torch.device,
+        ranks: Ranks,
+    ) -> tuple[Patients, HoldOut | None, PatientBatches]:
+        """Make batches of the patients `train`, and hold the others out."""
+        hold_out = None
+        held_out = patients.take(np.setdiff1d(np.arange(len(patients)), train))
+        patients = patients.take(train)
+        sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
+        batches = PatientBatches(
+            resident_if_they_fit(patients, device),
+            device,
+            sampler,
+            self.n_iterations,
+            self._epoch_length,
+            self._make_augment(streams.augmentation),
+            ranks,
+        )
+        if len(held_out) > 0:
+            name, score = self._validation(held_out)
+            hold_out = HoldOut(
+                name,
+                # All must stop at the same epoch, whatever their devices' rounding.
+                lambda module: ranks.from_first(score(module)),
+                lambda net: self._recalibrate(net, batches),
+                self.patience,
+            )
+        return patients, hold_out, batches
+
+    def _make_net(
+        self,
+        module: nn.Module,
+        loss_terms: LossTerms,
+        term_names: tuple[str, ...],
+        device: torch.device,
+        callbacks: list[tuple[str, Callback]],
+    ) -> TrainingNet:
+        return make_training_net(
+            module,
+            loss_terms,
+            term_names,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            n_iterations=self.n_iterations,
+            iterations_per_epoch=self._epoch_length,
+            gradient_clip=self.gradient_clip,
+            micro_batch_size=self.micro_batch_size,
+            device=device,
+            precision=choose_precision(self.precision, device),
+            progress_name=type(self).__name__ if self.verbose else None,
+            callbacks=callbacks,
+        )
+
+    @property
+    def _n_encoded(self) -> int:
+        """Number of columns that accompany the volumes, known after the fit."""
+        return 0
+
+    def _build_network(self) -> None:
+        """Make `net_` as it is after the fit but for its weights, which a model file brings."""
+        module = self._make_module(self.n_channels_in_, self._n_encoded, torch.Generator())
+        # torch computes frozen layers with other kernels, which round otherwise.
+        self._freeze(module)
+        net = make_training_net(
+            module,
+            _no_loss,
+            (),
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            n_iterations=self.n_iterations,
+            iterations_per_epoch=self._epoch_length,
+            gradient_clip=self.gradient_clip,
+            micro_batch_size=self.micro_batch_size,
+            device=choose_device(self.device),
+            precision="float32",  # predictions always are
+            progress_name=None,
+        )
+        self._keep_network(net)
+
+    @property
+    def _epoch_length(self) -> int:
+        return min(self.iterations_per_epoch, self.n_iterations)
+
+    def _recalibrate(self, net: TrainingNet, batches: PatientBatches) -> None:
+        recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, self.n_iterations))
+
+    def _keep(
+        self, net: TrainingNet, term_names: tuple[str, ...], hold_out: HoldOut | None
+    ) -> None:
+        """Keep what a fitted model needs."""
+        self.history_ = history_frame(net, term_names, hold_out.name if hold_out else None)
+        for name in ("micro_batch_size", "seconds_waited"):
+            self.history_[name] = net.history[:, name]
+        if hold_out is not None:
+            self.best_epoch_ = hold_out.best_epoch
+        self._keep_network(net)
+
+    def _keep_network(self, net: TrainingNet) -> None:
+        # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
+        # network would make its pickle four times as large.
+        net.trim_for_prediction()
+        net.make_room_ = None
+        net.share_with(ALONE, 0)
+        if ":" not in self.device:
+            # Not the one of several GPUs that was free: who unpickles the net may have only one.
+            net.device = torch.device(net.device).type
+        net.module = type(net.module_)
+        self.net_ = net
+
+    def _make_augment(self, generator: torch.Generator) -> Augment | None:
+        recipe = self.augmentation
+        if recipe is None:
+            return None
+        shifts = [self.max_translation * length for length in self.volume_shape_in_]
+        angles = [self.max_rotation] * 3
+
+        def augment(
+            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
+        ) -> tuple[Tensor, Tensor | None]:
+            flat = images.ndim == 4
+            # A slice is a volume of one voxel's thickness that stays in its plane.
+            transforms = draw_transforms(
+                n_drawn,
+                generator,
+                translation=[0.0, *shifts[1:]] if flat else shifts,
+                rotation=[angles[0], 0.0, 0.0] if flat else angles,
+                recipe=recipe,
+            )
+            volumes = images.unsqueeze(2) if flat else images
+            moved, moved_masks = apply_transforms(volumes, masks, transforms[own])
+            return moved[:, :, 0] if flat else moved, moved_masks
+
+        return augment
+
+    def _forward(self, module: nn.Module, patients: Patients) -> Iterator[Any]:
+        """Yield the network's output for one patient after the other.
+
+        One at a time, so that a patient's prediction does not depend on who else is in `X`:
+        convolutions round differently for different batch sizes.
+        """
+        module.eval()
+        device = next(module.parameters()).device
+        with_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
+        for i in range(len(patients)):
+            inputs = patients.inputs(np.array([i]), device)
+            with torch.inference_mode():
+                with OneDNNForSingleCases() if with_onednn else nullcontext():
+                    output = module(inputs["volumes"], inputs["clinical"])
+                yield output
+
+    def _outputs(self, patients: Patients) -> Iterator[Any]:
+        """Yield the fitted network's output for one patient after the other."""
+        module = self.net_.module_
+        with isolated_torch(next(module.parameters()).device, self.n_threads):
+            yield from self._forward(module, patients)
+
+    def _maps(self, patients: Patients, threshold: float | None = None) -> np.ndarray:
+        """Return the tumour maps, (n, z, y, x); with a threshold, the masks that exceed it.
+
+        Filled patient by patient: masks of a large cohort fit where its maps would not.
+        """
+        kind = np.float32 if threshold is None else np.uint8
+        maps = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=kind)
+        for i, output in enumerate(self._outputs(patients)):
+            found = output.segmentation[0].cpu().numpy()
+            maps[i] = found if threshold is None else found > threshold
+        return maps
+
+    def _check_channels(self, cohort: Cohort) -> None:
+        if len(cohort) == 0:
+            raise ValueError("X holds no patient.")
+        check_prepared(cohort)
+        if cohort.channel_names != self.channel_names_in_:
+            raise ValueError(
+                f"X has the channels {list(cohort.channel_names)}; this {type(self).__name__} was "
+                f"fitted on {list(self.channel_names_in_)}."
+            )
+        check_preparation(cohort, self.preparation_in_, type(self).__name__)
+
+
+def _no_loss(_net: nn.Module, _output: Any, _targets: Targets) -> dict[str, Tensor]:
+    raise RuntimeError(
+        "This network was read from a model file, which holds no loss; call fit to train again."
+    )
+
+
+def to_float64(values: list[Tensor]) -> np.ndarray:
+    """Join per-patient tensors into a fresh float64 array."""
+    return torch.cat(values).cpu().numpy().astype(np.float64)
+
+
+def refuse_empty_masks(cohort: Cohort) -> None:
+    """Refuse masks without a single voxel, from which no segmentation can be learned.
+
+    Raises
+    ------
+    ValueError
+        The message names the patients.
+    """
+    masked = np.flatnonzero(cohort.has_masks).tolist()
+    empty = [str(cohort.ids[i]) for i in masked if not cohort.mask(i).any()]
+    if empty:
+        raise ValueError(
+            f"The tumour masks of these patients are empty: {', '.join(empty[:5])} ({len(empty)} "
+            "in all). Repair them, or give Cohort(has_mask=...) to train without these masks."
+        )
+
+
+def check_prepared(cohort: Cohort) -> None:
+    """Refuse a cohort whose volumes differ in size.
+
+    Raises
+    ------
+    ValueError
+    """
+    if None in cohort.shape:
+        raise ValueError(
+            "This cohort is raw (volumes of different sizes); networks need one size. Prepare it "
+            "with survimg.preprocessing.prepare_cohort or `survimg prepare`."
+        )

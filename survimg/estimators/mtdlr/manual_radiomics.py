@@ -1,0 +1,101 @@
+"""Comparator of MTDLR: radiomics of the manual mask, with clinical columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import PredefinedSplit
+from sklearn.utils._param_validation import HasMethods
+
+from survimg.cohort import Cohort
+from survimg.estimators.mtdlr.score_cox import ScoreCox, default_radiomics_model
+from survimg.radiomics import RadiomicsFeatures
+
+__all__ = ["ManualRadiomicsCox"]
+
+
+class ManualRadiomicsCox(ScoreCox):
+    """Cox model on clinical columns and a radiomics score of the cohort's own tumour masks.
+
+    The comparator "ManualRadio + TNM" of the MTDLR study: what MTDLR does without a network, with
+    a mask drawn for every patient, the new ones included.
+
+    Parameters
+    ----------
+    extractor : transformer, optional
+        Cohort to features; by default ``RadiomicsFeatures()``, which refuses patients without a
+        mask. It must learn nothing from the patients.
+    radiomics : survival estimator, optional
+        By default median imputation and ``LassoCox()``.
+    clinical_columns, scores, cv, significance, alpha, random_state, n_jobs
+        As in `MTDLR`.
+
+    Attributes
+    ----------
+    cox_, training_scores_, training_covariates_, training_risk_, training_flags_, selection_
+        As in `MTDLR`.
+    radiomics_ : estimator
+        Fitted on all training patients.
+
+    References
+    ----------
+    Gu B, Meng M, Xu M, et al. Eur J Nucl Med Mol Imaging 2023.
+    """
+
+    score_names: ClassVar[tuple[str, ...]] = ("ManualRadio-Score",)
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ScoreCox._parameter_constraints,
+        "extractor": [HasMethods(["fit", "transform"]), None],
+        "radiomics": [HasMethods(["fit", "predict"]), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        extractor: Any = None,
+        radiomics: Any = None,
+        clinical_columns: Sequence[str] | None = None,
+        scores: str = "out-of-fold",
+        cv: int | Any = 5,
+        significance: float | None = None,
+        alpha: float = 0.0,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.extractor = extractor
+        self.radiomics = radiomics
+        self.clinical_columns = clinical_columns
+        self.scores = scores
+        self.cv = cv
+        self.significance = significance
+        self.alpha = alpha
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @property
+    def radiomics_(self) -> Any:
+        """The model of radiomic features that serves new patients."""
+        return self._radio.estimator_
+
+    def _fit_scores(
+        self,
+        cohort: Cohort,
+        y: np.ndarray,
+        folds: PredefinedSplit,
+        seed: int,  # noqa: ARG002
+    ) -> pd.DataFrame:
+        extractor = RadiomicsFeatures() if self.extractor is None else clone(self.extractor)
+        self._extractor = extractor.fit(cohort)
+        features = self._extractor.transform(cohort)
+        model = default_radiomics_model() if self.radiomics is None else self.radiomics
+        self._radio, risk = self._features_for_training(model, "predict", features, y, folds)
+        return risk.set_axis(list(self.score_names), axis=1)
+
+    def _scores(self, cohort: Cohort) -> pd.DataFrame:
+        risk = self._radio.transform(self._extractor.transform(cohort))
+        return risk.set_axis(list(self.score_names), axis=1)

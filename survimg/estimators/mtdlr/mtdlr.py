@@ -1,0 +1,213 @@
+"""MTDLR: multi-task deep learning, radiomics of the predicted mask, and a clinical Cox model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.model_selection import PredefinedSplit
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_is_fitted
+
+from survimg.cohort import Cohort, as_cohort
+from survimg.estimators.deep.deepmts import DeepMTS
+from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics, RegionSource
+from survimg.estimators.mtdlr.score_cox import ScoreCox, default_radiomics_model
+from survimg.radiomics import RadiomicsFeatures
+
+__all__ = ["MTDLR"]
+
+_REGION_TEXT = {
+    RegionSource.PREDICTED: "predicted",
+    RegionSource.MOST_PROBABLE: "most probable voxels",
+    RegionSource.NONE: "none: features imputed",
+}
+
+
+class MTDLR(ScoreCox):
+    """Multi-task deep-learning radiomic model of Gu, Meng et al., one estimator over a cohort.
+
+    1. A multi-task network gives each patient a risk (DeepMTS-Score) and a tumour mask.
+    2. Radiomic features of the *predicted* mask enter a Lasso-Cox model (AutoRadio-Score).
+    3. A Cox model joins clinical columns with both scores. It is what a nomogram draws.
+
+    The paper does not say which scores its final model was fitted on. Networks and lasso models
+    know their training patients, so that a final model of in-sample scores trusts them too much.
+    Here the final model is fitted on *out-of-fold* scores: the network and its mask come from
+    training without the patient's fold, and so does the Lasso-Cox model; for new patients all are
+    fitted on everybody. The network is trained `cv` + 1 times.
+
+    Parameters
+    ----------
+    network : estimator, optional
+        Has ``predict`` and ``predict_mask_proba``. By default `DeepMTS` with the paper's training
+        and without clinical columns, which enter the last step. Give it an integer
+        ``random_state``; scores of differently started networks differ more.
+    extractor : transformer, optional
+        Cohort to features, with a parameter ``mask_from``. By default
+        ``RadiomicsFeatures(on_empty_mask="nan")``.
+    radiomics : survival estimator, optional
+        Table of features (NaN where there is no region or no modality) to risk. By default median
+        imputation and ``LassoCox()``.
+    clinical_columns : sequence of str, optional
+        Clinical columns of the final model, encoded by `survimg.features.ClinicalFeatures`; the
+        paper has the TNM stage. None (default) takes all of the cohort, which must then have some;
+        an empty sequence none.
+    scores : {"out-of-fold", "in-sample"}, default="out-of-fold"
+        What the final model is fitted on. ``"in-sample"`` trains each model once and warns.
+    cv : int or splitter, default=5
+        Event-stratified folds, the same for the network and the Lasso-Cox model.
+    significance : float, optional
+        Keep the variables whose Wald p value is below it, alone and in the joint model of those, as
+        the paper does with 0.05. None (default) keeps all: selection makes the remaining
+        coefficients too large.
+    alpha : float, default=0.0
+        Ridge penalty of the final model, for cohorts too small for an ordinary Cox model.
+    random_state : int, RandomState or None, default=None
+        Deals the patients to the folds, and starts the default network.
+    n_jobs : int, optional
+        Networks trained at a time, of the ``cv`` + 1, and then Lasso-Cox models; None means 1
+        unless in a `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
+
+    Attributes
+    ----------
+    cox_ : FewCovariatesCox
+        The final model; ``cox_.summary()`` is its table, and
+        `survimg.evaluation.nomogram.Nomogram` takes it.
+    training_scores_, training_covariates_ : DataFrame of n rows
+        What the final model was fitted on.
+    training_risk_ : ndarray of shape (n,)
+        Its risk of the training patients. Figures on the training cohort belong here: ``predict``
+        would score training patients with models that have seen them.
+    training_flags_ : DataFrame indexed by patient
+        See `flags`.
+    selection_ : DataFrame or None
+        p values behind `significance`.
+    network_, radiomics_ : estimator
+        Fitted on all training patients; they serve new ones.
+    clinical_encoder_ : ClinicalFeatures or None
+    unique_times_ : ndarray of shape (n_times,)
+
+    Notes
+    -----
+    The Lasso-Cox model of a fold learns from masks of patients outside the fold, each predicted by
+    a network that had not seen that patient, but may have seen patients of the fold. Removing that
+    trace would take cv (cv - 1) / 2 more networks.
+
+    A missing clinical value is imputed as learned on the training patients; a modality that a
+    patient lacks is zero for the network, and its features are imputed; an empty predicted mask is
+    replaced by the most probable voxels (`NetworkScoreAndRadiomics`), with a warning. `flags` lists
+    all three.
+
+    References
+    ----------
+    Gu B, Meng M, Xu M, et al. Multi-task deep learning-based radiomic nomogram for prognostic
+    prediction in locoregionally advanced nasopharyngeal carcinoma. Eur J Nucl Med Mol Imaging 2023.
+
+    Examples
+    --------
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import MTDLR, DeepMTS
+    >>> MTDLR(DeepMTS(n_iterations=400, random_state=0), clinical_columns=["stage"]).cv
+    5
+    """
+
+    score_names: ClassVar[tuple[str, ...]] = ("AutoRadio-Score", "DeepMTS-Score")
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ScoreCox._parameter_constraints,
+        "network": [HasMethods(["fit", "predict", "predict_mask_proba"]), None],
+        "extractor": [HasMethods(["fit", "transform", "set_params"]), None],
+        "radiomics": [HasMethods(["fit", "predict"]), None],
+    }
+
+    def __init__(
+        self,
+        network: Any = None,
+        *,
+        extractor: Any = None,
+        radiomics: Any = None,
+        clinical_columns: Sequence[str] | None = None,
+        scores: str = "out-of-fold",
+        cv: int | Any = 5,
+        significance: float | None = None,
+        alpha: float = 0.0,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.network = network
+        self.extractor = extractor
+        self.radiomics = radiomics
+        self.clinical_columns = clinical_columns
+        self.scores = scores
+        self.cv = cv
+        self.significance = significance
+        self.alpha = alpha
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @property
+    def network_(self) -> Any:
+        """The network that serves new patients."""
+        return self._deep.estimator_.network_
+
+    @property
+    def radiomics_(self) -> Any:
+        """The model of radiomic features that serves new patients."""
+        return self._radio.estimator_
+
+    def predict_mask(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+        """Return the regions that the radiomics are measured in.
+
+        Parameters
+        ----------
+        X : Cohort or array-like of shape (n, channels, z, y, x)
+
+        Returns
+        -------
+        ndarray of shape (n, z, y, x), uint8
+            All zero where there is none.
+        """
+        check_is_fitted(self, "cox_")
+        cohort, model = as_cohort(X), self._deep.estimator_
+        return np.stack([model.region(cohort, i)[0] for i in range(len(cohort))])
+
+    def _fit_scores(
+        self, cohort: Cohort, y: np.ndarray, folds: PredefinedSplit, seed: int
+    ) -> pd.DataFrame:
+        network, extractor, radiomics = self.network, self.extractor, self.radiomics
+        if network is None:
+            network = DeepMTS(clinical_columns=[], random_state=seed)
+        if extractor is None:
+            extractor = RadiomicsFeatures(on_empty_mask="nan")
+        if radiomics is None:
+            radiomics = default_radiomics_model()
+        deep = NetworkScoreAndRadiomics(network, extractor)
+        self._deep, table = self._features_for_training(deep, "transform", cohort, y, folds)
+        if (table["source"] == RegionSource.NONE).all():
+            raise ValueError(
+                f"{type(network).__name__} predicts no region for any of the {len(cohort)} "
+                "training patients, so that there is nothing to measure radiomics in. Train it "
+                "longer, or give the training patients tumour masks."
+            )
+        features = table.drop(columns=["risk", "source"])
+        self._radio, risk = self._features_for_training(radiomics, "predict", features, y, folds)
+        return self._named(table, risk["risk"])
+
+    def _scores(self, cohort: Cohort) -> pd.DataFrame:
+        table = self._deep.transform(cohort)
+        risk = self._radio.transform(table.drop(columns=["risk", "source"]))
+        return self._named(table, risk["risk"])
+
+    def _named(self, table: pd.DataFrame, radio: pd.Series) -> pd.DataFrame:
+        scores = (radio.to_numpy(), table["risk"].to_numpy())
+        named = pd.DataFrame(dict(zip(self.score_names, scores, strict=True)))
+        named["source"] = table["source"].to_numpy()
+        return named
+
+    def _flag_table(self, cohort: Cohort, found: pd.DataFrame) -> pd.DataFrame:
+        flags = super()._flag_table(cohort, found)
+        return flags.assign(region=[_REGION_TEXT[RegionSource(int(s))] for s in found["source"]])

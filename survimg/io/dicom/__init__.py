@@ -1,0 +1,1 @@
+"""DICOM: series, folders, RTSTRUCT, segmentation objects, SUV."""

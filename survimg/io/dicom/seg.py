@@ -1,0 +1,221 @@
+"""DICOM segmentation objects: frames of one segment to a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
+
+__all__ = ["is_segmentation", "read_segmentation"]
+
+#: Part of the distance between planes by which a frame may miss its plane.
+_TOLERANCE = 0.05
+#: No clinical volume has so many voxels; a damaged position would ask for as many.
+_MAX_VOXELS = 2**31
+_MAX_PIXELS = 2**26
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What is needed of an object, as plain arrays."""
+
+    kind: str
+    full_value: int  # of a fractional segmentation: what stands for 1
+    segments: list[tuple[int, str]]
+    values: np.ndarray  # (frames, rows, columns)
+    numbers: np.ndarray  # (frames,): segment that a frame belongs to; 0 in a label map
+    positions: np.ndarray  # (frames, 3)
+    axes: np.ndarray  # (frames, 2, 3)
+    pixel_spacing: np.ndarray  # (frames, 2)
+    slice_distance: float | None
+
+
+def is_segmentation(path: Path) -> bool:
+    """Tell whether a DICOM file is a segmentation object."""
+    dataset = read_dataset(path, "read a DICOM object", stop_before_pixels=True)
+    with damage_refused(path):
+        return str(dataset.get("Modality")) == "SEG"
+
+
+def read_segmentation(path: Path, segment: int | str | None = None) -> sitk.Image:
+    """Read one segment of a DICOM segmentation object (PS3.3 A.51) on its own grid.
+
+    Parameters
+    ----------
+    path : Path
+    segment : int or str, optional
+        Number or label of the segment; may be left out where the object has only one.
+
+    Returns
+    -------
+    SimpleITK.Image
+        uint8, 0 and 1. The grid runs from the first plane with a frame of the segment to the last;
+        planes without a frame are empty, as the standard says.
+
+    Raises
+    ------
+    ImportError
+        pydicom is not installed.
+    ValueError
+        Not a segmentation object, damaged, no or several segments of that name, fractions other
+        than 0 and 1, frames that are not parallel, evenly spaced planes.
+    """
+    frames = _read_frames(path)
+    number = _number(frames.segments, segment, path)
+    chosen = np.flatnonzero(np.isin(frames.numbers, (number, 0)))
+    masks = _binary(frames, chosen, number, path)
+    if not masks.any():
+        raise ValueError(f"The segment {number} in {path} is empty.")
+    normal = _check_parallel(frames, path)
+    spacing = _plane_distance(frames, normal, path)
+    planes = _planes(frames.positions[chosen], normal, spacing, path)
+    rows, columns = masks.shape[1:]
+    if (int(planes.max()) + 1) * rows * columns > _MAX_VOXELS:
+        raise ValueError(f"{path}: the positions of its frames lie {planes.max()} planes apart.")
+    volume = np.zeros((int(planes.max()) + 1, rows, columns), dtype=np.uint8)
+    volume[planes] = masks
+    image = sitk.GetImageFromArray(volume)
+    axes = frames.axes[0]
+    row_step, column_step = frames.pixel_spacing[0].tolist()
+    image.SetSpacing((column_step, row_step, spacing))
+    image.SetOrigin(frames.positions[chosen[int(np.argmin(planes))]].tolist())
+    image.SetDirection(np.column_stack([axes[0], axes[1], normal]).ravel().tolist())
+    return image
+
+
+def _read_frames(path: Path) -> _Frames:
+    dataset = read_dataset(path, "read a DICOM segmentation object")
+    with damage_refused(path):
+        if str(dataset.get("Modality")) != "SEG":
+            raise DicomError(f"{path} is no DICOM segmentation object.")
+        if int(dataset.Rows) * int(dataset.Columns) > _MAX_PIXELS:
+            raise DicomError(f"{path}: Rows x Columns is larger than any image.")
+        shared = dataset.SharedFunctionalGroupsSequence[0]
+        groups = list(dataset.PerFrameFunctionalGroupsSequence)
+        if len(groups) != int(dataset.NumberOfFrames):
+            raise DicomError(
+                f"{path}: PerFrameFunctionalGroupsSequence has {len(groups)} items, NumberOfFrames "
+                f"is {int(dataset.NumberOfFrames)}."
+            )
+        kind = str(dataset.SegmentationType)
+        values = np.asarray(dataset.pixel_array)
+        measures = [_group(frame, shared, "PixelMeasuresSequence", path) for frame in groups]
+        between = measures[0].get("SpacingBetweenSlices")
+        if between is None and len(groups) == 1:
+            between = measures[0].get("SliceThickness")
+        planes = [_group(frame, shared, "PlanePositionSequence", path) for frame in groups]
+        turns = [_group(frame, shared, "PlaneOrientationSequence", path) for frame in groups]
+        return _Frames(
+            kind=kind,
+            full_value=int(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else 1,
+            segments=[
+                (int(item.SegmentNumber), str(item.SegmentLabel))
+                for item in dataset.SegmentSequence
+            ],
+            values=values.reshape(len(groups), int(dataset.Rows), int(dataset.Columns)),
+            numbers=np.array(
+                [0 if kind == "LABELMAP" else _segment(frame, shared, path) for frame in groups]
+            ),
+            positions=_floats([plane.ImagePositionPatient for plane in planes], (-1, 3)),
+            axes=_floats([turn.ImageOrientationPatient for turn in turns], (-1, 2, 3)),
+            pixel_spacing=_floats([item.PixelSpacing for item in measures], (-1, 2)),
+            slice_distance=None if between is None else float(between),
+        )
+
+
+def _group(frame: Any, shared: Any, name: str, path: Path) -> Any:
+    owner = frame if name in frame else shared
+    if not owner.get(name):
+        raise DicomError(f"{path} lacks {name}: position or content of its frames is not known.")
+    return owner[name].value[0]
+
+
+def _segment(frame: Any, shared: Any, path: Path) -> int:
+    group = _group(frame, shared, "SegmentIdentificationSequence", path)
+    return int(group.ReferencedSegmentNumber)
+
+
+def _floats(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    return np.array([[float(part) for part in value] for value in values]).reshape(shape)
+
+
+def _number(segments: list[tuple[int, str]], wanted: int | str | None, path: Path) -> int:
+    found = [
+        number for number, label in segments
+        if wanted is None or wanted == label or str(wanted) == str(number)
+    ]
+    if len(found) != 1:
+        what = (
+            "Say which segment is the tumour (label=..., or --label)" if wanted is None
+            else f"There is not exactly one segment {wanted!r}"
+        )
+        listed = ", ".join(f"{number} ({label})" for number, label in segments)
+        raise ValueError(f"{what}; {path} holds {listed}.")
+    return found[0]
+
+
+def _binary(frames: _Frames, chosen: np.ndarray, number: int, path: Path) -> np.ndarray:
+    values = frames.values[chosen]
+    if frames.kind == "LABELMAP":
+        return values == number
+    if not np.isin(values, (0, frames.full_value)).all():
+        raise ValueError(
+            f"{path} is a FRACTIONAL segmentation with values between 0 and 1; a mask is needed. "
+            "Decide from which value on a voxel is tumour, and write that as a mask."
+        )
+    return values != 0
+
+
+def _check_parallel(frames: _Frames, path: Path) -> np.ndarray:
+    axes, spacing = frames.axes[0], frames.pixel_spacing[0]
+    same = np.allclose(frames.axes, axes, atol=1e-4) and np.allclose(frames.pixel_spacing, spacing)
+    upright = np.allclose(axes @ axes.T, np.eye(2), atol=1e-3)
+    positive = bool((np.isfinite(spacing) & (spacing > 0)).all())
+    if not (same and upright and positive and np.isfinite(frames.positions).all()):
+        raise ValueError(
+            f"The frames of {path} are not parallel planes of one pixel size: "
+            "ImageOrientationPatient, PixelSpacing or ImagePositionPatient is damaged, or differs "
+            "between frames."
+        )
+    normal = np.cross(axes[0], axes[1])
+    return normal / np.linalg.norm(normal)
+
+
+def _plane_distance(frames: _Frames, normal: np.ndarray, path: Path) -> float:
+    """Return the distance between planes: the header's, else the smallest of any two frames."""
+    gaps = np.diff(np.unique(np.round(frames.positions @ normal, 3)))
+    distance = frames.slice_distance
+    if distance is None and gaps.size:
+        distance = float(gaps.min())
+    if distance is None or not np.isfinite(distance) or distance <= 0:
+        raise ValueError(
+            f"{path} does not tell the distance between its planes (SpacingBetweenSlices, or "
+            "SliceThickness of a single frame)."
+        )
+    return distance
+
+
+def _planes(
+    positions: np.ndarray, normal: np.ndarray, spacing: float, path: Path
+) -> np.ndarray:
+    """Return the plane of each frame, counted from the lowest."""
+    first = positions[np.argmin(positions @ normal)]
+    steps = (positions - first) @ normal / spacing
+    planes = np.rint(steps).astype(np.int64)
+    if np.abs(steps - planes).max() > _TOLERANCE:
+        raise ValueError(
+            f"The frames of {path} are not evenly spaced: the distance between planes is "
+            f"{spacing:g} mm, and frames lie between them."
+        )
+    aside = np.linalg.norm(positions - first - np.outer((positions - first) @ normal, normal),
+                           axis=1).max()
+    if aside > _TOLERANCE * spacing:
+        raise ValueError(f"The frames of {path} are shifted sideways by {aside:.2f} mm.")
+    if np.unique(planes).size != planes.size:
+        raise ValueError(f"Two frames of one segment in {path} have the same position.")
+    return planes

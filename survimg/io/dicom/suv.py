@@ -1,0 +1,325 @@
+"""Standardised uptake value (body weight) of DICOM PET.
+
+SUV = activity concentration (Bq/ml) x body weight (g) / injected activity (Bq), with the injected
+activity decayed to the time to which the scanner decay-corrected the image. Which time that is
+depends on vendor and export; the rules here follow the vendor-neutral recommendation of the QIBA
+FDG-PET profile (DICOM PS3.3 C.8.9.1 for the attributes). A header that does not allow the
+conversion is refused with the name of the attribute that is missing or does not fit; nothing is
+guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from survimg.io.dicom.objects import damage_refused, damage_types, read_dataset
+
+__all__ = ["pet_header", "suv_factor", "suv_factor_of_files"]
+
+_SAME_FOR_ALL = (
+    "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight",
+    "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime", "PhilipsPETPrivateGroup", "SeriesDate", "SeriesTime",
+)
+#: Largest difference between the slices' own scan starts (rounding of times in the header).
+_START_TOLERANCE = timedelta(seconds=10)
+#: Radiopharmaceuticals are scanned within a few half-lives; more is a wrong date.
+_MAX_HALF_LIVES = 10.0
+
+
+def suv_factor(headers: Sequence[Mapping[str, Any]]) -> float:
+    """Return the factor from stored (rescaled) PET values to SUV, body weight, in g/ml.
+
+    Parameters
+    ----------
+    headers : sequence of mappings
+        One per slice of the series, all of them: DICOM keyword to value, with the attributes of
+        the RadiopharmaceuticalInformationSequence's item at the top level, and the vendors' private
+        values as ``PhilipsPETPrivateGroup`` (a mapping with ``SUVScaleFactor`` and
+        ``ActivityConcentrationScaleFactor``) and ``GEPrivatePostInjectionDateTime``. `pet_header`
+        makes one from a pydicom dataset.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An attribute is missing or implausible, or the slices contradict each other. The message
+        names the attribute.
+
+    Notes
+    -----
+    - ``Units`` GML: already SUV; 1, unless ``SUVType`` says that it is not by body weight.
+    - ``Units`` CNTS (Philips): the private SUV factor, else the private activity factor times the
+      factor for Bq/ml.
+    - ``Units`` BQML: weight / decayed dose. ``DecayCorrection`` ADMIN needs no decay; START decays
+      to the scan start: the series time if no slice was acquired before it; else GE's private scan
+      time; else, per slice, acquisition time - frame reference time + the time within the frame at
+      which the mean count rate occurs; else (no frame reference time) the earliest acquisition
+      time, which is what START means by DICOM's definition.
+    """
+    if not headers:
+        raise ValueError("SUV needs the header of at least one slice.")
+    first = headers[0]
+    for name in _SAME_FOR_ALL:
+        values = {str(header.get(name)) for header in headers}
+        if len(values) > 1:
+            raise ValueError(
+                f"The slices of the PET series differ in {name}: {sorted(values)[:3]}."
+            )
+    units = str(_need(first, "Units"))
+    if units == "GML":
+        return _factor_of_suv(first)
+    if units == "CNTS":
+        private = first.get("PhilipsPETPrivateGroup") or {}
+        direct = _positive_or_none(private.get("SUVScaleFactor"))
+        if direct is not None:
+            return direct
+        activity = _positive_or_none(private.get("ActivityConcentrationScaleFactor"))
+        if activity is None:
+            raise ValueError(
+                "Units is CNTS and Philips' private SUVScaleFactor (7053,1000) and "
+                "ActivityConcentrationScaleFactor (7053,1009) are missing: counts cannot become "
+                "SUV."
+            )
+        return activity * _factor_of_activity(headers)
+    if units == "BQML":
+        return _factor_of_activity(headers)
+    raise ValueError(f"Units is {units!r}; SUV can be computed from BQML, CNTS (Philips) and GML.")
+
+
+def pet_header(dataset: Any) -> dict[str, Any]:
+    """Collect from a pydicom dataset what `suv_factor` needs.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        Header of one PET slice.
+
+    Returns
+    -------
+    dict
+        No attribute that identifies the patient.
+
+    Raises
+    ------
+    ValueError
+        RadiopharmaceuticalInformationSequence missing or with several items, in a series that is
+        not in SUV already.
+    """
+    names = (
+        "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate",
+        "SeriesTime", "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime",
+        "ActualFrameDuration",
+    )
+    header = {name: _attribute(dataset, name) for name in names if name in dataset}
+    items = list(dataset.get("RadiopharmaceuticalInformationSequence") or [])
+    if len(items) > 1:
+        raise ValueError(
+            f"RadiopharmaceuticalInformationSequence has {len(items)} items; which injection the "
+            "image shows is not known."
+        )
+    if not items and header.get("Units") == "BQML":
+        raise ValueError("RadiopharmaceuticalInformationSequence is missing.")
+    for item in items:
+        for name in (
+            "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
+            "RadiopharmaceuticalStartDateTime",
+        ):
+            if name in item:
+                header[name] = _attribute(item, name)
+    header["PhilipsPETPrivateGroup"] = {
+        "SUVScaleFactor": _private(dataset, (0x7053, 0x1000)),
+        "ActivityConcentrationScaleFactor": _private(dataset, (0x7053, 0x1009)),
+    }
+    header["GEPrivatePostInjectionDateTime"] = _private(dataset, (0x0009, 0x100D))
+    return header
+
+
+def suv_factor_of_files(files: Sequence[Path]) -> float:
+    """Return `suv_factor` of the slices of a PET series.
+
+    Parameters
+    ----------
+    files : sequence of Path
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ImportError
+        pydicom is not installed.
+    ValueError
+        As `suv_factor`; the message names the folder.
+    """
+    try:
+        return suv_factor([_header_of_file(path) for path in files])
+    except ValueError as error:
+        raise ValueError(
+            f"The PET series in {files[0].parent} cannot be converted to SUV: {error}"
+        ) from None
+
+
+def _header_of_file(path: Path) -> dict[str, Any]:
+    dataset = read_dataset(path, "convert PET to SUV", stop_before_pixels=True)
+    try:
+        header = pet_header(dataset)
+    except ValueError:
+        raise
+    except damage_types() as error:
+        raise ValueError(f"{path.name} is damaged ({type(error).__name__}).") from None
+    with damage_refused(path):
+        slope = dataset.get("RescaleSlope")
+    if slope is None:
+        raise ValueError(
+            f"RescaleSlope is missing in {path.name}: the stored numbers have no unit."
+        )
+    return header
+
+
+def _factor_of_suv(header: Mapping[str, Any]) -> float:
+    kind = str(header.get("SUVType") or "BW")  # DICOM: body weight where it is absent
+    if kind != "BW":
+        raise ValueError(f"SUVType is {kind!r}; only body weight (BW) is supported.")
+    return 1.0
+
+
+def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
+    first = headers[0]
+    corrections = _need(first, "CorrectedImage")
+    for needed in ("ATTN", "DECY"):
+        if needed not in list(corrections):
+            raise ValueError(f"CorrectedImage lacks {needed}: the image is not quantitative.")
+    weight = _number(first, "PatientWeight", low=0.2, high=700.0, unit="kg")
+    # below 10 kBq nothing would be seen: a dose given in MBq against the standard
+    dose = _number(first, "RadionuclideTotalDose", low=1e4, high=1e11, unit="Bq")
+    correction = str(_need(first, "DecayCorrection"))
+    if correction == "ADMIN":
+        return weight * 1000.0 / dose
+    if correction != "START":
+        raise ValueError(f"DecayCorrection is {correction!r}; START or ADMIN is needed.")
+    half_life = _number(first, "RadionuclideHalfLife", low=1.0, high=1e9, unit="s")
+    start = _scan_start(headers, half_life)
+    elapsed = (start - _injection(first, start)).total_seconds()
+    if not 0 <= elapsed <= _MAX_HALF_LIVES * half_life:
+        raise ValueError(
+            f"RadiopharmaceuticalStartDateTime (or -Time) to scan: {elapsed / 60:.1f} minutes; "
+            f"expected 0 to {_MAX_HALF_LIVES * half_life / 60:.0f}. One of the times is wrong (in "
+            "de-identified data a date is often shifted without the other)."
+        )
+    return weight * 1000.0 / (dose * 2.0 ** (-elapsed / half_life))
+
+
+def _scan_start(headers: Sequence[Mapping[str, Any]], half_life: float) -> datetime:
+    series = _date_time(headers[0], "SeriesDate", "SeriesTime")
+    acquired = [_date_time(header, "AcquisitionDate", "AcquisitionTime") for header in headers]
+    if series <= min(acquired):
+        return series
+    private = headers[0].get("GEPrivatePostInjectionDateTime")
+    if private:
+        return _parse_date_time(str(private), "GE's private scan time (0009,100D)")
+    frames = [
+        (_positive_or_none(header.get("FrameReferenceTime")),
+         _positive_or_none(header.get("ActualFrameDuration")))
+        for header in headers
+    ]
+    starts = [
+        moment - timedelta(milliseconds=reference) + _mean_count_time(duration / 1000, half_life)
+        for moment, (reference, duration) in zip(acquired, frames, strict=True)
+        if reference is not None and duration is not None
+    ]
+    if not starts:
+        return min(acquired)
+    if len(starts) < len(headers):
+        raise ValueError("FrameReferenceTime or ActualFrameDuration is missing in some slices.")
+    if max(starts) - min(starts) > _START_TOLERANCE:
+        raise ValueError(
+            "AcquisitionTime and FrameReferenceTime of the slices give scan starts from "
+            f"{min(starts):%H:%M:%S} to {max(starts):%H:%M:%S}; they must agree."
+        )
+    return min(starts)
+
+
+def _mean_count_time(duration: float, half_life: float) -> timedelta:
+    # the moment within a frame at which the count rate equals the frame's mean count rate
+    constant = math.log(2.0) / half_life
+    decayed = constant * duration
+    return timedelta(seconds=math.log(decayed / -math.expm1(-decayed)) / constant)
+
+
+def _injection(header: Mapping[str, Any], start: datetime) -> datetime:
+    stamp = str(header.get("RadiopharmaceuticalStartDateTime") or "").strip()
+    if stamp:
+        return _parse_date_time(stamp, "RadiopharmaceuticalStartDateTime")
+    if not header.get("RadiopharmaceuticalStartTime"):
+        raise ValueError(
+            "RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime are missing."
+        )
+    time = str(header["RadiopharmaceuticalStartTime"])
+    return _parse_date_time(f"{start:%Y%m%d}{time}", "RadiopharmaceuticalStartTime")
+
+
+def _date_time(header: Mapping[str, Any], date: str, time: str) -> datetime:
+    return _parse_date_time(f"{_need(header, date)}{_need(header, time)}", f"{date}/{time}")
+
+
+def _parse_date_time(text: str, name: str) -> datetime:
+    # local time throughout: a zone suffix (&ZZXX) would shift one of two clocks of one hospital
+    whole, _, fraction = text.strip().split("+")[0].split("-")[0].partition(".")
+    try:
+        if len(whole) < 12:  # a time without minutes would be a guess
+            raise ValueError
+        moment = datetime.strptime(whole, "%Y%m%d%H%M%S" if len(whole) == 14 else "%Y%m%d%H%M")
+        return moment + timedelta(seconds=float(f"0.{fraction or 0}"))
+    except ValueError:
+        raise ValueError(f"{name} is not a date and time: {text!r}.") from None
+
+
+def _need(header: Mapping[str, Any], name: str) -> Any:
+    value = header.get(name)
+    if value is None or value == "" or (isinstance(value, (list, tuple)) and not value):
+        raise ValueError(f"{name} is missing.")
+    return value
+
+
+def _number(header: Mapping[str, Any], name: str, *, low: float, high: float, unit: str) -> float:
+    given = _need(header, name)
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is not a number.") from None
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value:g} {unit}; expected {low:g} to {high:g} {unit}.")
+    return value
+
+
+def _attribute(dataset: Any, name: str) -> Any:
+    try:
+        return dataset[name].value
+    except damage_types():
+        # pydicom converts numbers on access; its own words would quote the header
+        raise ValueError(f"{name} is damaged.") from None
+
+
+def _positive_or_none(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _private(dataset: Any, tag: tuple[int, int]) -> str | None:
+    if tag not in dataset:
+        return None
+    value = dataset[tag].value
+    text = value.decode("ascii", "ignore") if isinstance(value, bytes) else str(value)
+    return text.strip("\x00 ") or None

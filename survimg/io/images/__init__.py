@@ -1,0 +1,1 @@
+"""Image files: one strict reader per format."""

@@ -1,0 +1,1 @@
+"""The prepared cohort's folder."""

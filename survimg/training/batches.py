@@ -1,0 +1,250 @@
+"""Batches of patients on the training device: who, in which order, transformed how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from survimg.cohort import Cohort
+from survimg.compute.ranks import ALONE, Ranks
+from survimg.training.views import View, whole_volume
+
+__all__ = ["Augment", "BatchSampler", "BatchSource", "PatientBatches", "Patients", "Targets"]
+
+#: Draws one transform per case of a batch of the size given, and applies those of the cases that
+#: are given to their volumes and masks (if any) alike.
+Augment = Callable[[Tensor, Tensor | None, int, slice], tuple[Tensor, Tensor | None]]
+
+
+class Targets(NamedTuple):
+    """What a loss may compare the network's output with; first axis the b cases of a batch."""
+
+    time: Tensor
+    """Time to event or censoring, float32 (b,)."""
+    event: Tensor
+    """Whether the event was observed, bool (b,)."""
+    masks: Tensor | None
+    """Tumour masks, float32 0/1, (b, z, y, x), zeros where there is none; None if the loss does
+    not ask for masks."""
+    has_mask: Tensor
+    """Which cases have a mask, bool (b,)."""
+
+
+@dataclass(frozen=True)
+class Patients:
+    """The patients of a fit or a prediction as the network sees them.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Prepared: all volumes of one shape.
+    clinical : ndarray of shape (n, k), float32
+        Encoded clinical values; k may be 0.
+    time, event : ndarray of shape (n,), or None
+        Outcome; zeros and False for a prediction, which reads neither.
+    view : callable, optional
+        From a cohort and a position to what the network sees of that patient.
+    with_masks : bool, default=False
+        Whether the loss compares with masks.
+    """
+
+    cohort: Cohort
+    clinical: np.ndarray
+    time: np.ndarray
+    event: np.ndarray
+    view: View = whole_volume
+    with_masks: bool = False
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def take(self, positions: np.ndarray) -> Patients:
+        """Return some of the patients."""
+        return replace(
+            self,
+            cohort=self.cohort[positions],
+            clinical=self.clinical[positions],
+            time=self.time[positions],
+            event=self.event[positions],
+        )
+
+    def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Read the volumes and clinical values of some patients.
+
+        Raises
+        ------
+        ValueError
+            NaN or infinite voxels; the message names the patient.
+        """
+        # Other layouts, such as NIfTI readers give, are rounded by other kernels.
+        volumes = np.ascontiguousarray(np.stack([self.view(self.cohort, i) for i in positions]))
+        return {
+            "volumes": torch.from_numpy(volumes).to(device),
+            "clinical": torch.from_numpy(self.clinical[positions]).to(device),
+        }
+
+    def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Read outcome and masks of some patients."""
+        targets = self.outcomes(positions, device)
+        if not self.with_masks:
+            return targets
+        return targets._replace(masks=torch.from_numpy(self.masks(positions)).to(device).float())
+
+    def outcomes(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Return the outcome of some patients, without masks."""
+        return Targets(
+            time=torch.from_numpy(self.time[positions].astype(np.float32)).to(device),
+            event=torch.from_numpy(self.event[positions]).to(device),
+            masks=None,
+            has_mask=torch.from_numpy(self.cohort.has_masks[positions]).to(device),
+        )
+
+    def masks(self, positions: np.ndarray) -> np.ndarray:
+        """Read the masks of some patients, uint8 (b, z, y, x); zeros where there is none."""
+        read = np.zeros((len(positions), *self.cohort.shape[2:]), dtype=np.uint8)
+        for row, i in enumerate(positions):
+            if self.cohort.has_masks[i]:
+                read[row] = self.cohort.mask(i)
+        return read
+
+
+class BatchSource(Protocol):
+    """Where batches come from: `Patients`, or `survimg.training.resident.ResidentPatients`."""
+
+    def __len__(self) -> int: ...
+
+    def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Return volumes and clinical values of some patients."""
+        ...
+
+    def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
+        """Return outcome and masks of some patients."""
+        ...
+
+
+class BatchSampler:
+    """Endless batches of patients, half of them with the event.
+
+    As in the DeepMTS paper (section III-D), every batch holds as many patients with the event as
+    censored ones. Patients are drawn within either kind with replacement, as the published code
+    does, so a batch can hold a patient twice. With an odd size the events get the larger half.
+
+    Parameters
+    ----------
+    event : ndarray of shape (n,), bool
+    batch_size : int
+    balanced : bool
+        False draws patients without regard to the event, without replacement inside a batch; so
+        does True where nobody has the event (a segmentation network needs none).
+    generator : numpy.random.Generator
+    """
+
+    def __init__(
+        self, event: np.ndarray, batch_size: int, balanced: bool, generator: np.random.Generator
+    ) -> None:
+        self._event = np.flatnonzero(event)
+        self._censored = np.flatnonzero(~event)
+        self._n = len(event)
+        self._batch_size = batch_size
+        self._balanced = balanced
+        self._generator = generator
+
+    def draw(self) -> np.ndarray:
+        """Return the positions of one batch."""
+        if not self._balanced or not len(self._event):
+            size = min(self._batch_size, self._n)
+            return self._generator.choice(self._n, size=size, replace=False)
+        if not len(self._censored):
+            return self._generator.choice(self._event, size=self._batch_size)
+        n_events = (self._batch_size + 1) // 2
+        return np.concatenate(
+            [
+                self._generator.choice(self._event, size=n_events),
+                self._generator.choice(self._censored, size=self._batch_size - n_events),
+            ]
+        )
+
+
+class PatientBatches(Dataset):
+    """What skorch iterates over: (inputs, targets) of one batch after the other.
+
+    Parameters
+    ----------
+    patients : Patients or ResidentPatients
+    device : torch.device
+    sampler : BatchSampler
+    n_iterations, iterations_per_epoch : int
+        The last epoch is shorter when the one is no multiple of the other.
+    augment : callable or None
+        Applied to volumes and masks on `device`.
+    ranks : Ranks, optional
+        Processes that share each batch; all draw the same patients and transforms, and each reads
+        its share.
+    """
+
+    # A resumed training sets it to the iterations done before.
+    n_done = 0
+    # The batch that is being read ahead: drawn patients, and their volumes to come.
+    _next: tuple[np.ndarray, Future[tuple[dict[str, Tensor], Targets]]] | None = None
+
+    def __init__(
+        self,
+        patients: BatchSource,
+        device: torch.device,
+        sampler: BatchSampler,
+        n_iterations: int,
+        iterations_per_epoch: int,
+        augment: Augment | None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._ranks = ranks
+        self._patients = patients
+        self._device = device
+        self._sampler = sampler
+        self._n_iterations = n_iterations
+        self._per_epoch = iterations_per_epoch
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self._patients)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Targets]]:
+        """Yield the batches of the next epoch; while one is trained on, the next is read."""
+        n = min(self._per_epoch, self._n_iterations - self.n_done)
+        with ThreadPoolExecutor(1, "survimg-reader") as reader:
+            for k in range(n):
+                self.n_done += 1
+                batch = self.draw()
+                if k + 1 < n:  # at the end of an epoch, random streams may be saved
+                    drawn = self._sampler.draw()
+                    self._next = drawn, reader.submit(self._read, drawn)
+                yield batch
+
+    def draw(self) -> tuple[dict[str, Tensor], Targets]:
+        """Return one batch (this process's share of it), beside the iterations."""
+        if self._next is None:
+            drawn = self._sampler.draw()
+            inputs, targets = self._read(drawn)
+        else:
+            (drawn, reading), self._next = self._next, None
+            inputs, targets = reading.result()
+        if self._augment is not None:
+            inputs["volumes"], masks = self._augment(
+                inputs["volumes"], targets.masks, len(drawn), self._ranks.share(len(drawn))
+            )
+            targets = targets._replace(masks=masks)
+        return inputs, targets
+
+    def _read(self, drawn: np.ndarray) -> tuple[dict[str, Tensor], Targets]:
+        own = drawn[self._ranks.share(len(drawn))]
+        return (
+            self._patients.inputs(own, self._device),
+            self._patients.targets(own, self._device),
+        )

@@ -1,0 +1,238 @@
+"""Interrupted fits: everything a training needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from skorch.history import History
+
+from survimg.cohort import Cohort
+from survimg.compute.ranks import Ranks
+from survimg.compute.runtime import RandomStreams
+from survimg.io.files import write_bytes
+from survimg.training.holdout import HoldOut
+
+__all__ = ["Checkpoint", "CheckpointWriter", "fit_key", "open_checkpoint"]
+
+# They change how a fit runs or where it is kept, not what is trained.
+_IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
+
+
+def open_checkpoint(
+    folder: str | os.PathLike[str],
+    estimator: Any,
+    cohort: Cohort,
+    event: np.ndarray,
+    time: np.ndarray,
+    ranks: Ranks,
+) -> Checkpoint:
+    """Find the checkpoint of a fit; it is empty if the fit was not interrupted before.
+
+    Parameters
+    ----------
+    folder : path-like
+    estimator : estimator
+    cohort : Cohort
+    event, time : ndarray of shape (n,)
+    ranks : Ranks
+        Processes that train together. All read the same file, and the first writes it: weights,
+        the optimiser's state, best weights and all random streams but those of dropout are the
+        same in each, and dropout draws by process and step (`Ranks.own_dropout`). Statistics of
+        batch normalisation differ, but nothing reads them before they are computed anew.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged; or the fit was begun by another number of processes. Shares of another
+        size have other batch statistics and drop other units, so that to go on would give neither
+        the one model nor the other.
+    """
+    stem = fit_key(estimator, cohort, event, time)
+    ranks.wait()  # the first may still be writing for a fit that has ended early in this process
+    path = Path(folder) / (f"{stem}.pt" if ranks.n == 1 else f"{stem}-{ranks.n}-devices.pt")
+    others = [] if path.exists() else sorted(Path(folder).glob(f"{stem}*.pt"))
+    if others:
+        raise ValueError(
+            f"The checkpoint {others[0]} is of this fit on another number of devices than "
+            f"{ranks.n}, which cannot continue it to the same model. Fit on as many devices as "
+            "before, or delete the file to train from the start."
+        )
+    return Checkpoint(path)
+
+
+def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
+    """Digest of the parameters, initial weights and data that decide what is trained.
+
+    Parameters
+    ----------
+    estimator : estimator
+    cohort : Cohort
+    event, time : ndarray of shape (n,)
+
+    Returns
+    -------
+    str
+        File-name stem: class name and 16 hexadecimal digits.
+    """
+    parameters = {
+        name: _described(value)
+        for name, value in sorted(estimator.get_params(deep=False).items())
+        if name not in _IRRELEVANT
+    }
+    # Another torch may round differently, and name its states differently.
+    digest = hashlib.sha256(json.dumps([torch.__version__, parameters]).encode())
+    if estimator.initial_weights is not None:
+        digest.update(Path(estimator.initial_weights).read_bytes())
+    if estimator.warm_start and hasattr(estimator, "net_"):
+        for weights in estimator.net_.module_.state_dict().values():
+            digest.update(weights.cpu().numpy().tobytes())
+    digest.update(cohort.fingerprint().encode())
+    digest.update(np.ascontiguousarray(event).tobytes() + np.ascontiguousarray(time).tobytes())
+    return f"{type(estimator).__name__}-{digest.hexdigest()[:16]}"
+
+
+def _described(value: Any) -> str:
+    # The text of a RandomState is its address, which the next process does not know; those of long
+    # arrays and of estimators leave out their middle.
+    in_full = isinstance(value, np.random.RandomState | np.ndarray | BaseEstimator)
+    return joblib.hash(value) if in_full else repr(value)
+
+
+class Checkpoint:
+    """One file with the state of an unfinished fit.
+
+    It holds tensors and JSON only, and is read without unpickling code. It replaces its
+    predecessor in one step, so that an interruption while writing loses nothing.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        The file is there, but damaged or not a checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tensors: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        if path.exists():
+            try:
+                content = io.BytesIO(path.read_bytes())
+                self._tensors = torch.load(content, map_location="cpu", weights_only=True)
+                self._values = json.loads(self._tensors["json"])
+            except (EOFError, LookupError, RuntimeError, TypeError, ValueError,
+                    pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                raise ValueError(
+                    f"The checkpoint {path} is damaged or not survimg's ({type(error).__name__}). "
+                    "Delete it to train from the start."
+                ) from error
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the interrupted fit; None if there is nothing to continue."""
+        return self._values.get("seed")
+
+    def write(
+        self, net: NeuralNet, streams: RandomStreams, seed: int, hold_out: HoldOut | None
+    ) -> None:
+        """Save the state at the end of an epoch."""
+        # Records of single batches were averaged into the epoch's and are not read again.
+        epochs = [{k: v for k, v in row.items() if k != "batches"} for row in net.history]
+        values = {
+            "seed": seed,
+            "iteration": net.iteration_,
+            "stop": net.stop_,
+            "micro_batch_size": net.micro_batch_size,
+            "history": epochs,
+            "batches": streams.batches.bit_generator.state,
+            "best_score": None if hold_out is None else hold_out.best_score,
+            "best_epoch": None if hold_out is None else hold_out.best_epoch,
+        }
+        content = {
+            "json": json.dumps(values),
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "best_weights": {} if hold_out is None else hold_out.best_weights,
+            "augmentation": streams.augmentation.get_state(),
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if net.device.startswith("cuda") else [],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.parent.glob(f"{self.path.name}.*.tmp"):  # of a killed process
+            leftover.unlink(missing_ok=True)
+        buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
+        torch.save(content, buffer)
+        write_bytes(self.path, buffer.getbuffer())
+
+    def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
+        """Put a freshly made training into the saved state; nothing happens if there is none."""
+        if self.seed is None:
+            return
+        tensors, values = self._tensors, self._values
+        net.module_.load_state_dict(tensors["module"])
+        net.optimizer_.load_state_dict(tensors["optimizer"])
+        net.iteration_, net.stop_ = values["iteration"], values["stop"]
+        # Lower than the parameter once the memory was too small for it.
+        net.micro_batch_size = values["micro_batch_size"]
+        net.history = History({**row, "batches": []} for row in values["history"])
+        streams.batches.bit_generator.state = values["batches"]
+        streams.augmentation.set_state(tensors["augmentation"])
+        if hold_out is not None:
+            hold_out.best_score, hold_out.best_epoch = values["best_score"], values["best_epoch"]
+            hold_out.best_weights = tensors["best_weights"]
+        torch.set_rng_state(tensors["cpu"])
+        if tensors["cuda"] and net.device.startswith("cuda"):
+            torch.cuda.set_rng_state_all(tensors["cuda"])
+
+    def remove(self) -> None:
+        """Delete the file of a finished fit."""
+        self.path.unlink(missing_ok=True)
+
+
+class CheckpointWriter(Callback):
+    """Write the checkpoint after every few epochs; the last of the callbacks.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    streams : RandomStreams
+    seed : int
+    hold_out : HoldOut or None
+    every : int
+        Epochs.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        streams: RandomStreams,
+        seed: int,
+        hold_out: HoldOut | None,
+        every: int,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.streams = streams
+        self.seed = seed
+        self.hold_out = hold_out
+        self.every = every
+
+    def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
+        """Save, if it is time."""
+        if len(net.history) % self.every == 0:
+            self.checkpoint.write(net, self.streams, self.seed, self.hold_out)

@@ -1,0 +1,424 @@
+"""The training loop of the deep estimators: skorch net, schedule, precision, history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, GradientNormClipping
+from skorch.callbacks import PassthroughScoring as BatchMean
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from survimg.compute.ranks import ALONE, Ranks
+from survimg.nets.transfer import train_unfrozen
+from survimg.training.accumulation import backward_in_parts, parts_of
+from survimg.training.batches import PatientBatches, Targets
+from survimg.training.memory import within_memory
+
+__all__ = [
+    "CosineSchedule",
+    "LossTerms",
+    "StepSchedule",
+    "TrainingNet",
+    "history_frame",
+    "make_training_net",
+    "recalibrate_batch_norm",
+]
+
+#: Maps the network, its output and the targets of a batch to named terms; their sum is minimised.
+LossTerms = Callable[[nn.Module, Any, Targets], Mapping[str, Tensor]]
+
+
+class StepSchedule:
+    """Learning-rate factor of the DeepMTS paper, stretched to the length of the training.
+
+    The paper trains for 15,000 iterations at 1e-4, from iteration 2,500 at 5e-5, from 5,000 at
+    1e-5 and from 10,000 at 1e-6: factors 1, 0.5, 0.1, 0.01 from 0, 1/6, 1/3 and 2/3 of the length.
+
+    Parameters
+    ----------
+    n_iterations : int
+    """
+
+    def __init__(self, n_iterations: int) -> None:
+        self.n_iterations = n_iterations
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        if 6 * iteration < self.n_iterations:
+            return 1.0
+        if 3 * iteration < self.n_iterations:
+            return 0.5
+        return 0.1 if 3 * iteration < 2 * self.n_iterations else 0.01
+
+
+class CosineSchedule:
+    """Learning-rate factor that falls from 1 to 0 along half a cosine.
+
+    Parameters
+    ----------
+    n_iterations : int
+    """
+
+    def __init__(self, n_iterations: int) -> None:
+        self.n_iterations = n_iterations
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        return 0.5 * (1 + float(np.cos(np.pi * min(iteration / self.n_iterations, 1.0))))
+
+
+class TrainingNet(NeuralNet):
+    """skorch net that takes its batches from `PatientBatches` and its loss from an estimator.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network whose ``forward`` takes ``volumes`` and ``clinical``.
+    criterion : type
+        Unused by this net (skorch requires one); the loss is `loss_terms`.
+    loss_terms : callable
+        See `LossTerms`.
+    precision : {"float32", "bfloat16"}
+        Type that autocast computes convolutions in; weights and losses stay float32.
+    micro_batch_size : int or None
+        Cases that pass through the network at once; see `backward_in_parts`.
+    progress_name : str or None
+        Title of the progress bar over epochs; None for no bar.
+    **settings
+        Arguments of `skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    iteration_ : int
+        Optimiser steps done.
+    stop_ : bool
+        A callback sets it to end the training after the epoch.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        loss_terms: LossTerms,
+        precision: str,
+        micro_batch_size: int | None = None,
+        progress_name: str | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(module, criterion=nn.Identity, **settings)
+        self.loss_terms = loss_terms
+        self.precision = precision
+        self.micro_batch_size = micro_batch_size
+        self.progress_name = progress_name
+        self.iteration_ = 0
+        self.stop_ = False
+        #: Called when a step ran out of memory; True if there is more of it now.
+        self.make_room_: Callable[[], bool] | None = None
+        self.share_with(ALONE, 0)
+
+    def share_with(self, ranks: Ranks, dropout_seed: int) -> None:
+        """Train together with other processes.
+
+        Parameters
+        ----------
+        ranks : Ranks
+        dropout_seed : int
+            Same in all processes; each draws streams of its own from it.
+        """
+        self.ranks_ = ranks
+        self._dropout_seed = dropout_seed
+
+    def seed_dropout(self) -> None:
+        """Give dropout a stream of this process and step, where there are several processes."""
+        self.ranks_.own_dropout(self._dropout_seed, self.iteration_)
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return []  # skorch's own print to the terminal; make_training_net names what is needed
+
+    def train(self, batches: PatientBatches) -> None:
+        """Train for the epochs that are left.
+
+        Unlike skorch's ``fit`` and ``partial_fit`` this lets a KeyboardInterrupt through: a fit
+        that was interrupted has not ended.
+        """
+        self.notify("on_train_begin", X=batches, y=None)
+        with tqdm(
+            total=self.max_epochs,
+            initial=len(self.history),
+            desc=self.progress_name,
+            unit="epoch",
+            leave=False,
+            disable=self.progress_name is None,
+        ) as bar:
+            while len(self.history) < self.max_epochs and not self.stop_:
+                self.fit_loop(batches, epochs=1)
+                bar.set_postfix(loss=f"{self.history[-1, 'train_loss']:.3f}")
+                bar.update()
+        self.notify("on_train_end", X=batches, y=None)
+
+    def get_iterator(
+        self,
+        dataset: PatientBatches,
+        training: bool = False,  # noqa: ARG002
+    ) -> PatientBatches:
+        """Return the batches themselves: no DataLoader, whose workers cannot start inside loky."""
+        return dataset
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Compute the gradients of one batch; frozen parts stay in evaluation mode."""
+        inputs, targets = batch
+        train_unfrozen(self.module_)
+        self.seed_dropout()
+        gradients = partial(self._add_gradients, inputs, self.ranks_.gather(targets))
+        loss, output = within_memory(self, len(targets.time), gradients)
+        self.ranks_.sum_gradients(self.module_)
+        self.iteration_ += 1
+        return {"loss": loss, "y_pred": output}
+
+    def _add_gradients(
+        self, inputs: Mapping[str, Tensor], targets: Targets, size: int
+    ) -> tuple[Tensor, Any]:
+        if size < len(targets.time):
+            return backward_in_parts(
+                self.infer, lambda out: self.get_loss(out, targets), inputs, size, self.ranks_
+            )
+        output = self.infer(inputs)
+        loss = self.get_loss(output, targets)
+        loss.backward()
+        return loss, output
+
+    def infer(self, x: Mapping[str, Tensor], **fit_params: Any) -> Any:
+        """Run the network under autocast.
+
+        Raises
+        ------
+        ValueError
+            In training, the case is so small that a layer would normalise a single value.
+        """
+        device_type = next(self.module_.parameters()).device.type
+        enabled = self.precision == "bfloat16"
+        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=enabled):
+            volumes = x["volumes"]
+            if volumes.ndim == 5:
+                volumes = volumes.contiguous(memory_format=torch.channels_last_3d)
+            try:
+                return self.module_(volumes, x["clinical"], **fit_params)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                size = " x ".join(map(str, volumes.shape[2:]))
+                raise ValueError(
+                    f"Of {len(volumes)} patient(s) of {size} voxels a deep layer keeps one value "
+                    "per channel, which batch normalisation cannot average. Let more patients pass "
+                    "at once (micro_batch_size, batch_size), or prepare larger volumes."
+                ) from error
+
+    def get_loss(
+        self,
+        y_pred: Any,
+        y_true: Targets,
+        X: Any = None,  # noqa: ARG002
+        training: bool = False,  # noqa: ARG002
+    ) -> Tensor:
+        """Sum the loss terms and record each.
+
+        Raises
+        ------
+        FloatingPointError
+            The loss is not finite: training diverged.
+        """
+        terms = self.loss_terms(self.module_, y_pred, y_true)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            raise FloatingPointError(
+                f"Training diverged in epoch {len(self.history)}: loss terms {values}. Lower "
+                "learning_rate, or set gradient_clip."
+            )
+        for name, term in terms.items():
+            self.history.record_batch(name, term.item())
+        return total
+
+
+class _LearningRate(Callback):
+    """Set the learning rate of each step from the number of steps done.
+
+    torch's schedulers count steps themselves, which a resumed training would have to repair.
+    """
+
+    def __init__(self, learning_rate: float, factor: Callable[[int], float]) -> None:
+        self.learning_rate = learning_rate
+        self.factor = factor
+
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: Any) -> None:
+        if training:
+            for group in net.optimizer_.param_groups:
+                group["lr"] = self.learning_rate * self.factor(net.iteration_)
+
+
+def make_training_net(
+    module: nn.Module,
+    loss_terms: LossTerms,
+    term_names: tuple[str, ...],
+    *,
+    learning_rate: float,
+    schedule: str,
+    n_iterations: int,
+    iterations_per_epoch: int,
+    gradient_clip: float | None,
+    micro_batch_size: int | None,
+    device: torch.device,
+    precision: str,
+    progress_name: str | None,
+    callbacks: Sequence[tuple[str, Callback]] = (),
+) -> TrainingNet:
+    """Assemble the skorch net of one fit: Adam, schedule, clipping, history, progress.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    loss_terms : callable
+        See `LossTerms`.
+    term_names : tuple of str
+        Names that `loss_terms` returns.
+    learning_rate : float
+    schedule : {"step", "cosine", "constant"}
+    n_iterations, iterations_per_epoch : int
+    gradient_clip : float or None
+        Largest norm of the gradient.
+    micro_batch_size : int or None
+        Cases that pass through the network at once.
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+    progress_name : str or None
+        Title of the progress bar; None for no bar.
+    callbacks : sequence of (name, callback), optional
+        Called after all others: validation, checkpoints.
+
+    Returns
+    -------
+    TrainingNet
+        Initialised; train it with ``train(PatientBatches)``.
+
+    Raises
+    ------
+    ValueError
+        Every parameter is frozen.
+    """
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError(
+            "Every part of the network is frozen: nothing is left to train. Name fewer parts in "
+            "frozen."
+        )
+    n_epochs = -(-n_iterations // iterations_per_epoch)
+    used: list[tuple[str, Callback]] = [("epoch_timer", EpochTimer())]
+    names = ("train_loss", *term_names)
+    used += [(name, BatchMean(name, on_train=True)) for name in names]
+    factors: dict[str, Callable[[int], Callable[[int], float]]] = {
+        "step": StepSchedule,
+        "cosine": CosineSchedule,
+    }
+    if schedule in factors:
+        factor = factors[schedule](n_iterations)
+        used.append(("learning_rate", _LearningRate(learning_rate, factor)))
+    if gradient_clip is not None:
+        used.append(("gradient_clip", GradientNormClipping(gradient_clip)))
+    module.to(device)
+    if any(isinstance(layer, nn.Conv3d) for layer in module.modules()):
+        module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    net = TrainingNet(
+        module,
+        loss_terms=loss_terms,
+        precision=precision,
+        micro_batch_size=micro_batch_size,
+        progress_name=progress_name,
+        # Keras' constants, which the published network was trained with.
+        optimizer=torch.optim.Adam,
+        optimizer__eps=1e-7,
+        # One kernel for all tensors; plain Adam takes 6 % of a DeepMTS step on one core.
+        optimizer__fused=True,
+        lr=learning_rate,
+        max_epochs=n_epochs,
+        train_split=None,
+        callbacks=[*used, *callbacks],
+        device=device.type if device.index is None else str(device),
+        verbose=0,
+    )
+    return net.initialize()
+
+
+def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches: int) -> None:
+    """Replace the running statistics of batch normalisation by averages under the final weights.
+
+    Running averages with Keras' momentum of 0.99 still hold 22 % of their initial values after 150
+    iterations, and the weights have moved meanwhile; predictions of short trainings would be
+    wrong by orders of magnitude. (Wu & Johnson, Rethinking "Batch" in BatchNorm,
+    arXiv:2105.07576, section 3, "precise batch norm".)
+
+    Parameters
+    ----------
+    net : TrainingNet
+        Trained; its weights stay as they are, and so do the statistics of frozen parts.
+    batches : PatientBatches
+        Drawn and augmented as in training (docs/decisions/0002 tells why augmented).
+    n_batches : int
+        Batches to average over.
+    """
+    train_unfrozen(net.module_)
+    norms = [
+        layer
+        for layer in net.module_.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training
+    ]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch then averages over all batches with equal weights
+    net.seed_dropout()
+    with torch.no_grad():
+        for _ in range(n_batches):
+            inputs, targets = batches.draw()
+            n_cases = len(targets.time)
+            for part in parts_of(n_cases, net.micro_batch_size or n_cases):
+                net.infer({name: values[part] for name, values in inputs.items()})
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    found = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+    net.ranks_.average([value for value in found if value is not None])
+
+
+def history_frame(
+    net: NeuralNet, term_names: tuple[str, ...], validation: str | None = None
+) -> pd.DataFrame:
+    """Turn skorch's history into a table with one row per epoch.
+
+    Parameters
+    ----------
+    net : NeuralNet
+    term_names : tuple of str
+    validation : str, optional
+        Name of the validation score.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``epoch``, ``iteration`` (done by the end of the epoch), ``loss``, one per loss term
+        (means over the epoch's batches), ``seconds``, and the validation score if there is one.
+    """
+    rows = net.history[:, ("train_loss", *term_names, "dur", "train_batch_count")]
+    frame = pd.DataFrame(rows, columns=["loss", *term_names, "seconds", "iteration"])
+    frame["iteration"] = frame["iteration"].cumsum()
+    frame.insert(0, "epoch", np.arange(1, len(frame) + 1))
+    if validation is not None:
+        frame[validation] = net.history[:, validation]
+    return frame

@@ -1,0 +1,223 @@
+"""SUV: vendor headers, a real series, and every header that must be refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from survimg.io import read_image, suv_factor
+from survimg.io.dicom.suv import pet_header
+
+#: Known factors of the vendor headers, from the test of the project that published the headers
+#: (cornerstonejs/calculate-suv, test/calculateSUV_SampleData.test.ts).
+VENDOR_FACTORS = {
+    "PHILIPS_BQML": 0.0007463747013889488,
+    "PHILIPS_CNTS_AND_BQML_SUV": 0.000551,
+    "PHILIPS_CNTS_AND_SUV": 0.000728,
+    "SIEMENS": 0.00042748316187197236,
+    "GE_MEDICAL_AND_BQML": 0.0005367387681819742,
+    "BQML_AC_DT_lessThan_S_DT_SIEMENS": 0.0004069156854009332,
+    "CPS_AND_BQML_AC_DT_-_S_DT": 0.00026503312764157046,
+    "RADIOPHARM_DATETIME_UNDEFINED": 0.0003721089202818729,
+}
+
+
+@pytest.mark.parametrize("case", sorted(VENDOR_FACTORS))
+def test_vendor_headers(shared_dir, case):
+    path = shared_dir / "data" / "suv_metadata_cases" / f"{case}-instances.json"
+    assert suv_factor(json.loads(path.read_text())) == pytest.approx(VENDOR_FACTORS[case], rel=1e-8)
+
+
+def test_a_real_series_reproduces_its_reference(shared_dir):
+    pytest.importorskip("pydicom")
+    folder = shared_dir / "data" / "dicom_sts001_pet"
+    image = read_image(folder / "image")
+    reference = read_image(folder / "reference_SUV.nii.gz")
+    start = image.index(reference.origin)
+    np.testing.assert_allclose(start, np.rint(start), atol=1e-3)
+    block = tuple(
+        slice(a, a + n) for a, n in zip(np.rint(start).astype(int), reference.shape, strict=True)
+    )
+    assert np.abs(image.array[block] - reference.array).max() < 1e-3
+
+
+def _header(**changes):
+    header = {
+        "Units": "BQML",
+        "DecayCorrection": "START",
+        "CorrectedImage": ["ATTN", "DECY"],
+        "PatientWeight": 70.0,
+        "SeriesDate": "20200101",
+        "SeriesTime": "120000",
+        "AcquisitionDate": "20200101",
+        "AcquisitionTime": "120000",
+        "RadionuclideTotalDose": 3.5e8,
+        "RadionuclideHalfLife": 6588.0,
+        "RadiopharmaceuticalStartTime": "110000",
+    }
+    header.update(changes)
+    return {name: value for name, value in header.items() if value is not None}
+
+
+def test_dose_decays_from_injection_to_the_start_of_the_scan():
+    decayed = 3.5e8 * 0.5 ** (3600 / 6588)
+    assert suv_factor([_header()]) == pytest.approx(70000 / decayed, rel=1e-12)
+
+
+def test_images_corrected_to_the_administration_need_no_decay():
+    assert suv_factor([_header(DecayCorrection="ADMIN")]) == pytest.approx(70000 / 3.5e8, rel=1e-12)
+
+
+def test_suv_images_are_left_as_they_are():
+    assert suv_factor([{"Units": "GML"}]) == 1.0
+    with pytest.raises(ValueError, match="SUVType is 'LBM'"):
+        suv_factor([{"Units": "GML", "SUVType": "LBM"}])
+
+
+def test_philips_counts_fall_back_to_the_activity_factor():
+    private = {"SUVScaleFactor": "0", "ActivityConcentrationScaleFactor": "2.5"}
+    header = _header(Units="CNTS", PhilipsPETPrivateGroup=private)
+    assert suv_factor([header]) == pytest.approx(2.5 * suv_factor([_header()]), rel=1e-12)
+
+
+def test_ge_private_scan_time_counts_when_the_series_was_written_later():
+    late = _header(SeriesTime="150000", GEPrivatePostInjectionDateTime="20200101120000.00")
+    assert suv_factor([late]) == pytest.approx(suv_factor([_header()]), rel=1e-12)
+
+
+def test_frame_times_lead_back_to_the_start_of_the_scan():
+    # a frame of 10 s that begins 600 s into the scan; its reference time lies about its middle
+    frame = _header(
+        SeriesTime="150000", AcquisitionTime="121000", FrameReferenceTime=605_000.0,
+        ActualFrameDuration=10_000.0,
+    )
+    assert suv_factor([frame]) == pytest.approx(suv_factor([_header()]), rel=1e-6)
+
+
+def test_the_earliest_acquisition_is_the_start_without_frame_times():
+    beds = [_header(SeriesTime="150000", AcquisitionTime=t) for t in ("121000", "120000", "120500")]
+    assert suv_factor(beds) == pytest.approx(suv_factor([_header()]), rel=1e-12)
+
+
+def test_an_injection_before_midnight_needs_its_date():
+    night = _header(
+        SeriesTime="001500", AcquisitionTime="001500", RadiopharmaceuticalStartTime="231500"
+    )
+    with pytest.raises(ValueError, match="RadiopharmaceuticalStartDateTime"):
+        suv_factor([night])
+    dated = {**night, "RadiopharmaceuticalStartDateTime": "20191231231500.000000"}
+    assert suv_factor([dated]) == pytest.approx(suv_factor([_header()]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["Units", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
+     "AcquisitionDate", "AcquisitionTime", "RadionuclideTotalDose", "RadionuclideHalfLife",
+     "RadiopharmaceuticalStartTime"],
+)
+def test_a_missing_attribute_is_named(missing):
+    with pytest.raises(ValueError, match=f"{missing}.* (is|are) missing"):
+        suv_factor([_header(**{missing: None})])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Units": "PROPCPS"}, "Units is 'PROPCPS'"),
+        ({"Units": "CNTS"}, r"SUVScaleFactor \(7053,1000\)"),
+        ({"DecayCorrection": "NONE"}, "DecayCorrection is 'NONE'"),
+        ({"CorrectedImage": ["DECY"]}, "CorrectedImage lacks ATTN"),
+        ({"CorrectedImage": ["ATTN"]}, "CorrectedImage lacks DECY"),
+        ({"PatientWeight": 0.0}, "PatientWeight is 0 kg"),
+        ({"RadionuclideTotalDose": 350.0}, "RadionuclideTotalDose is 350 Bq"),
+        ({"RadionuclideHalfLife": 0.0}, "RadionuclideHalfLife is 0 s"),
+        ({"AcquisitionTime": "12"}, "AcquisitionDate/AcquisitionTime is not a date and time"),
+        ({"RadiopharmaceuticalStartTime": "130000"}, "to scan: -60.0 minutes"),
+        ({"RadiopharmaceuticalStartDateTime": "20120101110000"}, "a date is often shifted"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        suv_factor([_header(**changes)])
+
+
+def test_slices_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match="differ in PatientWeight"):
+        suv_factor([_header(), _header(PatientWeight=71.0)])
+    frames = [
+        _header(SeriesTime="150000", AcquisitionTime=t, FrameReferenceTime=5000.0,
+                ActualFrameDuration=10_000.0)
+        for t in ("120000", "121000")
+    ]
+    with pytest.raises(ValueError, match="they must agree"):
+        suv_factor(frames)
+    frames[1].pop("FrameReferenceTime")
+    with pytest.raises(ValueError, match="FrameReferenceTime or ActualFrameDuration is missing"):
+        suv_factor(frames)
+    with pytest.raises(ValueError, match="at least one slice"):
+        suv_factor([])
+
+
+def _as_pet(slices):
+    import pydicom
+
+    item = pydicom.Dataset()
+    item.RadionuclideTotalDose, item.RadionuclideHalfLife = "350000000", "6588"
+    item.RadiopharmaceuticalStartTime = "110000"
+    for dataset in slices:
+        dataset.Units, dataset.DecayCorrection = "BQML", "START"
+        dataset.CorrectedImage = ["ATTN", "DECY"]
+        dataset.PatientWeight = "70"
+        dataset.SeriesDate = dataset.AcquisitionDate = "20200101"
+        dataset.SeriesTime = dataset.AcquisitionTime = "120000"
+        dataset.RadiopharmaceuticalInformationSequence = [copy.deepcopy(item)]
+
+
+def test_a_pet_series_is_read_as_suv_unless_asked_otherwise(dicom_series):
+    activity = np.random.default_rng(0).uniform(1e3, 2e4, size=(4, 5, 6))
+    folder = dicom_series(activity, change=_as_pet, modality="PT")
+    np.testing.assert_allclose(
+        read_image(folder).array, activity * suv_factor([_header()]), rtol=1e-3
+    )
+    np.testing.assert_allclose(read_image(folder, pet_units="stored").array, activity, rtol=1e-3)
+
+
+def test_pet_without_the_injection_is_refused_by_folder_and_attribute(dicom_series):
+    def change(slices):
+        _as_pet(slices)
+        for dataset in slices:
+            del dataset.RadiopharmaceuticalInformationSequence
+
+    folder = dicom_series(np.ones((3, 4, 4)), change=change, modality="PT")
+    with pytest.raises(ValueError, match="RadiopharmaceuticalInformationSequence is missing") as e:
+        read_image(folder)
+    assert str(folder) in str(e.value)
+
+
+def test_two_injections_are_refused():
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.Units = "BQML"
+    dataset.RadiopharmaceuticalInformationSequence = [pydicom.Dataset(), pydicom.Dataset()]
+    with pytest.raises(ValueError, match="has 2 items"):
+        pet_header(dataset)
+
+
+def test_a_header_holds_nothing_that_identifies_the_patient():
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Doe^Jane", "17", "19500101"
+    dataset.Units = "GML"
+    assert not any("Name" in key or "ID" in key or "Birth" in key for key in pet_header(dataset))
+
+
+def test_without_pydicom_the_error_says_what_to_install(dicom_series, monkeypatch):
+    folder = dicom_series(np.ones((3, 4, 4)), change=_as_pet, modality="PT")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImportError, match="pip install pydicom"):
+        read_image(folder)
+    read_image(folder, pet_units="stored")

@@ -1,0 +1,203 @@
+"""What a training consists of: learning rates, optimiser, batches, clipping, augmentation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import survimg.estimators.deep.volume_estimator
+from survimg import Cohort
+from survimg.augmentation import draw_transforms
+from survimg.datasets import make_phantom_cohort
+from survimg.estimators import DLPM, CNNSurvival, DeepMTS
+from survimg.training.batches import BatchSampler, PatientBatches
+from survimg.training.engine import CosineSchedule, StepSchedule
+
+QUICK: dict = {
+    "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
+    "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
+}  # fmt: skip
+
+
+def quick(**changes: object) -> CNNSurvival:
+    return CNNSurvival(**{**QUICK, "width": 4, "hidden": 8, **changes})
+
+
+@pytest.fixture(scope="module")
+def cohort() -> Cohort:
+    return make_phantom_cohort(n=12, shape=(16, 18, 20), random_state=0).cohort
+
+
+# ---------------------------------------------------------------- learning rate and optimiser
+
+
+def test_the_step_schedule_is_the_papers():
+    factor = StepSchedule(15_000)
+    first_and_last = [0, 2_499, 2_500, 4_999, 5_000, 9_999, 10_000, 14_999]
+    rates = [1e-4 * factor(iteration) for iteration in first_and_last]
+    np.testing.assert_allclose(rates, np.repeat([1e-4, 5e-5, 1e-5, 1e-6], 2))
+
+
+def test_the_cosine_falls_from_one_to_zero():
+    factor = CosineSchedule(120)
+    found = [factor(iteration) for iteration in (0, 40, 60, 80, 120)]
+    np.testing.assert_allclose(found, [1, 0.75, 0.5, 0.25, 0], atol=1e-12)
+
+
+@pytest.fixture
+def steps(monkeypatch) -> list[dict]:
+    """Settings of the optimiser, and norm of the gradient, at each of its steps."""
+    seen: list[dict] = []
+    step = torch.optim.Adam.step
+
+    def watched(optimiser, closure=None):
+        found = step(optimiser, closure)
+        (group,) = optimiser.param_groups
+        squares = [p.grad.square().sum() for p in group["params"] if p.grad is not None]
+        seen.append({**group, "norm": float(torch.stack(squares).sum().sqrt())})
+        return found
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("step", [1, 0.5, 0.1, 0.1, 0.01, 0.01]),
+        ("cosine", 0.5 + 0.5 * np.cos(np.pi * np.arange(6) / 6)),
+        ("constant", np.ones(6)),
+    ],
+)
+def test_every_step_has_its_learning_rate(schedule, factors, steps, cohort):
+    quick(schedule=schedule).fit(cohort, cohort.outcome)
+    np.testing.assert_allclose([step["lr"] for step in steps], 1e-2 * np.array(factors))
+
+
+def test_the_optimiser_is_adam_with_keras_constants(steps, cohort):
+    quick(n_iterations=1).fit(cohort, cohort.outcome)
+    (step,) = steps
+    assert step["betas"] == (0.9, 0.999)
+    assert step["eps"] == 1e-7
+    assert step["weight_decay"] == 0
+
+
+def test_longer_gradients_are_cut_to_the_norm_given(steps, cohort):
+    quick().fit(cohort, cohort.outcome)
+    free = [step["norm"] for step in steps]
+    steps.clear()
+    quick(gradient_clip=0.5 * min(free)).fit(cohort, cohort.outcome)
+    clipped = [step["norm"] for step in steps]
+    assert clipped[0] == pytest.approx(0.5 * min(free), rel=1e-4)
+    assert max(clipped) <= 0.5 * min(free) * 1.0001
+
+
+# ---------------------------------------------------------------- who is in a batch
+
+EVENT = np.array([True] * 3 + [False] * 17)
+
+
+def sampler(event=EVENT, *, size: int = 8, balanced: bool = True) -> BatchSampler:
+    return BatchSampler(event, size, balanced, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("size", "n_events"), [(8, 4), (5, 3), (2, 1)])
+def test_balanced_batches_hold_as_many_events_as_censored(size, n_events):
+    batches = sampler(size=size)
+    for _ in range(20):
+        drawn = batches.draw()
+        assert len(drawn) == size
+        assert EVENT[drawn].sum() == n_events
+
+
+def test_within_either_kind_all_patients_are_drawn_equally_often():
+    batches = sampler()
+    counts = np.bincount(np.concatenate([batches.draw() for _ in range(2000)]), minlength=20)
+    for kind in (EVENT, ~EVENT):
+        expected = 8000 / kind.sum()
+        assert (np.abs(counts[kind] - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_other_batches_hold_nobody_twice_and_everybody_as_often():
+    batches = sampler(balanced=False)
+    drawn = [batches.draw() for _ in range(1000)]
+    assert all(len(set(batch)) == 8 for batch in drawn)
+    counts = np.bincount(np.concatenate(drawn), minlength=20)
+    assert (np.abs(counts - 400) < 5 * np.sqrt(400)).all()
+    assert sorted(sampler(balanced=False, size=50).draw()) == list(range(20))
+
+
+def test_where_all_are_of_one_kind_batches_are_of_that_kind():
+    assert len(sampler(np.ones(5, bool)).draw()) == 8
+    assert sorted(sampler(np.zeros(5, bool)).draw()) == list(range(5))
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
+    shares = []
+    draw = PatientBatches.draw
+
+    def watched(self):
+        inputs, targets = draw(self)
+        shares.append(int(targets.event.sum()))
+        return inputs, targets
+
+    monkeypatch.setattr(PatientBatches, "draw", watched)
+    quick(balanced=balanced).fit(cohort, cohort.outcome)
+    assert (set(shares) == {2}) == balanced
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+@pytest.mark.parametrize("recipe", ["paper", "code"])
+@pytest.mark.parametrize("kind", [DLPM, CNNSurvival])
+def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
+    kind, recipe, cohort, monkeypatch
+):
+    seen = []
+
+    def watched(*arguments, **options):
+        seen.append(draw_transforms(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(survimg.estimators.deep.volume_estimator, "draw_transforms", watched)
+    kind(
+        **{**QUICK, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**QUICK},
+        augmentation=recipe, max_translation=0.25, max_rotation=8,
+    ).fit(cohort, cohort.outcome)  # fmt: skip
+    shifts = torch.cat([drawn.translation for drawn in seen]).abs().amax(dim=0)
+    angles = torch.cat([drawn.rotation for drawn in seen]).abs().amax(dim=0)
+    largest_shift, largest_angle = torch.tensor([4.0, 4.5, 5.0]), torch.full((3,), 8.0)
+    if kind is CNNSurvival:
+        largest_shift[0] = largest_angle[1] = largest_angle[2] = 0
+    for found, largest in ((shifts, largest_shift), (angles, largest_angle)):
+        assert (found <= largest).all()
+        assert (found >= 0.5 * largest).all()
+    if recipe == "code":
+        torch.testing.assert_close(shifts, largest_shift.double())
+
+
+@pytest.mark.parametrize(("recipe", "level", "least"), [("paper", 0.5, 0.75), ("code", 0.2, 1.0)])
+def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, monkeypatch):
+    """Volumes that are their own masks still are, once they have been moved."""
+    masks = np.stack([cohort.mask(i) for i in range(len(cohort))])
+    seen = []
+    draw = PatientBatches.draw
+
+    def watched(self):
+        inputs, targets = draw(self)
+        seen.append((inputs["volumes"][:, 0] > level, targets.masks > 0.5))
+        return inputs, targets
+
+    monkeypatch.setattr(PatientBatches, "draw", watched)
+    DeepMTS(
+        **{**QUICK, "n_iterations": 2}, variant="mt-hs", backbone="unet", augmentation=recipe,
+        max_translation=0.2,
+    ).fit(Cohort(masks.astype(np.float32)[:, np.newaxis], masks=masks), cohort.outcome)  # fmt: skip
+    originals = torch.from_numpy(masks > 0)
+    for images, moved in seen:
+        # The paper's masks are nearest neighbours: small tumours differ at their border.
+        assert 2 * (images & moved).sum() / (images.sum() + moved.sum()) >= least
+        assert not any(torch.equal(mask, original) for mask in moved for original in originals)
