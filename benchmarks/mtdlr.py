@@ -46,8 +46,8 @@ from survimg.estimators import (
 )
 from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.mtdlr.score_cox import default_radiomics_model
-from survimg.evaluation import concordance_index
-from survimg.evaluation.nomogram import Nomogram, plot_nomogram
+from survimg.evaluation import Nomogram, concordance_index
+from survimg.evaluation.plots import plot_nomogram
 from survimg.model_selection import EventStratifiedKFold
 from survimg.preprocessing import prepare_cohort
 from survimg.radiomics import RadiomicsFeatures

@@ -15,14 +15,13 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.evaluation import (
+    Nomogram,
     calibration_groups,
     concordance_index,
     fit_cox,
     optimism_corrected_concordance,
 )
-from survimg.evaluation.nomogram import Nomogram
-from survimg.evaluation.nomogram_figure import plot_nomogram
-from survimg.evaluation.plots import plot_calibration
+from survimg.evaluation.plots import plot_calibration, plot_nomogram
 from survimg.features import PETParameters
 
 

@@ -5,7 +5,6 @@
 `survimg.save` and `survimg.load` keep fitted estimators in folders that hold no code.
 """
 
-import importlib
 from typing import Any
 
 from survimg.cohort import Cohort
@@ -14,11 +13,12 @@ __version__ = "0.1.0"
 
 __all__ = ["Cohort", "__version__", "load", "save"]
 
-_MODEL_FILES = ("load", "save")
 
 
 def __getattr__(name: str) -> Any:
-    # When asked for: model files need torch, and `import survimg` shall not load it.
-    if name in _MODEL_FILES:
-        return getattr(importlib.import_module("survimg.model_files"), name)
+    # When asked for: they need the estimators and torch, which `import survimg` shall not load.
+    if name in ("load", "save"):
+        from survimg import saving
+
+        return getattr(saving, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -16,6 +17,44 @@ ROOT = Path(__file__).parents[1]
 def test_import_contract_is_kept(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     assert lint_imports(cache_dir=str(tmp_path)) == EXIT_STATUS_SUCCESS
+
+
+BY_STRING = re.compile(r"\bimport_module\(|(?<![\w.])(__import__|exec|eval)\(")
+#: Files of the library by module name.
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "survimg").rglob("*.py")
+}
+
+
+def _imported(module):
+    """Modules of survimg that a file imports, wherever in it: for types only, in a function too."""
+    for node in ast.walk(ast.parse(FILES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in FILES)
+        elif isinstance(node, ast.ImportFrom):
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (p if p in FILES else node.module for p in parts if node.module in FILES)
+
+
+def test_nothing_is_imported_by_a_string_but_what_a_user_named():
+    by_string = {
+        module
+        for module, path in FILES.items()
+        if BY_STRING.search(path.read_text("utf-8"))
+    }
+    assert by_string == {"survimg.suites.models"}  # --models module:callable
+
+
+def test_estimators_reach_one_module_of_evaluation():
+    reached = {
+        name
+        for module in FILES
+        if module.startswith("survimg.estimators")
+        for name in _imported(module)
+        if name.startswith("survimg.evaluation")
+    }
+    assert reached == {"survimg.evaluation.concordance"}
 
 
 LIGHT = ["survimg", "survimg.evaluation", "survimg.report", "survimg.cli"]

@@ -2,8 +2,7 @@
 
 Risk is higher for an earlier event throughout; outcomes are the structured arrays of
 ``survimg.target``. Quantities that are undefined raise a ValueError that says why.
-``survimg.evaluation.plots`` and ``survimg.evaluation.nomogram`` (matplotlib) are imported on their
-own.
+``survimg.evaluation.plots`` draws with matplotlib and is imported on its own.
 """
 
 from survimg.evaluation.bootstrap import bootstrap_interval
@@ -38,6 +37,7 @@ from survimg.evaluation.horizon import (
     horizon_weights,
 )
 from survimg.evaluation.kaplan_meier import CensoringDistribution, KaplanMeier, kaplan_meier
+from survimg.evaluation.nomogram import Axis, Nomogram
 from survimg.evaluation.optimism import OptimismCorrection, optimism_corrected_concordance
 from survimg.evaluation.proportional_hazards import proportional_hazards_test
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
@@ -70,6 +70,7 @@ from survimg.evaluation.time_dependent_auc import (
 from survimg.evaluation.uno import antolini_concordance, uno_concordance
 
 __all__ = [
+    "Axis",
     "CalibrationGroups",
     "CensoringDistribution",
     "ChiSquareTest",
@@ -84,6 +85,7 @@ __all__ = [
     "KaplanMeier",
     "LogRankResult",
     "MultiSurvivalScorer",
+    "Nomogram",
     "OptimismCorrection",
     "RocCurve",
     "SmoothCalibration",

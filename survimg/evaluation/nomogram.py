@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from survimg.evaluation.estimates import check_level
-from survimg.evaluation.nomogram_figure import plot_nomogram, round_ticks
 from survimg.evaluation.nomogram_terms import CoxTerms, cox_terms
+from survimg.evaluation.ticks import round_ticks
 
-__all__ = ["Axis", "Nomogram", "plot_nomogram"]
+__all__ = ["Axis", "Nomogram"]
 
 Levels = Mapping[str, Mapping[str, float]]
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-if TYPE_CHECKING:
-    from survimg.evaluation.nomogram import Nomogram
+from survimg.evaluation.nomogram import Nomogram
+from survimg.evaluation.ticks import round_ticks
 
-__all__ = ["plot_nomogram", "round_ticks"]
+__all__ = ["plot_nomogram"]
 
 _PROBABILITIES = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.01)
 # Of the width of the figure: closer labels would touch.
 _CLOSEST = 4.2
-
-
-def round_ticks(low: float, high: float, n: int) -> np.ndarray:
-    """Return about `n` round values within [low, high]."""
-    locator = MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10])
-    ticks = np.asarray(locator.tick_values(low, high), dtype=np.float64)
-    slack = 1e-9 * (high - low)
-    inside = ticks[(ticks >= low - slack) & (ticks <= high + slack)]
-    return np.round(inside, 12) + 0.0  # no negative zero
 
 
 def plot_nomogram(

@@ -16,6 +16,7 @@ from survimg.evaluation.calibration import CalibrationGroups, SmoothCalibration
 from survimg.evaluation.decision_curve import DecisionCurve
 from survimg.evaluation.estimates import Comparison, Estimate
 from survimg.evaluation.kaplan_meier import kaplan_meier
+from survimg.evaluation.nomogram_figure import plot_nomogram
 from survimg.evaluation.risk_groups import logrank_test
 from survimg.evaluation.roc import RocCurve
 from survimg.evaluation.time_dependent_auc import TimeDependentAuc
@@ -27,6 +28,7 @@ __all__ = [
     "plot_concordance_forest",
     "plot_decision_curve",
     "plot_kaplan_meier",
+    "plot_nomogram",
     "plot_roc_curves",
 ]
 

@@ -13,11 +13,12 @@ A model file is a folder with
     Weights of networks.
 
 Nothing in it is code, and nothing in it is the name of something to import: a class is found in the
-closed list of `survimg.model_files.classes`, or not at all.
+closed list (`survimg.model_files.classes`, `survimg.estimators.saved_classes`), or not at all.
+`survimg.save` and `survimg.load` are the way to use this package.
 """
 
 from survimg.model_files.errors import ModelFileError
 from survimg.model_files.folder import VERSION
-from survimg.model_files.models import load, read_manifest, save
+from survimg.model_files.models import read_manifest
 
-__all__ = ["VERSION", "ModelFileError", "load", "read_manifest", "save"]
+__all__ = ["VERSION", "ModelFileError", "read_manifest"]

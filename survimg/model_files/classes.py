@@ -1,96 +1,105 @@
 """The closed list of classes that a model file may hold.
 
-A file names a class by a label of this list. The place of the class is written here, in survimg's
-own source, and never in the file; a label that is not here is refused. Labels stay what they are
-when a class moves to another module.
+A file names a class by a label of this list; a label that is not here is refused, and nothing is
+imported by a name in a file. The classes of survimg itself are handed in by whoever calls
+(`survimg.estimators.saved_classes`), because estimators build on this package.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from functools import cache
+
+from sklearn import (
+    compose,
+    decomposition,
+    ensemble,
+    feature_selection,
+    frozen,
+    impute,
+    linear_model,
+    model_selection,
+    pipeline,
+    preprocessing,
+    tree,
+)
+from sksurv import ensemble as survival_ensemble
+from sksurv import functions
+from sksurv import linear_model as survival_linear_model
+from sksurv import tree as survival_tree
+from sksurv.linear_model import coxph
 
 from survimg.model_files.errors import ModelFileError
 
-__all__ = ["Classes", "may_be_attribute"]
+__all__ = ["Classes", "labelled", "may_be_attribute"]
 
-_SPLITTERS = (
-    "GroupKFold", "GroupShuffleSplit", "KFold", "LeaveOneGroupOut", "LeaveOneOut",
-    "PredefinedSplit", "ShuffleSplit", "StratifiedGroupKFold", "StratifiedKFold",
-    "StratifiedShuffleSplit",
-)  # fmt: skip
 
-# Besides the classes of `survimg.estimators.__all__`: what they are made of, or combined with. A
-# class belongs here if its whole state is plain data, and if no method of it runs code that it
-# finds in that state. Labels are in `_LABELS` where they differ from the place.
-_TRUSTED: Mapping[str, tuple[str, ...]] = {
-    "survimg.features.clinical": ("ClinicalFeatures", "TumourVolume"),
-    "survimg.survival.breslow": ("BreslowBaseline",),
-    "survimg.estimators.deep.fusion_inputs": ("ClinicalEncoding", "Standardised"),
-    "survimg.estimators.mtdlr.cox": ("FewCovariatesCox",),
-    "survimg.estimators.mtdlr.region": ("NetworkScoreAndRadiomics",),
-    "survimg.model_selection": (
-        "EventStratifiedGroupKFold", "EventStratifiedKFold", "KnownGroups", "LeaveOneCentreOut",
-        "RepeatedEventStratifiedGroupKFold", "RepeatedEventStratifiedKFold",
+def labelled(prefix: str, *classes: type) -> dict[str, type]:
+    """Return classes by label: a prefix that stays what it is when a class moves, and its name.
+
+    Parameters
+    ----------
+    prefix : str
+    *classes : type
+    """
+    return {f"{prefix}.{cls.__name__}": cls for cls in classes}
+
+
+# What estimators are combined with. A class belongs here if its whole state is plain data, and if
+# no method of it runs code that it finds in that state.
+_THIRD_PARTY: Mapping[str, type] = {
+    **labelled("sklearn.compose", compose.ColumnTransformer),
+    **labelled("sklearn.decomposition", decomposition.PCA, decomposition.TruncatedSVD),
+    **labelled(
+        "sklearn.ensemble", ensemble.RandomForestClassifier, ensemble.RandomForestRegressor
     ),
-    "survimg.nets.transfer": ("LoadReport",),
-    "survimg.radiomics": ("RadiomicsFeatures",),
-    "survimg.features.combat": ("ComBat",),
-    "survimg.features.selection": ("ForestSelector", "SpearmanFilter"),
-    "sklearn.compose": ("ColumnTransformer",),
-    "sklearn.decomposition": ("PCA", "TruncatedSVD"),
-    "sklearn.ensemble": ("RandomForestClassifier", "RandomForestRegressor"),
-    "sklearn.feature_selection": ("SelectFromModel", "VarianceThreshold"),
-    "sklearn.frozen": ("FrozenEstimator",),
-    "sklearn.impute": ("KNNImputer", "MissingIndicator", "SimpleImputer"),
-    "sklearn.linear_model": ("LogisticRegression",),
-    "sklearn.model_selection": _SPLITTERS,
-    "sklearn.pipeline": ("FeatureUnion", "Pipeline"),
-    "sklearn.preprocessing": (
-        "Binarizer", "FunctionTransformer", "KBinsDiscretizer", "MaxAbsScaler", "MinMaxScaler",
-        "Normalizer", "OneHotEncoder", "OrdinalEncoder", "PolynomialFeatures", "PowerTransformer",
-        "QuantileTransformer", "RobustScaler", "StandardScaler",
+    **labelled(
+        "sklearn.feature_selection",
+        feature_selection.SelectFromModel, feature_selection.VarianceThreshold,
     ),
-    "sklearn.tree": ("DecisionTreeClassifier", "DecisionTreeRegressor"),
-    "sksurv.ensemble": ("ExtraSurvivalTrees", "RandomSurvivalForest"),
-    "sksurv.functions": ("StepFunction",),
-    "sksurv.linear_model": ("CoxPHSurvivalAnalysis", "CoxnetSurvivalAnalysis", "IPCRidge"),
-    "sksurv.linear_model.coxph": ("BreslowEstimator",),
-    "sksurv.tree": ("ExtraSurvivalTree", "SurvivalTree"),
+    **labelled("sklearn.frozen", frozen.FrozenEstimator),
+    **labelled(
+        "sklearn.impute", impute.KNNImputer, impute.MissingIndicator, impute.SimpleImputer
+    ),
+    **labelled("sklearn.linear_model", linear_model.LogisticRegression),
+    **labelled(
+        "sklearn.model_selection",
+        model_selection.GroupKFold, model_selection.GroupShuffleSplit, model_selection.KFold,
+        model_selection.LeaveOneGroupOut, model_selection.LeaveOneOut,
+        model_selection.PredefinedSplit, model_selection.ShuffleSplit,
+        model_selection.StratifiedGroupKFold, model_selection.StratifiedKFold,
+        model_selection.StratifiedShuffleSplit,
+    ),
+    **labelled("sklearn.pipeline", pipeline.FeatureUnion, pipeline.Pipeline),
+    **labelled(
+        "sklearn.preprocessing",
+        preprocessing.Binarizer, preprocessing.FunctionTransformer,
+        preprocessing.KBinsDiscretizer, preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler,
+        preprocessing.Normalizer, preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
+        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer,
+        preprocessing.QuantileTransformer, preprocessing.RobustScaler,
+        preprocessing.StandardScaler,
+    ),
+    **labelled("sklearn.tree", tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
+    **labelled(
+        "sksurv.ensemble",
+        survival_ensemble.ExtraSurvivalTrees, survival_ensemble.RandomSurvivalForest,
+    ),
+    **labelled("sksurv.functions", functions.StepFunction),
+    **labelled(
+        "sksurv.linear_model",
+        survival_linear_model.CoxPHSurvivalAnalysis, survival_linear_model.CoxnetSurvivalAnalysis,
+        survival_linear_model.IPCRidge,
+    ),
+    **labelled("sksurv.linear_model.coxph", coxph.BreslowEstimator),
+    **labelled("sksurv.tree", survival_tree.ExtraSurvivalTree, survival_tree.SurvivalTree),
 }  # fmt: skip
-
-_ESTIMATORS = "survimg.estimators"
-_LABELS = {
-    "survimg.features.clinical": "survimg.clinical",
-    "survimg.features.combat": "survimg.estimators",
-    "survimg.features.selection": "survimg.selection",
-    "survimg.survival.breslow": "survimg.estimators.baseline",
-    "survimg.estimators.deep.fusion_inputs": "survimg.estimators.fusion_inputs",
-    "survimg.estimators.mtdlr.cox": "survimg.estimators.mtdlr_cox",
-    "survimg.estimators.mtdlr.region": "survimg.estimators.mtdlr_region",
-}
-
-
-@cache
-def _places() -> dict[str, tuple[str, str]]:
-    """Label to module and name, for every class of the list."""
-    # By its name, because the estimators build on this package (FitOnce keeps its fits with it).
-    public = importlib.import_module(_ESTIMATORS)
-    names = [name for name in public.__all__ if isinstance(getattr(public, name), type)]
-    listed = {_ESTIMATORS: tuple(names), **_TRUSTED}
-    return {
-        f"{_LABELS.get(module, module)}.{name}": (module, name)
-        for module, names in listed.items()
-        for name in names
-    }
 
 
 def may_be_attribute(cls: type, name: str) -> bool:
     """Tell whether a name can be a data attribute of an instance, and hide no method of it."""
-    own = inspect.getattr_static(cls, name, None)
-    is_code = callable(own) or hasattr(type(own), "__get__")
+    static = inspect.getattr_static(cls, name, None)
+    is_code = callable(static) or hasattr(type(static), "__get__")
     return name.isidentifier() and not name.startswith("__") and not is_code
 
 
@@ -99,32 +108,30 @@ class Classes:
 
     Parameters
     ----------
+    listed : mapping of str to type
+        Classes of survimg by label.
     trusted : iterable of type, default=()
         The caller's own classes; the objects themselves, so that nothing is imported by name.
     """
 
-    def __init__(self, trusted: Iterable[type] = ()) -> None:
-        self._own: dict[str, type] = {}
+    def __init__(self, listed: Mapping[str, type], trusted: Iterable[type] = ()) -> None:
+        self._classes = {**listed, **_THIRD_PARTY}
         for cls in trusted:
             if not isinstance(cls, type):
                 raise TypeError(
                     f"trusted holds classes, such as [MyEstimator]; got {cls!r}, which is a "
                     f"{type(cls).__name__}."
                 )
-            self._own[f"{cls.__module__}.{cls.__qualname__}"] = cls
+            if cls not in self._classes.values():
+                self._classes.setdefault(f"{cls.__module__}.{cls.__qualname__}", cls)
 
-    @staticmethod
-    def labels() -> tuple[str, ...]:
-        """Return the labels of the closed list, sorted."""
-        return tuple(sorted(_places()))
+    def labels(self) -> tuple[str, ...]:
+        """Return all labels, sorted."""
+        return tuple(sorted(self._classes))
 
     def label_of(self, cls: type) -> str | None:
         """Return the label of a class; None if it is not on the list."""
-        for label, (module, name) in _places().items():
-            if name == cls.__name__ and getattr(importlib.import_module(module), name) is cls:
-                return label
-        own = f"{cls.__module__}.{cls.__qualname__}"
-        return own if self._own.get(own) is cls else None
+        return next((label for label, listed in self._classes.items() if listed is cls), None)
 
     def find(self, label: object) -> type:
         """Return the class with this label.
@@ -134,13 +141,8 @@ class Classes:
         ModelFileError
             It is not on the list.
         """
-        if isinstance(label, str):
-            if label in _places():
-                module, name = _places()[label]
-                found: type = getattr(importlib.import_module(module), name)
-                return found
-            if label in self._own:
-                return self._own[label]
+        if isinstance(label, str) and label in self._classes:
+            return self._classes[label]
         raise ModelFileError(
             f"The model holds an object of the class {label!r}, which is not among those that a "
             "model file may hold. If it is your own, or one of a newer survimg, pass the class: "

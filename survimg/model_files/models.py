@@ -1,4 +1,4 @@
-"""`save` and `load`."""
+"""A model file as a whole: what `survimg.save` and `survimg.load` do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from survimg.model_files.encoding import Encoder
 from survimg.model_files.errors import ModelFileError
 from survimg.model_files.folder import parse_json, read_folder, write_folder
 
-__all__ = ["load", "read_manifest", "save"]
+__all__ = ["read_manifest", "read_model", "write_model"]
 
 _MODEL, _ARRAYS, _WEIGHTS = "model.json", "arrays.npz", "weights.safetensors"
 _LIBRARIES = (
@@ -26,61 +26,29 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def save(
-    estimator: Any,
-    folder: str | os.PathLike[str],
-    *,
-    overwrite: bool = False,
-    trusted: Iterable[type] = (),
+def write_model(
+    estimator: Any, folder: str | os.PathLike[str], classes: Classes, *, overwrite: bool = False
 ) -> None:
-    """Write an estimator to a folder that holds data only.
+    """Write an estimator; `survimg.save` describes it.
 
     Parameters
     ----------
     estimator : estimator
-        Any estimator of survimg, fitted or not, alone or in pipelines, ensembles and wrappers, and
-        the estimators of scikit-learn and scikit-survival that
-        `survimg.model_files.classes` lists. Of a search, give ``search.best_estimator_``.
     folder : path-like
-        Does not exist yet, or is empty.
+    classes : Classes
+        Classes that the estimator may be made of.
     overwrite : bool, default=False
-        Replace the model that is at `folder`. Anything else is never replaced.
-    trusted : iterable of type, default=()
-        Classes of your own that the estimator is made of. Their state must be plain data, too.
 
     Raises
     ------
-    ModelFileError
-        The estimator holds something that is no data (a function, a generator), or an object of a
-        class that is not known; the message says where.
-    FileExistsError
-        Something else is at `folder`.
-
-    Notes
-    -----
-    The parameters ``memory`` and ``checkpoint_folder`` are written as None: they name folders of
-    this machine. Of skorch's net the weights are kept; its history is in ``history_``.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import survimg
-    >>> from survimg.datasets import make_phantom_cohort
-    >>> from survimg.estimators import ClinicalVolumeCox
-    >>> X = make_phantom_cohort(n=20, shape=(16, 16, 16), random_state=0).cohort
-    >>> model = ClinicalVolumeCox().fit(X, X.outcome)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     survimg.save(model, folder)
-    ...     again = survimg.load(folder)
-    >>> bool((again.predict(X) == model.predict(X)).all())
-    True
+    ModelFileError, FileExistsError
+        As `survimg.save`.
     """
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise ModelFileError(
             f"survimg.save writes estimators; got {estimator!r}. Fitted models, pipelines and "
             "ensembles are estimators; a class, a cohort or an array is none."
         )
-    classes = Classes(trusted)
     encoder = Encoder(classes)
     model = encoder.encode(estimator, type(estimator).__name__)
     content = {"objects": encoder.objects, "model": model}
@@ -98,42 +66,22 @@ def save(
     write_folder(_path(folder), manifest, files, overwrite=overwrite)
 
 
-def load(
-    folder: str | os.PathLike[str], *, device: str | None = None, trusted: Iterable[type] = ()
+def read_model(
+    folder: str | os.PathLike[str], classes: Classes, *, device: str | None = None
 ) -> Any:
-    """Read an estimator that `save` wrote; no code in the folder is run, because there is none.
+    """Read an estimator; `survimg.load` describes it.
 
     Parameters
     ----------
     folder : path-like
+    classes : Classes
+        Classes that the file may hold.
     device : str, optional
-        Device of the networks from now on; by default what their parameter ``device`` says.
-    trusted : iterable of type, default=()
-        As in `save`.
-
-    Returns
-    -------
-    estimator
-        Its predictions equal those of the one that was saved, to the bit on the same machine.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such folder.
-    ModelFileError
-        It is no model file, of a newer format, incomplete, damaged or changed, holds foreign files,
-        or a class that is not known.
-
-    Warns
-    -----
-    UserWarning
-        scikit-learn or scikit-survival have another version than when the model was written:
-        what they keep in their estimators is private to them and may change.
-
-    Notes
-    -----
-    Checksums find damage. They are no signature: whoever writes a folder writes its checksums too.
-    A file from a stranger can hold a bad model, but no code.
+    FileNotFoundError, ModelFileError
+        As `survimg.load`.
     """
     path = _path(folder)
     manifest, files = read_folder(path)
@@ -145,7 +93,7 @@ def load(
     tensors = unpack_tensors(files[_WEIGHTS]) if _WEIGHTS in files else {}
     content = parse_json(files[_MODEL], str(path / _MODEL))
     _warn_of_versions(path, manifest)
-    return Decoder(Classes(trusted), arrays, tensors, device).decode(content)
+    return Decoder(classes, arrays, tensors, device).decode(content)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -164,7 +112,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError, ModelFileError
-        As `load`.
+        As `survimg.load`.
     """
     return read_folder(_path(folder))[0]
 
@@ -191,5 +139,5 @@ def _warn_of_versions(path: Path, manifest: Mapping[str, Any]) -> None:
                 "Compare a few predictions before you rely on it, or install the versions in "
                 "manifest.json.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )

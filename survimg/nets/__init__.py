@@ -1,8 +1,5 @@
 """Published survival networks in plain torch, one network per file, usable without the estimators.
 
-Import each network from its own module, for example
-``from survimg.nets.deepmts import DeepMTSNet``; importing this package does not import torch.
-
 All networks share these conventions:
 
 - volumes have the axes ``(case, channel, d0, d1, d2)``, as stored in a cohort ``(z, y, x)``;
@@ -11,3 +8,46 @@ All networks share these conventions:
   generator alone when one is given;
 - risk is one number per case, higher = earlier event.
 """
+
+from survimg.nets.cnn_survival import CNNSurvivalNet
+from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
+from survimg.nets.deepmts_weights import load_official_weights
+from survimg.nets.deepsurv import DeepSurvNet
+from survimg.nets.densenet_survival import DenseNetSurvivalNet
+from survimg.nets.dlpm import DLPMNet
+from survimg.nets.layers import global_average, initialise
+from survimg.nets.mdsn import MDSNNet
+from survimg.nets.outputs import DiscreteTimeOutput, RiskOutput
+from survimg.nets.swin_fusion import SwinFusionNet
+from survimg.nets.swin_transformer import SwinTransformer3D
+from survimg.nets.transfer import (
+    LoadReport,
+    freeze,
+    load_weights,
+    stage_features,
+    train_unfrozen,
+    unfreeze,
+)
+
+__all__ = [
+    "CNNSurvivalNet",
+    "DLPMNet",
+    "DeepMTSNet",
+    "DeepMTSOutput",
+    "DeepSurvNet",
+    "DenseNetSurvivalNet",
+    "DiscreteTimeOutput",
+    "LoadReport",
+    "MDSNNet",
+    "RiskOutput",
+    "SwinFusionNet",
+    "SwinTransformer3D",
+    "freeze",
+    "global_average",
+    "initialise",
+    "load_official_weights",
+    "load_weights",
+    "stage_features",
+    "train_unfrozen",
+    "unfreeze",
+]

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.nets.backbone import ENCODER_WIDTHS, Backbone, Decoder, Encoder
-from survimg.nets.deepmts_weights import load_official_weights
 from survimg.nets.dense import CascadedSurvivalNet
 from survimg.nets.layers import (
     check_clinical,
@@ -29,7 +28,7 @@ from survimg.nets.layers import (
     pad_end,
 )
 
-__all__ = ["MIN_SIZE", "DeepMTSNet", "DeepMTSOutput", "load_official_weights"]
+__all__ = ["MIN_SIZE", "DeepMTSNet", "DeepMTSOutput"]
 
 MIN_SIZE = 16
 """Smallest axis that is accepted: four poolings by 2 leave one voxel."""

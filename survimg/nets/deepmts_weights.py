@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets.deepmts import DeepMTSNet
 
 __all__ = ["load_official_weights"]
 

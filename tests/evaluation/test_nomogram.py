@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 mpl.use("Agg")
-from survimg.evaluation import fit_cox
-from survimg.evaluation.nomogram import Nomogram, plot_nomogram
-from survimg.evaluation.nomogram_figure import round_ticks
+from survimg.evaluation import Nomogram, fit_cox
+from survimg.evaluation.plots import plot_nomogram
+from survimg.evaluation.ticks import round_ticks
 from survimg.target import make_outcome
 
 REFERENCES = Path(__file__).parent / "references"

@@ -14,8 +14,8 @@ from drawn_outcomes import draw_outcome
 from matplotlib.figure import Figure
 
 import survimg.evaluation as ev
-from survimg.evaluation import plots
-from survimg.evaluation.nomogram import Nomogram, plot_nomogram
+from survimg.evaluation import Nomogram, plots
+from survimg.evaluation.plots import plot_nomogram
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from survimg import Cohort
 from survimg.benchmark.records import Record, read_record, record_path, write_record
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, FitOnce, OutOfFold
-from survimg.nets.deepmts import load_official_weights
+from survimg.nets import load_official_weights
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.nets.transfer import load_weights
 from survimg.radiomics import RadiomicsFeatures

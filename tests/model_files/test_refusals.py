@@ -23,6 +23,7 @@ from tampering import bomb, edit, object_array, table, vouch
 
 import survimg
 from survimg.estimators import DeepSurv, FoldEnsemble, LassoCox, RandomSurvivalForest
+from survimg.estimators.saved_classes import SAVED_CLASSES
 from survimg.model_files import ModelFileError
 from survimg.model_files import folder as folder_module
 from survimg.model_files.arrays import pack_arrays, unpack_arrays
@@ -487,11 +488,11 @@ VALUES = st.one_of(SIMPLE, containers(SIMPLE), containers(containers(SIMPLE)))
 @FUZZ
 @given(value=VALUES)
 def test_values_come_back_as_they_were(value):
-    encoder = Encoder(Classes())
+    encoder = Encoder(Classes(SAVED_CLASSES))
     model = encoder.encode(LassoCox(cv=value), "model")
     content = json.loads(json.dumps({"objects": encoder.objects, "model": model}))
     arrays = unpack_arrays(pack_arrays(encoder.arrays))
-    same(Decoder(Classes(), arrays, {}, None).decode(content).cv, value)
+    same(Decoder(Classes(SAVED_CLASSES), arrays, {}, None).decode(content).cv, value)
 
 
 def same(found: object, value: object) -> None:

@@ -21,10 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import survimg
-from survimg import Cohort, estimators, model_files
+from survimg import Cohort, estimators, model_files, saving
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, LassoCox, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
+from survimg.estimators.saved_classes import SAVED_CLASSES
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
 from survimg.model_selection import EventStratifiedKFold
@@ -189,12 +190,13 @@ ARGUMENTS: dict[str, tuple] = {
 }
 QUICK = {"n_estimators": 3, "random_state": 0, "n_quantiles": 10, "fit_baseline_model": True}
 # The others of survimg are parts of the models above.
+CLASSES = Classes(SAVED_CLASSES)
 PARTS = ("sklearn.", "sksurv.", "survimg.model_selection.", "survimg.nets.")
 
 
-@pytest.mark.parametrize("label", [x for x in Classes.labels() if x.startswith(PARTS)])
+@pytest.mark.parametrize("label", [x for x in CLASSES.labels() if x.startswith(PARTS)])
 def test_every_listed_class_makes_the_round_trip(label, tmp_path):
-    cls = Classes().find(label)
+    cls = CLASSES.find(label)
     X, y = table()
     model = cls(*ARGUMENTS.get(label, ()))
     if not hasattr(model, "get_params"):  # splitters and parts: inside an estimator
@@ -295,8 +297,8 @@ def clone_with_state(model: DeepSurv) -> DeepSurv:
 
 
 def test_survimg_offers_both():
-    assert survimg.save is model_files.save
-    assert survimg.load is model_files.load
+    assert survimg.save is saving.save
+    assert survimg.load is saving.load
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = survimg.nothing
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from survimg.nets.deepmts import DeepMTSNet, load_official_weights
+from survimg.nets import DeepMTSNet, load_official_weights
 
 
 @pytest.fixture(scope="module")

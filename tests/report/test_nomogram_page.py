@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from headless_browser import complaints, find_chromium, measure
 
-from survimg.evaluation import fit_cox
-from survimg.evaluation.nomogram import Nomogram
+from survimg.evaluation import Nomogram, fit_cox
 from survimg.report.nomogram_page import write_nomogram_page
 from survimg.target import make_outcome
 

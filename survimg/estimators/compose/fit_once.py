@@ -23,8 +23,11 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from survimg.model_files import ModelFileError, load, save
+from survimg.estimators.saved_classes import SAVED_CLASSES
+from survimg.model_files import ModelFileError
+from survimg.model_files.classes import Classes
 from survimg.model_files.encoding import LEFT_OUT
+from survimg.model_files.models import read_model, write_model
 
 __all__ = ["FitOnce"]
 
@@ -155,7 +158,7 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     def _read(self, path: Path) -> bool:
         """Take the fit that is kept at `path`; tell whether there is one."""
         try:
-            kept = load(path, trusted=_classes(self.estimator))
+            kept = read_model(path, _classes(self.estimator))
         except FileNotFoundError:
             return False
         except ModelFileError as error:
@@ -171,7 +174,7 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         kept = FitOnce(self.estimator)
         kept.estimator_, kept.seconds_ = self.estimator_, self.seconds_
         try:
-            save(kept, path, trusted=_classes(self.estimator))
+            write_model(kept, path, _classes(self.estimator))
         except (ModelFileError, OSError) as error:  # a full disk must not cost the training
             warnings.warn(
                 f"This fit cannot be kept in {path.parent}, and will be done again by others. "
@@ -181,10 +184,11 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             )
 
 
-def _classes(estimator: Any) -> set[type]:
-    """Classes of an estimator and of its parts: the caller has them, and so trusts them."""
+def _classes(estimator: Any) -> Classes:
+    """Classes that a kept fit may hold: those of its parts too, which the caller has and trusts."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
-    return {type(part) for part in parts if hasattr(part, "get_params")} - {type}
+    trusted = {type(part) for part in parts if hasattr(part, "get_params")} - {type}
+    return Classes(SAVED_CLASSES, {FitOnce, *trusted})
 
 
 def _places(estimator: Any) -> dict[str, Any]:

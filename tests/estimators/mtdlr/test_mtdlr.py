@@ -29,8 +29,7 @@ from survimg.estimators import (
 )
 from survimg.estimators.mtdlr.cox import fit_few_covariates, select_covariates
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics, RegionSource
-from survimg.evaluation import concordance_index, fit_cox, univariate_cox_table
-from survimg.evaluation.nomogram import Nomogram
+from survimg.evaluation import Nomogram, concordance_index, fit_cox, univariate_cox_table
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome

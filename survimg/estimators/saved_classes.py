@@ -1,0 +1,57 @@
+"""The classes of survimg that a model file may hold, by the label under which files name them.
+
+A class belongs here if its whole state is plain data, and if no method of it runs code that it
+finds in that state. Labels stay what they are when a class moves: files are read for ever.
+`survimg.saving` adds `FitOnce`, which itself keeps its fits as model files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from survimg.estimators import deep, mtdlr, tabular
+from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.compose.out_of_fold import OutOfFold
+from survimg.estimators.compose.survival_stacking import SurvivalStacking
+from survimg.estimators.deep.fusion_inputs import ClinicalEncoding, Standardised
+from survimg.estimators.mtdlr.cox import FewCovariatesCox
+from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics
+from survimg.features import ClinicalFeatures, ComBat, ForestSelector, SpearmanFilter, TumourVolume
+from survimg.model_files.classes import labelled
+from survimg.model_selection import (
+    EventStratifiedGroupKFold,
+    EventStratifiedKFold,
+    KnownGroups,
+    LeaveOneCentreOut,
+    RepeatedEventStratifiedGroupKFold,
+    RepeatedEventStratifiedKFold,
+)
+from survimg.nets.transfer import LoadReport
+from survimg.radiomics import RadiomicsFeatures
+from survimg.survival.breslow import BreslowBaseline
+
+__all__ = ["SAVED_CLASSES"]
+
+SAVED_CLASSES: Mapping[str, type] = {
+    **labelled("survimg.clinical", ClinicalFeatures, TumourVolume),
+    **labelled(
+        "survimg.estimators",
+        deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.FusionClassifier,
+        deep.FusionSurvival, deep.SingleTaskSurvival, deep.TumourSegmenter, mtdlr.MTDLR,
+        mtdlr.ClinicalCox, mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
+        tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
+        tabular.RandomSurvivalForest, ComBat, FoldEnsemble, OutOfFold, SurvivalStacking,
+    ),
+    **labelled("survimg.estimators.baseline", BreslowBaseline),
+    **labelled("survimg.estimators.fusion_inputs", ClinicalEncoding, Standardised),
+    **labelled("survimg.estimators.mtdlr_cox", FewCovariatesCox),
+    **labelled("survimg.estimators.mtdlr_region", NetworkScoreAndRadiomics),
+    **labelled(
+        "survimg.model_selection",
+        EventStratifiedGroupKFold, EventStratifiedKFold, KnownGroups, LeaveOneCentreOut,
+        RepeatedEventStratifiedGroupKFold, RepeatedEventStratifiedKFold,
+    ),
+    **labelled("survimg.nets.transfer", LoadReport),
+    **labelled("survimg.radiomics", RadiomicsFeatures),
+    **labelled("survimg.selection", ForestSelector, SpearmanFilter),
+}  # fmt: skip

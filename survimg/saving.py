@@ -1,0 +1,108 @@
+"""`survimg.save` and `survimg.load`: model files of every class that survimg knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators.saved_classes import SAVED_CLASSES
+from survimg.model_files.classes import Classes, labelled
+from survimg.model_files.models import read_model, write_model
+
+__all__ = ["load", "save"]
+
+_LISTED = {**SAVED_CLASSES, **labelled("survimg.estimators", FitOnce)}
+
+
+def save(
+    estimator: Any,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    trusted: Iterable[type] = (),
+) -> None:
+    """Write an estimator to a folder that holds data only.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator of survimg, fitted or not, alone or in pipelines, ensembles and wrappers, and
+        the estimators of scikit-learn and scikit-survival that
+        `survimg.model_files.classes` lists. Of a search, give ``search.best_estimator_``.
+    folder : path-like
+        Does not exist yet, or is empty.
+    overwrite : bool, default=False
+        Replace the model that is at `folder`. Anything else is never replaced.
+    trusted : iterable of type, default=()
+        Classes of your own that the estimator is made of. Their state must be plain data, too.
+
+    Raises
+    ------
+    ModelFileError
+        The estimator holds something that is no data (a function, a generator), or an object of a
+        class that is not known; the message says where.
+    FileExistsError
+        Something else is at `folder`.
+
+    Notes
+    -----
+    The parameters ``memory`` and ``checkpoint_folder`` are written as None: they name folders of
+    this machine. Of a network only the weights are saved; its history is in ``history_``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import survimg
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import ClinicalVolumeCox
+    >>> X = make_phantom_cohort(n=20, shape=(16, 16, 16), random_state=0).cohort
+    >>> model = ClinicalVolumeCox().fit(X, X.outcome)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     survimg.save(model, folder)
+    ...     again = survimg.load(folder)
+    >>> bool((again.predict(X) == model.predict(X)).all())
+    True
+    """
+    write_model(estimator, folder, Classes(_LISTED, trusted), overwrite=overwrite)
+
+
+def load(
+    folder: str | os.PathLike[str], *, device: str | None = None, trusted: Iterable[type] = ()
+) -> Any:
+    """Read an estimator that `save` wrote; no code in the folder is run, because there is none.
+
+    Parameters
+    ----------
+    folder : path-like
+    device : str, optional
+        Device of the networks from now on; by default what their parameter ``device`` says.
+    trusted : iterable of type, default=()
+        As in `save`.
+
+    Returns
+    -------
+    estimator
+        Its predictions equal those of the one that was saved, to the bit on the same machine.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ModelFileError
+        It is no model file, of a newer format, incomplete, damaged or changed, holds foreign files,
+        or a class that is not known.
+
+    Warns
+    -----
+    UserWarning
+        scikit-learn or scikit-survival have another version than when the model was written:
+        what they keep in their estimators is private to them and may change.
+
+    Notes
+    -----
+    Checksums find damage, not fraud: whoever writes a folder also writes its checksums. A file from
+    a stranger can hold a bad model, but no code.
+    """
+    return read_model(folder, Classes(_LISTED, trusted), device=device)
