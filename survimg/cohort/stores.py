@@ -18,7 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from survimg.io.images.image import Image, read_image, read_mask, resample_like
+from survimg.io.images.image import Image, resample_like
+from survimg.io.images.masks import read_mask
+from survimg.io.images.reading import read_image
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 

@@ -3,7 +3,9 @@
 from survimg.io.dicom.folder import manifest_of_dicom
 from survimg.io.dicom.rtstruct import read_rtstruct
 from survimg.io.dicom.suv import suv_factor
-from survimg.io.images.image import Image, read_image, read_mask, resample_like, write_image
+from survimg.io.images.image import Image, resample_like, write_image
+from survimg.io.images.masks import read_mask
+from survimg.io.images.reading import read_image
 from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store.store import StoreWriter, read_store, read_store_header
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from survimg.io.images.image import Image, read_image
+from survimg.io.images.image import Image
+from survimg.io.images.reading import read_image
 from survimg.preprocessing.alignment import Alignment, WorldMap, judge, mapped_grid
 from survimg.preprocessing.case import fixed_grid
 from survimg.preprocessing.registration import Registration

@@ -13,7 +13,9 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from survimg.io.images.image import Image, read_image, read_mask_image
+from survimg.io.images.image import Image
+from survimg.io.images.masks import read_mask_image
+from survimg.io.images.reading import read_image
 from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store.store import StoreWriter, write_row
 from survimg.io.store.stored import StoreHeader

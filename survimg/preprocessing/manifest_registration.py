@@ -14,7 +14,8 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 from tqdm import tqdm
 
 from survimg.io.files import lock_folder, make_folder, remove_empty, unlock_folder, write_json
-from survimg.io.images.image import Image, read_image
+from survimg.io.images.image import Image
+from survimg.io.images.reading import read_image
 from survimg.io.manifest import Manifest
 from survimg.preprocessing.alignment import Alignment
 from survimg.preprocessing.cohort_registration import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from survimg.io import Image, read_image, read_mask
-from survimg.io.images.image import read_mask_image
+from survimg.io.images.masks import read_mask_image
 
 pytest.importorskip("pydicom")
 HERE = Path(__file__).parent / "references"  # made by make_segmentations.py
