@@ -5,11 +5,13 @@ from survimg.io.dicom.rtstruct import read_rtstruct
 from survimg.io.dicom.suv import suv_factor
 from survimg.io.images.image import Image, read_image, read_mask, resample_like, write_image
 from survimg.io.manifest import Manifest, read_manifest
+from survimg.io.patients import PatientTable
 from survimg.io.store.store import StoreWriter, read_store, read_store_header
 
 __all__ = [
     "Image",
     "Manifest",
+    "PatientTable",
     "StoreWriter",
     "manifest_of_dicom",
     "read_image",
