@@ -14,9 +14,9 @@ import numpy as np
 from survimg.benchmark.environment import survimg_version
 from survimg.benchmark.records import Record, read_record
 from survimg.benchmark.storage import read_json, write_json
-from survimg.target import make_outcome
+from survimg.target import check_outcome, make_outcome
 
-__all__ = ["Run", "negative_control_folder", "read_run", "write_plan"]
+__all__ = ["Plan", "Run", "negative_control_folder", "read_run", "write_plan"]
 
 Split = tuple[np.ndarray, np.ndarray]
 Place = tuple[str, int, int]  # model, fold, seed
@@ -173,46 +173,70 @@ def negative_control_folder(folder: Path) -> Path:
     return folder / "negative-control"
 
 
-def write_plan(
-    out: Path,
-    *,
-    X: Any,
-    ids: np.ndarray,
-    event: np.ndarray,
-    time: np.ndarray,
-    folds: Sequence[Split],
-    inner_folds: Sequence[Sequence[Split]] | None,
-    clusters: np.ndarray | None,
-    seeds: Sequence[int],
-    models: Sequence[str],
-    keys: Mapping[Place, str],
-    reference: str | None,
-    oracle_risk: np.ndarray | None,
-    settings: Mapping[str, Any],
-    caveats: Sequence[str],
-    command: str | None,
-    protocol: Mapping[str, Any] | None,
-    suite: str | None,
-    published: Mapping[str, Mapping[str, Any]],
-) -> None:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """What a run is to consist of, checked, before anything is computed.
+
+    Attributes
+    ----------
+    models : mapping of str to estimator
+    X : Cohort, array or frame of n patients
+    y : structured array of shape (n,)
+    ids : ndarray of shape (n,), str
+    folds : list of (train, test)
+    inner_folds : list of list of (train, test), or None
+    clusters : ndarray of shape (n,), str, or None
+        See `Run`.
+    seeds : sequence of int
+    reference, oracle_risk, settings, caveats, command, protocol, suite, published
+        See `survimg.benchmark.run_benchmark`.
+    """
+
+    models: Mapping[str, Any]
+    X: Any
+    y: np.ndarray
+    ids: np.ndarray
+    folds: list[Split]
+    inner_folds: Sequence[Sequence[Split]] | None
+    clusters: np.ndarray | None
+    seeds: Sequence[int]
+    reference: str | None
+    oracle_risk: np.ndarray | None
+    settings: Mapping[str, Any]
+    caveats: Sequence[str]
+    command: str | None
+    protocol: Mapping[str, Any] | None
+    suite: str | None
+    published: Mapping[str, Mapping[str, Any]]
+
+
+def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
     """Write down what the run consists of, before it starts.
+
+    Parameters
+    ----------
+    out : Path
+    plan : Plan
+    keys : mapping of (model, fold, seed) to str
+        Key of each record.
 
     Raises
     ------
     ValueError
         The folder holds a run with other splits; they are frozen.
     """
-    _freeze_splits(out, ids, folds, inner_folds)
-    groups = getattr(X, "groups", None)
+    event, time = check_outcome(plan.y)
+    _freeze_splits(out, plan.ids, plan.folds, plan.inner_folds)
+    groups = getattr(plan.X, "groups", None)
     write_json(
         out / "patients.json",
         {
-            "id": ids.tolist(),
+            "id": plan.ids.tolist(),
             "event": event.tolist(),
             "time": time.tolist(),
-            "oracle_risk": None if oracle_risk is None else oracle_risk.tolist(),
+            "oracle_risk": None if plan.oracle_risk is None else plan.oracle_risk.tolist(),
             "group": None if groups is None else [str(group) for group in groups],
-            "cluster": None if clusters is None else clusters.tolist(),
+            "cluster": None if plan.clusters is None else plan.clusters.tolist(),
         },
     )
     write_json(
@@ -221,16 +245,16 @@ def write_plan(
             "format": 1,
             "survimg": survimg_version(),
             "called": datetime.now(UTC).isoformat(timespec="microseconds"),
-            "command": command,
-            "settings": settings,
-            "caveats": list(caveats),
-            "cohort": _describe_cohort(X),
-            "protocol": dict(protocol or {"name": "given splits", "n_folds": len(folds)}),
-            "suite": suite,
-            "published": {name: dict(numbers) for name, numbers in published.items()},
-            "models": list(models),
-            "reference": reference,
-            "seeds": list(seeds),
+            "command": plan.command,
+            "settings": dict(plan.settings),
+            "caveats": list(plan.caveats),
+            "cohort": _describe_cohort(plan.X),
+            "protocol": dict(plan.protocol or {"name": "given splits", "n_folds": len(plan.folds)}),
+            "suite": plan.suite,
+            "published": {name: dict(numbers) for name, numbers in plan.published.items()},
+            "models": list(plan.models),
+            "reference": plan.reference,
+            "seeds": list(plan.seeds),
             "records": [
                 {"model": model, "fold": fold, "seed": seed, "key": key}
                 for (model, fold, seed), key in keys.items()

@@ -42,7 +42,7 @@ from survimg.benchmark.leakage import (
     image_content,
 )
 from survimg.benchmark.records import Record, read_record, write_record
-from survimg.benchmark.run import Run, read_run, write_plan
+from survimg.benchmark.run import Plan, Run, read_run, write_plan
 from survimg.benchmark.storage import locked, read_json, write_json
 from survimg.target import check_outcome
 
@@ -158,43 +158,34 @@ def run_benchmark(
     event, time = check_outcome(y, n_patients=n_patients(X), require_event=True)
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)
-    seeds = check_seeds(seeds)
     check_models(models, reference)
     check_unfitted(models)
-    clusters = check_groups(groups, folds, names)
-    inner = check_inner_splits(inner_splits, folds, event.size)
-    numbers = check_published(published)
-    oracle = None if oracle_risk is None else check_oracle(oracle_risk, event.size)
-    settings = dict(settings or {})
+    plan = Plan(
+        models=models,
+        X=X,
+        y=y,
+        ids=names,
+        folds=folds,
+        inner_folds=check_inner_splits(inner_splits, folds, event.size),
+        clusters=check_groups(groups, folds, names),
+        seeds=check_seeds(seeds),
+        reference=reference,
+        oracle_risk=None if oracle_risk is None else check_oracle(oracle_risk, event.size),
+        settings=dict(settings or {}),
+        caveats=list(caveats),
+        command=command,
+        protocol=protocol,
+        suite=suite,
+        published=check_published(published),
+    )
     data = data_fingerprint(X)
     content = _known_content(out, data) or image_content(X)
     check_images(content or [], folds, names)
     check_learned_statistics(X, content, folds, names)
     with locked(out):
         write_json(out / _CONTENT, {"fingerprint": data, "images": content})
-        times = _time_grid(event, time, settings.get("horizon"))
-        tasks = _plan_tasks(models, data, y, names, folds, seeds, times, settings)
-        write_plan(
-            out,
-            X=X,
-            ids=names,
-            event=event,
-            time=time,
-            folds=folds,
-            inner_folds=inner,
-            clusters=clusters,
-            seeds=seeds,
-            models=list(models),
-            keys={(task.name, task.fold, task.seed): task.key for task in tasks},
-            reference=reference,
-            oracle_risk=oracle,
-            settings=settings,
-            caveats=list(caveats),
-            command=command,
-            protocol=protocol,
-            suite=suite,
-            published=numbers,
-        )
+        tasks = _tasks(plan, data, _time_grid(event, time, plan.settings.get("horizon")))
+        write_plan(out, plan, {(task.name, task.fold, task.seed): task.key for task in tasks})
         if n_jobs == 1:
             compute = partial(run_task, X=X, y=y, ids=names)
             _run_in_turn(compute, out, tasks, list(models), progress)
@@ -215,32 +206,24 @@ def _known_content(out: Path, data: str) -> ImageContent | None:
     return [[None if i is None else (i[0], i[1], i[2]) for i in row] for row in stored["images"]]
 
 
-def _plan_tasks(
-    models: Mapping[str, Any],
-    data: str,
-    y: np.ndarray,
-    ids: np.ndarray,
-    folds: list[Split],
-    seeds: Sequence[int],
-    times: np.ndarray,
-    settings: Mapping[str, Any],
-) -> list[Task]:
-    outcome, code = outcome_digest(y), code_identity()
+def _tasks(plan: Plan, data: str, times: np.ndarray) -> list[Task]:
+    """Return one task for each model, seed and fold; `data` is the fingerprint of the patients."""
+    outcome, code = outcome_digest(plan.y), code_identity()
     tasks = []
-    for name, model in models.items():
-        descriptions = {seed: describe(seeded_clone(model, seed)) for seed in seeds}
-        for seed in seeds:
-            for fold, (train, test) in enumerate(folds):
+    for name, model in plan.models.items():
+        for seed in plan.seeds:
+            description = describe(seeded_clone(model, seed))
+            for fold, (train, test) in enumerate(plan.folds):
                 key = record_key(
-                    descriptions[seed],
+                    description,
                     data=data,
                     outcome=outcome,
-                    train_ids=ids[train].tolist(),
-                    test_ids=ids[test].tolist(),
+                    train_ids=plan.ids[train].tolist(),
+                    test_ids=plan.ids[test].tolist(),
                     seed=seed,
                     code=code,
                 )
-                described = descriptions[seed], data, settings
+                described = description, data, plan.settings
                 tasks.append(Task(key, name, model, fold, seed, train, test, times, *described))
     return tasks
 

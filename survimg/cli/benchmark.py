@@ -19,7 +19,7 @@ from survimg.cli.arguments import add_preparation, at_least
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
-    Patients,
+    Study,
     find_cohort,
     outcome_of,
     with_external,
@@ -172,7 +172,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     check_unfitted(models)
     outcome_of(source.cohort, arguments.cohort)
     if arguments.protocol != "external":  # what cannot be split shows before it is prepared
-        _plan(arguments, Patients(source.cohort, ""), arguments.permute_outcome)
+        _plan(arguments, Study(source.cohort, ""), arguments.permute_outcome)
     patients = source.load()
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
@@ -199,7 +199,7 @@ class _Comparison:
 
 
 def _run_and_report(
-    arguments: argparse.Namespace, patients: Patients, comparison: _Comparison
+    arguments: argparse.Namespace, patients: Study, comparison: _Comparison
 ) -> Answer:
     from survimg.benchmark import score_run
     from survimg.benchmark.run import negative_control_folder
@@ -230,7 +230,7 @@ def _run_and_report(
 
 def _benchmark(
     arguments: argparse.Namespace,
-    patients: Patients,
+    patients: Study,
     comparison: _Comparison,
     out: Path,
     permutation: int | None,
@@ -303,7 +303,7 @@ def _cluster(
 
 
 def _plan(
-    arguments: argparse.Namespace, patients: Patients, permutation: int | None
+    arguments: argparse.Namespace, patients: Study, permutation: int | None
 ) -> tuple[Protocol, Cohort]:
     cohort = patients.cohort
     if permutation is not None:
@@ -390,7 +390,7 @@ def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSetti
 
 
 def _settings(
-    arguments: argparse.Namespace, patients: Patients, protocol: Protocol
+    arguments: argparse.Namespace, patients: Study, protocol: Protocol
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {"cohort": patients.label, **patients.settings}
     numbers = protocol.parameters

@@ -23,8 +23,8 @@ __all__ = [
     "EXTERNAL_PHANTOMS",
     "PHANTOM_PATIENTS",
     "PHANTOM_SHAPE",
-    "Patients",
     "Source",
+    "Study",
     "find_cohort",
     "outcome_of",
     "with_external",
@@ -39,7 +39,7 @@ _PREPARATION = ("spacing", "crop", "centre", "normalise")
 
 
 @dataclass(frozen=True)
-class Patients:
+class Study:
     """A cohort ready for models, with what the report is to say about it.
 
     Attributes
@@ -71,11 +71,11 @@ class Source:
     cohort : Cohort
         The same patients in the same order as after the preparation.
     load : callable
-        Prepares it if need be; returns `Patients`.
+        Prepares it if need be; returns `Study`.
     """
 
     cohort: Cohort
-    load: Callable[[], Patients]
+    load: Callable[[], Study]
 
 
 def find_cohort(arguments: argparse.Namespace) -> Source:
@@ -107,7 +107,7 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     from survimg.cohort import Cohort
 
     cohort = Cohort.load(path)
-    patients = Patients(cohort, path.name, settings={"prepared": cohort.settings})
+    patients = Study(cohort, path.name, settings={"prepared": cohort.settings})
     return Source(cohort, lambda: patients)
 
 
@@ -124,7 +124,7 @@ def outcome_of(cohort: Cohort, name: str) -> np.ndarray:
     return cohort.outcome
 
 
-def with_external(arguments: argparse.Namespace, training: Patients) -> Patients:
+def with_external(arguments: argparse.Namespace, training: Study) -> Study:
     """Put the patients of ``--external`` behind those of the cohort.
 
     Raises
@@ -139,7 +139,7 @@ def with_external(arguments: argparse.Namespace, training: Patients) -> Patients
     external = _external(arguments, training)
     prefix = "external-" if external.oracle_risk is not None else ""  # phantoms are all named alike
     risks = [risk for risk in (training.oracle_risk, external.oracle_risk) if risk is not None]
-    return Patients(
+    return Study(
         join_cohorts(training.cohort, external.cohort, prefix=prefix),
         f"{training.label}; tested on {external.label}",
         np.concatenate(risks) if len(risks) == 2 else None,
@@ -149,7 +149,7 @@ def with_external(arguments: argparse.Namespace, training: Patients) -> Patients
     )
 
 
-def _external(arguments: argparse.Namespace, training: Patients) -> Patients:
+def _external(arguments: argparse.Namespace, training: Study) -> Study:
     import numpy as np
 
     from survimg.cohort import Cohort
@@ -164,7 +164,7 @@ def _external(arguments: argparse.Namespace, training: Patients) -> Patients:
                 "(survimg prepare, with the settings of the training cohort) or phantom[:N]."
             )
         cohort = Cohort.load(path)
-        return Patients(cohort, path.name, settings={"prepared": cohort.settings})
+        return Study(cohort, path.name, settings={"prepared": cohort.settings})
     if training.oracle_risk is None:
         raise ValueError("--external phantom needs --cohort phantom: phantoms are no patients.")
     try:
@@ -179,7 +179,7 @@ def _external(arguments: argparse.Namespace, training: Patients) -> Patients:
     shape = training.cohort.shape[2:]
     phantom = make_phantom_cohort(n=n, shape=shape, random_state=seed, shift=shift)  # type: ignore[arg-type]
     settings = {"phantom_seed": seed, "phantom_shift": shift}
-    return Patients(phantom.cohort, "phantoms of another scanner", phantom.oracle_risk, settings)
+    return Study(phantom.cohort, "phantoms of another scanner", phantom.oracle_risk, settings)
 
 
 def _shift(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ def _phantom(arguments: argparse.Namespace) -> Source:
         n_centres=arguments.centres or 1,
         shift=shift,
     )
-    patients = Patients(
+    patients = Study(
         phantom.cohort,
         "Phantom cohort",
         oracle_risk=phantom.oracle_risk,
@@ -226,12 +226,12 @@ def _sts51(arguments: argparse.Namespace, folder: Path) -> Source:
     steps = _steps(arguments)
     store = _store(arguments, raw, steps)
 
-    def load() -> Patients:
+    def load() -> Study:
         if not store.is_dir():
             more = {"out": store, "progress": arguments.progress}
             _prepare_and_note(store, lambda: prepare_cohort(raw, **more, **steps))
         cohort, settings = _open(store)
-        return Patients(
+        return Study(
             cohort,
             "Soft-tissue sarcoma, STS-51",
             settings={"endpoint": endpoint, **settings},
@@ -252,12 +252,12 @@ def _manifest(arguments: argparse.Namespace, csv: Path) -> Source:
     raw = Cohort.from_manifest(csv, **reading)
     store = _store(arguments, raw, {**steps, "label": reading["label"]})
 
-    def load() -> Patients:
+    def load() -> Study:
         if not store.is_dir():
             more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
             _prepare_and_note(store, lambda: prepare(csv, store, **more, **reading, **steps))
         cohort, settings = _open(store)
-        return Patients(cohort, csv.stem, settings=settings)
+        return Study(cohort, csv.stem, settings=settings)
 
     return Source(raw, load)
 

@@ -8,31 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from survimg.cohort.stores import Store, as_store
-from survimg.target import OUTCOME_DTYPE, check_outcome
-
-
-def check_length(name: str, values: np.ndarray, n: int) -> np.ndarray:
-    """Refuse a column whose length is not the number of patients."""
-    if values.ndim != 1 or len(values) != n:
-        raise ValueError(f"{name} has shape {values.shape}; volumes holds {n} cases.")
-    return values
-
-
-def check_ids(ids: Sequence[str] | np.ndarray | None, n: int) -> np.ndarray:
-    """Name the patients, or check the names given: unique and not empty."""
-    if ids is None:
-        return np.array([f"case-{i:04d}" for i in range(n)], dtype=object)
-    # Python strings: the repr of NumPy's own would put np.str_(...) into every error message.
-    names = check_length("ids", np.array([str(name) for name in ids], dtype=object), n)
-    unique, counts = np.unique(names, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"Duplicate patient ids: {unique[counts > 1][:5].tolist()}.")
-    if (unique == "").any():
-        raise ValueError("Patient ids must not be empty.")
-    return names
+from survimg.io.patients import check_length
 
 
 def check_on_invalid(on_invalid: str) -> Literal["raise", "fill"]:
@@ -89,67 +67,18 @@ def finite_voxels(
     return np.where(finite, values, lowest)
 
 
-def check_clinical(clinical: pd.DataFrame | npt.ArrayLike | None, n: int) -> pd.DataFrame | None:
-    """Take clinical columns as a frame with a RangeIndex and names of type str."""
-    if clinical is None:
-        return None
-    if not isinstance(clinical, pd.DataFrame):
-        values = np.asarray(clinical)
-        values = values[:, np.newaxis] if values.ndim == 1 else values
-        clinical = pd.DataFrame(values, columns=[f"clinical{j}" for j in range(values.shape[1])])
-    if len(clinical) != n:
-        raise ValueError(f"clinical has {len(clinical)} rows; volumes holds {n} cases.")
-    frame = clinical.reset_index(drop=True)
-    frame.columns = [str(column) for column in frame.columns]
-    return frame
-
-
-def check_cohort_outcome(outcome: np.ndarray | None, ids: np.ndarray) -> np.ndarray | None:
-    """Check the outcome and copy it under the standard field names."""
-    if outcome is None:
-        return None
-    event, time = check_outcome(outcome, n_patients=len(ids), ids=ids.tolist())
-    checked = np.empty(len(ids), dtype=OUTCOME_DTYPE)
-    checked["event"], checked["time"] = event, time
-    return checked
-
-
-def check_spacing(spacing: float | npt.ArrayLike, n: int) -> np.ndarray:
-    """Broadcast the spacing to one triple (z, y, x) per patient."""
-    try:
-        values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (n, 3)).copy()
-    except ValueError:
-        raise ValueError(
-            f"spacing must be one size, a triple (z, y, x) or shape ({n}, 3), in mm; got shape "
-            f"{np.shape(spacing)}."
-        ) from None
-    if not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError("spacing must be positive and finite, in mm.")
-    return values
-
-
-def check_channel_names(names: Sequence[str] | None, n_channels: int | None) -> tuple[str, ...]:
-    """Name the channels, or check the names given."""
+def name_channels(names: Sequence[str] | None, n_channels: int | None) -> tuple[str, ...]:
+    """Name the channels, or check the number of the names given."""
     if n_channels is None:
         raise ValueError("All cases of a cohort must have the same number of channels.")
     if names is None:
         return tuple(f"channel{c}" for c in range(n_channels))
-    if len(names) != n_channels or len(set(names)) != n_channels:
+    if len(names) != n_channels:
         raise ValueError(
             f"channel_names must be {n_channels} different names, one per channel; got "
             f"{list(names)}."
         )
-    return tuple(str(name) for name in names)
-
-
-def check_present(present: npt.ArrayLike | None, n: int, n_channels: int) -> np.ndarray:
-    """Check which modality each patient has; all by default."""
-    if present is None:
-        return np.ones((n, n_channels), dtype=bool)
-    values = np.asarray(present, dtype=bool)
-    if values.shape != (n, n_channels):
-        raise ValueError(f"present must have shape ({n}, {n_channels}); got {values.shape}.")
-    return values
+    return tuple(names)
 
 
 def check_mask_shapes(volumes: Store, masks: Store, available: np.ndarray, ids: np.ndarray) -> None:
@@ -199,7 +128,7 @@ def take_masks(
     if len(store) != n:
         raise ValueError(f"masks holds {len(store)} cases but volumes holds {n}.")
     available = np.ones(n, bool) if has_mask is None else np.asarray(has_mask, dtype=bool)
-    check_length("has_mask", available, n)
+    available = check_length("has_mask", available, n)
     check_mask_shapes(volumes, store, available, ids)
     return store, available
 

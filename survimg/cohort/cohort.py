@@ -6,7 +6,8 @@ import copy
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -17,31 +18,32 @@ from joblib.hashing import Hasher
 
 from survimg.cohort.checks import (
     as_positions,
-    check_channel_names,
-    check_clinical,
-    check_cohort_outcome,
-    check_ids,
-    check_length,
     check_on_invalid,
-    check_present,
-    check_spacing,
     check_voxels,
     finite_voxels,
+    name_channels,
     take_masks,
 )
 from survimg.cohort.html import cohort_html
-from survimg.cohort.reading import manifest_arguments, stored_arguments
-from survimg.cohort.saving import write_cohort
-from survimg.cohort.stores import ArrayStore, ImageFileStore, Store, as_store
-from survimg.io.store.store import read_store
-from survimg.target import OUTCOME_DTYPE, check_outcome
+from survimg.cohort.patient_columns import PatientColumns
+from survimg.cohort.stores import (
+    ArrayStore,
+    ImageFileStore,
+    MaskFileStore,
+    MemmapStore,
+    Store,
+    as_store,
+)
+from survimg.io.manifest import read_manifest
+from survimg.io.patients import PatientTable, check_ids, check_length
+from survimg.io.store.store import StoreWriter, read_store
 
 __all__ = ["Cohort"]
 
 PatientIndex: TypeAlias = "int | np.integer | slice | Sequence[int] | np.ndarray"
 
 
-class Cohort:
+class Cohort(PatientColumns):
     """Volumes, masks, clinical columns and outcome of n patients: the ``X`` of every estimator.
 
     Slicing selects patients and touches no voxel; volumes are read one case at a time when an
@@ -125,23 +127,59 @@ class Cohort:
             volumes = volumes[:, np.newaxis]
         with np.errstate(over="ignore"):  # beyond float32: infinite, which is looked for below
             self._volumes = as_store(volumes, ndim=4, dtype=np.float32)
-        n = len(self._volumes)
-        self._index = np.arange(n)
-        self._ids = check_ids(ids, n)
+        n, n_channels = len(self._volumes), self._volumes.case_shape[0]
+        names = check_ids([f"case-{i:04d}" for i in range(n)] if ids is None else ids)
+        check_length("ids", names, n)
         self.on_invalid = check_on_invalid(on_invalid)
         if isinstance(self._volumes, ArrayStore) and on_invalid == "raise":
-            check_voxels(self._volumes, self._ids)
-        self._masks, self._has_mask = take_masks(masks, has_mask, self._volumes, self._ids)
-        self._clinical = check_clinical(clinical, n)
-        self._outcome = check_cohort_outcome(outcome, self._ids)
-        self._groups = None if groups is None else check_length("groups", np.asarray(groups), n)
-        self._spacing = None if spacing is None else check_spacing(spacing, n)
-        self.channel_names = check_channel_names(channel_names, self._volumes.case_shape[0])
-        self._present = check_present(present, n, len(self.channel_names))
-        self.time_unit = time_unit
+            check_voxels(self._volumes, names)
+        self._masks, available = take_masks(masks, has_mask, self._volumes, names)
+        self._table = PatientTable(
+            ids=names,
+            channel_names=name_channels(channel_names, n_channels),
+            outcome=outcome,
+            time_unit=time_unit,
+            groups=groups,  # type: ignore[arg-type]  # the table makes arrays of what it is given
+            clinical=clinical,  # type: ignore[arg-type]
+            has_mask=available,
+            present=present,  # type: ignore[arg-type]
+            spacing=spacing,  # type: ignore[arg-type]
+        )
+        self._index = np.arange(n)
         #: What the store says of its making (preparation settings, versions); empty in memory.
         self.settings: dict[str, Any] = {}
-        self._geometry: tuple[dict[str, Any], ...] | None = None
+
+    @classmethod
+    def from_table(
+        cls,
+        table: PatientTable,
+        volumes: npt.ArrayLike | Sequence[np.ndarray] | Store,
+        masks: npt.ArrayLike | Sequence[np.ndarray | None] | Store | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Cohort:
+        """Put voxels to a table of patients.
+
+        Parameters
+        ----------
+        table : survimg.io.PatientTable
+            Of a manifest, a store or another cohort.
+        volumes, masks
+            As in the constructor; the table says which patients have a mask.
+        settings : mapping, optional
+            How the volumes were prepared.
+        """
+        cohort = cls(
+            volumes,
+            masks=masks,
+            has_mask=None if masks is None else table.has_mask,
+            ids=table.ids,
+            channel_names=table.channel_names,
+        )
+        shared = {f.name: getattr(table, f.name) for f in fields(PatientTable)}
+        cohort._table = PatientTable(**{**shared, "has_mask": cohort._table.has_mask})
+        cohort.settings = dict(settings or {})
+        return cohort
 
     # ------------------------------------------------------------------ reading and writing
 
@@ -160,10 +198,10 @@ class Cohort:
             The folder is no finished cohort, or its files do not fit together.
         """
         stored = read_store(folder)
-        cohort = cls(**stored_arguments(stored))
-        cohort.settings = stored.settings
-        cohort._geometry = stored.header.geometry
-        return cohort
+        masks = None if stored.masks is None else MemmapStore(stored.masks)
+        return cls.from_table(
+            stored, MemmapStore(stored.volumes), masks, settings=stored.settings
+        )
 
     def save(self, folder: str | os.PathLike[str]) -> Cohort:
         """Write the cohort to a folder of memory-mapped files and open it from there.
@@ -190,7 +228,14 @@ class Cohort:
                 "A raw cohort holds volumes of different sizes and cannot be saved as one array; "
                 "prepare it first (survimg.preprocessing.prepare_cohort, or `survimg prepare`)."
             )
-        write_cohort(self, folder)
+        names, masks = self.channel_names, bool(self.has_masks.any())
+        with StoreWriter(
+            folder, len(self), self.shape[1:], channel_names=names, masks=masks
+        ) as writer:
+            for i, patient in enumerate(self.ids):
+                mask = self.mask(i) if self.has_masks[i] else None
+                writer.write_case(i, self.volume(i), mask, patient=patient)
+            writer.finish(self.table, settings=self.settings)
         return Cohort.load(folder)
 
     @classmethod
@@ -219,13 +264,14 @@ class Cohort:
         allow_outside : bool, default=False
             Accept image paths outside the manifest's folder.
         """
-        found = manifest_arguments(csv, modalities, label, allow_outside)
-        return cls(**found, time_unit=time_unit)
+        manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
+        images = ImageFileStore(list(zip(*manifest.images.values(), strict=True)))
+        masks = None
+        if manifest.has_mask.any():
+            masks = MaskFileStore(manifest.masks, images, label)
+        return cls.from_table(replace(manifest, time_unit=time_unit), images, masks)
 
     # ------------------------------------------------------------------ what scikit-learn uses
-
-    def __len__(self) -> int:
-        return len(self._index)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -289,30 +335,20 @@ class Cohort:
         size = "x".join("?" if s is None else str(s) for s in self.shape[2:])
         parts = [f"n={len(self)}", f"channels={'+'.join(self.channel_names)}", f"size={size}"]
         parts.append(f"masks={int(self.has_masks.sum())}")
-        if self._clinical is not None:
-            parts.append(f"clinical={list(self._clinical.columns)}")
-        if self._outcome is not None:
-            parts.append(f"events={int(self._outcome['event'][self._index].sum())}")
+        if self._table.clinical is not None:
+            parts.append(f"clinical={list(self._table.clinical.columns)}")
+        if self.outcome is not None:
+            parts.append(f"events={int(self.outcome['event'].sum())}")
         return f"Cohort({', '.join(parts)})"
 
-    _repr_html_ = cohort_html
+    def _repr_html_(self) -> str:
+        # The table knows no spacing of image files, which would have to be read for it.
+        in_files = isinstance(self._volumes, ImageFileStore)
+        return cohort_html(
+            self.table, self.shape[2:], in_files=in_files, volume=self.volume, mask=self.mask
+        )
 
     # ------------------------------------------------------------------ data of the patients
-
-    @property
-    def ids(self) -> np.ndarray:
-        """Patient identifiers, shape (n,)."""
-        return self._ids[self._index]
-
-    @property
-    def outcome(self) -> np.ndarray | None:
-        """Structured array (event, time) of shape (n,), or None."""
-        return None if self._outcome is None else self._outcome[self._index]
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """Centre of each patient, shape (n,), or None."""
-        return None if self._groups is None else self._groups[self._index]
 
     @property
     def spacing(self) -> np.ndarray | None:
@@ -320,41 +356,15 @@ class Cohort:
 
         Raw cohorts of image files read it from the files when it is first asked for.
         """
-        if self._spacing is None and isinstance(self._volumes, ImageFileStore):
+        if self._table.spacing is None and isinstance(self._volumes, ImageFileStore):
             return np.array([self._volumes.spacing(i) for i in self._index.tolist()])
-        return None if self._spacing is None else self._spacing[self._index]
-
-    @property
-    def geometry(self) -> list[dict[str, Any]] | None:
-        """Where each prepared volume lies in its patient; see `survimg.io.StoreHeader`."""
-        return None if self._geometry is None else [self._geometry[i] for i in self._index]
-
-    @property
-    def clinical(self) -> pd.DataFrame | None:
-        """Clinical columns with a fresh RangeIndex, or None.
-
-        A frame that kept the labels of a fold would be aligned by label, and so misaligned, when
-        scikit-learn joins it to features of the same fold.
-        """
-        if self._clinical is None:
-            return None
-        return self._clinical.iloc[self._index].reset_index(drop=True)
-
-    @property
-    def has_masks(self) -> np.ndarray:
-        """Which patients have a mask, shape (n,), bool."""
-        return self._has_mask[self._index]
-
-    @property
-    def present(self) -> np.ndarray:
-        """Which modalities each patient has, shape (n, channels), bool."""
-        return self._present[self._index]
+        return self._of_slice(self._table.spacing)
 
     def volume(self, i: int) -> np.ndarray:
         """Return the voxels of patient `i`, float32, shape (channels, z, y, x)."""
         position = self._position(i)
         values = np.asarray(self._volumes.read(position), dtype=np.float32)
-        return finite_voxels(values, self._ids[position], self.on_invalid)
+        return finite_voxels(values, self._table.ids[position], self.on_invalid)
 
     def mask(self, i: int) -> np.ndarray:
         """Return the tumour mask of patient `i`, uint8, shape (z, y, x).
@@ -368,16 +378,17 @@ class Cohort:
             than the image.
         """
         position = self._position(i)
-        if self._masks is None or not self._has_mask[position]:
+        patient = self._table.ids[position]
+        if self._masks is None or not self._table.has_mask[position]:
             raise LookupError(
-                f"Patient {self._ids[position]!r} has no tumour mask. Give masks= to the Cohort "
-                "(or a mask column in the manifest), or use a model that needs none."
+                f"Patient {patient!r} has no tumour mask. Give masks= to the Cohort (or a "
+                "mask column in the manifest), or use a model that needs none."
             )
         mask = np.asarray(self._masks.read(position), dtype=np.uint8)
         if mask.max(initial=0) > 1:
             raise ValueError(
-                f"The stored mask of patient {self._ids[position]!r} holds values other than 0 "
-                f"and 1 (up to {mask.max()})."
+                f"The stored mask of patient {patient!r} holds values other than 0 and 1 "
+                f"(up to {mask.max()})."
             )
         return mask
 
@@ -386,24 +397,6 @@ class Cohort:
         if None in self.shape:
             raise ValueError("A raw cohort holds volumes of different sizes; prepare it first.")
         return np.stack([self.volume(i) for i in range(len(self))])
-
-    def with_outcome(self, outcome: np.ndarray, time_unit: str | None = None) -> Cohort:
-        """Return the same patients with another endpoint.
-
-        Parameters
-        ----------
-        outcome : structured array of shape (n,)
-        time_unit : str, optional
-            Unit of the new times; by default that of this cohort.
-        """
-        event, time = check_outcome(outcome, n_patients=len(self), ids=list(self.ids))
-        changed = copy.copy(self)
-        # Patients outside this slice stay without an outcome; no index of `changed` reaches them.
-        changed._outcome = np.zeros(len(self._ids), dtype=OUTCOME_DTYPE)
-        changed._outcome["event"][self._index] = event
-        changed._outcome["time"][self._index] = time
-        changed.time_unit = self.time_unit if time_unit is None else time_unit
-        return changed
 
     # ------------------------------------------------------------------ identity
 
@@ -415,11 +408,11 @@ class Cohort:
         """
         position = self._position(i)
         parts = [self._volumes.case_key(position)]
-        if self._masks is not None and self._has_mask[position]:
+        if self._masks is not None and self._table.has_mask[position]:
             parts.append(self._masks.case_key(position))
-        if self._spacing is not None:
-            parts.append(repr(self._spacing[position].tolist()))
-        parts.append(repr(self._present[position].tolist()))
+        if self._table.spacing is not None:
+            parts.append(repr(self._table.spacing[position].tolist()))
+        parts.append(repr(self._table.present[position].tolist()))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def fingerprint(self) -> str:
@@ -430,8 +423,7 @@ class Cohort:
         digest.update("\n".join(self.ids.tolist()).encode())
         for array in (self.outcome, self.groups):
             digest.update(b"none" if array is None else repr(array.tolist()).encode())
-        if self._clinical is not None:
-            frame = self._clinical.iloc[self._index]
+        if (frame := self.clinical) is not None:
             # The text of a table does not tell 1 from "1", nor the order of categories.
             types = [getattr(dtype, "categories", dtype) for dtype in frame.dtypes]
             digest.update(repr([list(t) if isinstance(t, pd.Index) else t for t in types]).encode())

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from survimg.cohort.stores import ImageFileStore
-
-if TYPE_CHECKING:
-    from survimg.cohort.cohort import Cohort
+from survimg.io.patients import PatientTable
 
 __all__ = ["cohort_html"]
 
@@ -23,7 +20,14 @@ _STYLE = (
 _MOST_COLUMNS = 8
 
 
-def cohort_html(cohort: Cohort) -> str:
+def cohort_html(
+    table: PatientTable,
+    size: Sequence[int | None],
+    *,
+    in_files: bool,
+    volume: Callable[[int], np.ndarray],
+    mask: Callable[[int], np.ndarray],
+) -> str:
     """Describe a cohort in a table beside a thumbnail of one patient.
 
     Reads the voxels of one patient: the first with a tumour mask, or the first. Images that cannot
@@ -31,7 +35,14 @@ def cohort_html(cohort: Cohort) -> str:
 
     Parameters
     ----------
-    cohort : Cohort
+    table : PatientTable
+        Of the patients of the table.
+    size : sequence of (int or None)
+        ``(z, y, x)`` of a volume; None where it varies.
+    in_files : bool
+        Whether sizes of voxels stand in image files, which are not read for them.
+    volume, mask : callable
+        Give the voxels of the patient at a position.
 
     Returns
     -------
@@ -41,39 +52,41 @@ def cohort_html(cohort: Cohort) -> str:
     rows = "".join(
         f"<tr><th style='text-align:left;padding-right:1em'>{escape(name)}</th>"
         f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in _facts(cohort)
+        for name, value in _facts(table, size, in_files)
     )
-    table = f"<table style='margin:0'><caption><b>Cohort</b></caption><tbody>{rows}</tbody></table>"
-    return f"<div style='{_STYLE}'>{table}{_thumbnail(cohort)}</div>"
+    facts = f"<table style='margin:0'><caption><b>Cohort</b></caption><tbody>{rows}</tbody></table>"
+    return f"<div style='{_STYLE}'>{facts}{_thumbnail(table, volume, mask)}</div>"
 
 
-def _facts(cohort: Cohort) -> list[tuple[str, str]]:
-    n = len(cohort)
-    size = " x ".join("varies" if length is None else str(length) for length in cohort.shape[2:])
+def _facts(
+    table: PatientTable, size: Sequence[int | None], in_files: bool
+) -> list[tuple[str, str]]:
+    n = len(table)
+    lengths = " x ".join("varies" if length is None else str(length) for length in size)
     facts = [("Patients", str(n))]
-    outcome = cohort.outcome
+    outcome = table.outcome
     if outcome is None:
         facts.append(("Outcome", "none"))
     elif n:
         event, time = outcome["event"], outcome["time"]
-        unit = f" {cohort.time_unit}" if cohort.time_unit is not None else ""
+        unit = f" {table.time_unit}" if table.time_unit is not None else ""
         facts.append(("Events", f"{event.sum()} ({event.mean():.0%})"))
         facts.append(("Follow-up", _follow_up(event, time) + unit))
-    absent = n - cohort.present.sum(axis=0)
+    absent = n - table.present.sum(axis=0)
     channels = [
         f"{name} (absent in {k})" if k else name
-        for name, k in zip(cohort.channel_names, absent.tolist(), strict=True)
+        for name, k in zip(table.channel_names, absent.tolist(), strict=True)
     ]
     facts.append(("Channels", ", ".join(channels)))
-    facts.append(("Size (z, y, x)", f"{size} voxels"))
-    facts.append(("Spacing (z, y, x)", _spacing(cohort)))
-    facts.append(("Tumour masks", f"{int(cohort.has_masks.sum())} of {n}"))
-    if cohort.clinical is not None:
-        names = [str(name) for name in cohort.clinical.columns]
+    facts.append(("Size (z, y, x)", f"{lengths} voxels"))
+    facts.append(("Spacing (z, y, x)", _spacing(table.spacing, in_files)))
+    facts.append(("Tumour masks", f"{int(table.has_mask.sum())} of {n}"))
+    if table.clinical is not None:
+        names = [str(name) for name in table.clinical.columns]
         more = f" and {len(names) - _MOST_COLUMNS} more" if len(names) > _MOST_COLUMNS else ""
         facts.append(("Clinical columns", (", ".join(names[:_MOST_COLUMNS]) + more) or "none"))
-    if cohort.groups is not None:
-        facts.append(("Groups", str(len(np.unique(cohort.groups.astype(str))))))
+    if table.groups is not None:
+        facts.append(("Groups", str(len(np.unique(table.groups.astype(str))))))
     return facts
 
 
@@ -85,12 +98,9 @@ def _follow_up(event: np.ndarray, time: np.ndarray) -> str:
     return text
 
 
-def _spacing(cohort: Cohort) -> str:
-    # Cohort.spacing of a raw cohort of files would read all of them.
-    known = cohort._spacing
-    if known is None:
-        return "in the image files" if isinstance(cohort._volumes, ImageFileStore) else "unknown"
-    spacing = known[cohort._index]
+def _spacing(spacing: np.ndarray | None, in_files: bool) -> str:
+    if spacing is None:
+        return "in the image files" if in_files else "unknown"
     if not len(spacing):
         return "unknown"
     low, high = spacing.min(axis=0), spacing.max(axis=0)
@@ -101,19 +111,23 @@ def _spacing(cohort: Cohort) -> str:
     return f"{' x '.join(lengths)} mm"
 
 
-def _thumbnail(cohort: Cohort) -> str:
-    if not len(cohort):
+def _thumbnail(
+    table: PatientTable,
+    read_volume: Callable[[int], np.ndarray],
+    read_mask: Callable[[int], np.ndarray],
+) -> str:
+    if not len(table):
         return ""
-    masked = np.flatnonzero(cohort.has_masks)
+    masked = np.flatnonzero(table.has_mask)
     i = int(masked[0]) if masked.size else 0
-    patient = escape(str(cohort.ids[i]))
+    patient = escape(str(table.ids[i]))
     try:
-        volume = cohort.volume(i)
-        mask = cohort.mask(i) if masked.size else None
+        volume = read_volume(i)
+        mask = read_mask(i) if masked.size else None
     except (OSError, ValueError, RuntimeError) as error:
         reason = escape(" ".join(str(error).split())[:200])
         return f"<div style='max-width:16em'>No picture of {patient}: {reason}</div>"
-    channel = int(np.argmax(cohort.present[i]))
+    channel = int(np.argmax(table.present[i]))
     position = volume.shape[1] // 2
     if mask is not None and mask.any():
         seen = np.flatnonzero(mask.any(axis=(1, 2)))
@@ -121,7 +135,7 @@ def _thumbnail(cohort: Cohort) -> str:
     plane = volume[channel, position]
     outline = None if mask is None else mask[position]
     encoded = base64.b64encode(_png(plane, outline)).decode("ascii")
-    caption = f"{patient}, {escape(str(cohort.channel_names[channel]))}, z = {position}"
+    caption = f"{patient}, {escape(str(table.channel_names[channel]))}, z = {position}"
     return (
         f"<figure style='margin:0'><img alt='{caption}' src='data:image/png;base64,{encoded}'>"
         f"<figcaption style='font-size:smaller'>{caption}</figcaption></figure>"

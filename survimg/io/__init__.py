@@ -7,11 +7,13 @@ from survimg.io.images.image import Image, resample_like, write_image
 from survimg.io.images.masks import read_mask
 from survimg.io.images.reading import read_image
 from survimg.io.manifest import Manifest, read_manifest
+from survimg.io.patients import PatientTable
 from survimg.io.store.store import StoreWriter, read_store, read_store_header
 
 __all__ = [
     "Image",
     "Manifest",
+    "PatientTable",
     "StoreWriter",
     "manifest_of_dicom",
     "read_image",

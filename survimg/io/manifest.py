@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from survimg.io.patients import PatientTable, listed
 from survimg.target import make_outcome
 
 __all__ = ["IMAGE_SUFFIXES", "Manifest", "listed", "read_manifest", "read_patient_table"]
@@ -54,50 +55,37 @@ _OUTCOME_WORDS = frozenset(
 )  # fmt: skip
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-_MAX_NAMED = 5
 
 
-@dataclass(frozen=True, eq=False)
-class Manifest:
-    """A manifest, read and checked.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Manifest(PatientTable):
+    """A manifest, read and checked: the patients' table, and where their images are.
 
     Attributes
     ----------
     path : Path
         The CSV.
-    ids : list of str
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
     masks : list of (Path or None)
-    event : ndarray of shape (n,), bool, or None
-    time : ndarray of shape (n,), float64, or None
-    groups : list of str, or None
-    clinical : DataFrame with a RangeIndex, or None
     """
 
     path: Path
-    ids: list[str]
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
-    event: np.ndarray | None
-    time: np.ndarray | None
-    groups: list[str] | None
-    clinical: pd.DataFrame | None
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
+        """Return the manifest of some of the patients.
 
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of the modalities, in the order of the columns (or of `modalities`)."""
-        return tuple(self.images)
-
-    @property
-    def outcome(self) -> np.ndarray | None:
-        """Structured array (event, time), or None where the manifest has no outcome."""
-        if self.event is None or self.time is None:
-            return None
-        return make_outcome(self.event, self.time)
+        Parameters
+        ----------
+        positions : slice, or array-like of shape (m,) of int or bool
+        """
+        rows = np.arange(len(self))[positions]
+        return super().take(rows)._with(
+            images={name: [paths[i] for i in rows] for name, paths in self.images.items()},
+            masks=[self.masks[i] for i in rows],
+        )
 
 
 def read_manifest(
@@ -145,19 +133,21 @@ def read_manifest(
     }
     _check_any_image(images, ids)
     masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
-    event, time = _read_outcome(table, ids, path)
+    outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in _RESERVED]
     _check_names(others, path)
     clinical = [name for name in others if not _holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
-        ids=ids,
         images=images,
         masks=masks,
-        event=event,
-        time=time,
+        ids=np.array(ids, dtype=object),
+        channel_names=tuple(images),
+        outcome=outcome,
         groups=_read_groups(table["group"], ids) if "group" in table else None,
         clinical=_read_clinical({name: table[name] for name in clinical}, ids),
+        has_mask=np.array([path is not None for path in masks]),
+        present=np.array([[path is not None for path in paths] for paths in images.values()]).T,
     )
 
 
@@ -355,10 +345,10 @@ def _check_any_image(images: dict[str, list[Path | None]], ids: list[str]) -> No
 
 def _read_outcome(
     table: dict[str, list[str]], ids: list[str], path: Path
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> np.ndarray | None:
     given = [name for name in ("time", "event") if name in table]
     if not given:
-        return None, None
+        return None
     if len(given) == 1:
         other = "event" if given == ["time"] else "time"
         raise ValueError(f"{path} has a column {given[0]!r} but no column {other!r}.")
@@ -386,14 +376,14 @@ def _read_outcome(
             f"{path} holds one patient, {ids[0]!r}; a cohort with an outcome needs at least two. "
             "(Leave out time and event to prepare a single patient for prediction.)"
         )
-    return event, time
+    return make_outcome(event, time)
 
 
-def _read_groups(cells: list[str], ids: list[str]) -> list[str]:
+def _read_groups(cells: list[str], ids: list[str]) -> np.ndarray:
     for patient, cell in zip(ids, cells, strict=True):
         if not cell:
             raise ValueError(f"Patient {patient!r}, column 'group': the cell is empty.")
-    return cells
+    return np.array(cells, dtype=object)
 
 
 def _read_clinical(columns: dict[str, list[str]], ids: list[str]) -> pd.DataFrame | None:
@@ -449,8 +439,3 @@ def _is_number(cell: str) -> bool:
         return False
     return "_" not in cell  # Python reads 1_000 as a number, nobody else does
 
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first few names, quoted, and the number of the others."""
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(repr(name) for name in names[:_MAX_NAMED]) + more

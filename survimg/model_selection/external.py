@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from survimg.cohort import Cohort
+from survimg.io.patients import PatientTable
 from survimg.preprocessing.agreement import preparation_of
 
 __all__ = ["join_cohorts"]
@@ -47,25 +48,27 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
             "people, rename those of one cohort (prefix=)."
         )
     both = (training, external)
-    has_mask = np.concatenate([cohort.has_masks for cohort in both])
+    tables = [cohort.table for cohort in both]
     spacings = [cohort.spacing for cohort in both if cohort.spacing is not None]
-    joined = Cohort(
-        _JoinedStore(both, masks=False),
-        masks=_JoinedStore(both, masks=True) if has_mask.any() else None,
-        has_mask=has_mask if has_mask.any() else None,
-        clinical=_clinical(training, external),
-        outcome=np.concatenate([cohort.outcome for cohort in both]),
-        ids=ids,
-        groups=np.concatenate([_groups(training, "training"), _groups(external, "external")]),
-        spacing=np.concatenate(spacings) if len(spacings) == 2 else None,
+    geometries = [table.geometry for table in tables if table.geometry is not None]
+    table = PatientTable(
+        ids=np.array(ids, dtype=object),
         channel_names=training.channel_names,
+        outcome=np.concatenate([cohort.outcome for cohort in both]),
         time_unit=training.time_unit,
-        present=np.concatenate([cohort.present for cohort in both]),
+        groups=np.concatenate([_groups(training, "training"), _groups(external, "external")]),
+        clinical=_clinical(training, external),
+        has_mask=np.concatenate([table.has_mask for table in tables]),
+        present=np.concatenate([table.present for table in tables]),
+        spacing=np.concatenate(spacings) if len(spacings) == 2 else None,
+        geometry=(*geometries[0], *geometries[1]) if len(geometries) == 2 else None,
     )
-    joined.settings = {"training": training.settings, "external": external.settings}
-    if training.geometry is not None and external.geometry is not None:
-        joined._geometry = (*training.geometry, *external.geometry)
-    return joined
+    return Cohort.from_table(
+        table,
+        _JoinedStore(both, masks=False),
+        _JoinedStore(both, masks=True) if table.has_mask.any() else None,
+        settings={"training": training.settings, "external": external.settings},
+    )
 
 
 class _JoinedStore:

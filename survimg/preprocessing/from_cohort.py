@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from survimg.cohort import Cohort
 from survimg.io.images.image import Image
+from survimg.io.patients import PatientTable
 from survimg.io.store.store import StoreWriter
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.cohort_registration import (
@@ -133,30 +135,18 @@ def _in_memory(
     n = len(cohort)
     volumes = np.empty((n, len(cohort.channel_names), *settings.shape), dtype=np.float32)
     masks = np.zeros((n, *settings.shape), dtype=np.uint8) if cohort.has_masks.any() else None
-    spacing, cut, records = np.empty((n, 3)), {}, []
+    cut, records = {}, []
     for i in _counted(n, progress):
         case, record = _prepare(cohort, i, settings, registered)
         records.append(record)
-        volumes[i], spacing[i] = case.volume, case.spacing
+        volumes[i] = case.volume
         cut[str(cohort.ids[i])] = case.mask_cut
         if masks is not None and case.mask is not None:
             masks[i] = case.mask
-    prepared = Cohort(
-        volumes,
-        masks=masks,
-        clinical=cohort.clinical,
-        outcome=cohort.outcome,
-        ids=cohort.ids,
-        groups=cohort.groups,
-        spacing=None if cohort.spacing is None else spacing,
-        channel_names=cohort.channel_names,
-        time_unit=cohort.time_unit,
-        has_mask=cohort.has_masks if masks is not None else None,
-        present=cohort.present,
+    table = _prepared_table(cohort, records)
+    prepared = Cohort.from_table(
+        table, volumes, masks, settings=stored_settings(settings, registered)
     )
-    prepared.settings = stored_settings(settings, registered)
-    if cohort.spacing is not None:
-        prepared._geometry = tuple(geometry_of(record) for record in records)
     warn_of_cut_tumours(cut)
     return prepared
 
@@ -184,19 +174,21 @@ def _on_disk(
             records.append(record)
         if registered is not None:
             write_registration(writer, registered)
-        writer.finish(
-            ids=cohort.ids,
-            outcome=cohort.outcome,
-            groups=cohort.groups,
-            clinical=cohort.clinical,
-            present=cohort.present,
-            spacing=None if cohort.spacing is None else [r["spacing"] for r in records],
-            time_unit=cohort.time_unit,
-            settings=stored_settings(settings, registered),
-            geometry=None if cohort.spacing is None else [geometry_of(r) for r in records],
-        )
+        table = _prepared_table(cohort, records)
+        writer.finish(table, settings=stored_settings(settings, registered))
     warn_of_cut_tumours({str(cohort.ids[i]): records[i]["mask_cut"] for i in range(n)})
     return Cohort.load(out)
+
+
+def _prepared_table(cohort: Cohort, records: Sequence[Mapping[str, Any]]) -> PatientTable:
+    """Return the table of the patients, with where their volumes lie now."""
+    if cohort.spacing is None:
+        return replace(cohort.table, geometry=None)
+    return replace(
+        cohort.table,
+        spacing=np.array([record["spacing"] for record in records]),
+        geometry=tuple(geometry_of(record) for record in records),
+    )
 
 
 def _counted(n: int, progress: bool, what: str = "Preparing") -> Iterator[int]:

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from survimg.preprocessing.manifest_registration import (
     file_stamp,
     forget_registrations,
     register_manifest,
-    without_excluded,
 )
 from survimg.preprocessing.registration import Registration
 from survimg.preprocessing.settings import Preparation
@@ -132,15 +132,15 @@ def prepare(
         registered = register_manifest(
             manifest, settings, Path(out), n_jobs=n_jobs, progress=progress
         )
-        manifest = without_excluded(manifest, registered.kept)
+        manifest = manifest.take(registered.kept)
     content = stored_settings(settings, registered)
     writer = StoreWriter(
         out,
         len(manifest),
         (len(manifest.channel_names), *settings.shape),
         channel_names=manifest.channel_names,
-        masks=any(path is not None for path in manifest.masks),
-        key={"settings": content, "patients": manifest.ids},
+        masks=bool(manifest.has_mask.any()),
+        key={"settings": content, "patients": manifest.ids.tolist()},
         resume=True,
         overwrite=overwrite,
     )
@@ -152,19 +152,13 @@ def prepare(
         records = writer.done()
         if registered is not None:
             write_registration(writer, registered)
-        header = writer.finish(
-            ids=manifest.ids,
-            outcome=manifest.outcome,
-            groups=manifest.groups,
-            clinical=manifest.clinical,
-            present=np.array(
-                [[path is not None for path in paths] for paths in manifest.images.values()]
-            ).T,
-            spacing=[records[i]["spacing"] for i in range(len(manifest))],
+        table = replace(
+            manifest,
             time_unit=time_unit,
-            settings=content,
-            geometry=[geometry_of(records[i]) for i in range(len(manifest))],
+            spacing=np.array([records[i]["spacing"] for i in range(len(manifest))]),
+            geometry=tuple(geometry_of(records[i]) for i in range(len(manifest))),
         )
+        header = writer.finish(table, settings=content)
     forget_registrations(Path(out))
     warn_of_cut_tumours(
         {patient: records[i]["mask_cut"] for i, patient in enumerate(manifest.ids)}
@@ -328,9 +322,7 @@ def _read(reader: Any, where: str, path: Path, *arguments: Any) -> Image:
 def _check_masks(manifest: Manifest, settings: Preparation) -> None:
     if settings.crop != "mask":
         return
-    missing = [
-        patient for patient, path in zip(manifest.ids, manifest.masks, strict=True) if path is None
-    ]
+    missing = manifest.ids[~manifest.has_mask].tolist()
     if missing:
         raise ValueError(
             f"crop='mask' needs a mask for every patient; {len(missing)} have none in column "

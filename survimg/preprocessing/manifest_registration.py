@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from survimg.preprocessing.registration import Registration
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.template import Template
 
-__all__ = ["file_stamp", "forget_registrations", "register_manifest", "without_excluded"]
+__all__ = ["file_stamp", "forget_registrations", "register_manifest"]
 
 #: Part of a record's key: raise it when `register` finds another map for the same images.
 _METHOD = 1
@@ -58,7 +57,7 @@ def register_manifest(
     channel = registration.driving_channel(manifest.channel_names)
     paths = manifest.images[channel]
     patient = choose_template(
-        registration, manifest.ids, [path is not None for path in paths], channel
+        registration, manifest.ids.tolist(), [path is not None for path in paths], channel
     )
     template = load_template(
         registration, patient, lambda name: _image_of(manifest, channel, name)
@@ -70,7 +69,7 @@ def register_manifest(
         alignments = _align_all(
             manifest, registration, channel, template, folder, n_jobs, progress
         )
-        result = conclude(settings, channel, patient, template, manifest.ids, alignments)
+        result = conclude(settings, channel, patient, template, manifest.ids.tolist(), alignments)
         table = folder / "registration.csv"
         result.table().to_csv(table, index=False, lineterminator="\n")
         enforce(result, f"All figures are in {table}; what is registered is not done again.")
@@ -85,26 +84,6 @@ def register_manifest(
 def forget_registrations(out: Path) -> None:
     """Delete the finished registrations of a store that is complete."""
     shutil.rmtree(_folder(out), ignore_errors=True)
-
-
-def without_excluded(manifest: Manifest, kept: Sequence[int]) -> Manifest:
-    """Return a manifest of some of its patients."""
-    rows = list(kept)
-    if len(rows) == len(manifest):
-        return manifest
-    return replace(
-        manifest,
-        ids=[manifest.ids[i] for i in rows],
-        images={name: [paths[i] for i in rows] for name, paths in manifest.images.items()},
-        masks=[manifest.masks[i] for i in rows],
-        event=None if manifest.event is None else manifest.event[rows],
-        time=None if manifest.time is None else manifest.time[rows],
-        groups=None if manifest.groups is None else [manifest.groups[i] for i in rows],
-        clinical=(
-            None if manifest.clinical is None
-            else manifest.clinical.iloc[rows].reset_index(drop=True)
-        ),
-    )
 
 
 def file_stamp(path: Path | None) -> list[Any] | None:
@@ -125,7 +104,7 @@ def _folder(out: Path) -> Path:
 
 
 def _image_of(manifest: Manifest, channel: str, patient: str) -> Image:
-    path = manifest.images[channel][manifest.ids.index(patient)]
+    path = manifest.images[channel][manifest.ids.tolist().index(patient)]
     if path is None:
         raise ValueError(f"Patient {patient!r} has no {channel}.")
     return _read(path, patient, channel)

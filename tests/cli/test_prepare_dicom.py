@@ -245,7 +245,7 @@ def test_patients_are_told_apart_by_their_headers_where_asked(archive, tmp_path)
         tmp_path / "in", tmp_path / "out" / "deep", clinical=table, by_patient_id=True
     )
     manifest = read_manifest(path, allow_outside=True)
-    assert manifest.ids == ids
+    assert manifest.ids.tolist() == ids
     assert manifest.masks == [None, tmp_path / "in" / "rt.dcm", None]
     assert manifest.clinical["age"].tolist() == [1, 2, 3]
     for patient, series in zip(ids, manifest.images["CT"], strict=True):

@@ -149,7 +149,7 @@ def test_raw_cohort_has_open_axes():
     [
         ({"ids": ["a", "b", "a", "d", "e", "f", "g"]}, r"Duplicate patient ids: \['a'\]"),
         ({"ids": ["", *"bcdefg"]}, "must not be empty"),
-        ({"ids": ["a"]}, "holds 7 cases"),
+        ({"ids": ["a"]}, "ids has shape .* 7 patients"),
         ({"clinical": pd.DataFrame({"age": [1.0]})}, "1 rows"),
         ({"masks": np.zeros((N, 3, 4, 4))}, "masks have shape"),
         ({"masks": np.zeros((2, 3, 4, 5))}, "masks holds 2 cases"),
@@ -337,3 +337,12 @@ def test_as_cohort_takes_arrays_and_refuses_doubled_parts():
         as_cohort(np.zeros((3, 4)))
     with pytest.raises(TypeError, match=r"survimg\.Cohort"):
         as_cohort([["a"]])
+
+
+def test_the_table_follows_the_slice_even_of_a_bootstrap_sample():
+    table = make_cohort(present=np.arange(N)[:, None] != np.array([[3, 9]]))[[3, 0, 3]].table
+    assert table.ids.tolist() == ["p3", "p0", "p3"]
+    assert table.clinical["age"].tolist() == [3.0, 0.0, 3.0]
+    assert table.outcome["time"].tolist() == [4.0, 1.0, 4.0]
+    assert table.present.tolist() == [[False, True], [True, True], [False, True]]
+    assert "<td style='text-align:left'>3</td>" in make_cohort()[[3, 0, 3]]._repr_html_()

@@ -37,13 +37,13 @@ def _write(folder, text, encoding="utf-8"):
 
 def test_everything_is_read_and_typed(folder):
     manifest = read_manifest(_write(folder, GOOD))
-    assert manifest.ids == ["001", "002", "003"]
+    assert manifest.ids.tolist() == ["001", "002", "003"]
     assert manifest.channel_names == ("PET", "CT")
     assert manifest.images["CT"] == [folder / "b.nii.gz", None, folder / "series"]
     assert manifest.masks == [folder / "m.nii.gz", folder / "m.nii.gz", None]
     np.testing.assert_array_equal(manifest.outcome["event"], [True, False, True])
     np.testing.assert_array_equal(manifest.outcome["time"], [12.5, 30, 7])
-    assert manifest.groups == ["north", "south", "north"]
+    assert manifest.groups.tolist() == ["north", "south", "north"]
     assert list(manifest.clinical) == ["age", "stage"]
     np.testing.assert_array_equal(manifest.clinical["age"], [63.0, np.nan, 51.0])
     assert manifest.clinical["stage"].tolist() == ["III", "IVa", None]
@@ -76,7 +76,7 @@ def test_without_outcome_one_patient_is_enough(folder):
 def test_byte_order_mark_blank_lines_and_spaces_are_ignored(folder):
     text = GOOD.replace("001,", " 001 , ").replace("\n", "\r\n") + "\r\n,,,,,,,,\r\n"
     manifest = read_manifest(_write(folder, "\ufeff" + text))
-    assert manifest.ids == ["001", "002", "003"]
+    assert manifest.ids.tolist() == ["001", "002", "003"]
 
 
 def test_numbers_that_name_existing_files_stay_clinical(folder):
@@ -169,7 +169,7 @@ def test_links_that_lead_outside_need_leave_too(folder):
     path = _write(inner, "patient_id,PET\n1,link.nii.gz\n")
     with pytest.raises(ValueError, match="leads outside"):
         read_manifest(path)
-    assert read_manifest(path, allow_outside=True).ids == ["1"]
+    assert read_manifest(path, allow_outside=True).ids.tolist() == ["1"]
 
 
 _KNOWN = ["a.nii.gz", "1", "0", "", "nan", "..", "~", "series"]

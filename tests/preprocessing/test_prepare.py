@@ -59,10 +59,10 @@ def test_a_patient_is_what_the_single_steps_make_of_it(cohort_folder, tmp_path):
 def test_the_table_and_the_missing_modality_are_kept(cohort_folder, tmp_path):
     _prepare(cohort_folder, tmp_path / "out", time_unit="months")
     stored = read_store(tmp_path / "out")
-    assert stored.ids == [f"p{i}" for i in range(6)]
+    assert stored.ids.tolist() == [f"p{i}" for i in range(6)]
     assert stored.outcome["time"].tolist() == [10, 11, 12, 13, 14, 15]
     assert stored.outcome["event"].tolist() == [False, True] * 3
-    assert stored.groups == ["c0", "c1"] * 3
+    assert stored.groups.tolist() == ["c0", "c1"] * 3
     assert stored.clinical["age"].tolist() == [50, 51, 52, 53, 54, 55]
     assert stored.time_unit == "months"
     assert stored.present.tolist() == [[True, i != 4] for i in range(6)]

@@ -25,6 +25,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from survimg.io.files import (
     allocate_npy,
@@ -43,6 +43,7 @@ from survimg.io.files import (
     write_json,
     write_npy_row,
 )
+from survimg.io.patients import PatientTable
 from survimg.io.store.stored import (
     FORMAT,
     VERSION,
@@ -51,7 +52,7 @@ from survimg.io.store.stored import (
     read_store,
     read_store_header,
 )
-from survimg.io.store.table import StoreTable, table_frame
+from survimg.io.store.table import table_frame
 
 __all__ = [
     "StoreHeader", "StoreWriter", "StoredCohort", "read_store", "read_store_header", "write_row"
@@ -211,28 +212,16 @@ class StoreWriter:
         write_row(self.partial, self.shape, i, volume, mask, record=record, patient=patient)
 
     def finish(
-        self,
-        *,
-        ids: Sequence[str] | np.ndarray,
-        outcome: np.ndarray | None = None,
-        groups: Sequence[Any] | np.ndarray | None = None,
-        clinical: pd.DataFrame | None = None,
-        present: npt.ArrayLike | None = None,
-        spacing: npt.ArrayLike | None = None,
-        time_unit: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        geometry: Sequence[Mapping[str, Any]] | None = None,
+        self, table: PatientTable, *, settings: Mapping[str, Any] | None = None
     ) -> StoreHeader:
         """Write the table and ``cohort.json``, and give the folder its final name.
 
         Parameters
         ----------
-        ids, outcome, groups, clinical, present, spacing, time_unit
-            As in `survimg.cohort.Cohort`; `outcome` is the structured array (event, time).
+        table : PatientTable
+            Of all patients of the store. Which of them have a mask is known from what was written.
         settings : dict, optional
             Settings of the preparation.
-        geometry : sequence of dict, optional
-            See `StoreHeader`.
 
         Returns
         -------
@@ -241,34 +230,33 @@ class StoreWriter:
         Raises
         ------
         ValueError
-            A patient has not been written, or an argument does not fit the number of patients.
+            A patient has not been written, or the table does not fit the store.
         """
         n = self.shape[0]
+        if len(table) != n or list(table.channel_names) != self.channel_names:
+            raise ValueError(
+                f"The table holds {len(table)} patients with {list(table.channel_names)}; the "
+                f"store {n} with {self.channel_names}."
+            )
         done = self.done()
-        missing = [str(ids[i]) for i in range(n) if i not in done]
+        missing = [table.ids[i] for i in range(n) if i not in done]
         if missing:
             raise ValueError(
                 f"{len(missing)} of {n} patients have not been written: {missing[:5]}."
             )
         has_mask = np.array([done[i]["has_mask"] for i in range(n)])
-        frame, dtypes = table_frame(
-            StoreTable(
-                ids=list(ids), outcome=outcome, groups=None if groups is None else list(groups),
-                has_mask=has_mask, present=_as_present(present, self.shape), clinical=clinical,
-            ),
-            self.channel_names,
-        )
+        frame, dtypes = table_frame(replace(table, has_mask=has_mask))
         header = {
             "format": FORMAT,
             "version": VERSION,
             "shape": list(self.shape),
             "channel_names": self.channel_names,
             "masks": bool(has_mask.any()),
-            "time_unit": time_unit,
-            "spacing": _spacing_list(spacing, n),
+            "time_unit": table.time_unit,
+            "spacing": None if table.spacing is None else table.spacing.tolist(),
             "settings": dict(settings or {}),
             "versions": _versions(),
-            "geometry": None if geometry is None else [dict(entry) for entry in geometry],
+            "geometry": None if table.geometry is None else list(table.geometry),
             "clinical_dtypes": dtypes,
         }
         json.dumps(header, allow_nan=False)  # a header that cannot be written must not cost the run
@@ -356,7 +344,6 @@ def write_row(
     write_json(partial / "done" / f"{i}.json", {"has_mask": mask is not None, **(record or {})})
 
 
-
 def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: str) -> np.ndarray:
     values = np.ascontiguousarray(np.asarray(mask) != 0, dtype=np.uint8)
     if values.shape != shape:
@@ -364,26 +351,6 @@ def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: s
     if not (partial / "masks.npy").is_file():
         raise ValueError(f"{name}: there is a mask, but this store was begun without masks.")
     return values
-
-
-def _as_present(present: npt.ArrayLike | None, shape: Sequence[int]) -> np.ndarray:
-    expected = (shape[0], shape[1])
-    values = np.ones(expected, bool) if present is None else np.asarray(present, dtype=bool)
-    if values.shape != expected:
-        raise ValueError(f"present must have shape {expected}; got {values.shape}.")
-    return values
-
-
-def _spacing_list(spacing: npt.ArrayLike | None, n: int) -> list[list[float]] | None:
-    if spacing is None:
-        return None
-    values = np.asarray(spacing, dtype=np.float64)
-    if values.shape not in ((3,), (n, 3)) or not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError(
-            f"spacing must be one (z, y, x) triple or {n} of them, in mm and positive; got shape "
-            f"{values.shape}."
-        )
-    return np.broadcast_to(values, (n, 3)).tolist()
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from survimg.io.files import check_npy
 from survimg.io.images.image import Image
+from survimg.io.patients import PatientTable
 from survimg.io.store.table import read_table
 
 __all__ = ["FORMAT", "VERSION", "StoreHeader", "StoredCohort", "read_store", "read_store_header"]
@@ -98,50 +98,26 @@ class StoreHeader:
         return Image(array, (z, y, x), tuple(place["origin"]), tuple(place["direction"]))
 
 
-@dataclass(frozen=True)
-class StoredCohort:
-    """A prepared cohort as it lies on disk: everything but the voxels, and where those are.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredCohort(PatientTable):
+    """A prepared cohort as it lies on disk: the patients' table, and where their voxels are.
 
     Attributes
     ----------
     header : StoreHeader
-    volumes : Path
-        ``volumes.npy``.
-    masks : Path or None
-        ``masks.npy``, or None where no patient has a mask.
-    ids : list of str
-    outcome : structured ndarray of shape (n,), or None
-        Fields ``event`` (bool) and ``time`` (float64).
-    groups : list of str, or None
-    has_mask : ndarray of shape (n,), bool
-    present : ndarray of shape (n, channels), bool
-    clinical : DataFrame with a RangeIndex, or None
     """
 
     header: StoreHeader
-    volumes: Path
-    masks: Path | None
-    ids: list[str]
-    outcome: np.ndarray | None
-    groups: list[str] | None
-    has_mask: np.ndarray
-    present: np.ndarray
-    clinical: pd.DataFrame | None
 
     @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels."""
-        return self.header.channel_names
+    def volumes(self) -> Path:
+        """``volumes.npy``."""
+        return self.header.volumes_path
 
     @property
-    def spacing(self) -> np.ndarray | None:
-        """Spacing per patient in mm, ``(n, 3)`` in ``(z, y, x)`` order, or None."""
-        return self.header.spacing
-
-    @property
-    def time_unit(self) -> str | None:
-        """Unit of the times in the outcome."""
-        return self.header.time_unit
+    def masks(self) -> Path | None:
+        """``masks.npy``, or None where no patient has a mask."""
+        return self.header.masks_path
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -166,20 +142,15 @@ def read_store(folder: str | os.PathLike[str]) -> StoredCohort:
         As `read_store_header`; also where the table is damaged or does not fit the header.
     """
     header = read_store_header(folder)
-    table = read_table(
-        header.folder / "table.csv", header.shape[0], header.channel_names, header.clinical_dtypes
-    )
-    return StoredCohort(
-        header=header,
-        volumes=header.volumes_path,
-        masks=header.masks_path,
-        ids=table.ids,
-        outcome=table.outcome,
-        groups=table.groups,
-        has_mask=table.has_mask,
-        present=table.present,
-        clinical=table.clinical,
-    )
+    path, names = header.folder / "table.csv", header.channel_names
+    parts = read_table(path, header.shape[0], names, header.clinical_dtypes)
+    try:
+        return StoredCohort(
+            header=header, channel_names=names, time_unit=header.time_unit,
+            spacing=header.spacing, geometry=header.geometry, **parts,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def read_store_header(folder: str | os.PathLike[str]) -> StoreHeader:

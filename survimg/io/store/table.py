@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from survimg.io.patients import PatientTable
 from survimg.target import make_outcome
 
-__all__ = ["StoreTable", "read_table", "table_frame"]
+__all__ = ["read_table", "table_frame"]
 
 CLINICAL = "clinical:"
 
 
-@dataclass(frozen=True)
-class StoreTable:
-    """Everything about the patients of a prepared cohort except their voxels.
-
-    Attributes
-    ----------
-    ids : list of str
-    outcome : structured ndarray of shape (n,), or None
-        Fields ``event`` (bool) and ``time`` (float64).
-    groups : list of str, or None
-    has_mask : ndarray of shape (n,), bool
-    present : ndarray of shape (n, channels), bool
-    clinical : DataFrame with a RangeIndex, or None
-    """
-
-    ids: list[str]
-    outcome: np.ndarray | None
-    groups: list[str] | None
-    has_mask: np.ndarray
-    present: np.ndarray
-    clinical: pd.DataFrame | None
-
-
-def table_frame(
-    table: StoreTable, channel_names: Sequence[str]
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+def table_frame(table: PatientTable) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Lay a table out as the columns of ``table.csv``.
 
     Parameters
     ----------
-    table : StoreTable
-    channel_names : sequence of str
+    table : PatientTable
 
     Returns
     -------
@@ -60,30 +34,23 @@ def table_frame(
     Raises
     ------
     ValueError
-        Duplicate or empty identifiers, or parts of unequal length.
+        A clinical column of a type that cannot be stored.
     """
-    ids = [str(patient) for patient in table.ids]
-    n = table.has_mask.shape[0]
-    if len(ids) != n or len(set(ids)) != n or not all(ids):
-        raise ValueError(f"ids must be {n} different, non-empty names; got {ids[:5]} ...")
-    columns: dict[str, Any] = {"patient_id": ids}
+    columns: dict[str, Any] = {"patient_id": table.ids}
     if table.outcome is not None:
         event, time = (table.outcome[name] for name in table.outcome.dtype.names or ())
         columns["event"], columns["time"] = event.astype(int), time.astype(np.float64)
     if table.groups is not None:
         columns["group"] = [str(group) for group in table.groups]
     columns["has_mask"] = table.has_mask.astype(int)
-    for c, name in enumerate(channel_names):
+    for c, name in enumerate(table.channel_names):
         columns[f"present_{name}"] = table.present[:, c].astype(int)
     dtypes: dict[str, dict[str, Any]] = {}
     if table.clinical is not None:
         for name in table.clinical.columns:
-            column = table.clinical[name].reset_index(drop=True)
+            column = table.clinical[name]
             dtypes[str(name)] = _dtype_entry(column)
             columns[f"{CLINICAL}{name}"] = column
-    lengths = {name: len(values) for name, values in columns.items() if len(values) != n}
-    if lengths:
-        raise ValueError(f"Every column must have {n} rows, one per patient; got {lengths}.")
     return pd.DataFrame(columns), dtypes
 
 
@@ -92,7 +59,7 @@ def read_table(
     n: int,
     channel_names: Sequence[str],
     clinical_dtypes: dict[str, dict[str, Any]],
-) -> StoreTable:
+) -> dict[str, Any]:
     """Read ``table.csv``.
 
     Parameters
@@ -106,7 +73,8 @@ def read_table(
 
     Returns
     -------
-    StoreTable
+    dict
+        Parts of a `PatientTable`.
 
     Raises
     ------
@@ -121,14 +89,14 @@ def read_table(
         outcome = None
         if "event" in frame:
             outcome = make_outcome(frame["event"].astype(int), frame["time"].astype(float))
-        return StoreTable(
-            ids=_names(frame["patient_id"]),
-            outcome=outcome,
-            groups=_names(frame["group"]) if "group" in frame else None,
-            has_mask=_flags(frame["has_mask"]),
-            present=np.stack([_flags(frame[f"present_{name}"]) for name in channel_names], axis=1),
-            clinical=_read_clinical(frame, clinical_dtypes),
-        )
+        return {
+            "ids": _names(frame["patient_id"]),
+            "outcome": outcome,
+            "groups": _names(frame["group"]) if "group" in frame else None,
+            "has_mask": _flags(frame["has_mask"]),
+            "present": np.stack([_flags(frame[f"present_{n}"]) for n in channel_names], axis=1),
+            "clinical": _read_clinical(frame, clinical_dtypes),
+        }
     except FileNotFoundError:
         raise ValueError(f"{path} is missing.") from None
     except KeyError as error:
@@ -194,10 +162,10 @@ def _parse(text: pd.Series, dtype: str) -> pd.Series:
     return pd.Series(values.array, dtype=pd.api.types.pandas_dtype(dtype))
 
 
-def _names(column: pd.Series) -> list[str]:
+def _names(column: pd.Series) -> np.ndarray:
     if column.isna().any():
         raise ValueError(f"empty cells in column {column.name!r}")
-    return [str(name) for name in column]
+    return column.to_numpy(dtype=object)
 
 
 def _flags(column: pd.Series) -> np.ndarray:

@@ -17,7 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from survimg.io import Image, StoreWriter, read_store, read_store_header, resample_like
+from survimg.io import (
+    Image,
+    PatientTable,
+    StoreWriter,
+    read_store,
+    read_store_header,
+    resample_like,
+)
 from survimg.target import make_outcome
 
 SHAPE = (2, 3, 4, 5)
@@ -53,12 +60,17 @@ def _save(folder, volumes=None, masks=(None, 1, 1), **more):
         for i, volume in enumerate(volumes):
             mask = None if masks[i] is None else np.full(SHAPE[1:], masks[i])
             writer.write_case(i, volume, mask)
-        return writer.finish(ids=["007", "b", "Ünal, X"], **more)
+        stored_settings = more.pop("settings", None)
+        return writer.finish(_table(["007", "b", "Ünal, X"], **more), settings=stored_settings)
+
+
+def _table(ids, **parts):
+    return PatientTable(ids=ids, channel_names=NAMES, **parts)
 
 
 def test_what_is_written_is_read(tmp_path):
     outcome = make_outcome([1, 0, 1], [0.1, 1 / 3, 1e9])
-    geometry = [{"origin": [1.0, 2.0, 3.0], "direction": np.eye(3).ravel().tolist()}] * 3
+    geometry = ({"origin": [1.0, 2.0, 3.0], "direction": np.eye(3).ravel().tolist()},) * 3
     _save(
         tmp_path / "s", outcome=outcome, groups=[1, 1, 2], clinical=_clinical(), spacing=(4, 2, 1),
         present=[[1, 0], [1, 1], [1, 1]], time_unit="days", settings={"shape": [3, 4, 5]},
@@ -70,9 +82,9 @@ def test_what_is_written_is_read(tmp_path):
     assert masks.dtype == np.uint8
     np.testing.assert_array_equal(masks.any(axis=(1, 2, 3)), [False, True, True])
     np.testing.assert_array_equal(stored.has_mask, [False, True, True])
-    assert stored.ids == ["007", "b", "Ünal, X"]
+    assert stored.ids.tolist() == ["007", "b", "Ünal, X"]
     np.testing.assert_array_equal(stored.outcome, outcome)
-    assert stored.groups == ["1", "1", "2"]
+    assert stored.groups.tolist() == ["1", "1", "2"]
     np.testing.assert_array_equal(stored.present, [[True, False], [True, True], [True, True]])
     pd.testing.assert_frame_equal(stored.clinical, _clinical())
     np.testing.assert_array_equal(stored.spacing, [[4, 2, 1]] * 3)
@@ -99,7 +111,7 @@ def test_the_least_that_can_be_stored(tmp_path):
 def test_masks_that_nobody_has_are_not_kept(tmp_path):
     with StoreWriter(tmp_path / "s", 1, SHAPE, channel_names=NAMES, masks=True) as writer:
         writer.write_case(0, _volumes()[0])
-        writer.finish(ids=["a"])
+        writer.finish(_table(["a"]))
     assert not (tmp_path / "s" / "masks.npy").exists()
 
 
@@ -141,10 +153,10 @@ def test_a_patient_that_does_not_fit_leaves_nothing_behind(tmp_path, volume, mas
 @pytest.mark.parametrize(
     ("finish", "message"),
     [
-        ({"ids": ["a", "a", "b"]}, "3 different, non-empty names"),
+        ({"ids": ["a", "a", "b"]}, "Duplicate patient ids"),
         ({"ids": ["a", "b", "c"], "spacing": (0, 1, 1)}, "spacing must be"),
         ({"ids": ["a", "b", "c"], "present": [[True]]}, "present must have shape"),
-        ({"ids": ["a", "b", "c"], "groups": [1]}, "must have 3 rows"),
+        ({"ids": ["a", "b", "c"], "groups": [1]}, "groups has shape"),
         ({"ids": ["a", "b", "c"], "settings": {"x": np.nan}}, "not JSON compliant"),
         (
             {"ids": ["a", "b", "c"],
@@ -158,7 +170,8 @@ def test_a_header_that_does_not_fit_leaves_nothing_behind(tmp_path, finish, mess
         with StoreWriter(tmp_path / "s", 3, SHAPE, channel_names=NAMES) as writer:
             for i in range(3):
                 writer.write_case(i, np.zeros(SHAPE))
-            writer.finish(**finish)
+            stored_settings = finish.pop("settings", None)
+            writer.finish(_table(**finish), settings=stored_settings)
 
     with pytest.raises(ValueError, match=message):
         write()
@@ -169,7 +182,7 @@ def test_unwritten_patients_are_named(tmp_path):
     def write():
         with StoreWriter(tmp_path / "s", 3, SHAPE, channel_names=NAMES) as writer:
             writer.write_case(1, np.zeros(SHAPE))
-            writer.finish(ids=["a", "b", "c"])
+            writer.finish(_table(["a", "b", "c"]))
 
     with pytest.raises(ValueError, match=r"2 of 3 patients have not been written: \['a', 'c'\]"):
         write()
@@ -314,7 +327,7 @@ def test_an_interrupted_run_is_continued_with_the_same_key_only(tmp_path):
         assert writer.done() == {1: {"has_mask": False, "note": "kept"}}
         writer.write_case(0, volumes[0])
         writer.write_case(2, volumes[2])
-        writer.finish(ids=["a", "b", "c"])
+        writer.finish(_table(["a", "b", "c"]))
     np.testing.assert_array_equal(np.load(read_store(tmp_path / "s").volumes), volumes)
 
 
@@ -329,13 +342,13 @@ def test_two_writers_of_one_folder(tmp_path):
 SAVE = """
     import os, signal, resource, sys
     import numpy as np
-    from survimg.io import StoreWriter
+    from survimg.io import PatientTable, StoreWriter
     with StoreWriter(sys.argv[1], 3, (2, 3, 4, 5), channel_names=("PET", "CT")) as writer:
         for i in range(3):
             if i == 1 and sys.argv[2] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             writer.write_case(i, np.full((2, 3, 4, 5), i))
-        writer.finish(ids=["a", "b", "c"])
+        writer.finish(PatientTable(ids=["a", "b", "c"], channel_names=("PET", "CT")))
 """
 
 

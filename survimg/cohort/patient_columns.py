@@ -1,0 +1,103 @@
+"""What a cohort knows of its patients beside their voxels, in the order of its slice."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from survimg.io.patients import PatientTable
+from survimg.target import OUTCOME_DTYPE, check_outcome
+
+__all__ = ["PatientColumns"]
+
+
+class PatientColumns:
+    """The table of all patients, and the positions of those that a slice holds."""
+
+    _table: PatientTable
+    _index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def table(self) -> PatientTable:
+        """All that is known of the patients but their voxels; no file is read for it."""
+        return self._table.take(self._index)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return self._table.channel_names
+
+    @property
+    def time_unit(self) -> str | None:
+        """Unit of the outcome's times."""
+        return self._table.time_unit
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Patient identifiers, shape (n,)."""
+        return self._table.ids[self._index]
+
+    @property
+    def outcome(self) -> np.ndarray | None:
+        """Structured array (event, time) of shape (n,), or None."""
+        return self._of_slice(self._table.outcome)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Centre of each patient, shape (n,), or None."""
+        return self._of_slice(self._table.groups)
+
+    @property
+    def geometry(self) -> list[dict[str, Any]] | None:
+        """Where each prepared volume lies in its patient; see `survimg.io.StoreHeader`."""
+        geometry = self._table.geometry
+        return None if geometry is None else [geometry[i] for i in self._index]
+
+    @property
+    def clinical(self) -> pd.DataFrame | None:
+        """Clinical columns with a fresh RangeIndex, or None.
+
+        A frame that kept the labels of a fold would be aligned by label, and so misaligned, when
+        scikit-learn joins it to features of the same fold.
+        """
+        if self._table.clinical is None:
+            return None
+        return self._table.clinical.iloc[self._index].reset_index(drop=True)
+
+    @property
+    def has_masks(self) -> np.ndarray:
+        """Which patients have a mask, shape (n,), bool."""
+        return self._table.has_mask[self._index]
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which modalities each patient has, shape (n, channels), bool."""
+        return self._table.present[self._index]
+
+    def with_outcome(self, outcome: np.ndarray, time_unit: str | None = None) -> Self:
+        """Return the same patients with another endpoint.
+
+        Parameters
+        ----------
+        outcome : structured array of shape (n,)
+        time_unit : str, optional
+            Unit of the new times; by default that of this cohort.
+        """
+        event, time = check_outcome(outcome, n_patients=len(self), ids=list(self.ids))
+        changed = copy.copy(self)
+        # Patients outside this slice stay without an outcome; no index of `changed` reaches them.
+        known = np.zeros(len(self._table), dtype=OUTCOME_DTYPE)
+        known["event"][self._index], known["time"][self._index] = event, time
+        unit = self.time_unit if time_unit is None else time_unit
+        changed._table = replace(self._table, outcome=known, time_unit=unit)
+        return changed
+
+    def _of_slice(self, values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[self._index]
