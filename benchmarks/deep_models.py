@@ -26,7 +26,6 @@ from survimg.datasets import load_sts51, make_phantom_cohort
 from survimg.model_selection import EventStratifiedKFold
 from survimg.preprocessing import prepare_cohort
 from survimg.suites import REFERENCE, ModelSettings, build_models
-from survimg.suites.settings import SHORT_DEEPMTS, SHORT_HEAD, SHORT_RATE
 
 DEEP = ("deepmts", "mt-hs", "sur-hs", "single-task", "mdsn", "dlpm", "cnn-survival")
 
@@ -96,8 +95,9 @@ def main() -> None:
     folds = EventStratifiedKFold(arguments.folds, shuffle=True, random_state=0)
     names = [REFERENCE, *arguments.models]
     command = shlex.join(["python", *sys.argv])
+    models = build_models(names, ModelSettings(n_iterations=arguments.iterations, n_threads=1))
     run = run_benchmark(
-        build_models(names, ModelSettings(n_iterations=arguments.iterations, n_threads=1)),
+        models,
         cohort,
         y,
         splits=list(folds.split(cohort, y)),
@@ -119,10 +119,7 @@ def main() -> None:
         "folds": arguments.folds,
         "seeds": arguments.seeds,
         "iterations": arguments.iterations,
-        "learning_rate": SHORT_RATE,
-        "batch_size": 8,
-        "heads": SHORT_HEAD,
-        "deepmts": SHORT_DEEPMTS,
+        "models": {name: repr(model) for name, model in models.items()},
         "scores": {
             score.model: {
                 "c_mean": score.c_mean,

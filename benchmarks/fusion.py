@@ -82,7 +82,6 @@ def load(options):
 def settings_of(options):
     return {
         "n_iterations": options.iterations, "learning_rate": options.learning_rate,
-        "schedule": "cosine", "iterations_per_epoch": max(1, options.iterations // 20),
         "shell_width": options.shell, "patch_size": options.patch, "embed_dim": options.embed,
         "depths": (2, 2, 2), "heads": (2, 4, 8), "n_threads": options.threads,
     }  # fmt: skip

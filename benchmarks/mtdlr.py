@@ -54,7 +54,6 @@ from survimg.radiomics import RadiomicsFeatures
 from survimg.report.nomogram_page import write_nomogram_page
 from survimg.suites.mtdlr import MtdlrModels
 from survimg.suites.mtdlr_tables import SCORES, write_analysis
-from survimg.suites.settings import SHORT_DEEPMTS, SHORT_HEAD, SHORT_RATE
 
 LOG = logging.getLogger("mtdlr")
 
@@ -63,15 +62,12 @@ def build(arguments: argparse.Namespace, clinical: list[str], alpha: float) -> M
     """Build the unfitted models, all with the same inner folds and training."""
     recipe = {
         "n_iterations": arguments.iterations,
-        "iterations_per_epoch": max(1, arguments.iterations // 20),
         "learning_rate": arguments.learning_rate,
-        "schedule": "cosine",
         "batch_size": arguments.batch_size,
         "device": arguments.device,
         "n_threads": arguments.threads,
         "random_state": arguments.seed,
         "clinical_columns": [],
-        **SHORT_HEAD,
     }
     cache = str(arguments.cache)
     final = {"clinical_columns": clinical, "alpha": alpha}
@@ -79,14 +75,14 @@ def build(arguments: argparse.Namespace, clinical: list[str], alpha: float) -> M
     lasso = default_radiomics_model().set_params(model__cv=arguments.lasso_folds)
     return MtdlrModels(
         mtdlr=MTDLR(
-            FitOnce(DeepMTS(**{**recipe, **SHORT_DEEPMTS}), memory=cache),
+            FitOnce(DeepMTS(**recipe), memory=cache),
             extractor=RadiomicsFeatures(on_empty_mask="nan", memory=cache),
-            radiomics=lasso,
+            radiomics_model=lasso,
             **final,
             **folds,
         ),
         manual_radiomics=ManualRadiomicsCox(
-            extractor=RadiomicsFeatures(memory=cache), radiomics=lasso, **final, **folds
+            extractor=RadiomicsFeatures(memory=cache), radiomics_model=lasso, **final, **folds
         ),
         single_task=SingleTaskCox(
             FitOnce(SingleTaskSurvival(**recipe), memory=cache), **final, **folds
@@ -254,7 +250,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shift", type=float, default=1.0, help="of the external scanner")
     parser.add_argument("--size", type=int, default=32, help="voxels along each axis")
     parser.add_argument("--iterations", type=int, default=400)
-    parser.add_argument("--learning-rate", type=float, default=SHORT_RATE)
+    parser.add_argument("--learning-rate", type=float, default=SingleTaskSurvival().learning_rate)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--folds", type=int, default=5, help="for out-of-fold scores")
     parser.add_argument("--lasso-folds", type=int, default=10, help="for the lasso's penalty")
@@ -281,8 +277,6 @@ def main(argv: list[str] | None = None) -> None:
     settings = {
         "command": shlex.join(["python", "benchmarks/mtdlr.py", *(argv or sys.argv[1:])]),
         **{k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()},
-        "short_head": SHORT_HEAD,
-        "short_deepmts": SHORT_DEEPMTS,
         **found,
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "versions": {

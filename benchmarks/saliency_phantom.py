@@ -40,7 +40,6 @@ from survimg.explain import (
     saliency,
 )
 from survimg.nets.layers import initialise
-from survimg.suites.settings import SHORT_DEEPMTS, SHORT_RATE, ModelSettings, train_as_told
 
 AIM = 5.0
 
@@ -135,10 +134,10 @@ def main() -> None:
     n = arguments.patients + arguments.others
     phantom = make_phantom_cohort(n=n, shape=(arguments.size,) * 3, random_state=0)
     train, test = phantom.cohort[: arguments.patients], phantom.cohort[arguments.patients :]
-    settings = ModelSettings(
-        n_iterations=arguments.iterations, n_threads=arguments.threads, device=arguments.device
-    )
-    model = train_as_told(DeepMTS(random_state=arguments.seed), settings, **SHORT_DEEPMTS)
+    model = DeepMTS(
+        n_iterations=arguments.iterations, n_threads=arguments.threads, device=arguments.device,
+        random_state=arguments.seed,
+    )  # fmt: skip
     started = time.perf_counter()
     model.fit(train, train.outcome)
     seconds = time.perf_counter() - started
@@ -154,8 +153,7 @@ def main() -> None:
     record = {
         "command": shlex.join(["python", *sys.argv]),
         **{k: v for k, v in vars(arguments).items() if not isinstance(v, Path)},
-        "learning_rate": SHORT_RATE,
-        **SHORT_DEEPMTS,
+        "model": repr(model),
         "fit_seconds": round(seconds, 1),
         "c_of_others": model.score(test, test.outcome),
         "aim": AIM,

@@ -26,12 +26,12 @@ from survimg.radiomics import RadiomicsFeatures
 X = make_phantom_cohort(n=80, shape=(16, 16, 16), random_state=0).cohort
 train, test = X[:40], X[40:]
 network = DeepMTS(
-    variant="sur-hs", n_iterations=30, batch_size=4, learning_rate=3e-3, schedule="cosine",
-    l2=0.01, dropout=0.2, batch_norm_batches=5, n_threads=1, random_state=0,
+    variant="sur-hs", n_iterations=30, batch_size=4, batch_norm_batches=5, n_threads=1,
+    random_state=0,
 )  # fmt: skip
 folder = tempfile.TemporaryDirectory()
-in_sample = deep_features_lasso_cox(deep=network, in_sample=True, memory=folder.name)
-out_of_fold = deep_features_lasso_cox(deep=network, cv=2, memory=folder.name)
+in_sample = deep_features_lasso_cox(estimator=network, in_sample=True, memory=folder.name)
+out_of_fold = deep_features_lasso_cox(estimator=network, cv=2, memory=folder.name)
 
 # %%
 # In-sample is how it was published. Out-of-fold trains ``cv`` more networks, so that each training

@@ -65,7 +65,7 @@ check_survival_estimator(quick, X[:12], X.outcome[:12])
 # %%
 # Cross-validation, held-out patients, and everything else that drives estimators.
 model = SmallSurvival(
-    n_iterations=80, learning_rate=1e-2, schedule="cosine", validation_fraction=0.2,
+    n_iterations=80, learning_rate=1e-2, validation_fraction=0.2,
     iterations_per_epoch=20, batch_norm_batches=5, n_threads=1, random_state=0,
 )  # fmt: skip
 print(cross_val_score(model, X, X.outcome, cv=EventStratifiedKFold(3)).round(2))

@@ -20,8 +20,8 @@ X = make_phantom_cohort(
 ).cohort
 train, test = X[:60], X[60:]
 model = DeepMTS(
-    variant="sur-hs", clinical_columns=[], n_iterations=40, batch_size=4, learning_rate=3e-3,
-    schedule="cosine", l2=0.01, dropout=0.2, batch_norm_batches=10, n_threads=1, random_state=0,
+    variant="sur-hs", clinical_columns=[], n_iterations=40, batch_size=4, batch_norm_batches=10,
+    n_threads=1, random_state=0,
 )  # fmt: skip
 untrained = clone(model).set_params(n_iterations=1, learning_rate=1e-12)
 model.fit(train, train.outcome)

@@ -20,6 +20,7 @@ import survimg
 
 #: Constructors that take nothing from users: what they say is how to read their attributes.
 NOT_CONSTRUCTED = {
+    "survimg.estimators.mtdlr.score_cox.ScoreCox": "abstract: what its subclasses share",
     "survimg.model_files.encoding.Encoder": "a dataclass whose other fields begin empty",
     "survimg.training.engine.TrainingNet": "skorch's constructor, which takes settings",
 }
@@ -73,14 +74,8 @@ def _entries(item, section):
 
 
 def _documented(item):
-    """Parameters of a docstring, and of the bases of a class, which has theirs too."""
-    owners = [base for base in item.__mro__ if base.__doc__] if inspect.isclass(item) else [item]
-    owners = [owner for owner in owners if inspect.isfunction(owner) or _is_ours(owner)]
-    return {name: kind for owner in owners[::-1] for name, kind in _entries(owner, "Parameters")}
-
-
-def _is_ours(item):
-    return item.__module__.startswith("survimg")
+    """Parameters of a docstring; that of a class lists those it inherits, too."""
+    return dict(_entries(item, "Parameters"))
 
 
 def _signature(item):

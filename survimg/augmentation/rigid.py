@@ -19,9 +19,9 @@ from torch.nn import functional
 
 __all__ = ["Recipe", "Transforms", "apply_transforms", "draw_transforms"]
 
-Recipe = Literal["paper", "code"]
+Recipe = Literal["uniform", "fixed"]
 
-_CODE_MASK_THRESHOLD = 0.2
+_FIXED_MASK_THRESHOLD = 0.2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def draw_transforms(
     translation: float | Sequence[float] = 10.0,
     rotation: float | Sequence[float] = 5.0,
     flip_probability: float = 0.5,
-    recipe: Recipe = "paper",
+    recipe: Recipe = "uniform",
 ) -> Transforms:
     """Draw random transforms for `n` cases.
 
@@ -93,11 +93,11 @@ def draw_transforms(
         Largest angle in degrees about each spatial axis.
     flip_probability : float, default=0.5
         Probability of mirroring the last axis.
-    recipe : {"paper", "code"}, default="paper"
-        ``"paper"``: shifts uniform within +-`translation`; masks by nearest neighbour.
-        ``"code"``: what the published code does: every case is shifted by exactly +`translation`
-        or -`translation` on every axis; masks are interpolated linearly and cut at 0.2, which
-        dilates them a little. Rotations and flips have one distribution in both.
+    recipe : {"uniform", "fixed"}, default="uniform"
+        ``"uniform"``, the DeepMTS paper's: shifts uniform within +-`translation`; masks by nearest
+        neighbour. ``"fixed"``, what its published code does: every case is shifted by exactly
+        +`translation` or -`translation` on every axis; masks are interpolated linearly and cut at
+        0.2, which dilates them a little. Rotations and flips have one distribution in both.
 
     Returns
     -------
@@ -115,8 +115,8 @@ def draw_transforms(
     less and loses less at the borders. It flips the second spatial axis of arrays of unstated
     orientation; here left and right are exchanged, as the paper says.
     """
-    if recipe not in ("paper", "code"):
-        raise ValueError(f"recipe must be 'paper' or 'code'; got {recipe!r}.")
+    if recipe not in ("uniform", "fixed"):
+        raise ValueError(f"recipe must be 'uniform' or 'fixed'; got {recipe!r}.")
     if not 0 <= flip_probability <= 1:
         raise ValueError(f"flip_probability must lie in [0, 1]; got {flip_probability}.")
     shift_range = _per_axis("translation", translation)
@@ -124,13 +124,13 @@ def draw_transforms(
     flip = torch.rand(n, generator=generator, dtype=torch.float64) < flip_probability
     angles = 2 * torch.rand(n, 3, generator=generator, dtype=torch.float64) - 1
     shifts = 2 * torch.rand(n, 3, generator=generator, dtype=torch.float64) - 1
-    if recipe == "code":
+    if recipe == "fixed":
         shifts = torch.where(shifts < 0, -1.0, 1.0).to(torch.float64)
     return Transforms(
         flip=flip,
         rotation=angles * angle_range,
         translation=shifts * shift_range,
-        mask_threshold=_CODE_MASK_THRESHOLD if recipe == "code" else None,
+        mask_threshold=_FIXED_MASK_THRESHOLD if recipe == "fixed" else None,
     )
 
 

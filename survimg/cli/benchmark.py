@@ -110,7 +110,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
         help="training steps of networks, also of your own with a parameter n_iterations "
-        f"(default: {PHANTOM_ITERATIONS} for survimg's on phantoms, else the network's own)",
+        f"(default: {PHANTOM_ITERATIONS} for survimg's on phantoms, else the network's own, 400)",
+    )
+    parser.add_argument(
+        "--published", action="store_true",
+        help="train survimg's networks as their papers say: 15,000 steps, for days on a CPU",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="MODEL.PARAMETER=VALUE",
@@ -356,30 +360,35 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
 
 def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     """Give ``--iterations`` and ``--device`` to the user's own networks; survimg's have them."""
+    users = {name: model for name, model in models.items() if ":" in name}
+    # Of survimg's models the networks over volumes have a device, DeepSurv on tables has none.
+    own = any(parameter_names(models[name], "device") for name in models.keys() - users)
+    if arguments.published and not own:
+        raise ValueError("--published applies to survimg's networks, and none takes part.")
     for option, parameter in (("iterations", "n_iterations"), ("device", "device")):
         value = getattr(arguments, option)
         if value is None:
             continue
-        found = {name: parameter_names(model, parameter) for name, model in models.items()}
-        if not any(found.values()):
+        names = {name: parameter_names(model, parameter) for name, model in users.items()}
+        if not own and not any(names.values()):
             raise ValueError(
                 f"--{option} applies to networks (models with the parameter {parameter}), and none "
                 "takes part."
             )
-        for name, parameters in found.items():
-            if ":" in name:
-                models[name].set_params(**dict.fromkeys(parameters, value))
+        for name, parameters in names.items():
+            users[name].set_params(**dict.fromkeys(parameters, value))
 
 
 def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSettings:
     iterations = arguments.iterations
-    if iterations is None and arguments.cohort == "phantom":
+    if iterations is None and arguments.cohort == "phantom" and not arguments.published:
         iterations = PHANTOM_ITERATIONS
     # Fits side by side share the cores; a fixed number of threads keeps their results repeatable.
     alone = arguments.n_jobs == 1 and arguments.backend == "loky"
     shared = 1 if arguments.backend == "dask" else max(1, joblib.cpu_count() // arguments.n_jobs)
     return ModelSettings(
         n_iterations=iterations,
+        published=arguments.published,
         device=arguments.device or "auto",
         n_threads=arguments.threads or (None if alone else shared),
         # Workers on other machines may work in another folder.

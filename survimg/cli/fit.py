@@ -19,7 +19,7 @@ __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 SUMMARY = "train a model on a prepared cohort, and save it"
 EXAMPLES = (
     "survimg fit --cohort cohort --model radiomics-lasso-cox --out models/radiomics",
-    "survimg fit --cohort cohort --model deepmts --iterations 400 --out models/deepmts",
+    "survimg fit --cohort cohort --model deepmts --out models/deepmts",
 )
 
 
@@ -39,8 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
-        help="shorten the training of a network to N steps, with a larger learning rate; by "
-        "default it trains as in its paper, for days on a CPU",
+        help="training steps of a network (default: its own, 400)",
+    )
+    parser.add_argument(
+        "--published", action="store_true",
+        help="train a network as its paper says: 15,000 steps, for days on a CPU",
     )
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="default: 0")
     parser.add_argument(
@@ -68,6 +71,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         )
     settings = ModelSettings(
         n_iterations=arguments.iterations,
+        published=arguments.published,
         device=arguments.device,
         n_threads=arguments.threads,
         verbose=arguments.progress,

@@ -7,9 +7,11 @@ from survimg.estimators.compose import (
     SurvivalStacking,
     deep_features_deepsurv,
     deep_features_lasso_cox,
+    deep_features_pipeline,
     deep_features_rsf,
     radiomics_deepsurv,
     radiomics_lasso_cox,
+    radiomics_pipeline,
     radiomics_rsf,
 )
 from survimg.estimators.deep import (
@@ -54,9 +56,11 @@ __all__ = [
     "TumourSegmenter",
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
+    "deep_features_pipeline",
     "deep_features_rsf",
     "deepmts_variant",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
+    "radiomics_pipeline",
     "radiomics_rsf",
 ]

@@ -39,7 +39,7 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str, optional
+    clinical_columns : sequence of str, optional
         Clinical columns to use; by default all of the cohort.
 
     Attributes
@@ -64,8 +64,12 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
     2  72.0    0.0
     """
 
-    def __init__(self, columns: Sequence[str] | None = None) -> None:
-        self.columns = columns
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "clinical_columns": "no_validation",  # checked against the table in fit
+    }
+
+    def __init__(self, *, clinical_columns: Sequence[str] | None = None) -> None:
+        self.clinical_columns = clinical_columns
 
     def fit(self, X: Cohort | pd.DataFrame, y: Any = None) -> ClinicalFeatures:
         """Learn medians, levels and constant columns.
@@ -83,7 +87,7 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         """
         del y
         table = _clinical_table(X)
-        self.columns_ = _choose_columns(table, self.columns)
+        self.columns_ = _choose_columns(table, self.clinical_columns)
         table = table[self.columns_].infer_objects()
         self._numeric = [name for name in self.columns_ if _is_numeric(table[name])]
         observed = {name: _levels(table[name]) for name in self.columns_}
@@ -179,7 +183,7 @@ class TumourVolume(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    channel_names_ : tuple of str
+    channel_names_in_ : tuple of str
         Images of the training cohort, by whose grid masks are resampled in a preparation.
     preparation_in_ : dict or None
         How the training cohort was prepared; None where it does not say.
@@ -215,7 +219,7 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         del y
         self._validate_params()
         _require_cohort(X)
-        self.channel_names_ = X.channel_names
+        self.channel_names_in_ = X.channel_names
         self.preparation_in_ = preparation_of(X)
         return self
 
@@ -294,7 +298,7 @@ def _clinical_table(X: Cohort | pd.DataFrame) -> pd.DataFrame:
     if X.clinical is None:
         raise ValueError(
             "The cohort has no clinical columns. Give clinical= to the Cohort (or clinical columns "
-            "to the manifest), or use a model without clinical variables (columns=[])."
+            "to the manifest), or use a model without clinical variables (clinical_columns=[])."
         )
     return X.clinical
 
@@ -305,9 +309,13 @@ def _patient_names(X: Cohort | pd.DataFrame) -> list[str]:
 
 def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[str]:
     if isinstance(columns, str):
-        raise TypeError(f"columns must be a sequence of names; got the string {columns!r}.")
+        raise TypeError(
+            f"clinical_columns must be a sequence of names; got the string {columns!r}."
+        )
     if columns is None and table.shape[1] == 0:
-        raise ValueError("The cohort's clinical table has no columns; pass columns=[] to use none.")
+        raise ValueError(
+            "The cohort's clinical table has no columns; pass clinical_columns=[] to use none."
+        )
     chosen = list(table.columns if columns is None else columns)
     absent = [name for name in chosen if name not in table.columns]
     if absent:

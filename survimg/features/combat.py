@@ -137,7 +137,7 @@ class ComBat(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.extractor_ = clone(self.extractor)
         values = _finite(np.asarray(self.extractor_.fit_transform(X, y), dtype=np.float64))
         if self.preserve:
-            self._encoder = ClinicalFeatures(list(self.preserve)).fit(X)
+            self._encoder = ClinicalFeatures(clinical_columns=list(self.preserve)).fit(X)
         self._learn(values, np.eye(len(self.centres_))[member], self._covariates(X))
         return self._adjust(values, member, X)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
@@ -46,7 +49,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    channel_names_ : tuple of str
+    channel_names_in_ : tuple of str
     n_features_out_ : int
 
     Notes
@@ -71,10 +74,20 @@ class PETParameters(TransformerMixin, BaseEstimator):
     __metadata_request__fit = {"masks": True}  # noqa: RUF012
     __metadata_request__transform = {"masks": True}  # noqa: RUF012
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "channel": [str],
+        "fixed_threshold": [Interval(Real, 0, None, closed="neither"), None],
+        "relative_threshold": [Interval(Real, 0, 1, closed="right"), None],
+        "on_empty_mask": [StrOptions({"raise", "nan"})],
+        # Checked in fit, with messages of their own.
+        "mask_from": "no_validation",
+        "spacing": "no_validation",
+    }
+
     def __init__(
         self,
-        channel: str = "PET",
         *,
+        channel: str = "PET",
         fixed_threshold: float | None = 2.5,
         relative_threshold: float | None = 0.41,
         mask_from: PredictsMasks | None = None,
@@ -109,26 +122,18 @@ class PETParameters(TransformerMixin, BaseEstimator):
             No channel of that name, a cohort that was prepared with another `normalise` than
             "none" for it, or a parameter with a value that is not allowed.
         """
+        self._validate_params()
         cohort = as_cohort(X, masks=masks)
         if self.channel not in cohort.channel_names:
             raise ValueError(
                 f"channel={self.channel!r} is not among the channels {list(cohort.channel_names)}; "
                 "name the one that holds SUV."
             )
-        if self.on_empty_mask not in ("raise", "nan"):
-            raise ValueError(f"on_empty_mask must be 'raise' or 'nan'; got {self.on_empty_mask!r}.")
-        if self.fixed_threshold is not None and not self.fixed_threshold > 0:
-            raise ValueError(f"fixed_threshold must be positive; got {self.fixed_threshold!r}.")
-        if self.relative_threshold is not None and not 0 < self.relative_threshold <= 1:
-            raise ValueError(
-                f"relative_threshold is a fraction of SUVmax in (0, 1]; got "
-                f"{self.relative_threshold!r}."
-            )
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort)
         self._check_unit(cohort)
-        self.channel_names_ = cohort.channel_names
+        self.channel_names_in_ = cohort.channel_names
         self.n_features_out_ = len(self.get_feature_names_out())
         return self
 
@@ -153,12 +158,12 @@ class PETParameters(TransformerMixin, BaseEstimator):
             A missing or empty mask (``on_empty_mask="raise"``), voxels that are not finite, no
             positive SUV in the mask, or a cohort that was normalised when it was prepared.
         """
-        check_is_fitted(self, "channel_names_")
+        check_is_fitted(self, "channel_names_in_")
         cohort = as_cohort(X, masks=masks)
-        if cohort.channel_names != self.channel_names_:
+        if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
-                f"{list(self.channel_names_)}."
+                f"{list(self.channel_names_in_)}."
             )
         self._check_unit(cohort)
         spacings = self._spacings(cohort)
@@ -192,7 +197,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_features_out,), str
         """
-        check_is_fitted(self, "channel_names_")
+        check_is_fitted(self, "channel_names_in_")
         names = ["SUVmax", "SUVmean", "SUVpeak"]
         for label in self._thresholds(1.0):
             names += [f"MTV_{label}", f"TLG_{label}"]

@@ -227,6 +227,7 @@ class ForestSelector(SelectorMixin, BaseEstimator):
     n_estimators : int, default=500
         Trees.
     random_state : int, RandomState instance or None, default=None
+        Seed of the forest.
 
     Attributes
     ----------
@@ -249,8 +250,8 @@ class ForestSelector(SelectorMixin, BaseEstimator):
 
     def __init__(
         self,
-        k: int = 36,
         *,
+        k: int = 36,
         n_estimators: int = 500,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:

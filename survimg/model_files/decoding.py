@@ -22,6 +22,7 @@ from survimg.model_files.classes import Classes, may_be_attribute
 from survimg.model_files.encoding import LEFT_OUT, MAX_DEPTH, TYPES
 from survimg.model_files.errors import ModelFileError
 from survimg.model_files.networks import restore_network
+from survimg.model_files.renamed import rename
 from survimg.model_files.requests import decode_requests
 from survimg.model_files.trees import build_tree, check_forest
 
@@ -259,6 +260,7 @@ class Decoder:
 
     def _instance(self, node: Mapping[str, Any]) -> Any:
         cls: Any = self.classes.find(node.get("class"))
+        node = rename(cls, node)
         attributes = self._attributes(cls, node.get("attributes"))
         parameters: dict[str, Any] = {}
         if issubclass(cls, BaseEstimator):

@@ -51,7 +51,6 @@ MAX_DEPTH = 60
 # Fitted attributes, and what the manifest calls them.
 _TRAINED_ON = {
     "channel_names_in_": "channels",
-    "channel_names_": "channels",
     "clinical_names_in_": "clinical_columns",
     "columns_": "clinical_columns",
     "preparation_in_": "preparation",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
@@ -56,10 +59,11 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         A width that gives fewer than 4 grey levels warns.
     bin_count : int, optional
         Number of equal grey levels between the minimum and maximum of each image in the region.
-    features : {"paper", "pyradiomics"}, sequence of class names, or mapping, default="paper"
-        The set of [1]_; PyRadiomics' default set (with GLDM, without the four features it calls
-        deprecated); or classes out of "shape", "firstorder", "glcm", "glrlm", "glszm", "ngtdm" and
-        "gldm", optionally mapped to feature names.
+    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping, \
+default="deepmts-1456"
+        The set of [1]_, 1456 features of a PET/CT; PyRadiomics' default set (with GLDM, without the
+        four features it calls deprecated); or classes out of "shape", "firstorder", "glcm",
+        "glrlm", "glszm", "ngtdm" and "gldm", optionally mapped to feature names.
     image_types : sequence of {"original", "wavelet", "log"}, default=("original", "wavelet")
         Which images the classes other than shape are computed on. "wavelet" stands for the 8 bands
         of one undecimated coif1 level, "log" for one Laplacian of Gaussian per `log_sigma`.
@@ -90,7 +94,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    channel_names_ : tuple of str
+    channel_names_in_ : tuple of str
     preparation_in_ : dict or None
         How the cohort of `fit` was prepared; one that was prepared otherwise is refused.
     n_features_out_ : int
@@ -134,13 +138,30 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     __metadata_request__fit = {"masks": True}  # noqa: RUF012
     __metadata_request__transform = {"masks": True}  # noqa: RUF012
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "engine": [StrOptions(set(ENGINES))],
+        "bin_width": [Interval(Real, 0, None, closed="neither"), None],
+        "bin_count": [Interval(Integral, 2, None, closed="left"), None],
+        "image_types": ["array-like"],
+        "log_sigma": ["array-like", None],
+        "shell_mm": [Interval(Real, 0, None, closed="neither"), None],
+        "on_empty_mask": [StrOptions({"raise", "nan"})],
+        "memory": [str, os.PathLike, HasMethods("cache"), None],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+        # Checked in fit, with messages of their own.
+        "features": "no_validation",
+        "mask_from": "no_validation",
+        "spacing": "no_validation",
+    }
+
     def __init__(
         self,
+        *,
         engine: str = "native",
         bin_width: float | None = None,
         bin_count: int | None = None,
-        *,
-        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] = "paper",
+        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] = "deepmts-1456",
         image_types: Sequence[str] = ("original", "wavelet"),
         log_sigma: Sequence[float] | None = None,
         shell_mm: float | None = None,
@@ -188,18 +209,19 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         ImportError
             The engine is PyRadiomics, and it is not installed.
         """
+        self._validate_params()
         cohort = as_cohort(X, masks=masks)
         settings = self._settings()
         load_engine(self.engine)
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
-        self.channel_names_ = cohort.channel_names
+        self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
         self.ibsi_identifiers_ = {
             prefix + column: identifier
-            for column, identifier in settings.iter_columns(self.channel_names_)
+            for column, identifier in settings.iter_columns(self.channel_names_in_)
         }
         self.n_features_out_ = len(self.ibsi_identifiers_)
         return self
@@ -230,12 +252,12 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         UserWarning
             `bin_width` gives fewer than 4 grey levels.
         """
-        check_is_fitted(self, "channel_names_")
+        check_is_fitted(self, "channel_names_in_")
         cohort = as_cohort(X, masks=masks)
-        if cohort.channel_names != self.channel_names_:
+        if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
-                f"{list(self.channel_names_)}."
+                f"{list(self.channel_names_in_)}."
             )
         check_preparation(cohort, self.preparation_in_, type(self).__name__)
         settings = self._settings()
@@ -273,18 +295,12 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_features_out,), str
         """
-        check_is_fitted(self, "channel_names_")
+        check_is_fitted(self, "channel_names_in_")
         return np.array(list(self.ibsi_identifiers_), dtype=object)
 
     # ------------------------------------------------------------------ parameters
 
     def _settings(self) -> ExtractionSettings:
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {list(ENGINES)}; got {self.engine!r}.")
-        if self.on_empty_mask not in ("raise", "nan"):
-            raise ValueError(f"on_empty_mask must be 'raise' or 'nan'; got {self.on_empty_mask!r}.")
-        if self.shell_mm is not None and not self.shell_mm > 0:
-            raise ValueError(f"shell_mm must be positive (mm); got {self.shell_mm!r}.")
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
         return ExtractionSettings(
@@ -303,13 +319,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
                 f"either, {DEFAULT_BIN_COUNT} bins are used."
             )
         if width is not None:
-            if not (np.isfinite(width) and width > 0):
-                raise ValueError(f"bin_width must be positive; got {width!r}.")
             return float(width), None
-        count = DEFAULT_BIN_COUNT if count is None else count
-        if int(count) != count or count < 2:
-            raise ValueError(f"bin_count must be an integer of at least 2; got {count!r}.")
-        return None, int(count)
+        return None, int(DEFAULT_BIN_COUNT if count is None else count)
 
     def _image_types(self, sigma: tuple[float, ...]) -> tuple[str, ...]:
         allowed = ("original", "wavelet", "log")
@@ -368,7 +379,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         missing = [i for i, case in enumerate(found) if case is None]
         empty = CaseFeatures(
             np.full(self.n_features_out_, np.nan),
-            np.zeros((len(self.channel_names_), len(settings.filtered_image_types)), np.int64),
+            np.zeros((len(self.channel_names_in_), len(settings.filtered_image_types)), np.int64),
         )
         # Kernels of the native engine release the interpreter lock; PyRadiomics holds it.
         run = Parallel(n_jobs=self.n_jobs, prefer=engine.prefer, return_as="generator")

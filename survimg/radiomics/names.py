@@ -174,11 +174,11 @@ def _default_names(feature_class: str) -> tuple[str, ...]:
     return tuple(name for name in IBSI_IDENTIFIERS[feature_class] if name not in hidden)
 
 
-#: Named sets: class -> features. ``"paper"`` is that of Meng et al. (IEEE JBHI 26:4497, 2022):
-#: 19 + 24 + 16 + 16 + 5 = 80 features per image and 16 of shape, which includes the four that
-#: PyRadiomics calls deprecated. ``"pyradiomics"`` is PyRadiomics' own default (93 and 14).
+#: Named sets: class -> features. ``"deepmts-1456"`` is that of Meng et al. (IEEE JBHI 26:4497,
+#: 2022): 19 + 24 + 16 + 16 + 5 = 80 features per image and 16 of shape, which includes the four
+#: that PyRadiomics calls deprecated. ``"pyradiomics"`` is PyRadiomics' own default (93 and 14).
 FEATURE_SETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "paper": {
+    "deepmts-1456": {
         "shape": tuple(name for name in IBSI_IDENTIFIERS["shape"] if name != "VoxelVolume"),
         "firstorder": tuple(IBSI_IDENTIFIERS["firstorder"]),
         "glcm": tuple(IBSI_IDENTIFIERS["glcm"]),
@@ -197,7 +197,7 @@ def resolve_feature_set(
 
     Parameters
     ----------
-    features : {"paper", "pyradiomics"}, sequence of class names, or mapping
+    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping
         A class named alone, or mapped to None, stands for PyRadiomics' default features of it.
 
     Raises

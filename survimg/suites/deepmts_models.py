@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from survimg.suites.settings import SHORT_DEEPMTS, ModelSettings, share_work, train_as_told
+from survimg.suites.settings import ModelSettings, make_network, set_on_network, share_work
 
 __all__ = ["DEEPMTS_MODELS"]
 
@@ -22,34 +22,31 @@ _VARIANTS = (
     "seg-backbone",
 )
 #: Models on tables of features, and how `survimg.estimators` writes them.
-_HEADS = {"lasso-cox": "lasso_cox", "rsf": "rsf", "deepsurv": "deepsurv"}
+_TABLE_MODELS = {"lasso-cox": "lasso_cox", "rsf": "rsf", "deepsurv": "deepsurv"}
 
 
 def _variant(settings: ModelSettings, *, name: str) -> Any:
     from survimg.estimators import deepmts_variant
 
-    masked = name.endswith("-masked")
-    model = deepmts_variant(name.removesuffix("-masked"))
-    if masked:
-        model.set_params(masked_input=True)
-    if name.startswith("seg-"):
-        return train_as_told(model, settings)
-    model.set_params(clinical_columns=settings.clinical_columns)
-    return train_as_told(model, settings, **SHORT_DEEPMTS)
+    model = deepmts_variant(name.removesuffix("-masked"), published=settings.published)
+    if not name.startswith("seg-"):
+        masked = name.endswith("-masked")
+        model.set_params(masked_input=masked, clinical_columns=settings.clinical_columns)
+    return set_on_network(model, settings)
 
 
 def _network(settings: ModelSettings, *, kind: str) -> Any:
     from survimg import estimators
 
-    model = getattr(estimators, kind)(clinical_columns=settings.clinical_columns)
-    return train_as_told(model, settings)
+    columns = settings.clinical_columns
+    return make_network(getattr(estimators, kind), settings, clinical_columns=columns)
 
 
 def _radiomics(settings: ModelSettings, *, model: str) -> Any:
     from survimg import estimators
 
     build = getattr(estimators, f"radiomics_{model}")
-    return share_work(build(clinical=settings.clinical_columns), settings)
+    return share_work(build(clinical_columns=settings.clinical_columns), settings)
 
 
 def _deep_features(settings: ModelSettings, *, model: str, in_sample: bool = False) -> Any:
@@ -57,10 +54,10 @@ def _deep_features(settings: ModelSettings, *, model: str, in_sample: bool = Fal
 
     build = getattr(estimators, f"deep_features_{model}")
     pipeline = build(
-        deep=_variant(settings, name="deepmts").set_params(random_state=0),
+        estimator=_variant(settings, name="deepmts").set_params(random_state=0),
         cv=settings.inner_folds,
         in_sample=in_sample,
-        clinical=settings.clinical_columns,
+        clinical_columns=settings.clinical_columns,
     )
     return share_work(pipeline, settings)
 
@@ -77,15 +74,19 @@ DEEPMTS_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
         )
     },
     "cnn-survival": partial(_network, kind="CNNSurvival"),
+    "single-task": partial(_network, kind="SingleTaskSurvival"),
     "mdsn": partial(_network, kind="MDSN"),
     "dlpm": partial(_network, kind="DLPM"),
-    **{f"radiomics-{name}": partial(_radiomics, model=model) for name, model in _HEADS.items()},
+    **{
+        f"radiomics-{name}": partial(_radiomics, model=model)
+        for name, model in _TABLE_MODELS.items()
+    },
     **{
         f"deep-features-{name}": partial(_deep_features, model=model)
-        for name, model in _HEADS.items()
+        for name, model in _TABLE_MODELS.items()
     },
     **{
         f"deep-features-{name}-in-sample": partial(_deep_features, model=model, in_sample=True)
-        for name, model in _HEADS.items()
+        for name, model in _TABLE_MODELS.items()
     },
 }

@@ -14,8 +14,6 @@ import pandas as pd
 
 __all__ = ["ROWS", "build_row", "classification_table", "labels_at_horizon"]
 
-_BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
-
 #: Row of the table to the branches of the network; None is the clinical logistic regression.
 ROWS: Mapping[str, tuple[str, ...] | None] = {
     "clinical-logistic": None,
@@ -24,7 +22,7 @@ ROWS: Mapping[str, tuple[str, ...] | None] = {
     "tumour": ("tumour",),
     "peritumoral": ("peritumoral",),
     "tumour-peritumoral": ("tumour", "peritumoral"),
-    "fusion": _BRANCHES,
+    "fusion": ("tumour", "peritumoral", "radiomics", "clinical"),
 }
 
 
@@ -43,15 +41,14 @@ def build_row(name: str, settings: Mapping[str, Any]) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     from survimg.estimators import FusionClassifier
-    from survimg.features.clinical import ClinicalFeatures
+    from survimg.features import ClinicalFeatures
 
     branches = ROWS[name]
     if branches is None:
         return make_pipeline(
             ClinicalFeatures(), StandardScaler(), LogisticRegression(max_iter=1000)
         )
-    model = FusionClassifier()
-    return model.set_params(**{b: b in branches for b in _BRANCHES}, **settings)
+    return FusionClassifier(branches=branches, **settings)
 
 
 def labels_at_horizon(

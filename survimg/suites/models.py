@@ -9,7 +9,7 @@ from typing import Any
 
 from survimg.suites.deepmts_models import DEEPMTS_MODELS
 from survimg.suites.mtdlr import MTDLR_MODELS
-from survimg.suites.settings import SHORT_HEAD, ModelSettings, train_as_told
+from survimg.suites.settings import ModelSettings
 
 __all__ = [
     "DEFAULT_MODELS",
@@ -27,20 +27,12 @@ REFERENCE = "clinical-volume-cox"
 def _clinical_volume_cox(settings: ModelSettings) -> Any:
     from survimg.estimators import ClinicalVolumeCox
 
-    return ClinicalVolumeCox(columns=settings.clinical_columns)
-
-
-def _single_task(settings: ModelSettings) -> Any:
-    from survimg.estimators import SingleTaskSurvival
-
-    model = SingleTaskSurvival(clinical_columns=settings.clinical_columns)
-    return train_as_told(model, settings, **SHORT_HEAD)
+    return ClinicalVolumeCox(clinical_columns=settings.clinical_columns)
 
 
 #: Name on the command line to the function that builds the unfitted estimator.
 MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
     **DEEPMTS_MODELS,
-    "single-task": _single_task,
     **MTDLR_MODELS,
     REFERENCE: _clinical_volume_cox,
 }

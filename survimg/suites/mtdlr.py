@@ -16,13 +16,7 @@ import numpy as np
 import pandas as pd
 
 from survimg.suites.mtdlr_tables import SCORES, ScoredCohort
-from survimg.suites.settings import (
-    SHORT_DEEPMTS,
-    SHORT_HEAD,
-    ModelSettings,
-    share_work,
-    train_as_told,
-)
+from survimg.suites.settings import ModelSettings, make_network, share_work
 from survimg.suites.suite import Suite
 
 __all__ = ["MTDLR_MODELS", "MTDLR_SUITES", "MtdlrModels"]
@@ -63,9 +57,8 @@ def _manual_radiomics(settings: ModelSettings, *, clinical: bool) -> Any:
 def _single_task(settings: ModelSettings) -> Any:
     from survimg.estimators import SingleTaskCox, SingleTaskSurvival
 
-    network = SingleTaskSurvival(clinical_columns=[], random_state=0)
     return SingleTaskCox(
-        train_as_told(network, settings, **SHORT_HEAD),
+        make_network(SingleTaskSurvival, settings, clinical_columns=[], random_state=0),
         clinical_columns=settings.clinical_columns,
         cv=settings.inner_folds,
         random_state=0,
@@ -75,18 +68,15 @@ def _single_task(settings: ModelSettings) -> Any:
 def _image_only(settings: ModelSettings, *, kind: str) -> Any:
     from survimg import estimators
 
-    network = getattr(estimators, kind)(clinical_columns=[])
-    recipe = SHORT_DEEPMTS if kind == "DeepMTS" else SHORT_HEAD
-    return train_as_told(network, settings, **recipe)
+    return make_network(getattr(estimators, kind), settings, clinical_columns=[])
 
 
 def _mtdlr(settings: ModelSettings) -> Any:
     from survimg.estimators import MTDLR, DeepMTS
     from survimg.radiomics import RadiomicsFeatures
 
-    network = DeepMTS(clinical_columns=[], random_state=0)
     model = MTDLR(
-        train_as_told(network, settings, **SHORT_DEEPMTS),
+        make_network(DeepMTS, settings, clinical_columns=[], random_state=0),
         extractor=RadiomicsFeatures(on_empty_mask="nan"),
         clinical_columns=settings.clinical_columns,
         cv=settings.inner_folds,

@@ -1,4 +1,4 @@
-"""What the command line says about all models at once, and how models take it."""
+"""Settings that hold for a whole run, and how models take them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "SHORT_DEEPMTS",
-    "SHORT_HEAD",
-    "SHORT_RATE",
-    "ModelSettings",
-    "share_work",
-    "train_as_told",
-]
+__all__ = ["ModelSettings", "make_network", "set_on_network", "share_work"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +16,10 @@ class ModelSettings:
     Attributes
     ----------
     n_iterations : int or None
-        Training steps of networks over volumes; None leaves each network's own recipe. A number
-        trains with a larger learning rate on a cosine schedule instead (`train_as_told`).
+        Training steps of networks over volumes; None leaves each network's own number.
+    published : bool
+        Whether networks train as their papers say (their ``published()``), which takes days on a
+        CPU, instead of with their defaults.
     device : str
         Of networks, as torch names them, or ``"auto"``.
     n_threads : int or None
@@ -41,6 +36,7 @@ class ModelSettings:
     """
 
     n_iterations: int | None = None
+    published: bool = False
     device: str = "auto"
     n_threads: int | None = None
     cache: Path | None = None
@@ -54,35 +50,33 @@ class ModelSettings:
         return None if self.clinical else []
 
 
-#: Initial learning rate of shortened trainings. Tried with DeepMTS on 160 phantoms of 32^3 voxels
-#: (seed 99; 80 others tested, oracle C 0.80), 500 to 600 steps: 5e-4 had not learned to segment
-#: (Dice 0.10), 2e-3 and 5e-3 agreed (0.89 and 0.91; C 0.71 and 0.70), 1e-2 lost the ranking (0.55).
-SHORT_RATE = 3e-3
-#: Regularisation of the heads of DeepMTS, its variants and SingleTaskSurvival in shortened
-#: trainings; the papers have 0.1 and 0.5. On the same phantoms 300 steps reached C 0.72 with these,
-#: and 0.60 with dropout 0.5.
-SHORT_HEAD = {"l2": 0.01, "dropout": 0.2}
-#: What shortened trainings of DeepMTS and its variants change besides. With the gradient through
-#: the tumour map, one of three seeds never left a flat map at this learning rate (Dice 0.01, C
-#: 0.615 after 150 steps on the same phantoms); without it the same seed reached Dice 0.91 and C
-#: 0.724 in 250. A Dice weight of 100 instead gave Dice 0.53 and C 0.556.
-SHORT_DEEPMTS = {**SHORT_HEAD, "map_gradient": False}
+def make_network(kind: Any, settings: ModelSettings, **parameters: Any) -> Any:
+    """Make a network over volumes with its defaults, or as published, and the run's settings.
+
+    Parameters
+    ----------
+    kind : type
+        With a constructor ``published`` beside its own.
+    settings : ModelSettings
+    **parameters
+        Of the network.
+
+    Returns
+    -------
+    estimator
+    """
+    build = kind.published if settings.published else kind
+    return set_on_network(build(**parameters), settings)
 
 
-def train_as_told(network: Any, settings: ModelSettings, **short_recipe: Any) -> Any:
-    """Give a network over volumes the settings of the command line.
-
-    The default recipe starts at 1e-4, made for 15,000 steps; in hundreds of steps that learns
-    nothing. A number of iterations therefore brings `SHORT_RATE` on a cosine schedule with it. An
-    epoch is shortened too, or the history would have two or three points.
+def set_on_network(network: Any, settings: ModelSettings) -> Any:
+    """Give a network over volumes the number of steps, the device and the threads of a run.
 
     Parameters
     ----------
     network : estimator
-        With `survimg.training.parameters.TrainingParameters`.
+        With `survimg.training.TrainingParameters`.
     settings : ModelSettings
-    **short_recipe
-        What else a shortened training changes in this network, such as `SHORT_HEAD`.
 
     Returns
     -------
@@ -93,14 +87,7 @@ def train_as_told(network: Any, settings: ModelSettings, **short_recipe: Any) ->
         device=settings.device, n_threads=settings.n_threads, verbose=int(settings.verbose)
     )
     if settings.n_iterations is not None:
-        epoch = min(network.iterations_per_epoch, max(1, settings.n_iterations // 20))
-        network.set_params(
-            n_iterations=settings.n_iterations,
-            iterations_per_epoch=epoch,
-            learning_rate=SHORT_RATE,
-            schedule="cosine",
-            **short_recipe,
-        )
+        network.set_params(n_iterations=settings.n_iterations)
     return network
 
 

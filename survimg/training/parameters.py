@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.augmentation import Recipe
 from survimg.compute.runtime import Precision
+from survimg.training.inherited_docs import document_inherited_parameters
 
 __all__ = ["TrainingParameters"]
 
@@ -23,24 +24,28 @@ class TrainingParameters:
 
     A dataclass, so that the signature of every estimator lists these parameters without each
     class writing them out again: the constructor is generated from the fields, and does what
-    scikit-learn asks of one: it assigns.
+    scikit-learn asks of one: it assigns. Docstrings of subclasses are completed likewise.
 
     Parameters
     ----------
-    n_iterations : int, default=15000
-        Optimiser steps; 15,000 is the DeepMTS paper's number, which takes hours on a CPU at its
-        volume size. The learning-rate schedule is stretched to this length.
+    n_iterations : int, default=400
+        Optimiser steps. The learning-rate schedule is stretched to this length. 400 steps take
+        minutes on a CPU with volumes of 32 voxels along each axis (figures are in
+        ``benchmarks/README.md``); the DeepMTS paper takes 15,000.
     batch_size : int, default=8
         Patients whose losses, and for a Cox loss whose risk set, make one step.
-    learning_rate : float, default=1e-4
-        Initial learning rate of Adam.
-    schedule : {"step", "cosine", "constant"}, default="step"
-        ``"step"`` is the DeepMTS paper's: factors 1, 0.5, 0.1 and 0.01 from 0, 1/6, 1/3 and 2/3 on.
+    learning_rate : float, default=3e-3
+        Initial learning rate of Adam. Of a few hundred steps; thousands need a smaller one (the
+        DeepMTS paper: 1e-4).
+    schedule : {"step", "cosine", "constant"}, default="cosine"
+        ``"cosine"`` falls to 0 over the training. ``"step"`` is the DeepMTS paper's: factors 1,
+        0.5, 0.1 and 0.01 from 0, 1/6, 1/3 and 2/3 of the training on.
     balanced : bool, default=True
         Fill each batch with equal numbers of patients with and without the event.
-    augmentation : {"paper", "code"} or None, default="paper"
-        ``"paper"``: translation uniform in +-`max_translation`; ``"code"``: exactly that far along
-        every axis, as the published DeepMTS code does. Both rotate and flip left-right.
+    augmentation : {"uniform", "fixed"} or None, default="uniform"
+        ``"uniform"``: translation uniform in +-`max_translation`, as the DeepMTS paper says;
+        ``"fixed"``: exactly that far along every axis, as its published code does. Both rotate and
+        flip left-right.
     max_translation : float, default=10 / 128
         Largest shift as a fraction of each axis; the paper shifts volumes of 128 x 128 x 112 voxels
         by up to 10.
@@ -66,8 +71,9 @@ class TrainingParameters:
         training is over (and before each validation); at most as many as there were iterations.
         The published code keeps running averages instead, which need several hundred iterations to
         forget their initial values.
-    iterations_per_epoch : int, default=50
-        Length of what `history_`, validation, checkpoints and the progress bar call an epoch.
+    iterations_per_epoch : int, optional
+        Length of what `history_`, validation, checkpoints and the progress bar call an epoch. None
+        makes 20 epochs of the training.
     initial_weights : path-like, optional
         File written by ``torch.save(net.state_dict(), path)``. Tensors that agree in name and shape
         replace random initial weights; `load_report_` lists them.
@@ -100,12 +106,12 @@ class TrainingParameters:
         1 shows a progress bar over epochs.
     """
 
-    n_iterations: int = 15_000
+    n_iterations: int = 400
     batch_size: int = 8
-    learning_rate: float = 1e-4
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    learning_rate: float = 3e-3
+    schedule: Literal["step", "cosine", "constant"] = "cosine"
     balanced: bool = True
-    augmentation: Recipe | None = "paper"
+    augmentation: Recipe | None = "uniform"
     max_translation: float = 10 / 128
     max_rotation: float = 5
     gradient_clip: float | None = None
@@ -113,7 +119,7 @@ class TrainingParameters:
     validation_fraction: float | None = None
     patience: int | None = None
     batch_norm_batches: int = 50
-    iterations_per_epoch: int = 50
+    iterations_per_epoch: int | None = None
     initial_weights: str | os.PathLike[str] | None = None
     frozen: Sequence[str] | None = None
     warm_start: bool = False
@@ -131,7 +137,7 @@ class TrainingParameters:
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"step", "cosine", "constant"})],
         "balanced": ["boolean"],
-        "augmentation": [StrOptions({"paper", "code"}), None],
+        "augmentation": [StrOptions({"uniform", "fixed"}), None],
         "max_translation": [Interval(Real, 0, 1, closed="both")],
         "max_rotation": [Interval(Real, 0, 180, closed="both")],
         "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
@@ -139,7 +145,7 @@ class TrainingParameters:
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "batch_norm_batches": [Interval(Integral, 1, None, closed="left")],
-        "iterations_per_epoch": [Interval(Integral, 1, None, closed="left")],
+        "iterations_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
         "initial_weights": [str, os.PathLike, None],
         "frozen": ["array-like", None],
         "warm_start": ["boolean"],
@@ -151,3 +157,7 @@ class TrainingParameters:
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        document_inherited_parameters(cls)

@@ -78,7 +78,8 @@ def test_everything_that_transforms_can_be_asked_for_pandas(name):
     [
         ClinicalFeatures(), TumourVolume(), PETParameters(),
         ManualRadiomicsCox(
-            extractor=PETParameters(), radiomics=CoxPHSurvivalAnalysis(alpha=1), cv=2, alpha=0.1
+            extractor=PETParameters(), radiomics_model=CoxPHSurvivalAnalysis(alpha=1), cv=2,
+            alpha=0.1,
         ),
         OutOfFold(make_pipeline(TumourVolume(), CoxPHSurvivalAnalysis(alpha=1)), cv=2),
     ],

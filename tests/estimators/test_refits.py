@@ -62,9 +62,9 @@ def test_attributes_of_another_fit_do_not_stay(cohort, tmp_path):
 
 def test_a_refit_of_deepsurv_that_diverges_leaves_the_model_as_it_was(cohort):
     X = np.random.default_rng(0).normal(size=(N, 3))
-    model = DeepSurv(max_epochs=5, random_state=0).fit(X, cohort.outcome)
+    model = DeepSurv(n_iterations=5, random_state=0).fit(X, cohort.outcome)
     before = model.predict(X)
-    model.set_params(learning_rate=1e200, max_epochs=20)
+    model.set_params(learning_rate=1e200, n_iterations=20)
     with pytest.raises(FloatingPointError, match="diverged"):
         model.fit(100 * X[:, :2] + 5, cohort.outcome)
     np.testing.assert_array_equal(model.predict(X), before)

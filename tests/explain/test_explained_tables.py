@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import LassoCox, radiomics_lasso_cox
+from survimg.estimators import LassoCox, radiomics_pipeline
 from survimg.evaluation import concordance_index
 from survimg.explain import (
     cross_validated_family_importance,
@@ -183,7 +183,7 @@ def test_cross_validation_measures_on_held_out_folds(table):
 def test_a_radiomics_pipeline_over_a_cohort():
     cohort = make_phantom_cohort(n=30, shape=(16, 16, 16), random_state=0).cohort
     extractor = RadiomicsFeatures(features=["shape", "firstorder"], image_types=("original",))
-    pipeline = radiomics_lasso_cox(LassoCox(alphas=[0.05]), extractor=extractor)
+    pipeline = radiomics_pipeline(LassoCox(alphas=[0.05]), extractor=extractor)
     pipeline.fit(cohort[:20], cohort[:20].outcome)
     found = family_importance(
         pipeline, cohort[20:], cohort[20:].outcome, n_repeats=3, random_state=0

@@ -55,7 +55,7 @@ def test_encoding_follows_the_documented_rules():
 
 def test_statistics_are_those_of_the_training_patients():
     cohort = make_cohort(CLINICAL)
-    encoder = ClinicalFeatures(["age", "stage"]).fit(cohort[[0, 2]])
+    encoder = ClinicalFeatures(clinical_columns=["age", "stage"]).fit(cohort[[0, 2]])
     assert list(encoder.get_feature_names_out()) == ["age", "stage_III"]
     with pytest.warns(UserWarning, match=r"'stage'.*\['I'\].*P1.*reference level 'II'"):
         table = encoder.transform(cohort[[1, 3]])
@@ -74,13 +74,14 @@ def test_fully_missing_and_constant_columns_do_not_reach_the_model():
     table = pd.DataFrame({"a": [np.nan] * 3, "b": [None] * 3, "c": [1, 2, 4], "d": [3, 3, 3]})
     assert list(ClinicalFeatures().fit_transform(table)) == ["c"]
     with pytest.warns(UserWarning, match="constant over the 3 training patients"):
-        empty = ClinicalFeatures(["a", "d"]).fit_transform(table)
+        empty = ClinicalFeatures(clinical_columns=["a", "d"]).fit_transform(table)
     assert empty.shape == (3, 0)
 
 
 def test_joins_other_features_by_position_in_a_fold():
     cohort = make_cohort(CLINICAL)
-    union = FeatureUnion([("clinical", ClinicalFeatures(["age"])), ("again", ClinicalFeatures())])
+    first = ClinicalFeatures(clinical_columns=["age"])
+    union = FeatureUnion([("clinical", first), ("again", ClinicalFeatures())])
     joined = union.set_output(transform="pandas").fit(cohort).transform(cohort[[2, 0]])
     assert not joined.isna().any().any()
     assert joined["clinical__age"].tolist() == [70.0, 50.0]
@@ -91,18 +92,18 @@ def test_clear_errors():
     with pytest.raises(ValueError, match="no clinical columns"):
         ClinicalFeatures().fit(make_cohort(None, n=3))
     with pytest.raises(ValueError, match=r"'grade'.*'age', 'stage'"):
-        ClinicalFeatures(["age", "grade"]).fit(cohort)
+        ClinicalFeatures(clinical_columns=["age", "grade"]).fit(cohort)
     with pytest.raises(ValueError, match="more than once"):
-        ClinicalFeatures(["age", "age"]).fit(cohort)
+        ClinicalFeatures(clinical_columns=["age", "age"]).fit(cohort)
     with pytest.raises(TypeError, match="sequence of names"):
-        ClinicalFeatures("age").fit(cohort)
+        ClinicalFeatures(clinical_columns="age").fit(cohort)
     with pytest.raises(TypeError, match="ndarray"):
         ClinicalFeatures().fit(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="'seen' holds dates"):
         ClinicalFeatures().fit(pd.DataFrame({"seen": pd.date_range("2020-01-01", periods=3)}))
     with pytest.raises(ValueError, match="'age' is infinite for patients P1"):
         ClinicalFeatures().fit(make_cohort(pd.DataFrame({"age": [1.0, np.inf]})))
-    fitted = ClinicalFeatures(["age"]).fit(cohort)
+    fitted = ClinicalFeatures(clinical_columns=["age"]).fit(cohort)
     with pytest.raises(ValueError, match="'age' was numeric in training.*'old'"):
         fitted.transform(pd.DataFrame({"age": ["old"]}))
     with pytest.raises(ValueError, match="No clinical column named 'age'"):

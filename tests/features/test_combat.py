@@ -29,7 +29,7 @@ def cohort(table: pd.DataFrame = TABLE, **changes) -> Cohort:
 
 
 def combat(**parameters) -> ComBat:
-    return ComBat(ClinicalFeatures(NAMES), **parameters)
+    return ComBat(ClinicalFeatures(clinical_columns=NAMES), **parameters)
 
 
 def expected(what: str, rows=slice(None)) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_missing_values_stay_missing_and_the_others_count():
     table.loc[table["scanner"] == 2, "x4"] = np.nan  # a centre without this modality
     table["x5"] = 7.0
     # ClinicalFeatures would impute: take the columns as they are.
-    model = ComBat(_Columns(NAMES))
+    model = ComBat(_Columns(clinical_columns=NAMES))
     with pytest.warns(UserWarning, match=r"1 of 6 features are returned as measured.*x4"):
         found = model.fit_transform(cohort(table))
     assert model.harmonised_.tolist() == [True, True, True, True, False, False]
@@ -117,7 +117,7 @@ def test_missing_values_stay_missing_and_the_others_count():
 def test_a_feature_whose_patients_do_not_tell_effects_apart_stays_as_it_is():
     table = TABLE.copy()
     table.loc[table["stage"] == "III", "x3"] = np.nan  # all who have it are of stage IV
-    model = ComBat(_Columns(NAMES), preserve=["stage"])
+    model = ComBat(_Columns(clinical_columns=NAMES), preserve=["stage"])
     with pytest.warns(UserWarning, match=r"known of too few patients: 'x3'"):
         model.fit(cohort(table))
     assert model.harmonised_.tolist() == [True, True, True, False, True, True]
@@ -125,11 +125,11 @@ def test_a_feature_whose_patients_do_not_tell_effects_apart_stays_as_it_is():
 
 class _Columns(ClinicalFeatures):
     def fit(self, X, y=None):
-        self.feature_names_out_ = np.array(self.columns, dtype=object)
+        self.feature_names_out_ = np.array(self.clinical_columns, dtype=object)
         return self
 
     def transform(self, X):
-        return X.clinical[self.columns]
+        return X.clinical[self.clinical_columns]
 
 
 def test_centres_without_training_patients():
@@ -163,9 +163,9 @@ def test_what_cannot_be_harmonised_is_refused():
     with pytest.raises(ValueError, match="cannot be told apart"):
         combat(preserve=["scanner"]).fit(X)
     with pytest.raises(ValueError, match="needs two or more"):
-        ComBat(ClinicalFeatures(["x0"])).fit(X)
+        ComBat(ClinicalFeatures(clinical_columns=["x0"])).fit(X)
     with pytest.raises(ValueError, match="1 features hold infinite values"):
-        ComBat(_Columns(NAMES)).fit(cohort(TABLE.assign(x3=np.inf)))
+        ComBat(_Columns(clinical_columns=NAMES)).fit(cohort(TABLE.assign(x3=np.inf)))
     with pytest.raises(ValueError, match="on_unknown_centre"):
         combat(on_unknown_centre="guess").fit(X)
 
@@ -188,4 +188,4 @@ def test_it_uncovers_risk_that_scanners_hide():
         model = make_pipeline(extractor, CoxPHSurvivalAnalysis())
         return cross_val_score(model, X, X.outcome, cv=folds).mean()
 
-    assert concordance(combat()) > concordance(ClinicalFeatures(NAMES)) + 0.1
+    assert concordance(combat()) > concordance(ClinicalFeatures(clinical_columns=NAMES)) + 0.1

@@ -19,9 +19,9 @@ def test_informative_columns_are_kept(kind):
         time = rng.exponential(np.exp(-risk))
         limit = rng.uniform(0, 3, size=150)
         y = make_outcome(time <= limit, np.minimum(time, limit) + 1e-6)
-    selector = ForestSelector(2, n_estimators=50, random_state=0).fit(X, y)
+    selector = ForestSelector(k=2, n_estimators=50, random_state=0).fit(X, y)
     assert np.flatnonzero(selector.get_support()).tolist() == [3, 7]
-    assert ForestSelector(99, n_estimators=5).fit(X, y).transform(X).shape == X.shape
+    assert ForestSelector(k=99, n_estimators=5).fit(X, y).transform(X).shape == X.shape
 
 
 def test_martingale_residuals_by_hand():

@@ -82,7 +82,7 @@ def test_peak_is_the_largest_mean_of_a_sphere_of_1_ml(corner: bool) -> None:
 def test_refusals(block: tuple[np.ndarray, np.ndarray]) -> None:
     suv, mask = block
     with pytest.raises(ValueError, match=r"channel='SUV' is not among the channels \['PET'\]"):
-        PETParameters("SUV").fit(make_pet(suv, mask))
+        PETParameters(channel="SUV").fit(make_pet(suv, mask))
     with pytest.raises(ValueError, match="voxel size"):
         PETParameters().fit(make_pet(suv, mask, None))
     with pytest.raises(ValueError, match="patient 'p1' is missing or empty"):
@@ -130,7 +130,7 @@ def test_missing_mask_and_missing_pet_as_nan(block: tuple[np.ndarray, np.ndarray
 
 def test_plain_arrays_with_spacing(block: tuple[np.ndarray, np.ndarray]) -> None:
     suv, mask = block
-    plain = PETParameters("channel0", spacing=(2.0, 1.0, 1.0)).fit_transform(
+    plain = PETParameters(channel="channel0", spacing=(2.0, 1.0, 1.0)).fit_transform(
         suv[None].astype(np.float32), masks=mask[None].astype(np.uint8)
     )
     expected = PETParameters().fit_transform(make_pet(suv, mask))

@@ -42,20 +42,20 @@ def forest() -> e.RandomSurvivalForest:
     return e.RandomSurvivalForest(n_estimators=3, random_state=0)
 
 
-DEEP: dict[str, Any] = {"deep": network(), "in_sample": True}
+DEEP: dict[str, Any] = {"estimator": network(), "in_sample": True}
 MODELS: dict[str, Callable[[], Any]] = {
     "DLPM": lambda: e.DLPM(**NET),
     "MDSN": lambda: e.MDSN(**NET, validation_fraction=0.4),
     "MTDLR": lambda: e.MTDLR(
         e.DeepMTS(**NET, variant="mt-hs-baseline", clinical_columns=[]), extractor=radiomics(),
-        radiomics=RIDGE, scores="in-sample", cv=2, alpha=1.0, random_state=0,
+        radiomics_model=RIDGE, scores="in-sample", cv=2, alpha=1.0, random_state=0,
     ),
     "CNNSurvival": network,
     "ClinicalCox": lambda: e.ClinicalCox(alpha=1.0, significance=0.5),
     "ClinicalVolumeCox": e.ClinicalVolumeCox,
     "ComBat": lambda: ComBat(radiomics(), preserve=["sex"]),
     "DeepMTS": lambda: e.DeepMTS(**NET, frozen=["encoder"], augmentation=None),
-    "DeepSurv": lambda: e.DeepSurv(hidden=(4, 3), max_epochs=3, random_state=0),
+    "DeepSurv": lambda: e.DeepSurv(hidden=(4, 3), n_iterations=3, random_state=0),
     "FitOnce": lambda: e.FitOnce(network()),
     "FoldEnsemble": lambda: e.FoldEnsemble(
         e.ClinicalVolumeCox(), cv=2, random_state=np.random.RandomState(1)
@@ -64,7 +64,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
     "LassoCox": lambda: e.LassoCox(cv=2, n_alphas=10, penalty_factor={"*": 1.0}),
     "ManualRadiomicsCox": lambda: e.ManualRadiomicsCox(
-        extractor=radiomics(), radiomics=RIDGE, cv=2, alpha=1.0
+        extractor=radiomics(), radiomics_model=RIDGE, cv=2, alpha=1.0
     ),
     "OutOfFold": lambda: e.OutOfFold(e.ClinicalVolumeCox(), cv=2),
     "RandomSurvivalForest": lambda: e.RandomSurvivalForest(
@@ -78,21 +78,21 @@ MODELS: dict[str, Callable[[], Any]] = {
         [("clinical", e.ClinicalVolumeCox()), ("stage", e.ClinicalCox(alpha=1.0))], cv=2
     ),
     "TumourSegmenter": lambda: e.TumourSegmenter(**NET),
-    "deep_features_deepsurv": lambda: e.deep_features_deepsurv(
-        e.DeepSurv(max_epochs=2, random_state=0), **DEEP
+    "deep_features_deepsurv": lambda: e.deep_features_pipeline(
+        e.DeepSurv(n_iterations=2, random_state=0), **DEEP
     ),
-    "deep_features_lasso_cox": lambda: e.deep_features_lasso_cox(
+    "deep_features_lasso_cox": lambda: e.deep_features_pipeline(
         e.LassoCox(cv=2, n_alphas=5), **DEEP
     ),
-    "deep_features_rsf": lambda: e.deep_features_rsf(forest(), **DEEP),
+    "deep_features_rsf": lambda: e.deep_features_pipeline(forest(), **DEEP),
     "deepmts_variant": lambda: e.deepmts_variant("mt-hs-unet").set_params(**NET),
-    "radiomics_deepsurv": lambda: e.radiomics_deepsurv(
-        e.DeepSurv(max_epochs=2, random_state=0), extractor=radiomics()
+    "radiomics_deepsurv": lambda: e.radiomics_pipeline(
+        e.DeepSurv(n_iterations=2, random_state=0), extractor=radiomics()
     ),
-    "radiomics_lasso_cox": lambda: e.radiomics_lasso_cox(
+    "radiomics_lasso_cox": lambda: e.radiomics_pipeline(
         e.LassoCox(cv=2, n_alphas=5), extractor=radiomics()
     ),
-    "radiomics_rsf": lambda: e.radiomics_rsf(forest(), extractor=radiomics()),
+    "radiomics_rsf": lambda: e.radiomics_pipeline(forest(), extractor=radiomics()),
 }  # fmt: skip
 
 TABULAR = ("DeepSurv", "LassoCox", "RandomSurvivalForest")

@@ -143,7 +143,7 @@ class _Risk(DeepSurv):
 @pytest.mark.parametrize("form", FORMS)
 def test_kept_fits(form, mark, tmp_path):
     X, y = table()
-    once = FitOnce(_Risk(hidden=(2,), max_epochs=2, random_state=0), memory=tmp_path / "fits")
+    once = FitOnce(_Risk(hidden=(2,), n_iterations=2, random_state=0), memory=tmp_path / "fits")
     expected = once.fit(X, y).predict(X)
     (kept,) = (p.parent for p in (tmp_path / "fits").rglob("manifest.json"))
     for name in ("model.json", "arrays.npz", "weights.safetensors", "manifest.json"):
@@ -161,7 +161,7 @@ def test_kept_fits(form, mark, tmp_path):
 
 def test_a_file_in_the_place_of_a_kept_fit_is_no_fit(mark, tmp_path):
     X, y = table()
-    once = FitOnce(_Risk(hidden=(2,), max_epochs=2, random_state=0), memory=tmp_path / "fits")
+    once = FitOnce(_Risk(hidden=(2,), n_iterations=2, random_state=0), memory=tmp_path / "fits")
     once.fit(X, y)
     (kept,) = (p.parent for p in (tmp_path / "fits").rglob("manifest.json"))
     shutil.rmtree(kept)
@@ -174,7 +174,7 @@ def test_a_file_in_the_place_of_a_kept_fit_is_no_fit(mark, tmp_path):
 def test_out_of_fold_features_of_kept_fits_agree(tmp_path):
     X, y = table()
     network_once = FitOnce(
-        _Risk(hidden=(2,), max_epochs=2, random_state=0), memory=tmp_path / "fits"
+        _Risk(hidden=(2,), n_iterations=2, random_state=0), memory=tmp_path / "fits"
     )
     maker = OutOfFold(network_once, method="transform", cv=2)
     first = maker.fit_transform(X, y)

@@ -38,7 +38,7 @@ FILES = ["arrays.npz", "manifest.json", "model.json", "weights.safetensors"]
 def written(tmp_path_factory) -> Path:
     """A model of all four files: scaler, network, random state."""
     X, y = table()
-    net = DeepSurv(hidden=(3,), max_epochs=2, random_state=np.random.RandomState(0))
+    net = DeepSurv(hidden=(3,), n_iterations=2, random_state=np.random.RandomState(0))
     model = Pipeline([("scale", StandardScaler()), ("model", net)]).fit(X, y)
     path = tmp_path_factory.mktemp("written") / "model"
     survimg.save(model, path)
@@ -182,7 +182,7 @@ def test_a_class_that_is_not_listed_is_refused(label, model):
 
 
 @pytest.mark.parametrize(
-    "name", ["predict", "fit", "__class__", "__dict__", "a b", "unique_times_", "max_epochs"]
+    "name", ["predict", "fit", "__class__", "__dict__", "a b", "unique_times_", "n_iterations"]
 )
 def test_an_attribute_that_would_hide_a_method_is_refused(name, model):
     edit(

@@ -128,7 +128,7 @@ def test_every_feature_with_an_identifier_is_within_tolerance(
 
 
 def test_peak_of_the_phantom(phantom: Cohort, references: dict[str, tuple[str, float]]) -> None:
-    found = PETParameters("CT").fit_transform(phantom)
+    found = PETParameters(channel="CT").fit_transform(phantom)
     assert found["SUVpeak"][0] == pytest.approx(float(references["loc_peak_glob"][0]), abs=0.05)
 
 
@@ -147,7 +147,7 @@ def test_no_identifier_twice() -> None:
 
 
 def test_sizes_of_the_paper_set() -> None:
-    sizes = {name: len(names) for name, names in FEATURE_SETS["paper"].items()}
+    sizes = {name: len(names) for name, names in FEATURE_SETS["deepmts-1456"].items()}
     assert sizes == {
         "shape": 16, "firstorder": 19, "glcm": 24, "glrlm": 16, "glszm": 16, "ngtdm": 5
     }  # fmt: skip

@@ -97,8 +97,8 @@ def models(cohorts):
     train = cohorts["training"]
     shared = {"clinical_columns": ["stage"], "cv": 3}
     return MtdlrModels(
-        mtdlr=MTDLR(Bright(), extractor=Size(), radiomics=radiomics, **shared),
-        manual_radiomics=ManualRadiomicsCox(extractor=Size(), radiomics=radiomics, **shared),
+        mtdlr=MTDLR(Bright(), extractor=Size(), radiomics_model=radiomics, **shared),
+        manual_radiomics=ManualRadiomicsCox(extractor=Size(), radiomics_model=radiomics, **shared),
         single_task=SingleTaskCox(Bright(), **shared),
         clinical=ClinicalCox(clinical_columns=["stage"]),
     ).fit(train, train.outcome)

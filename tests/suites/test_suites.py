@@ -94,7 +94,7 @@ def test_no_clinical_columns_reach_a_model_that_is_to_have_none(name):
     chosen = [
         value
         for key, value in parameters.items()
-        if key.split("__")[-1] in ("clinical_columns", "columns")
+        if key.split("__")[-1] == "clinical_columns"
     ]
     assert all(value == [] for value in chosen)
     assert "features__clinical" not in parameters

@@ -151,7 +151,7 @@ def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
 # ---------------------------------------------------------------- augmentation
 
 
-@pytest.mark.parametrize("recipe", ["paper", "code"])
+@pytest.mark.parametrize("recipe", ["uniform", "fixed"])
 @pytest.mark.parametrize("kind", [DLPM, CNNSurvival])
 def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
     kind, recipe, cohort, monkeypatch
@@ -175,11 +175,13 @@ def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
     for found, largest in ((shifts, largest_shift), (angles, largest_angle)):
         assert (found <= largest).all()
         assert (found >= 0.5 * largest).all()
-    if recipe == "code":
+    if recipe == "fixed":
         torch.testing.assert_close(shifts, largest_shift.double())
 
 
-@pytest.mark.parametrize(("recipe", "level", "least"), [("paper", 0.5, 0.75), ("code", 0.2, 1.0)])
+@pytest.mark.parametrize(
+    ("recipe", "level", "least"), [("uniform", 0.5, 0.75), ("fixed", 0.2, 1.0)]
+)
 def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, monkeypatch):
     """Volumes that are their own masks still are, once they have been moved."""
     masks = np.stack([cohort.mask(i) for i in range(len(cohort))])

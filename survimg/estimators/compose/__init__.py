@@ -6,9 +6,11 @@ from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.pipelines import (
     deep_features_deepsurv,
     deep_features_lasso_cox,
+    deep_features_pipeline,
     deep_features_rsf,
     radiomics_deepsurv,
     radiomics_lasso_cox,
+    radiomics_pipeline,
     radiomics_rsf,
 )
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
@@ -20,8 +22,10 @@ __all__ = [
     "SurvivalStacking",
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
+    "deep_features_pipeline",
     "deep_features_rsf",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
+    "radiomics_pipeline",
     "radiomics_rsf",
 ]

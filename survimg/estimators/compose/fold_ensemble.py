@@ -91,8 +91,9 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"])],
+        "cv": "no_validation",  # checked where the splitter is made
         "reference": [StrOptions({"training", "cohort"})],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],

@@ -72,9 +72,10 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     .. [1] Wolpert DH. Stacked generalization. Neural Networks 1992;5:241-259.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods("fit")],
         "method": [StrOptions({"auto", "transform", "predict"})],
+        "cv": "no_validation",  # checked where the splitter is made
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }

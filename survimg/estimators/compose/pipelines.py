@@ -1,10 +1,12 @@
 """Ready pipelines from a cohort to a survival model on radiomic or deep features.
 
-All have the same two steps. ``"features"`` joins two tables column by column: the filtered image
-features, under the prefix ``radiomics__`` or ``deep__``, and the encoded clinical columns, under
-``clinical__``. ``"model"`` is the survival model. Everything learned, imputation and the filter
-included, is learned in `fit`, and so on the training folds alone. Parameters are reached by name,
-for example ``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
+`radiomics_pipeline` and `deep_features_pipeline` take the survival model; the other functions are
+the two with the models that the DeepMTS paper compares. All have the same two steps. ``"features"``
+joins two tables column by column: the filtered image features, under the prefix ``radiomics__`` or
+``deep__``, and the encoded clinical columns, under ``clinical__``. ``"model"`` is the survival
+model. Everything learned, imputation and the filter included, is learned in `fit`, and so on the
+training folds alone. Parameters are reached by name, for example
+``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
 ``pipeline[-1].selected_features_`` reads the features that a Lasso-Cox model keeps.
 
 Deep features cost network trainings: ``cv`` + 1 for a training set, where each of the ``cv``
@@ -38,30 +40,32 @@ from survimg.radiomics import RadiomicsFeatures
 __all__ = [
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
+    "deep_features_pipeline",
     "deep_features_rsf",
     "radiomics_deepsurv",
     "radiomics_lasso_cox",
+    "radiomics_pipeline",
     "radiomics_rsf",
 ]
 
 
-def radiomics_lasso_cox(
-    model: Any = None,
+def radiomics_pipeline(
+    model: Any,
     *,
     extractor: Any = None,
-    clinical: Sequence[str] | None = None,
+    clinical_columns: Sequence[str] | None = None,
     threshold: float = 0.7,
 ) -> Pipeline:
-    """Radiomic features, redundancy filter, clinical columns, Lasso-Cox.
+    """Radiomic features, redundancy filter, clinical columns, and a survival model.
 
     Parameters
     ----------
-    model : survival estimator, optional
-        By default ``LassoCox()``.
+    model : survival estimator
+        Of tables, such as `LassoCox`.
     extractor : transformer, optional
         Cohort to DataFrame; by default ``RadiomicsFeatures()``. Give it ``memory=`` so that folds
         share the extraction.
-    clinical : sequence of str, optional
+    clinical_columns : sequence of str, optional
         Clinical columns that are joined after the filter. None (default) joins all of the cohort,
         which must then have some; an empty sequence joins none.
     threshold : float, default=0.7
@@ -75,56 +79,36 @@ def radiomics_lasso_cox(
     ----------
     Meng M, Gu B, Bi L, et al. DeepMTS. IEEE J Biomed Health Inform 2022;26(9):4497-4507 (its
     radiomics comparators).
+
+    Examples
+    --------
+    >>> from survimg.estimators import LassoCox, radiomics_pipeline
+    >>> list(radiomics_pipeline(LassoCox()).named_steps)
+    ['features', 'model']
     """
     extractor = RadiomicsFeatures() if extractor is None else extractor
-    model = LassoCox() if model is None else model
-    return _pipeline("radiomics", extractor, clinical, threshold, model)
+    return _pipeline("radiomics", extractor, clinical_columns, threshold, model)
 
 
-def radiomics_rsf(
-    model: Any = None,
+def deep_features_pipeline(
+    model: Any,
     *,
-    extractor: Any = None,
-    clinical: Sequence[str] | None = None,
-    threshold: float = 0.7,
-) -> Pipeline:
-    """Radiomic features, redundancy filter, clinical columns, random survival forest.
-
-    Parameters
-    ----------
-    model : survival estimator, optional
-        By default ``RandomSurvivalForest(random_state=0)``.
-    extractor, clinical, threshold
-        As in `radiomics_lasso_cox`.
-
-    Returns
-    -------
-    Pipeline
-    """
-    extractor = RadiomicsFeatures() if extractor is None else extractor
-    model = RandomSurvivalForest(random_state=0) if model is None else model
-    return _pipeline("radiomics", extractor, clinical, threshold, model)
-
-
-def deep_features_lasso_cox(
-    model: Any = None,
-    *,
-    deep: Any = None,
+    estimator: Any = None,
     cv: int | Any = 5,
     in_sample: bool = False,
     memory: Any = None,
-    clinical: Sequence[str] | None = None,
+    clinical_columns: Sequence[str] | None = None,
     threshold: float = 0.7,
     n_jobs: int | None = None,
 ) -> Pipeline:
-    """Deep features, redundancy filter, clinical columns, Lasso-Cox.
+    """Deep features, redundancy filter, clinical columns, and a survival model.
 
     Parameters
     ----------
-    model : survival estimator, optional
-        By default ``LassoCox()``.
-    deep : estimator with `transform`, optional
-        By default ``DeepMTS(random_state=0)``, whose 236 features are used.
+    model : survival estimator
+        Of tables, such as `LassoCox`.
+    estimator : estimator with `transform`, optional
+        The network; by default ``DeepMTS(random_state=0)``, whose 236 features are used.
     cv : int or splitter, default=5
         Folds of `OutOfFold`, which gives the model features of patients the network was not
         trained on; the network is trained ``cv`` + 1 times.
@@ -134,8 +118,8 @@ def deep_features_lasso_cox(
         new patients.
     memory : path-like, joblib.Memory or None
         Folder where trained networks are kept and found again by other pipelines: see `FitOnce`.
-    clinical, threshold
-        As in `radiomics_lasso_cox`.
+    clinical_columns, threshold
+        As in `radiomics_pipeline`.
     n_jobs : int, optional
         Networks trained at a time, see `OutOfFold`; not used with `in_sample`.
 
@@ -143,103 +127,105 @@ def deep_features_lasso_cox(
     -------
     Pipeline
     """
-    model = LassoCox() if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
-    return _pipeline("deep", extractor, clinical, threshold, model)
+    network = FitOnce(DeepMTS(random_state=0) if estimator is None else estimator, memory=memory)
+    extractor: Any = network
+    if not in_sample:
+        extractor = OutOfFold(network, method="transform", cv=cv, n_jobs=n_jobs)
+    return _pipeline("deep", extractor, clinical_columns, threshold, model)
 
 
-def deep_features_rsf(
-    model: Any = None,
-    *,
-    deep: Any = None,
-    cv: int | Any = 5,
-    in_sample: bool = False,
-    memory: Any = None,
-    clinical: Sequence[str] | None = None,
-    threshold: float = 0.7,
-    n_jobs: int | None = None,
-) -> Pipeline:
-    """Deep features, redundancy filter, clinical columns, random survival forest.
+def radiomics_lasso_cox(**options: Any) -> Pipeline:
+    """`radiomics_pipeline` of Lasso-Cox.
 
     Parameters
     ----------
-    model : survival estimator, optional
-        By default ``RandomSurvivalForest(random_state=0)``.
-    deep, cv, in_sample, memory, clinical, threshold, n_jobs
-        As in `deep_features_lasso_cox`.
+    **options
+        As in `radiomics_pipeline`.
 
     Returns
     -------
     Pipeline
     """
-    model = RandomSurvivalForest(random_state=0) if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
-    return _pipeline("deep", extractor, clinical, threshold, model)
+    return radiomics_pipeline(LassoCox(), **options)
 
 
-def radiomics_deepsurv(
-    model: Any = None,
-    *,
-    extractor: Any = None,
-    clinical: Sequence[str] | None = None,
-    threshold: float = 0.7,
-) -> Pipeline:
-    """Radiomic features, redundancy filter, clinical columns, DeepSurv.
+def radiomics_rsf(**options: Any) -> Pipeline:
+    """`radiomics_pipeline` of a random survival forest.
 
     Parameters
     ----------
-    model : survival estimator, optional
-        By default ``DeepSurv(random_state=0)``.
-    extractor, clinical, threshold
-        As in `radiomics_lasso_cox`.
+    **options
+        As in `radiomics_pipeline`.
 
     Returns
     -------
     Pipeline
     """
-    extractor = RadiomicsFeatures() if extractor is None else extractor
-    model = DeepSurv(random_state=0) if model is None else model
-    return _pipeline("radiomics", extractor, clinical, threshold, model)
+    return radiomics_pipeline(RandomSurvivalForest(random_state=0), **options)
 
 
-def deep_features_deepsurv(
-    model: Any = None,
-    *,
-    deep: Any = None,
-    cv: int | Any = 5,
-    in_sample: bool = False,
-    memory: Any = None,
-    clinical: Sequence[str] | None = None,
-    threshold: float = 0.7,
-    n_jobs: int | None = None,
-) -> Pipeline:
-    """Deep features, redundancy filter, clinical columns, DeepSurv.
+def radiomics_deepsurv(**options: Any) -> Pipeline:
+    """`radiomics_pipeline` of DeepSurv.
 
     Parameters
     ----------
-    model : survival estimator, optional
-        By default ``DeepSurv(random_state=0)``.
-    deep, cv, in_sample, memory, clinical, threshold, n_jobs
-        As in `deep_features_lasso_cox`.
+    **options
+        As in `radiomics_pipeline`.
 
     Returns
     -------
     Pipeline
     """
-    model = DeepSurv(random_state=0) if model is None else model
-    extractor = _deep_extractor(deep, cv, in_sample, memory, n_jobs)
-    return _pipeline("deep", extractor, clinical, threshold, model)
+    return radiomics_pipeline(DeepSurv(random_state=0), **options)
 
 
-def _deep_extractor(
-    deep: Any, cv: int | Any, in_sample: bool, memory: Any, n_jobs: int | None
-) -> Any:
-    network = FitOnce(DeepMTS(random_state=0) if deep is None else deep, memory=memory)
-    return network if in_sample else OutOfFold(network, method="transform", cv=cv, n_jobs=n_jobs)
+def deep_features_lasso_cox(**options: Any) -> Pipeline:
+    """`deep_features_pipeline` of Lasso-Cox.
+
+    Parameters
+    ----------
+    **options
+        As in `deep_features_pipeline`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    return deep_features_pipeline(LassoCox(), **options)
+
+
+def deep_features_rsf(**options: Any) -> Pipeline:
+    """`deep_features_pipeline` of a random survival forest.
+
+    Parameters
+    ----------
+    **options
+        As in `deep_features_pipeline`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    return deep_features_pipeline(RandomSurvivalForest(random_state=0), **options)
+
+
+def deep_features_deepsurv(**options: Any) -> Pipeline:
+    """`deep_features_pipeline` of DeepSurv.
+
+    Parameters
+    ----------
+    **options
+        As in `deep_features_pipeline`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    return deep_features_pipeline(DeepSurv(random_state=0), **options)
 
 
 def _pipeline(
-    name: str, extractor: Any, clinical: Sequence[str] | None, threshold: float, model: Any
+    name: str, extractor: Any, clinical_columns: Sequence[str] | None, threshold: float, model: Any
 ) -> Pipeline:
     image = Pipeline(
         [
@@ -250,7 +236,7 @@ def _pipeline(
         ]
     )
     parts: list[tuple[str, Any]] = [(name, image)]
-    if clinical is None or len(clinical) > 0:
-        parts.append(("clinical", ClinicalFeatures(clinical)))
+    if clinical_columns is None or len(clinical_columns) > 0:
+        parts.append(("clinical", ClinicalFeatures(clinical_columns=clinical_columns)))
     features = FeatureUnion(parts).set_output(transform="pandas")
     return Pipeline([("features", features), ("model", model)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import check_is_fitted
 from sksurv.linear_model import CoxPHSurvivalAnalysis
@@ -63,6 +65,14 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
     Wolpert DH. Stacked generalization. Neural Networks 1992;5:241-259.
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimators": [list, tuple],
+        "final_estimator": [HasMethods(["fit", "predict"]), None],
+        "cv": "no_validation",  # checked where the splitter is made
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
     def __init__(
         self,
         estimators: Sequence[tuple[str, Any]],
@@ -101,6 +111,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         ValueError
             No models, names given twice, or fewer events than folds.
         """
+        self._validate_params()
         if len(self.estimators) == 0:
             raise ValueError("SurvivalStacking needs at least one (name, estimator) pair.")
         self._validate_names([name for name, _ in self.estimators])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
@@ -13,13 +14,14 @@ from survimg.cohort import Cohort
 from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.nets.cnn_survival import CNNSurvivalNet
 from survimg.training.engine import LossTerms
+from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import AxialSlice, View
 
 __all__ = ["CNNSurvival"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class CNNSurvival(DiscreteTimeEstimator):
+class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
     """CNN-Survival of Zhang et al.: six 2D convolutions on the tumour's largest slice.
 
     The network predicts the conditional survival of each interval; the loss is the discrete-time
@@ -40,13 +42,7 @@ class CNNSurvival(DiscreteTimeEstimator):
     dropout : float, default=0.5
         Dropout after each of the three stages.
     batch_size : int, default=32
-    time_cuts, risk_horizon
-        Intervals, and the time at which patients are ranked: see `DiscreteTimeEstimator`.
-    clinical_columns
-        Clinical columns, appended to the fully connected layer's output: see
-        `VolumeSurvivalEstimator`.
-    n_iterations, learning_rate, schedule, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`, which describes them all.
+        Patients whose losses make one step.
 
     Attributes
     ----------
@@ -60,9 +56,13 @@ class CNNSurvival(DiscreteTimeEstimator):
     Notes
     -----
     The papers give the numbers of layers, the loss, the outputs and where the clinical value
-    enters; filters, dropout, optimiser and batch size are chosen here. The original study starts
-    from weights of another cohort (`initial_weights`). Slices are shifted, turned in their plane
-    and flipped left-right.
+    enters (after the fully connected layer); filters, dropout and batch size are chosen here. The
+    original study starts from weights of another cohort (`initial_weights`). Slices are shifted,
+    turned in their plane and flipped left-right.
+
+    *Published recipe.* ``CNNSurvival.published()`` is that of the comparison in the DeepMTS paper:
+    `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps), with
+    ``batch_size=32``, which no paper states.
 
     References
     ----------
@@ -76,6 +76,8 @@ class CNNSurvival(DiscreteTimeEstimator):
     hidden: int = 64
     dropout: float = 0.5
     batch_size: int = 32
+
+    _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING, "batch_size": 32}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DiscreteTimeEstimator._parameter_constraints,

@@ -18,7 +18,7 @@ VARIANT_NAMES = (
 """Names that `deepmts_variant` takes."""
 
 
-def deepmts_variant(name: str) -> DeepMTS | TumourSegmenter:
+def deepmts_variant(name: str, *, published: bool = False) -> DeepMTS | TumourSegmenter:
     """Return an unfitted model of the DeepMTS paper's ablation studies.
 
     Parameters
@@ -28,6 +28,8 @@ def deepmts_variant(name: str) -> DeepMTS | TumourSegmenter:
         ``"mt-casnet"`` or ``"seg-backbone"``; with ``"-unet"`` at the end for the plain 3D U-net
         backbone. ``"sur-casnet-unet"`` equals ``"sur-casnet"``, which has no backbone, and
         ``"mt-hs-baseline-unet"`` equals ``"mt-hs-unet"``, which has no 1x1x1 convolutions either.
+    published : bool, default=False
+        With the paper's training (`DeepMTS.published`) instead of the defaults.
 
     Returns
     -------
@@ -44,11 +46,15 @@ def deepmts_variant(name: str) -> DeepMTS | TumourSegmenter:
     >>> from survimg.estimators import deepmts_variant
     >>> deepmts_variant("mt-hs-unet").set_params(n_iterations=500)
     DeepMTS(backbone='unet', n_iterations=500, variant='mt-hs')
+    >>> deepmts_variant("mt-hs", published=True).n_iterations
+    15000
     """
     if name not in VARIANT_NAMES:
         raise ValueError(f"Unknown model {name!r}; known are {', '.join(VARIANT_NAMES)}.")
     variant = name.removesuffix("-unet")
     backbone = "unet" if name.endswith("-unet") else "residual"
     if variant == "seg-backbone":
-        return TumourSegmenter(backbone=backbone)  # type: ignore[arg-type]
-    return DeepMTS(variant=variant, backbone=backbone)  # type: ignore[arg-type]
+        make = TumourSegmenter.published if published else TumourSegmenter
+        return make(backbone=backbone)  # type: ignore[arg-type]
+    build = DeepMTS.published if published else DeepMTS
+    return build(variant=variant, backbone=backbone)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -16,12 +17,13 @@ from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.nets.dlpm import DLPMNet
 from survimg.training.batches import Augment
 from survimg.training.engine import LossTerms
+from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["DLPM"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DLPM(DiscreteTimeEstimator):
+class DLPM(PublishedRecipe, DiscreteTimeEstimator):
     """Deep learning prediction model of Kim et al.: 3D DenseNet, discrete time.
 
     The network predicts the conditional survival of each interval; the loss is the discrete-time
@@ -34,16 +36,11 @@ class DLPM(DiscreteTimeEstimator):
     l2 : float, default=1e-4
         Weight of the sum of squares of what the published code penalises: kernels of the stem and
         the transitions, scales and shifts of the transitions' and the last normalisation.
-    augmentation : {"paper", "code", "one-of-ten"} or None, default="paper"
+    augmentation : {"uniform", "fixed", "one-of-ten"} or None, default="uniform"
         ``"one-of-ten"`` is the original study's: one of quarter turns, flips, contrast, blur,
         sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes as long in
-        y as in x). The others are those of the DeepMTS comparison: see `TrainingParameters`.
-    time_cuts, risk_horizon
-        Intervals, and the time at which patients are ranked: see `DiscreteTimeEstimator`.
-    clinical_columns
-        Clinical columns, appended to the pooled features: see `VolumeSurvivalEstimator`.
-    n_iterations, batch_size, learning_rate, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`, which describes them all.
+        y as in x). ``"uniform"`` and ``"fixed"`` rotate, flip left-right and shift: uniformly in
+        +-`max_translation`, or exactly that far along every axis.
 
     Attributes
     ----------
@@ -55,10 +52,14 @@ class DLPM(DiscreteTimeEstimator):
 
     Notes
     -----
-    As compared in the DeepMTS paper: both modalities, its intervals, its training. The original
-    study trains on a 50-voxel CT box with Nadam at 0.002 and batches of 40, without balancing,
-    with ``augmentation="one-of-ten"``, for up to 50 epochs of 240 steps. Nothing reduces the
-    resolution in the first dense block: at full size train with `micro_batch_size`.
+    As compared in the DeepMTS paper: both modalities, its intervals, clinical columns appended to
+    the pooled features.
+
+    *Published recipe.* ``DLPM.published()`` is that of the comparison in the DeepMTS paper:
+    `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps). The
+    original study trains on a 50-voxel CT box with Nadam at 0.002 and batches of 40, without
+    balancing, with ``augmentation="one-of-ten"``, for up to 50 epochs of 240 steps. Nothing reduces
+    the resolution in the first dense block: at full size train with `micro_batch_size`.
 
     References
     ----------
@@ -69,13 +70,15 @@ class DLPM(DiscreteTimeEstimator):
 
     dropout: float = 0.2
     l2: float = 1e-4
-    augmentation: Recipe | Literal["one-of-ten"] | None = "paper"  # type: ignore[assignment]
+    augmentation: Recipe | Literal["one-of-ten"] | None = "uniform"  # type: ignore[assignment]
+
+    _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DiscreteTimeEstimator._parameter_constraints,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
-        "augmentation": [StrOptions({"paper", "code", "one-of-ten"}), None],
+        "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), None],
     }
 
     def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> DLPMNet:

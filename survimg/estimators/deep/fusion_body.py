@@ -18,7 +18,7 @@ from survimg.estimators.deep.fusion_inputs import (
     ClinicalEncoding,
     RegionView,
     Standardised,
-    radiomics_pipeline,
+    selection_pipeline,
     warn_of_missing_regions,
 )
 from survimg.estimators.deep.volume_estimator import VolumeEstimator
@@ -31,6 +31,8 @@ from survimg.training.views import View
 
 __all__ = ["FusionBody"]
 
+_BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FusionBody(VolumeEstimator):
@@ -38,9 +40,10 @@ class FusionBody(VolumeEstimator):
 
     Parameters
     ----------
-    tumour, peritumoral, radiomics, clinical : bool, default=True
-        Branches: a 3D Swin Transformer on the image inside the tumour mask; another on the shell
-        around it, tumour excluded; selected radiomic features of the tumour; clinical columns.
+    branches : sequence of str, default=("tumour", "peritumoral", "radiomics", "clinical")
+        What the network joins. ``"tumour"``: a 3D Swin Transformer on the image inside the tumour
+        mask. ``"peritumoral"``: another on the shell around it, tumour excluded. ``"radiomics"``:
+        selected radiomic features of the tumour. ``"clinical"``: clinical columns.
     shell_width : float, default=10
         Thickness of the shell in mm, measured with each patient's spacing.
     extractor : transformer, optional
@@ -54,17 +57,31 @@ class FusionBody(VolumeEstimator):
         Its trees.
     clinical_columns : sequence of str, optional
         Columns that enter; None takes all of the cohort, an empty list none.
-    image_features, hidden, dropout
-        Features of each region, units of the fusing layer, and dropout on the inputs of both
-        fully connected layers: see `survimg.nets.swin_fusion.SwinFusionNet`.
-    patch_size, window_size, embed_dim, depths, heads, mlp_ratio, drop_path
-        See `survimg.nets.swin_transformer.SwinTransformer3D`.
+    image_features : int, default=128
+        Features that the network takes from each region.
+    hidden : int, default=128
+        Units of the layer that joins the branches.
+    dropout : float, default=0.5
+        Dropout on the inputs of both fully connected layers.
+    patch_size : int, default=4
+        Edge of the Swin Transformer's patches, voxels.
+    window_size : int, default=4
+        Edge of the windows of its attention, patches.
+    embed_dim : int, default=48
+        Channels of its first stage; each following stage has twice as many.
+    depths : sequence of int, default=(2, 2, 6, 2)
+        Blocks of each stage.
+    heads : sequence of int, default=(3, 6, 12, 24)
+        Attention heads of each stage.
+    mlp_ratio : float, default=4.0
+        Hidden units of a block's perceptron, as a multiple of its channels.
+    drop_path : float, default=0.1
+        Largest probability with which a block's output is dropped in training; it rises with depth.
+    learning_rate : float, default=1e-3
+        Initial learning rate of Adam; the rate of the runs in ``benchmarks/README.md``.
     """
 
-    tumour: bool = True
-    peritumoral: bool = True
-    radiomics: bool = True
-    clinical: bool = True
+    branches: Sequence[str] = _BRANCHES
     shell_width: float = 10.0
     extractor: Any = None
     correlation_threshold: float = 0.9
@@ -81,13 +98,11 @@ class FusionBody(VolumeEstimator):
     heads: Sequence[int] = (3, 6, 12, 24)
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
+    learning_rate: float = 1e-3
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TrainingParameters._parameter_constraints,
-        "tumour": ["boolean"],
-        "peritumoral": ["boolean"],
-        "radiomics": ["boolean"],
-        "clinical": ["boolean"],
+        "branches": ["array-like"],
         "shell_width": [Interval(Real, 0, None, closed="neither")],
         "extractor": [HasMethods(["fit", "transform"]), None],
         "correlation_threshold": [Interval(Real, 0, 1, closed="right")],
@@ -108,37 +123,39 @@ class FusionBody(VolumeEstimator):
 
     @property
     def _regions(self) -> list[str]:
-        chosen = {"tumour": self.tumour, "peritumoral": self.peritumoral}
-        return [name for name, is_on in chosen.items() if is_on]
+        return [name for name in ("tumour", "peritumoral") if name in self.branches]
 
     @property
     def _needs_masks(self) -> bool:
-        return bool(self.tumour or self.peritumoral or self.radiomics)
+        return bool(set(self.branches) - {"clinical"})
 
     @property
     def _takes_clinical(self) -> bool:
         columns = self.clinical_columns
-        return bool(self.clinical) and (columns is None or len(columns) > 0)
+        return "clinical" in self.branches and (columns is None or len(columns) > 0)
 
     def _view(self) -> View:
-        return RegionView(bool(self.tumour), self.shell_width if self.peritumoral else None)
+        shell_width = self.shell_width if "peritumoral" in self.branches else None
+        return RegionView("tumour" in self.branches, shell_width)
 
     def _encode_training(
         self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
     ) -> np.ndarray:
-        if not (self._needs_masks or self._takes_clinical):
+        unknown = set(self.branches) - set(_BRANCHES)
+        if unknown or not (self._needs_masks or self._takes_clinical):
             raise ValueError(
-                "Every branch is switched off; switch on tumour, peritumoral, radiomics or "
-                "clinical (with clinical columns)."
+                f"branches={list(self.branches)} and clinical_columns={self.clinical_columns}: the "
+                f"network needs at least one branch out of {list(_BRANCHES)}, and "
+                '"clinical" needs clinical columns.'
             )
         if self._needs_masks:
             warn_of_missing_regions(cohort)
         parts = []
-        if self.radiomics:
+        if "radiomics" in self.branches:
             extractor = self.extractor
             if extractor is None:
                 extractor = RadiomicsFeatures(on_empty_mask="nan")
-            self.extractor_, self.selection_ = radiomics_pipeline(
+            self.extractor_, self.selection_ = selection_pipeline(
                 extractor, self.correlation_threshold, self.n_selected, self.n_trees, seed
             )
             found = self.extractor_.fit(cohort[train]).transform(cohort)
@@ -146,8 +163,9 @@ class FusionBody(VolumeEstimator):
             self.selection_.fit(found.iloc[train], target)
             parts.append(self.selection_.transform(found))
         if self._takes_clinical:
-            self.clinical_encoding_ = ClinicalEncoding(self.clinical_columns).fit(cohort[train])
-            parts.append(self.clinical_encoding_.transform(cohort))
+            encoder = ClinicalEncoding(self.clinical_columns).fit(cohort[train])
+            self.clinical_encoder_: Any = encoder
+            parts.append(self.clinical_encoder_.transform(cohort))
         if not parts:
             self.table_names_in_: tuple[str, ...] = ()
             return np.zeros((len(cohort), 0), dtype=np.float32)
@@ -183,10 +201,10 @@ class FusionBody(VolumeEstimator):
         if self._needs_masks:
             warn_of_missing_regions(cohort, refuse=False)
         parts = []
-        if self.radiomics:
+        if "radiomics" in self.branches:
             parts.append(self.selection_.transform(self.extractor_.transform(cohort)))
         if self._takes_clinical:
-            parts.append(self.clinical_encoding_.transform(cohort))
+            parts.append(self.clinical_encoder_.transform(cohort))
         encoded = np.zeros((n, 0), dtype=np.float32)
         if parts:
             encoded = self._standardised(pd.concat(parts, axis=1))

@@ -40,12 +40,10 @@ class FusionClassifier(ClassifierMixin, FusionBody):
 
     Parameters
     ----------
-    tumour, peritumoral, radiomics, clinical, shell_width, ..., drop_path
-        Branches and network: see `FusionBody`, which describes them all.
-    n_iterations, batch_size, learning_rate, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`. `balanced` fills half of each batch
-        with the second class. The validation score is the AUC. The network has no batch
-        normalisation, so that `batch_norm_batches` changes nothing.
+    balanced : bool, default=True
+        Fill each batch with equal numbers of patients of both classes.
+    batch_norm_batches : int, default=50
+        Changes nothing: the network has no batch normalisation.
 
     Attributes
     ----------
@@ -58,9 +56,10 @@ class FusionClassifier(ClassifierMixin, FusionBody):
 
     Notes
     -----
-    The paper's loss and training are not stated: here binary cross-entropy on balanced batches.
-    Those teach the odds at equal shares; `decision_function` and `predict_proba` put the training
-    prevalence back (King & Zeng, Political Analysis 9:137-163, 2001).
+    The paper's loss and training are not stated, so that there is no published recipe: here binary
+    cross-entropy on balanced batches; the validation score is the AUC. Balanced batches teach the
+    odds at equal shares; `decision_function` and `predict_proba` put the training prevalence back
+    (King & Zeng, Political Analysis 9:137-163, 2001).
 
     Missing masks, modalities and clinical values are treated as in `FusionSurvival`.
 

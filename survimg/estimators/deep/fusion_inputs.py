@@ -23,7 +23,7 @@ __all__ = [
     "ClinicalEncoding",
     "RegionView",
     "Standardised",
-    "radiomics_pipeline",
+    "selection_pipeline",
     "warn_of_missing_regions",
 ]
 
@@ -67,7 +67,7 @@ class RegionView:
         if cohort.spacing is None:
             raise ValueError(
                 f"shell_width={self.shell_width:g} is in mm, and the cohort has no spacing. Give "
-                "Cohort(spacing=...), or peritumoral=False."
+                "Cohort(spacing=...), or branches without \"peritumoral\"."
             )
         spacing, width = cohort.spacing[i], float(self.shell_width or 0)
         if width < spacing.min():
@@ -78,7 +78,7 @@ class RegionView:
         return shell(mask, spacing, width)
 
 
-def radiomics_pipeline(
+def selection_pipeline(
     extractor: Any, threshold: float, n_selected: int, n_trees: int, seed: int
 ) -> tuple[Any, Pipeline]:
     """Return the unfitted extractor, and imputing, correlation filter and forest selection."""
@@ -90,7 +90,7 @@ def radiomics_pipeline(
                 SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
             ),
             ("filter", SpearmanFilter(threshold)),
-            ("forest", ForestSelector(n_selected, n_estimators=n_trees, random_state=seed)),
+            ("forest", ForestSelector(k=n_selected, n_estimators=n_trees, random_state=seed)),
         ]
     ).set_output(transform="pandas")
     return clone(extractor), select
@@ -101,11 +101,11 @@ class ClinicalEncoding:
 
     Parameters
     ----------
-    columns : sequence of str or None
+    clinical_columns : sequence of str or None
     """
 
-    def __init__(self, columns: Sequence[str] | None) -> None:
-        self.features = ClinicalFeatures(columns)
+    def __init__(self, clinical_columns: Sequence[str] | None) -> None:
+        self.features = ClinicalFeatures(clinical_columns=clinical_columns)
 
     def fit(self, cohort: Cohort) -> ClinicalEncoding:
         """Learn levels, medians and which columns have missing values."""
@@ -163,7 +163,7 @@ def warn_of_missing_regions(cohort: Cohort, *, refuse: bool = True) -> None:
     if refuse and len(missing) == len(cohort):
         raise ValueError(
             "None of the patients has a tumour mask; the image and radiomics branches need one. "
-            "Give Cohort(masks=...), or switch tumour, peritumoral and radiomics off."
+            "Give Cohort(masks=...), or branches=[\"clinical\"]."
         )
     if missing:
         warnings.warn(

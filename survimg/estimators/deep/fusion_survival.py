@@ -17,13 +17,8 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
 
     Parameters
     ----------
-    tumour, peritumoral, radiomics, clinical, shell_width, ..., drop_path
-        Branches and network: see `FusionBody`, which describes them all.
-    ties
-        See `CoxVolumeEstimator`.
-    n_iterations, batch_size, learning_rate, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`. The network has no batch
-        normalisation, so that `batch_norm_batches` changes nothing.
+    batch_norm_batches : int, default=50
+        Changes nothing: the network has no batch normalisation.
 
     Attributes
     ----------
@@ -34,6 +29,8 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
 
     Notes
     -----
+    The paper states no training, so that there is no published recipe; the defaults are survimg's.
+
     The paper predicts distant metastasis as a label (`FusionClassifier`); the Cox head is
     survimg's. The forest selects radiomic features by martingale residuals.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -11,12 +12,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
 from survimg.nets.mdsn import MDSNNet
+from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["MDSN"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MDSN(CoxVolumeEstimator):
+class MDSN(PublishedRecipe, CoxVolumeEstimator):
     """Multi-modality deep survival network of Jing et al.: 3D DenseNet, Cox loss.
 
     Parameters
@@ -26,11 +28,6 @@ class MDSN(CoxVolumeEstimator):
         stride 2.
     dropout : float, default=0.05
         Channel-wise dropout of each bottleneck's new features.
-    ties, clinical_columns
-        See `CoxVolumeEstimator` and `VolumeSurvivalEstimator`. Clinical columns are appended to
-        the pooled features.
-    n_iterations, batch_size, learning_rate, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`, which describes them all.
 
     Attributes
     ----------
@@ -42,8 +39,12 @@ class MDSN(CoxVolumeEstimator):
 
     Notes
     -----
-    As compared in the DeepMTS paper, with its training; the original training is not published.
-    Where the layers come from is told in `survimg.nets.mdsn.MDSNNet`.
+    The network that the DeepMTS paper compares with: clinical columns are appended to the pooled
+    features. Where the layers come from is told in `survimg.nets.mdsn.MDSNNet`.
+
+    *Published recipe.* The original training is not published. ``MDSN.published()`` is that of the
+    comparison in the DeepMTS paper: `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000
+    steps, 1e-4 in its steps).
 
     References
     ----------
@@ -54,6 +55,8 @@ class MDSN(CoxVolumeEstimator):
 
     stem: Literal["anisotropic", "isotropic"] = "anisotropic"
     dropout: float = 0.05
+
+    _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CoxVolumeEstimator._parameter_constraints,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -23,6 +23,7 @@ from survimg.training.batches import Patients, Targets
 from survimg.training.engine import LossTerms
 from survimg.training.failed_fit import unchanged_on_failure
 from survimg.training.parameters import TrainingParameters
+from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["TumourSegmenter"]
 
@@ -51,23 +52,32 @@ def _never(model: TumourSegmenter) -> bool:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TumourSegmenter(VolumeEstimator):
+class TumourSegmenter(PublishedRecipe, VolumeEstimator):
     """Segment the tumour: the backbone of DeepMTS with the Dice loss (its "Seg-Backbone").
 
     Parameters
     ----------
     backbone : {"residual", "unet"}, default="residual"
         Backbone of the DeepMTS paper, or the plain 3D U-net it compares with.
-    dice : {"paper", "code"}, default="paper"
-        ``"paper"`` has squares in the denominator of the Dice loss, ``"code"`` has none.
-    n_iterations, batch_size, learning_rate, ..., random_state, verbose
-        How the network is trained: see `TrainingParameters`, which describes them all. `balanced`
-        needs an outcome in `fit`; the validation score is the mean Dice coefficient.
+    squared_dice : bool, default=True
+        Square the terms in the denominator of the Dice loss, as the DeepMTS paper does; its
+        published code does not.
+    balanced : bool, default=True
+        Fill each batch with equal numbers of patients with and without the event. Needs an outcome
+        in `fit`.
 
     Attributes
     ----------
     net_, history_, channel_names_in_, n_channels_in_, volume_shape_in_
         See `VolumeEstimator`.
+
+    Notes
+    -----
+    The validation score is the mean Dice coefficient.
+
+    *Published recipe.* ``TumourSegmenter.published()`` trains as the paper trains DeepMTS:
+    `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps) with
+    ``squared_dice=True``.
 
     References
     ----------
@@ -79,12 +89,14 @@ class TumourSegmenter(VolumeEstimator):
     __metadata_request__fit = {"masks": True}  # noqa: RUF012
 
     backbone: Literal["residual", "unet"] = "residual"
-    dice: Literal["paper", "code"] = "paper"
+    squared_dice: bool = True
+
+    _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING, "squared_dice": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TrainingParameters._parameter_constraints,
         "backbone": [StrOptions({"residual", "unet"})],
-        "dice": [StrOptions({"paper", "code"})],
+        "squared_dice": ["boolean"],
     }
 
     def fit(
@@ -214,7 +226,7 @@ class TumourSegmenter(VolumeEstimator):
         )
 
     def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _Dice(self.dice == "paper"), ("dice",)
+        return _Dice(self.squared_dice), ("dice",)
 
 
 def _mean_dice(patients: Patients, outputs: Callable[[Patients], Any]) -> float:

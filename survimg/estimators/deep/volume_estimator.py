@@ -318,7 +318,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
 
     @property
     def _epoch_length(self) -> int:
-        return min(self.iterations_per_epoch, self.n_iterations)
+        length = self.iterations_per_epoch or max(1, self.n_iterations // 20)
+        return min(length, self.n_iterations)
 
     def _recalibrate(self, net: TrainingNet, batches: PatientBatches) -> None:
         recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, self.n_iterations))

@@ -255,7 +255,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             self.clinical_encoder_ = None
             self.clinical_names_in_: tuple[str, ...] = ()
             return np.zeros((len(cohort), 0), dtype=np.float32)
-        self.clinical_encoder_ = ClinicalFeatures(columns=chosen).fit(cohort[train])
+        self.clinical_encoder_ = ClinicalFeatures(clinical_columns=chosen).fit(cohort[train])
         encoded = self.clinical_encoder_.transform(cohort)
         self.clinical_names_in_ = tuple(encoded.columns)
         learned = encoded.iloc[train]

@@ -19,11 +19,6 @@ class ClinicalCox(ScoreCox):
 
     The row "TNM" of the MTDLR study. `ClinicalVolumeCox` adds the size of the tumour.
 
-    Parameters
-    ----------
-    clinical_columns, significance, alpha
-        As in `MTDLR`.
-
     Attributes
     ----------
     cox_, training_covariates_, training_risk_, training_flags_, selection_

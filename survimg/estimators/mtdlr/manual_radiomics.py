@@ -29,16 +29,14 @@ class ManualRadiomicsCox(ScoreCox):
     extractor : transformer, optional
         Cohort to features; by default ``RadiomicsFeatures()``, which refuses patients without a
         mask. It must learn nothing from the patients.
-    radiomics : survival estimator, optional
+    radiomics_model : survival estimator, optional
         By default median imputation and ``LassoCox()``.
-    clinical_columns, scores, cv, significance, alpha, random_state, n_jobs
-        As in `MTDLR`.
 
     Attributes
     ----------
     cox_, training_scores_, training_covariates_, training_risk_, training_flags_, selection_
         As in `MTDLR`.
-    radiomics_ : estimator
+    radiomics_model_ : estimator
         Fitted on all training patients.
 
     References
@@ -51,14 +49,14 @@ class ManualRadiomicsCox(ScoreCox):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ScoreCox._parameter_constraints,
         "extractor": [HasMethods(["fit", "transform"]), None],
-        "radiomics": [HasMethods(["fit", "predict"]), None],
+        "radiomics_model": [HasMethods(["fit", "predict"]), None],
     }
 
     def __init__(
         self,
         *,
         extractor: Any = None,
-        radiomics: Any = None,
+        radiomics_model: Any = None,
         clinical_columns: Sequence[str] | None = None,
         scores: str = "out-of-fold",
         cv: int | Any = 5,
@@ -68,7 +66,7 @@ class ManualRadiomicsCox(ScoreCox):
         n_jobs: int | None = None,
     ) -> None:
         self.extractor = extractor
-        self.radiomics = radiomics
+        self.radiomics_model = radiomics_model
         self.clinical_columns = clinical_columns
         self.scores = scores
         self.cv = cv
@@ -78,7 +76,7 @@ class ManualRadiomicsCox(ScoreCox):
         self.n_jobs = n_jobs
 
     @property
-    def radiomics_(self) -> Any:
+    def radiomics_model_(self) -> Any:
         """The model of radiomic features that serves new patients."""
         return self._radio.estimator_
 
@@ -92,7 +90,9 @@ class ManualRadiomicsCox(ScoreCox):
         extractor = RadiomicsFeatures() if self.extractor is None else clone(self.extractor)
         self._extractor = extractor.fit(cohort)
         features = self._extractor.transform(cohort)
-        model = default_radiomics_model() if self.radiomics is None else self.radiomics
+        model = self.radiomics_model
+        if model is None:
+            model = default_radiomics_model()
         self._radio, risk = self._features_for_training(model, "predict", features, y, folds)
         return risk.set_axis(list(self.score_names), axis=1)
 

@@ -42,35 +42,16 @@ class MTDLR(ScoreCox):
 
     Parameters
     ----------
-    network : estimator, optional
-        Has ``predict`` and ``predict_mask_proba``. By default `DeepMTS` with the paper's training
-        and without clinical columns, which enter the last step. Give it an integer
+    estimator : estimator, optional
+        The network: has ``predict`` and ``predict_mask_proba``. By default ``DeepMTS()`` without
+        clinical columns, which enter the last step. Give it an integer
         ``random_state``; scores of differently started networks differ more.
     extractor : transformer, optional
         Cohort to features, with a parameter ``mask_from``. By default
         ``RadiomicsFeatures(on_empty_mask="nan")``.
-    radiomics : survival estimator, optional
+    radiomics_model : survival estimator, optional
         Table of features (NaN where there is no region or no modality) to risk. By default median
         imputation and ``LassoCox()``.
-    clinical_columns : sequence of str, optional
-        Clinical columns of the final model, encoded by `survimg.features.ClinicalFeatures`; the
-        paper has the TNM stage. None (default) takes all of the cohort, which must then have some;
-        an empty sequence none.
-    scores : {"out-of-fold", "in-sample"}, default="out-of-fold"
-        What the final model is fitted on. ``"in-sample"`` trains each model once and warns.
-    cv : int or splitter, default=5
-        Event-stratified folds, the same for the network and the Lasso-Cox model.
-    significance : float, optional
-        Keep the variables whose Wald p value is below it, alone and in the joint model of those, as
-        the paper does with 0.05. None (default) keeps all: selection makes the remaining
-        coefficients too large.
-    alpha : float, default=0.0
-        Ridge penalty of the final model, for cohorts too small for an ordinary Cox model.
-    random_state : int, RandomState or None, default=None
-        Deals the patients to the folds, and starts the default network.
-    n_jobs : int, optional
-        Networks trained at a time, of the ``cv`` + 1, and then Lasso-Cox models; None means 1
-        unless in a `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
 
     Attributes
     ----------
@@ -86,7 +67,7 @@ class MTDLR(ScoreCox):
         See `flags`.
     selection_ : DataFrame or None
         p values behind `significance`.
-    network_, radiomics_ : estimator
+    estimator_, radiomics_model_ : estimator
         Fitted on all training patients; they serve new ones.
     clinical_encoder_ : ClinicalFeatures or None
     unique_times_ : ndarray of shape (n_times,)
@@ -111,7 +92,7 @@ class MTDLR(ScoreCox):
     --------
     >>> from survimg.datasets import make_phantom_cohort
     >>> from survimg.estimators import MTDLR, DeepMTS
-    >>> MTDLR(DeepMTS(n_iterations=400, random_state=0), clinical_columns=["stage"]).cv
+    >>> MTDLR(DeepMTS(random_state=0), clinical_columns=["stage"]).cv
     5
     """
 
@@ -119,17 +100,17 @@ class MTDLR(ScoreCox):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ScoreCox._parameter_constraints,
-        "network": [HasMethods(["fit", "predict", "predict_mask_proba"]), None],
+        "estimator": [HasMethods(["fit", "predict", "predict_mask_proba"]), None],
         "extractor": [HasMethods(["fit", "transform", "set_params"]), None],
-        "radiomics": [HasMethods(["fit", "predict"]), None],
+        "radiomics_model": [HasMethods(["fit", "predict"]), None],
     }
 
     def __init__(
         self,
-        network: Any = None,
+        estimator: Any = None,
         *,
         extractor: Any = None,
-        radiomics: Any = None,
+        radiomics_model: Any = None,
         clinical_columns: Sequence[str] | None = None,
         scores: str = "out-of-fold",
         cv: int | Any = 5,
@@ -138,9 +119,9 @@ class MTDLR(ScoreCox):
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        self.network = network
+        self.estimator = estimator
         self.extractor = extractor
-        self.radiomics = radiomics
+        self.radiomics_model = radiomics_model
         self.clinical_columns = clinical_columns
         self.scores = scores
         self.cv = cv
@@ -150,12 +131,12 @@ class MTDLR(ScoreCox):
         self.n_jobs = n_jobs
 
     @property
-    def network_(self) -> Any:
+    def estimator_(self) -> Any:
         """The network that serves new patients."""
-        return self._deep.estimator_.network_
+        return self._deep.estimator_.estimator_
 
     @property
-    def radiomics_(self) -> Any:
+    def radiomics_model_(self) -> Any:
         """The model of radiomic features that serves new patients."""
         return self._radio.estimator_
 
@@ -178,23 +159,23 @@ class MTDLR(ScoreCox):
     def _fit_scores(
         self, cohort: Cohort, y: np.ndarray, folds: PredefinedSplit, seed: int
     ) -> pd.DataFrame:
-        network, extractor, radiomics = self.network, self.extractor, self.radiomics
-        if network is None:
-            network = DeepMTS(clinical_columns=[], random_state=seed)
+        estimator, extractor, model = self.estimator, self.extractor, self.radiomics_model
+        if estimator is None:
+            estimator = DeepMTS(clinical_columns=[], random_state=seed)
         if extractor is None:
             extractor = RadiomicsFeatures(on_empty_mask="nan")
-        if radiomics is None:
-            radiomics = default_radiomics_model()
-        deep = NetworkScoreAndRadiomics(network, extractor)
+        if model is None:
+            model = default_radiomics_model()
+        deep = NetworkScoreAndRadiomics(estimator, extractor)
         self._deep, table = self._features_for_training(deep, "transform", cohort, y, folds)
         if (table["source"] == RegionSource.NONE).all():
             raise ValueError(
-                f"{type(network).__name__} predicts no region for any of the {len(cohort)} "
+                f"{type(estimator).__name__} predicts no region for any of the {len(cohort)} "
                 "training patients, so that there is nothing to measure radiomics in. Train it "
                 "longer, or give the training patients tumour masks."
             )
         features = table.drop(columns=["risk", "source"])
-        self._radio, risk = self._features_for_training(radiomics, "predict", features, y, folds)
+        self._radio, risk = self._features_for_training(model, "predict", features, y, folds)
         return self._named(table, risk["risk"])
 
     def _scores(self, cohort: Cohort) -> pd.DataFrame:

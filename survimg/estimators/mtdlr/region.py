@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
@@ -41,20 +42,25 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    network : estimator
+    estimator : estimator
         With ``predict`` (risk) and ``predict_mask_proba``.
     extractor : transformer
         With a parameter ``mask_from``, as `survimg.radiomics.RadiomicsFeatures`.
 
     Attributes
     ----------
-    network_ : estimator
+    estimator_ : estimator
     mask_sizes_ : tuple of int or None
         Voxels of the smallest and of the largest tumour mask in training.
     """
 
-    def __init__(self, network: Any, extractor: Any) -> None:
-        self.network = network
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [HasMethods(["fit", "predict", "predict_mask_proba"])],
+        "extractor": [HasMethods(["fit", "transform", "set_params"])],
+    }
+
+    def __init__(self, estimator: Any, extractor: Any) -> None:
+        self.estimator = estimator
         self.extractor = extractor
 
     def fit(self, X: Cohort, y: np.ndarray) -> NetworkScoreAndRadiomics:
@@ -65,8 +71,9 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
         X : Cohort
         y : structured array of shape (n,)
         """
-        self.network_ = clone(self.network).fit(X, y)
-        self._centre = float(np.mean(self.network_.predict(X)))
+        self._validate_params()
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self._centre = float(np.mean(self.estimator_.predict(X)))
         sizes = [int(np.count_nonzero(X.mask(i))) for i in np.flatnonzero(X.has_masks).tolist()]
         self.mask_sizes_ = (min(sizes), max(sizes)) if sizes else None
         return self
@@ -85,7 +92,7 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
             and the features.
         """
         check_is_fitted(self)
-        risk = np.asarray(self.network_.predict(X), dtype=np.float64) - self._centre
+        risk = np.asarray(self.estimator_.predict(X), dtype=np.float64) - self._centre
         regions = [self.region(X, i) for i in range(len(X))]
         masks = {str(name): mask for name, (mask, _) in zip(X.ids, regions, strict=True)}
         extractor = clone(self.extractor).set_params(mask_from=_GivenMasks(masks))
@@ -102,7 +109,7 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
         mask : ndarray of shape (z, y, x), uint8
         source : RegionSource
         """
-        probability = np.asarray(self.network_.predict_mask_proba(X[[i]]))[0]
+        probability = np.asarray(self.estimator_.predict_mask_proba(X[[i]]))[0]
         mask = probability > _THRESHOLD
         if _large_enough(mask):
             return mask.astype(np.uint8), RegionSource.PREDICTED

@@ -28,6 +28,7 @@ from survimg.features.clinical import ClinicalFeatures
 from survimg.model_selection.inner_cv import make_inner_splitter
 from survimg.preprocessing.agreement import preparation_of
 from survimg.target import make_outcome
+from survimg.training.inherited_docs import document_inherited_parameters
 
 __all__ = ["ScoreCox", "default_radiomics_model"]
 
@@ -40,6 +41,28 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
     """Base: a Cox model on clinical columns and on scores that other models give.
 
     A subclass says which scores there are, how they are learned, and what had to be replaced.
+
+    Parameters
+    ----------
+    clinical_columns : sequence of str, optional
+        Clinical columns of the final model, encoded by `survimg.features.ClinicalFeatures`; the
+        MTDLR paper has the TNM stage. None (default) takes all of the cohort, which must then have
+        some; an empty sequence none.
+    scores : {"out-of-fold", "in-sample"}, default="out-of-fold"
+        What the final model is fitted on. ``"in-sample"`` trains each model once and warns.
+    cv : int or splitter, default=5
+        Event-stratified folds, the same for all models behind the scores.
+    significance : float, optional
+        Keep the variables whose Wald p value is below it, alone and in the joint model of those, as
+        the MTDLR paper does with 0.05. None (default) keeps all: selection makes the remaining
+        coefficients too large.
+    alpha : float, default=0.0
+        Ridge penalty of the final model, for cohorts too small for an ordinary Cox model.
+    random_state : int, RandomState or None, default=None
+        Deals the patients to the folds, and starts the default network.
+    n_jobs : int, optional
+        Models trained at a time, of the ``cv`` + 1; None means 1 unless in a
+        `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
     """
 
     # Without metadata routing these change nothing; with it, they save users set_fit_request.
@@ -58,14 +81,19 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
     #: Names of the scores, in the order of the final model.
     score_names: ClassVar[tuple[str, ...]]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "clinical_columns": ["array-like", None],
         "scores": [StrOptions({"out-of-fold", "in-sample"})],
+        "cv": "no_validation",  # checked where the splitter is made
         "significance": [Interval(Real, 0, 1, closed="right"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        document_inherited_parameters(cls)
 
     @abstractmethod
     def _fit_scores(
@@ -127,9 +155,10 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
         folds = self._folds(cohort, y, None if self.random_state is None else seed)
         self.clinical_encoder_ = None
         if self.clinical_columns is None or len(self.clinical_columns) > 0:
-            self.clinical_encoder_ = ClinicalFeatures(self.clinical_columns).fit(cohort)
+            encoder = ClinicalFeatures(clinical_columns=self.clinical_columns)
+            self.clinical_encoder_ = encoder.fit(cohort)
         # For the preparation of new patients; what measures images compares it by itself.
-        self.channel_names_ = cohort.channel_names
+        self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         found = self._fit_scores(cohort, y, folds, network_seed)
         self.training_scores_ = found[list(self.score_names)]

@@ -20,21 +20,19 @@ __all__ = ["SingleTaskCox"]
 class SingleTaskCox(ScoreCox):
     """Cox model on clinical columns and the risk of one network.
 
-    The comparator "SingleTask + TNM" of the MTDLR study, and, with another `network`, the same for
-    any survival estimator over volumes.
+    The comparator "SingleTask + TNM" of the MTDLR study, and, with another `estimator`, the same
+    for any survival estimator over volumes.
 
     Parameters
     ----------
-    network : survival estimator, optional
+    estimator : survival estimator, optional
         By default `SingleTaskSurvival` without clinical columns.
-    clinical_columns, scores, cv, significance, alpha, random_state, n_jobs
-        As in `MTDLR`.
 
     Attributes
     ----------
     cox_, training_scores_, training_covariates_, training_risk_, training_flags_, selection_
         As in `MTDLR`.
-    network_ : estimator
+    estimator_ : estimator
         Fitted on all training patients.
 
     References
@@ -46,12 +44,12 @@ class SingleTaskCox(ScoreCox):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ScoreCox._parameter_constraints,
-        "network": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), None],
     }
 
     def __init__(
         self,
-        network: Any = None,
+        estimator: Any = None,
         *,
         clinical_columns: Sequence[str] | None = None,
         scores: str = "out-of-fold",
@@ -61,7 +59,7 @@ class SingleTaskCox(ScoreCox):
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        self.network = network
+        self.estimator = estimator
         self.clinical_columns = clinical_columns
         self.scores = scores
         self.cv = cv
@@ -71,17 +69,17 @@ class SingleTaskCox(ScoreCox):
         self.n_jobs = n_jobs
 
     @property
-    def network_(self) -> Any:
+    def estimator_(self) -> Any:
         """The network that serves new patients."""
         return self._deep.estimator_
 
     def _fit_scores(
         self, cohort: Cohort, y: np.ndarray, folds: PredefinedSplit, seed: int
     ) -> pd.DataFrame:
-        network = self.network
-        if network is None:
-            network = SingleTaskSurvival(clinical_columns=[], random_state=seed)
-        self._deep, risk = self._features_for_training(network, "predict", cohort, y, folds)
+        estimator = self.estimator
+        if estimator is None:
+            estimator = SingleTaskSurvival(clinical_columns=[], random_state=seed)
+        self._deep, risk = self._features_for_training(estimator, "predict", cohort, y, folds)
         return risk.set_axis(list(self.score_names), axis=1)
 
     def _scores(self, cohort: Cohort) -> pd.DataFrame:

@@ -42,7 +42,7 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str, optional
+    clinical_columns : sequence of str, optional
         Clinical columns to use. None (default) uses all of the cohort, which must then have some;
         an empty sequence uses tumour volume alone.
     alpha : float, default=1.0
@@ -59,7 +59,7 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
         Log-hazard ratio per unit of each encoded column.
     feature_names_ : ndarray of shape (n_columns,), str
         The encoded columns; the last one is ``log_tumour_volume_<unit>``.
-    clinical_features_ : ClinicalFeatures or None
+    clinical_encoder_ : ClinicalFeatures or None
         The fitted encoder; None without clinical columns.
     volume_ : TumourVolume
         It remembers how the training cohort was prepared, and refuses others.
@@ -91,7 +91,7 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
     __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "columns": ["array-like", None],
+        "clinical_columns": ["array-like", None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "volume_unit": [StrOptions({"ml", "voxels"})],
     }
@@ -99,11 +99,11 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        columns: Sequence[str] | None = None,
+        clinical_columns: Sequence[str] | None = None,
         alpha: float = 1.0,
         volume_unit: str = "ml",
     ) -> None:
-        self.columns = columns
+        self.clinical_columns = clinical_columns
         self.alpha = alpha
         self.volume_unit = volume_unit
 
@@ -136,9 +136,10 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
         self._validate_params()
         cohort, event, time = cohort_and_outcome(X, y, masks, clinical)
         self.volume_ = TumourVolume(unit=self.volume_unit).fit(cohort)
-        self.clinical_features_ = None
-        if self.columns is None or len(self.columns) > 0:
-            self.clinical_features_ = ClinicalFeatures(self.columns).fit(cohort)
+        self.clinical_encoder_ = None
+        if self.clinical_columns is None or len(self.clinical_columns) > 0:
+            encoder = ClinicalFeatures(clinical_columns=self.clinical_columns)
+            self.clinical_encoder_ = encoder.fit(cohort)
         table = self._table(cohort)
         self.feature_names_ = table.columns.to_numpy(dtype=object)
         values = table.to_numpy()
@@ -210,9 +211,9 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
 
     def _table(self, cohort: Cohort) -> pd.DataFrame:
         volume = self.volume_.transform(cohort)
-        if self.clinical_features_ is None:
+        if self.clinical_encoder_ is None:
             return volume
-        return pd.concat([self.clinical_features_.transform(cohort), volume], axis=1)
+        return pd.concat([self.clinical_encoder_.transform(cohort), volume], axis=1)
 
     def _linear_predictor(self, table: pd.DataFrame) -> np.ndarray:
         return (table.to_numpy() - self.mean_) @ self.coef_

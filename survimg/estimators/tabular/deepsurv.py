@@ -44,7 +44,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         Of Adam; constant, because the published code computes its decay and never applies it.
     l2 : float, default=0.1
         Weight of the penalty, which reaches the output layer only, as in the published code.
-    max_epochs : int, default=500
+    n_iterations : int, default=500
         Full-batch steps (the published runs take 500 to 1500).
     n_threads : int, default=1
         Threads of torch; such small networks gain nothing from more.
@@ -79,7 +79,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "l2": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_iterations": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -92,7 +92,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         dropout: float = 0.2,
         learning_rate: float = 1e-3,
         l2: float = 0.1,
-        max_epochs: int = 500,
+        n_iterations: int = 500,
         n_threads: int = 1,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         self.dropout = dropout
         self.learning_rate = learning_rate
         self.l2 = l2
-        self.max_epochs = max_epochs
+        self.n_iterations = n_iterations
         self.n_threads = n_threads
         self.random_state = random_state
 
@@ -162,7 +162,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         optimiser = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         times, events = torch.from_numpy(time), torch.from_numpy(event)
         rows = []
-        for epoch in range(1, self.max_epochs + 1):
+        for epoch in range(1, self.n_iterations + 1):
             cox = cox_loss(net(table).risk, times, events)
             l2 = self.l2 * net.l2_penalty()
             loss = cox + l2

@@ -115,8 +115,9 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
        1993;12:2305-2314.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "rule": [StrOptions({"lambda_min", "lambda_1se"})],
+        "cv": "no_validation",  # checked where the splitter is made
         "l1_ratio": [Interval(Real, 0, 1, closed="right")],
         "n_alphas": [Interval(Integral, 2, None, closed="left")],
         "alpha_min_ratio": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],

@@ -43,6 +43,7 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
     n_jobs : int, optional
         Threads.
     random_state : int, RandomState or None, default=None
+        Seed of the forest.
 
     Attributes
     ----------

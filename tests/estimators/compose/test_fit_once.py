@@ -20,9 +20,7 @@ from survimg.estimators import DeepMTS, DeepSurv, LassoCox, OutOfFold, RandomSur
 from survimg.estimators.compose import fit_once as module
 from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.compose.pipelines import (
-    deep_features_deepsurv,
-    deep_features_lasso_cox,
-    deep_features_rsf,
+    deep_features_pipeline,
 )
 from survimg.evaluation import SurvivalScorer
 from survimg.model_selection import EventStratifiedKFold
@@ -81,20 +79,21 @@ def n_fits(log: Path) -> int:
 
 def test_three_models_on_deep_features_train_one_set_of_networks(data, log, tmp_path):
     X, y = data
-    heads = {
-        deep_features_lasso_cox: LassoCox(cv=3),
-        deep_features_rsf: RandomSurvivalForest(n_estimators=5, random_state=0),
-        deep_features_deepsurv: DeepSurv(max_epochs=5, random_state=0),
-    }
+    heads = (
+        LassoCox(cv=3),
+        RandomSurvivalForest(n_estimators=5, random_state=0),
+        DeepSurv(n_iterations=5, random_state=0),
+    )
 
     def risks(memory, **options):
         return [
-            build(
-                head, deep=Counted(log), cv=3, clinical=[], threshold=1.0, memory=memory, **options
+            deep_features_pipeline(
+                head, estimator=Counted(log), cv=3, clinical_columns=[], threshold=1.0,
+                memory=memory, **options,
             )
             .fit(X, y)
             .predict(X)
-            for build, head in heads.items()
+            for head in heads
         ]
 
     apart = risks(None)

@@ -17,10 +17,14 @@ from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.pipelines import (
     deep_features_deepsurv,
     deep_features_lasso_cox,
+    deep_features_pipeline,
     deep_features_rsf,
+    radiomics_deepsurv,
     radiomics_lasso_cox,
+    radiomics_pipeline,
     radiomics_rsf,
 )
+from survimg.estimators.tabular.deepsurv import DeepSurv
 from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
 from survimg.model_selection import EventStratifiedKFold
@@ -75,7 +79,7 @@ FOLDS = EventStratifiedKFold(3)
 
 
 def test_names_reach_the_model_and_clinical_columns_pass_the_filter(cohort):
-    pipeline = radiomics_lasso_cox(LassoCox(cv=4), extractor=small_extractor())
+    pipeline = radiomics_pipeline(LassoCox(cv=4), extractor=small_extractor())
     pipeline.fit(cohort, cohort.outcome)
     names = list(pipeline[-1].feature_names_in_)
     assert names[-2:] == ["clinical__age", "clinical__stage_II"]
@@ -92,19 +96,19 @@ def test_filter_threshold_and_clinical_columns_are_parameters(cohort):
     y = cohort.outcome
 
     def names(**settings) -> list[str]:
-        pipeline = radiomics_rsf(
+        pipeline = radiomics_pipeline(
             RandomSurvivalForest(n_estimators=2), extractor=small_extractor(), **settings
         )
         return list(pipeline.fit(cohort, y)[-1].feature_names_in_)
 
     assert len(names(threshold=0.99)) > len(names(threshold=0.3))
-    assert names(clinical=["age"])[-1] == "clinical__age"
-    assert not any(name.startswith("clinical__") for name in names(clinical=[]))
+    assert names(clinical_columns=["age"])[-1] == "clinical__age"
+    assert not any(name.startswith("clinical__") for name in names(clinical_columns=[]))
 
 
 def test_scikit_learn_tools_over_a_memory_mapped_cohort(cohort, tmp_path):
     y = cohort.outcome
-    pipeline = radiomics_lasso_cox(
+    pipeline = radiomics_pipeline(
         LassoCox(cv=3), extractor=small_extractor(memory=tmp_path / "cache")
     )
     with warnings.catch_warnings():
@@ -130,7 +134,7 @@ def test_missing_features_are_imputed_from_the_training_fold(cohort):
         cohort.to_numpy(), masks=masks, clinical=cohort.clinical, outcome=cohort.outcome,
         spacing=2.0, channel_names=("PET",),
     )
-    pipeline = radiomics_rsf(
+    pipeline = radiomics_pipeline(
         RandomSurvivalForest(n_estimators=3, random_state=0),
         extractor=small_extractor(on_empty_mask="nan"),
     )
@@ -141,8 +145,9 @@ def test_missing_features_are_imputed_from_the_training_fold(cohort):
 def test_deep_features_are_out_of_fold_unless_asked_otherwise(cohort):
     y = cohort.outcome
     model = LassoCox(cv=4)
-    honest = deep_features_lasso_cox(model, deep=VolumeMoments(), cv=3).fit(cohort, y)
-    published = deep_features_lasso_cox(model, deep=VolumeMoments(), in_sample=True).fit(cohort, y)
+    honest = deep_features_pipeline(model, estimator=VolumeMoments(), cv=3).fit(cohort, y)
+    published = deep_features_pipeline(model, estimator=VolumeMoments(), in_sample=True)
+    published.fit(cohort, y)
     assert isinstance(honest[0].transformer_list[0][1][0], OutOfFold)
     assert isinstance(published[0].transformer_list[0][1][0], FitOnce)
     assert list(published[-1].feature_names_in_) == list(honest[-1].feature_names_in_)
@@ -150,12 +155,26 @@ def test_deep_features_are_out_of_fold_unless_asked_otherwise(cohort):
     # These features do not depend on the training patients, so both ways agree.
     np.testing.assert_allclose(honest.predict(cohort), published.predict(cohort))
     forest = RandomSurvivalForest(n_estimators=5, random_state=0)
-    assert deep_features_rsf(forest, deep=VolumeMoments()).fit(cohort, y).score(cohort, y) > 0.6
+    other = deep_features_pipeline(forest, estimator=VolumeMoments()).fit(cohort, y)
+    assert other.score(cohort, y) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("presets", "model"),
+    [
+        ((radiomics_lasso_cox, deep_features_lasso_cox), LassoCox()),
+        ((radiomics_rsf, deep_features_rsf), RandomSurvivalForest(random_state=0)),
+        ((radiomics_deepsurv, deep_features_deepsurv), DeepSurv(random_state=0)),
+    ],
+)
+def test_presets_are_the_pipelines_of_their_models(presets, model):
+    pipelines = (radiomics_pipeline, deep_features_pipeline)
+    for preset, pipeline in zip(presets, pipelines, strict=True):
+        options = {"clinical_columns": ["age"], "threshold": 0.8}
+        assert repr(preset(**options)) == repr(pipeline(model, **options))
 
 
 def test_defaults():
-    assert isinstance(radiomics_lasso_cox()[-1], LassoCox)
-    assert isinstance(radiomics_rsf()[-1], RandomSurvivalForest)
     image = radiomics_lasso_cox()[0].transformer_list[0][1]
     assert isinstance(image[0], RadiomicsFeatures)
     assert image[-1].threshold == 0.7

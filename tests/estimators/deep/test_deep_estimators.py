@@ -391,7 +391,9 @@ def test_the_segmenter_trains_on_the_patients_with_masks(cohort):
         TumourSegmenter().fit(Cohort(cohort.to_numpy(), masks=[masks[1], *[None] * 7]))
 
 
-@pytest.mark.parametrize("changes", [{"backbone": "unet"}, {"dice": "code"}, {"balanced": False}])
+@pytest.mark.parametrize(
+    "changes", [{"backbone": "unet"}, {"squared_dice": False}, {"balanced": False}]
+)
 def test_parameters_of_the_segmenter_change_the_result(changes, cohort):
     maps = [
         TumourSegmenter(**{**QUICK, **changed})

@@ -34,14 +34,15 @@ QUICK: dict = {
     "heads": (2, 2), "image_features": 8, "hidden": 8, "shell_width": 16.0,
 }  # fmt: skip
 CHANGES = {
-    "tumour": False, "peritumoral": False, "radiomics": False, "clinical": False,
-    "shell_width": 24.0, "extractor": RadiomicsFeatures(
+    "branches": ("tumour", "radiomics", "clinical"), "shell_width": 24.0,
+    "extractor": RadiomicsFeatures(
         features=("glcm",), image_types=("original",), on_empty_mask="nan"
     ),
     "correlation_threshold": 0.3, "n_selected": 2, "n_trees": 1, "clinical_columns": [],
     "image_features": 4, "hidden": 4, "dropout": 0.1, "patch_size": 2, "window_size": 2,
     "embed_dim": 4, "depths": (1, 2), "heads": (1, 2), "mlp_ratio": 1.0, "drop_path": 0.9,
 }  # fmt: skip
+BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
 COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
 
 
@@ -78,6 +79,14 @@ def test_every_own_parameter_changes_the_result(kind, name, fitted, cohort):
     assert not np.array_equal(answer(model, cohort), answer(fitted[kind], cohort))
 
 
+@pytest.mark.parametrize("left_out", BRANCHES)
+@pytest.mark.parametrize("kind", [FusionClassifier, FusionSurvival])
+def test_every_branch_changes_the_result(kind, left_out, fitted, cohort):
+    branches = [name for name in BRANCHES if name != left_out]
+    model = kind(**QUICK, branches=branches).fit(cohort, target(kind, cohort))
+    assert not np.array_equal(answer(model, cohort), answer(fitted[kind], cohort))
+
+
 @pytest.fixture(scope="module")
 def informative() -> Cohort:
     """Patients whose one clinical column, and not their image, tells who relapses early."""
@@ -93,9 +102,8 @@ def informative() -> Cohort:
 
 
 TABLE_ONLY: dict = {
-    "tumour": False, "peritumoral": False, "radiomics": False, "n_iterations": 60,
-    "batch_size": 8, "n_threads": 1, "random_state": 0, "learning_rate": 1e-2, "dropout": 0.0,
-    "augmentation": None, "hidden": 8,
+    "branches": ("clinical",), "n_iterations": 60, "batch_size": 8, "n_threads": 1,
+    "random_state": 0, "learning_rate": 1e-2, "dropout": 0.0, "augmentation": None, "hidden": 8,
 }  # fmt: skip
 
 
@@ -168,8 +176,8 @@ def test_the_same_seed_gives_the_same_bits(kind, fitted, cohort):
 
 
 def test_survival_passes_the_checks(cohort):
-    plain = {"radiomics": False, "peritumoral": False}
-    check_survival_estimator(FusionSurvival(**QUICK).set_params(**plain), cohort, cohort.outcome)
+    model = FusionSurvival(**QUICK, branches=("tumour", "clinical"))
+    check_survival_estimator(model, cohort, cohort.outcome)
 
 
 def test_the_classifier_keeps_scikit_learns_conventions(fitted, cohort):
@@ -180,7 +188,7 @@ def test_the_classifier_keeps_scikit_learns_conventions(fitted, cohort):
     np.testing.assert_allclose(proba.sum(axis=1), 1)
     np.testing.assert_array_equal(model.predict(cohort), model.classes_[proba.argmax(axis=1)])
     assert model.score(cohort, LABELS) == np.mean(model.predict(cohort) == LABELS)
-    quick = clone(model).set_params(radiomics=False, peritumoral=False)
+    quick = clone(model).set_params(branches=("tumour", "clinical"))
     scores = cross_val_score(quick, cohort, LABELS, cv=StratifiedKFold(2), scoring="roc_auc")
     assert np.isfinite(scores).all()
     assert len(scores) == 2
@@ -188,7 +196,8 @@ def test_the_classifier_keeps_scikit_learns_conventions(fitted, cohort):
 
 def test_balanced_batches_leave_the_prevalence_in_the_probabilities(cohort):
     rare = np.arange(N) < 3
-    model = FusionClassifier(**QUICK, radiomics=False).fit(cohort, rare)
+    branches = ("tumour", "peritumoral", "clinical")
+    model = FusionClassifier(**QUICK, branches=branches).fit(cohort, rare)
     outputs = model._outputs(model._patients(cohort))
     learned = np.array([float(output.risk) for output in outputs])
     np.testing.assert_allclose(model.decision_function(cohort), learned + np.log(3 / 9), rtol=1e-6)
@@ -206,9 +215,11 @@ def test_outcomes_are_refused_by_the_classifier(cohort):
 
 
 def test_without_a_branch_nothing_is_fitted(cohort):
-    off = dict.fromkeys(("tumour", "peritumoral", "radiomics", "clinical"), False)
-    with pytest.raises(ValueError, match="Every branch"):
-        FusionClassifier(**QUICK, **off).fit(cohort, LABELS)
+    for branches in ([], ["tumor"], ["tumour", "nodes"]):
+        with pytest.raises(ValueError, match="needs at least one branch out of"):
+            FusionClassifier(**QUICK, branches=branches).fit(cohort, LABELS)
+    with pytest.raises(ValueError, match=r"clinical_columns=\[\].*needs clinical columns"):
+        FusionClassifier(**QUICK, branches=["clinical"], clinical_columns=[]).fit(cohort, LABELS)
 
 
 def test_the_shell_is_in_mm_and_leaves_the_tumour_out():

@@ -157,7 +157,7 @@ def on_noise(scores, seeds=range(6)):
         model = MTDLR(
             Memoriser(seed),
             extractor=Look(n_noise=40),
-            radiomics=RIDGE,
+            radiomics_model=RIDGE,
             clinical_columns=[],
             scores=scores,
             random_state=seed,
@@ -206,7 +206,7 @@ def test_training_masks_come_from_networks_that_have_not_seen_the_patient():
     model = MTDLR(
         Memoriser(),
         extractor=Look(),
-        radiomics=Records(alpha=0.1),
+        radiomics_model=Records(alpha=0.1),
         clinical_columns=[],
         cv=4,
         alpha=1.0,
@@ -330,7 +330,7 @@ def test_a_constant_score_is_left_out(cohort):
             return np.zeros(len(X))
 
     with pytest.warns(UserWarning, match="DeepMTS-Score: constant"):
-        model = make().set_params(network=Nothing()).fit(cohort, cohort.outcome)
+        model = make().set_params(estimator=Nothing()).fit(cohort, cohort.outcome)
     assert "DeepMTS-Score" not in model.cox_.names
     with (
         pytest.raises(ValueError, match="nothing to fit a Cox model on"),
@@ -425,7 +425,7 @@ def test_a_network_without_any_region_is_an_error_that_says_so(cohort):
 
 def test_manual_radiomics_reads_the_cohorts_masks(cohort):
     model = ManualRadiomicsCox(
-        extractor=Look(), radiomics=RIDGE, clinical_columns=["stage"], cv=3
+        extractor=Look(), radiomics_model=RIDGE, clinical_columns=["stage"], cv=3
     ).fit(cohort, cohort.outcome)
     features = Look().fit(cohort).transform(cohort)
     by_hand = OutOfFold(RIDGE, method="predict", cv=EventStratifiedKFold(3))
@@ -481,13 +481,13 @@ def test_inner_fits_run_side_by_side_and_give_the_same(cohort):
         np.testing.assert_array_equal(shared.predict(X), alone.predict(X))
         if hasattr(model, "network"):
             own = threading.get_ident()
-            networks = [getattr(m.network_, "network_", m.network_) for m in (alone, shared)]
+            networks = [getattr(m.estimator_, "estimator_", m.estimator_) for m in (alone, shared)]
             assert [network.thread_ == own for network in networks] == [True, False]
 
 
 ESTIMATORS = [
-    MTDLR(Segments(), extractor=Look(), radiomics=RIDGE, cv=2, random_state=0),
-    ManualRadiomicsCox(extractor=Look(), radiomics=RIDGE, cv=2),
+    MTDLR(Segments(), extractor=Look(), radiomics_model=RIDGE, cv=2, random_state=0),
+    ManualRadiomicsCox(extractor=Look(), radiomics_model=RIDGE, cv=2),
     SingleTaskCox(Segments(), cv=2),
     ClinicalCox(),
 ]
@@ -513,7 +513,7 @@ def tiny_networks():
     )
     radiomics = make_pipeline(SimpleImputer(keep_empty_features=True), LassoCox(cv=2))
     return MTDLR(
-        DeepMTS(**quick), extractor=extractor, radiomics=radiomics, cv=2, random_state=0
+        DeepMTS(**quick), extractor=extractor, radiomics_model=radiomics, cv=2, random_state=0
     ), SingleTaskCox(SingleTaskSurvival(**quick), cv=2, random_state=0)
 
 
@@ -526,7 +526,7 @@ def test_mtdlr_on_a_real_network_and_radiomics():
         model.fit(X, X.outcome)
         risk = model.predict(X[:3])
     assert risk.shape == (3,)
-    assert isinstance(model.network_, DeepMTS)
+    assert isinstance(model.estimator_, DeepMTS)
     assert model.training_scores_["DeepMTS-Score"].nunique() > 8
 
 

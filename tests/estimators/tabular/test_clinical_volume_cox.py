@@ -126,11 +126,12 @@ def test_columns_choose_the_clinical_variables():
     }
     for columns, expected in names.items():
         chosen = None if columns is None else list(columns)
-        assert ClinicalVolumeCox(columns=chosen).fit(cohort, y).feature_names_.tolist() == expected
+        model = ClinicalVolumeCox(clinical_columns=chosen).fit(cohort, y)
+        assert model.feature_names_.tolist() == expected
     without = Cohort(cohort.to_numpy(), masks=[cohort.mask(i) for i in range(90)], spacing=3.0)
-    with pytest.raises(ValueError, match=r"no clinical columns.*columns=\[\]"):
+    with pytest.raises(ValueError, match=r"no clinical columns.*clinical_columns=\[\]"):
         ClinicalVolumeCox().fit(without, y)
-    assert ClinicalVolumeCox(columns=[]).fit(without, y).score(without, y) > 0.6
+    assert ClinicalVolumeCox(clinical_columns=[]).fit(without, y).score(without, y) > 0.6
 
 
 def test_the_unit_of_volume_shifts_nothing_on_one_grid():
@@ -187,6 +188,6 @@ def test_clear_errors():
     with pytest.raises(ValueError, match="30 patients but y has 29"):
         ClinicalVolumeCox().fit(cohort, cohort.outcome[:29])
     with pytest.raises(ValueError, match="'weight'"):
-        ClinicalVolumeCox(columns=["weight"]).fit(cohort, cohort.outcome)
+        ClinicalVolumeCox(clinical_columns=["weight"]).fit(cohort, cohort.outcome)
     with pytest.raises(ValueError, match="no spacing"):
         ClinicalVolumeCox().fit(make_cohort(30, spacing=None), cohort.outcome)

@@ -23,13 +23,13 @@ def simulate(risk, n: int = 300, seed: int = 0):
 @pytest.mark.parametrize("check", survival_checks(), ids=lambda check: check.__name__[7:])
 def test_common_checks(check):
     X, y = simulate(lambda X: X[:, 0], n=40)
-    check(DeepSurv(max_epochs=5, random_state=0), X, y)
+    check(DeepSurv(n_iterations=5, random_state=0), X, y)
 
 
 def test_finds_a_curved_risk_that_a_linear_model_cannot():
     X, y = simulate(lambda X: 2 * X[:, 0] ** 2, n=400)
     new_X, new_y = simulate(lambda X: 2 * X[:, 0] ** 2, n=300, seed=1)
-    model = DeepSurv(max_epochs=200, learning_rate=1e-2, random_state=0).fit(X, y)
+    model = DeepSurv(n_iterations=200, learning_rate=1e-2, random_state=0).fit(X, y)
     assert model.score(new_X, new_y) > 0.7
     assert model.history_["cox"].iloc[-1] < model.history_["cox"].iloc[0]
 
@@ -40,7 +40,7 @@ CHANGES = {
     "dropout": 0.5,
     "learning_rate": 1e-2,
     "l2": 5.0,
-    "max_epochs": 3,
+    "n_iterations": 3,
     "random_state": 1,
 }
 
@@ -49,8 +49,8 @@ CHANGES = {
 def test_every_parameter_changes_the_result(name):
     assert {*CHANGES, "n_threads"} == set(DeepSurv().get_params())
     X, y = simulate(lambda X: X[:, 0], n=40)
-    first = DeepSurv(max_epochs=5, random_state=0).fit(X, y)
-    changed = DeepSurv(**{"max_epochs": 5, "random_state": 0, name: CHANGES[name]}).fit(X, y)
+    first = DeepSurv(n_iterations=5, random_state=0).fit(X, y)
+    changed = DeepSurv(**{"n_iterations": 5, "random_state": 0, name: CHANGES[name]}).fit(X, y)
     assert not np.allclose(first.predict(X), changed.predict(X))
 
 
@@ -62,7 +62,7 @@ def test_threads_are_pinned_and_the_global_stream_is_left_alone(monkeypatch):
     monkeypatch.setattr(
         torch.optim.Adam, "step", lambda self: (seen.append(torch.get_num_threads()), step(self))[1]
     )
-    DeepSurv(max_epochs=2, n_threads=3).fit(X, y)
+    DeepSurv(n_iterations=2, n_threads=3).fit(X, y)
     assert set(seen) == {3}
     assert torch.get_num_threads() == before
     assert torch.equal(torch.get_rng_state(), state)
@@ -71,11 +71,11 @@ def test_threads_are_pinned_and_the_global_stream_is_left_alone(monkeypatch):
 def test_scale_of_the_columns_does_not_matter_and_constants_are_harmless():
     X, y = simulate(lambda X: X[:, 0], n=60)
     frame = pd.DataFrame(X, columns=list("abcd"))
-    first = DeepSurv(max_epochs=5, random_state=0).fit(frame, y)
+    first = DeepSurv(n_iterations=5, random_state=0).fit(frame, y)
     assert first.feature_names_in_.tolist() == list("abcd")
-    scaled = DeepSurv(max_epochs=5, random_state=0).fit(1000 * frame + 7, y)
+    scaled = DeepSurv(n_iterations=5, random_state=0).fit(1000 * frame + 7, y)
     np.testing.assert_allclose(scaled.predict(1000 * frame + 7), first.predict(frame), rtol=1e-6)
-    model = DeepSurv(max_epochs=5, random_state=0).fit(frame.assign(e=0.1), y)
+    model = DeepSurv(n_iterations=5, random_state=0).fit(frame.assign(e=0.1), y)
     moved = model.predict(frame.assign(e=0.11)) - model.predict(frame.assign(e=0.1))
     assert np.abs(moved).max() < 1
 
@@ -86,4 +86,4 @@ def test_nan_features_and_divergence_are_errors():
     with pytest.raises(ValueError, match="NaN"):
         DeepSurv().fit(X, y)
     with pytest.raises(FloatingPointError, match="diverged in epoch"):
-        DeepSurv(learning_rate=1e200, max_epochs=20).fit(np.nan_to_num(X), y)
+        DeepSurv(learning_rate=1e200, n_iterations=20).fit(np.nan_to_num(X), y)

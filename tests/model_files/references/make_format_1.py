@@ -25,8 +25,8 @@ def main() -> None:
     y = make_outcome(rng.random(24) < 0.8, rng.exponential(np.exp(-X[:, 0])).round(3) + 0.001)
     models = {
         "lasso_cox": LassoCox(cv=2, n_alphas=4),
-        "deepsurv": DeepSurv(hidden=(2,), max_epochs=3, random_state=0),
-        "fold_ensemble": FoldEnsemble(DeepSurv(hidden=(), max_epochs=3, random_state=1), cv=2),
+        "deepsurv": DeepSurv(hidden=(2,), n_iterations=3, random_state=0),
+        "fold_ensemble": FoldEnsemble(DeepSurv(hidden=(), n_iterations=3, random_state=1), cv=2),
     }
     expected = {"X": X[:5].tolist()}
     for name, model in models.items():
