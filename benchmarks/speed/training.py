@@ -51,8 +51,7 @@ from survimg import Cohort
 from survimg.compute.runtime import RandomStreams, choose_precision, isolated_torch
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
-from survimg.nets import backbone
-from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets import DeepMTSNet, backbone
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
 from survimg.training.batches import BatchSampler, PatientBatches, Patients

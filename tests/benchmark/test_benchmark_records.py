@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from survimg.benchmark.records import Record, read_record, record_path, write_record
+from survimg.benchmark import Record
+from survimg.benchmark.records import read_record, record_path, write_record
 from survimg.benchmark.storage import locked, read_json, write_arrays, write_bytes, write_json
 
 KEY = "0123456789abcdef" * 4

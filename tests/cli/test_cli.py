@@ -201,7 +201,7 @@ def manifest(tmp_path):
 
 
 def _stored(folder):
-    from survimg.cohort import Cohort
+    from survimg import Cohort
 
     return Cohort.load(folder)
 

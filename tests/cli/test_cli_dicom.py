@@ -13,8 +13,13 @@ from dicom_export import export_patient  # noqa: E402  # needs pydicom
 
 from survimg.cli import main  # noqa: E402
 from survimg.datasets import write_phantom_manifest  # noqa: E402
-from survimg.io import manifest_of_dicom, read_image, read_mask, write_image  # noqa: E402
-from survimg.io.manifest import read_manifest  # noqa: E402
+from survimg.io import (  # noqa: E402
+    manifest_of_dicom,
+    read_image,
+    read_manifest,
+    read_mask,
+    write_image,
+)
 
 NEW = ["P000", "P001"]
 

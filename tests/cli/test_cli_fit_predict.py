@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import survimg
+from survimg import Cohort
 from survimg.cli import main
-from survimg.cohort import Cohort
 from survimg.datasets import write_phantom_manifest
 from survimg.explain import saliency
 from survimg.io import read_image

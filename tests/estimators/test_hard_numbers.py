@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalVolumeCox, CNNSurvival, LassoCox, RandomSurvivalForest
 from survimg.evaluation import concordance_index, kaplan_meier

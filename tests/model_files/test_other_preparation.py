@@ -11,8 +11,7 @@ from saved_models import network
 import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox
-from survimg.estimators.mtdlr.clinical import ClinicalCox
+from survimg.estimators import ClinicalCox, ClinicalVolumeCox
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import prepare_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.preprocessing import prepare, prepare_cohort
 from survimg.target import make_outcome
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.preprocessing import prepare
 
 

@@ -11,9 +11,8 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 from registration_phantom import NOWHERE, TUMOUR, dice, noise, rotation, write_cohort
 
-from survimg.cohort import Cohort
-from survimg.io import Image, read_image, read_mask
-from survimg.io.images.image import resample_like
+from survimg import Cohort
+from survimg.io import Image, read_image, read_mask, resample_like
 from survimg.preprocessing import (
     Registration,
     WorldMap,

@@ -9,8 +9,8 @@ import pytest
 from made_runs import blurred, made_run, noise, truth, wrong
 from scipy import stats
 
+from survimg.benchmark import score_run
 from survimg.benchmark.fold_tests import fold_comparison
-from survimg.benchmark.scores import score_run
 from survimg.evaluation import brier_score, concordance_index, decision_curve
 from survimg.report.convergence import history_figures, shared_history_figures, training_curves
 from survimg.report.probabilities import judge_probabilities, report_horizon, survival_at

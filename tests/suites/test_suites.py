@@ -12,8 +12,7 @@ from sklearn.base import clone
 
 from survimg.benchmark.identity import describe
 from survimg.cli import main
-from survimg.estimators import DeepMTS, OutOfFold, TumourSegmenter, deepmts_variant
-from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators import DeepMTS, FitOnce, OutOfFold, TumourSegmenter, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
 from survimg.radiomics import RadiomicsFeatures
 from survimg.suites import (

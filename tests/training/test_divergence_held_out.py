@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 from survimg.training.holdout import HoldOut

@@ -13,10 +13,8 @@ from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from survimg.estimators.compose.out_of_fold import OutOfFold
-from survimg.estimators.compose.survival_stacking import SurvivalStacking
-from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
-from survimg.features.selection import SpearmanFilter
+from survimg.estimators import OutOfFold, RandomSurvivalForest, SurvivalStacking
+from survimg.features import SpearmanFilter
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 

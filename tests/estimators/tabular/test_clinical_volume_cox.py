@@ -14,8 +14,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from survimg import Cohort
-from survimg.estimators.tabular.clinical_volume_cox import ClinicalVolumeCox
-from survimg.features.clinical import ClinicalFeatures, TumourVolume
+from survimg.estimators import ClinicalVolumeCox
+from survimg.features import ClinicalFeatures, TumourVolume
 from survimg.model_selection import EventStratifiedKFold
 from survimg.survival.cox_likelihood import breslow_log_likelihood
 from survimg.target import make_outcome

@@ -11,7 +11,8 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sksurv.ensemble import RandomSurvivalForest as ReferenceForest
 
-from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest, _time_grid
+from survimg.estimators import RandomSurvivalForest
+from survimg.estimators.tabular.random_survival_forest import _time_grid
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
