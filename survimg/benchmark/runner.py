@@ -137,7 +137,7 @@ def run_benchmark(
         ``dice``, ``sd`` (numbers or None) and ``source``.
     n_jobs : int or None, default=1
         Number of models and folds worked on at once, in processes. None leaves that to the
-        surrounding ``joblib.parallel_config`` or `survimg.model_selection.dask_cluster`.
+        surrounding ``joblib.parallel_config`` or `survimg.compute.dask_cluster`.
     progress : bool, default=True
         Show progress bars if standard error is a terminal.
 

@@ -87,7 +87,7 @@ def run_inner_fits(
     y : structured array of shape (n,)
     n_jobs : int or None
         Fits at a time, as joblib understands it: None is 1 unless a ``joblib.parallel_config`` or
-        `survimg.model_selection.dask_cluster` says otherwise.
+        `survimg.compute.dask_cluster` says otherwise.
 
     Raises
     ------

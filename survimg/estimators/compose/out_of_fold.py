@@ -64,7 +64,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     Results are the same for every `n_jobs`, to the bit, if the estimator's are reproducible: an
     integer ``random_state``, and for networks a number of ``n_threads`` (on the CPU). A stored
     cohort is sent to other processes as its path. Networks on a GPU wait there for a slot of it
-    (`survimg.model_selection.device_slot`). Inside a search that has processes or threads of its
+    (`survimg.compute.device_slot`). Inside a search that has processes or threads of its
     own, the fits are carried out in turn.
 
     References
