@@ -19,6 +19,7 @@ from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
+from survimg.survival import survival_values
 
 __all__ = ["Task", "run_task"]
 
@@ -130,13 +131,11 @@ def _fit_and_predict(
 
 
 def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
-    """Evaluate step functions on the grid; NaN where a function is not defined."""
+    """Evaluate survival functions on the grid; NaN beyond the end of a function."""
     values = np.full((len(curves), times.size), np.nan)
     for row, curve in zip(values, curves, strict=True):
-        lower, upper = curve.domain
-        inside = (times >= lower) & (times <= upper)
-        if inside.any():
-            row[inside] = curve(times[inside])
+        inside = times <= curve.domain[1]
+        row[inside] = survival_values([curve], times[inside])[0]
     return values
 
 

@@ -111,6 +111,8 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
     """Predicted probabilities of being free of the event beyond the horizons, (n, horizons)."""
     import numpy as np
 
+    from survimg.survival import survival_values
+
     if hasattr(model, "predict_survival_at"):
         return np.asarray(model.predict_survival_at(cohort, horizons))
     if not hasattr(model, "predict_survival_function"):
@@ -123,8 +125,7 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
                 f"--horizons {horizon:g}: the model knows survival up to {last:g}, the last time "
                 "of its training patients."
             )
-    # Before the first time of the training patients nobody had the event.
-    return np.array([[c(h) if h >= c.domain[0] else 1.0 for h in horizons] for c in curves])
+    return survival_values(curves, horizons)
 
 
 def _write_masks(

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.evaluation.concordance import concordance_index
-from survimg.survival.breslow import BreslowBaseline
+from survimg.survival import BreslowBaseline, step_functions
 from survimg.target import check_outcome, make_outcome
 
 __all__ = [
@@ -95,9 +95,9 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
     @property
     def unique_times_(self) -> np.ndarray:
-        """Distinct observed times of the training set, increasing."""
+        """0, where survival is 1, and the distinct observed times of the training set."""
         check_is_fitted(self, "baseline_")
-        return self.baseline_.unique_times_
+        return self.baseline_.times
 
     def predict_survival_function(self: Any, X: Any, return_array: bool = False) -> np.ndarray:
         """Predict the probability of being free of the event beyond each time.
@@ -111,11 +111,11 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         survival = self.baseline_.survival(self._log_hazard_ratio(X))
-        return survival if return_array else self.baseline_.as_functions(survival)
+        return survival if return_array else step_functions(self.unique_times_, survival)
 
     def predict_cumulative_hazard_function(
         self: Any, X: Any, return_array: bool = False
@@ -131,11 +131,11 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         hazard = self.baseline_.cumulative_hazard(self._log_hazard_ratio(X))
-        return hazard if return_array else self.baseline_.as_functions(hazard)
+        return hazard if return_array else step_functions(self.unique_times_, hazard)
 
 
 class VolumeSurvivalMixin(SurvivalMixin):
@@ -206,7 +206,7 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_survival_function(
@@ -234,7 +234,7 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_cumulative_hazard_function(

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from survimg.evaluation.cox import CoxFit, Ties, fit_cox
+from survimg.evaluation.cox import CoxFit, fit_cox
 from survimg.evaluation.estimates import check_level
+from survimg.survival.risk_sets import Ties
 from survimg.target import check_outcome
 
 __all__ = ["cox_table", "multivariate_cox_table", "univariate_cox_table"]
@@ -217,6 +218,6 @@ def _without(
     if own.all():
         return fit.likelihood_ratio_test[2]
     rest = [name for name, mine in zip(names, own, strict=True) if not mine]
-    smaller = fit_cox(y, values[:, ~own], names=rest, ties=fit.ties)  # type: ignore[arg-type]
+    smaller = fit_cox(y, values[:, ~own], names=rest, ties=fit.ties)
     statistic = 2 * (fit.log_likelihood - smaller.log_likelihood)
     return float(stats.chi2.sf(max(statistic, 0.0), int(own.sum())))

@@ -22,6 +22,7 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution
 from survimg.evaluation.predictions import step_values
 from survimg.evaluation.time_dependent_auc import cumulative_dynamic_auc
 from survimg.evaluation.uno import antolini_concordance, uno_concordance
+from survimg.survival.curves import survival_values
 from survimg.target import check_outcome
 
 __all__ = [
@@ -231,8 +232,7 @@ class _Fold:
             functions = self.estimator.predict_survival_function(self.X)
             grid = np.unique(np.concatenate([f.x for f in functions]))
             grid = grid[grid <= min(f.domain[1] for f in functions)]
-            grid = grid[grid >= max(f.domain[0] for f in functions)]
-            self._curves = np.vstack([f(grid) for f in functions]), grid
+            self._curves = survival_values(functions, grid), grid
         return self._curves
 
     def _negative_brier(self) -> float:

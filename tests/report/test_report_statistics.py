@@ -230,13 +230,6 @@ def test_models_without_probabilities_are_not_judged(with_curves):
         survival_at(with_curves, "truth", 5.0)
 
 
-def test_a_curve_that_starts_later_is_one_before(with_curves):
-    arrays = with_curves.records["truth", 0, 0].arrays
-    arrays["survival"][0, : arrays["times"].size // 2] = np.nan
-    _, survival = survival_at(with_curves, "truth", float(arrays["times"][1]))
-    assert survival[0] == 1
-
-
 def test_the_horizon_can_be_set():
     assert report_horizon(made_run({"a": truth}, settings={"horizon": 36})) == 36
     with pytest.raises(ValueError, match="positive"):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -18,7 +17,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from survimg.cohort import Cohort
 from survimg.estimators.base import VolumeHazardsMixin, joined
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.survival.cox_likelihood import breslow_log_likelihood
+from survimg.survival.cox import maximise_partial_likelihood
+from survimg.survival.risk_sets import RiskSets
 from survimg.target import check_outcome
 
 __all__ = ["FoldEnsemble"]
@@ -283,10 +283,11 @@ def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
 
 
 def _cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
-    """Cox coefficient of one score, from 0 up."""
-
-    def loss(slope: float) -> float:
-        return -float(breslow_log_likelihood(event, time, slope * score[:, np.newaxis])[0])
-
-    found = minimize_scalar(loss, bounds=(0.0, _LARGEST_SLOPE), method="bounded")
-    return float(found.x) if found.fun < loss(0.0) else 0.0
+    """Cox coefficient of one score, between 0 and the largest slope."""
+    sets, X = RiskSets(event, time, ties="breslow"), score[:, np.newaxis]
+    # The likelihood is concave: its derivatives at both ends say whether the maximum is inside.
+    if not sets.at(X, 0 * score).score()[0] > 0:
+        return 0.0
+    if sets.at(X, _LARGEST_SLOPE * score).score()[0] >= 0:
+        return _LARGEST_SLOPE
+    return float(maximise_partial_likelihood(X, event, time, ties="breslow").coefficients[0])

@@ -19,6 +19,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.estimators.compose.out_of_fold import OutOfFold, fit_transform_together
+from survimg.survival import from_zero, functions_from_zero
 
 __all__ = ["SurvivalStacking"]
 
@@ -156,7 +157,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
         """
-        return self._curves("predict_survival_function", X, return_array)
+        return self._curves("predict_survival_function", X, return_array, 1.0)
 
     @available_if(_final_has("predict_cumulative_hazard_function"))
     def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
@@ -168,12 +169,15 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
         """
-        return self._curves("predict_cumulative_hazard_function", X, return_array)
+        return self._curves("predict_cumulative_hazard_function", X, return_array, 0.0)
 
     @property
     def unique_times_(self) -> np.ndarray:
-        """Times at which arrays of curves are given."""
+        """Times at which arrays of curves are given, from 0, where survival is 1."""
         check_is_fitted(self)
+        return np.union1d([0.0], self._final_times())
+
+    def _final_times(self) -> np.ndarray:
         final = self.final_estimator_
         # scikit-survival gives pipelines the curve methods but not the times.
         return final[-1].unique_times_ if hasattr(final, "steps") else final.unique_times_
@@ -182,6 +186,9 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         check_is_fitted(self)
         return self.risks_.transform(X)
 
-    def _curves(self, method: str, X: Any, return_array: bool) -> np.ndarray:
+    def _curves(self, method: str, X: Any, return_array: bool, start: float) -> np.ndarray:
         risks = self._risks(X)
-        return getattr(self.final_estimator_, method)(risks, return_array=return_array)
+        predict = getattr(self.final_estimator_, method)
+        if return_array:
+            return from_zero(self._final_times(), predict(risks, return_array=True), start)[1]
+        return functions_from_zero(predict(risks), start)

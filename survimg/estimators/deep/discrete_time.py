@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from sksurv.functions import StepFunction
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +21,7 @@ from survimg.estimators.base import VolumeSurvivalMixin
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.losses import discrete_survival_curve, discrete_time_labels, discrete_time_loss
 from survimg.nets.outputs import DiscreteTimeOutput
+from survimg.survival import StepFunction
 from survimg.target import event_quantiles, make_outcome
 from survimg.training.batches import Patients, Targets
 from survimg.training.engine import LossTerms
@@ -51,24 +51,10 @@ class InterpolatedSurvival(StepFunction):
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, *, cumulative_hazard: bool = False) -> None:
-        super().__init__(x, y, domain=(0.0, None))
+        super().__init__(x, y)
         self.cumulative_hazard = cumulative_hazard
 
-    def __call__(self, x: npt.ArrayLike) -> Any:
-        """Evaluate at one time or several.
-
-        Raises
-        ------
-        ValueError
-            Times outside ``domain``, about which the model says nothing.
-        """
-        times = np.asarray(x, dtype=np.float64)
-        lower, upper = self.domain
-        if not ((times >= lower) & (times <= upper)).all():
-            raise ValueError(
-                f"The model describes the times from {lower:g} to {upper:g}; got times from "
-                f"{times.min():g} to {times.max():g}."
-            )
+    def _values(self, times: np.ndarray) -> Any:
         survival = np.interp(times, self.x, self.y)
         if not self.cumulative_hazard:
             return survival

@@ -21,6 +21,7 @@ from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
 from survimg.features.clinical import ClinicalFeatures
 from survimg.losses import cox_loss
+from survimg.survival.standardisation import is_constant
 from survimg.target import make_outcome
 from survimg.training.batches import Patients, Targets
 from survimg.training.engine import LossTerms
@@ -261,7 +262,8 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         learned = encoded.iloc[train]
         self._clinical_mean = learned.mean(axis=0)
         # A column that is constant in the training set carries nothing; 1 keeps it finite.
-        self._clinical_scale = learned.std(axis=0, ddof=0).replace(0.0, 1.0)
+        constant = is_constant(learned.to_numpy())
+        self._clinical_scale = learned.std(axis=0, ddof=0).mask(constant, 1.0)
         return self._standardise(encoded)
 
     @property
