@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from survimg.compute.device_slots import DeviceSlot, device_slot
 from survimg.compute.heap import kept_heap
-from survimg.compute.ranks import ALONE, Ranks
 
 __all__ = [
     "OneDNNForSingleCases",
@@ -141,18 +140,13 @@ def choose_device(device: str) -> torch.device:
 
 
 @contextmanager
-def slot_on(
-    device: torch.device, ranks: Ranks = ALONE
-) -> Iterator[tuple[torch.device, DeviceSlot]]:
+def slot_on(device: torch.device) -> Iterator[tuple[torch.device, DeviceSlot]]:
     """Hold a slot of a device for a fit; of several GPUs, one is chosen that has most free slots.
 
     Parameters
     ----------
     device : torch.device
         ``cuda`` without an index stands for all GPUs that torch sees.
-    ranks : Ranks, optional
-        Processes that were started to train together take no slot: who started them holds one
-        of each device, because they could wait for each other forever.
 
     Yields
     ------
@@ -160,9 +154,6 @@ def slot_on(
         With an index if there were several to choose from.
     slot : DeviceSlot
     """
-    if ranks.device is not None:
-        yield device, DeviceSlot([], None)
-        return
     devices = [device]
     if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
         devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]

@@ -15,7 +15,6 @@ from skorch.callbacks import PassthroughScoring as BatchMean
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from survimg.compute.ranks import ALONE, Ranks
 from survimg.nets.transfer import train_unfrozen
 from survimg.training.accumulation import backward_in_parts, parts_of
 from survimg.training.batches import PatientBatches, Targets
@@ -121,23 +120,6 @@ class TrainingNet(NeuralNet):
         self.stop_ = False
         #: Called when a step ran out of memory; True if there is more of it now.
         self.make_room_: Callable[[], bool] | None = None
-        self.share_with(ALONE, 0)
-
-    def share_with(self, ranks: Ranks, dropout_seed: int) -> None:
-        """Train together with other processes.
-
-        Parameters
-        ----------
-        ranks : Ranks
-        dropout_seed : int
-            Same in all processes; each draws streams of its own from it.
-        """
-        self.ranks_ = ranks
-        self._dropout_seed = dropout_seed
-
-    def seed_dropout(self) -> None:
-        """Give dropout a stream of this process and step, where there are several processes."""
-        self.ranks_.own_dropout(self._dropout_seed, self.iteration_)
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -176,10 +158,8 @@ class TrainingNet(NeuralNet):
         """Compute the gradients of one batch; frozen parts stay in evaluation mode."""
         inputs, targets = batch
         train_unfrozen(self.module_)
-        self.seed_dropout()
-        gradients = partial(self._add_gradients, inputs, self.ranks_.gather(targets))
+        gradients = partial(self._add_gradients, inputs, targets)
         loss, output = within_memory(self, len(targets.time), gradients)
-        self.ranks_.sum_gradients(self.module_)
         self.iteration_ += 1
         return {"loss": loss, "y_pred": output}
 
@@ -188,7 +168,7 @@ class TrainingNet(NeuralNet):
     ) -> tuple[Tensor, Any]:
         if size < len(targets.time):
             return backward_in_parts(
-                self.infer, lambda out: self.get_loss(out, targets), inputs, size, self.ranks_
+                self.infer, lambda out: self.get_loss(out, targets), inputs, size
             )
         output = self.infer(inputs)
         loss = self.get_loss(output, targets)
@@ -384,7 +364,6 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch then averages over all batches with equal weights
-    net.seed_dropout()
     with torch.no_grad():
         for _ in range(n_batches):
             inputs, targets = batches.draw()
@@ -393,8 +372,6 @@ def recalibrate_batch_norm(net: TrainingNet, batches: PatientBatches, n_batches:
                 net.infer({name: values[part] for name, values in inputs.items()})
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    found = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
-    net.ranks_.average([value for value in found if value is not None])
 
 
 def history_frame(

@@ -49,8 +49,7 @@ def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T])
     Raises
     ------
     torch.OutOfMemoryError
-        Not even one case fits; or the batch is shared by several devices, which would have to
-        agree on smaller parts.
+        Not even one case fits.
 
     Warns
     -----
@@ -75,13 +74,6 @@ def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T])
             torch.cuda.empty_cache()
         if net.make_room_ is not None and net.make_room_():
             continue
-        if net.ranks_.n > 1:
-            raise torch.OutOfMemoryError(
-                f"Out of memory on {device}, one of {net.ranks_.n} devices, with {size} patients "
-                f"at once ({_occupancy(device)}torch says: {reason}). Devices that share a batch "
-                f"cannot split it on their own; give micro_batch_size={max(1, size // 2)}, or more "
-                "devices."
-            )
         if size == 1:
             raise torch.OutOfMemoryError(
                 f"Not even one patient at a time fits into the memory of {device} "

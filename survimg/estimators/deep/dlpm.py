@@ -97,9 +97,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         if self.augmentation != "one-of-ten":
             return super()._make_augment(generator)
 
-        def augment(
-            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
-        ) -> tuple[Tensor, Tensor | None]:
-            return apply_one_of_ten(images, masks, draw_one_of_ten(n_drawn, generator)[own])
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return apply_one_of_ten(images, masks, draw_one_of_ten(len(images), generator))
 
         return augment

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.cohort import Cohort
-from survimg.compute.ranks import ALONE, Ranks, current_ranks
 from survimg.compute.runtime import (
     OneDNNForSingleCases,
     RandomStreams,
@@ -120,12 +119,11 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Train the network on a cohort."""
         self._begin_fit(cohort)
-        ranks = current_ranks()
-        device = ranks.device or choose_device(self.device)
+        device = choose_device(self.device)
         checkpoint = None
         if self.checkpoint_folder is not None:
-            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time, ranks)
-        seed = ranks.from_first(self._seed(checkpoint))
+            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time)
+        seed = self._seed(checkpoint)
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
         self.channel_names_in_ = cohort.channel_names
@@ -136,7 +134,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         loss_terms, term_names = self._make_loss(cohort[train])
         patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
         with ExitStack() as stack:
-            device, slot = stack.enter_context(slot_on(device, ranks))
+            device, slot = stack.enter_context(slot_on(device))
             stack.enter_context(
                 isolated_torch(
                     device, self.n_threads, streams.dropout_seed,
@@ -144,23 +142,21 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 )
             )  # fmt: skip
             module = self._initial_module(encoded.shape[1], streams.weights)
-            patients, hold_out, batches = self._prepare(patients, train, streams, device, ranks)
+            patients, hold_out, batches = self._prepare(patients, train, streams, device)
             callbacks: list[tuple[str, Callback]] = []
             if hold_out is not None:
                 callbacks.append(("hold_out", hold_out))
-            callbacks.append(("memory", MemoryRecord(slot, self.batch_size // ranks.n)))
+            callbacks.append(("memory", MemoryRecord(slot, self.batch_size)))
             last_good = LastGoodState()
             callbacks.append(("last_good", last_good))
-            if ranks is ALONE:
-                callbacks.append(("tasks", EpochTasks(self)))
-            if checkpoint is not None and ranks.rank == 0:
+            callbacks.append(("tasks", EpochTasks(self)))
+            if checkpoint is not None:
                 writer = CheckpointWriter(
                     checkpoint, streams, seed, hold_out, self.checkpoint_every
                 )
                 callbacks.append(("checkpoint", writer))
             net = self._make_net(module, loss_terms, term_names, device, callbacks)
             net.make_room_ = slot.take_whole_device
-            net.share_with(ranks, streams.dropout_seed)
             if checkpoint is not None:
                 checkpoint.restore(net, streams, hold_out)
                 batches.n_done = net.iteration_
@@ -172,9 +168,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 self._finish(net, batches, hold_out)
         self._keep(net, term_names, hold_out)
         if checkpoint is not None:
-            if ranks.rank == 0:
-                checkpoint.remove()
-            ranks.wait()  # a fit that follows must not find it
+            checkpoint.remove()
 
     def _begin_fit(self, cohort: Cohort) -> None:
         """Refuse what cannot be trained on; drop attributes that this fit may not set."""
@@ -239,7 +233,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         train: np.ndarray,
         streams: RandomStreams,
         device: torch.device,
-        ranks: Ranks,
     ) -> tuple[Patients, HoldOut | None, PatientBatches]:
         """Make batches of the patients `train`, and hold the others out."""
         hold_out = None
@@ -253,14 +246,12 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
             self.n_iterations,
             self._epoch_length,
             self._make_augment(streams.augmentation),
-            ranks,
         )
         if len(held_out) > 0:
             name, score = self._validation(held_out)
             hold_out = HoldOut(
                 name,
-                # All must stop at the same epoch, whatever their devices' rounding.
-                lambda module: ranks.from_first(score(module)),
+                score,
                 lambda net: self._recalibrate(net, batches),
                 self.patience,
             )
@@ -340,7 +331,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         # network would make its pickle four times as large.
         net.trim_for_prediction()
         net.make_room_ = None
-        net.share_with(ALONE, 0)
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type
@@ -354,20 +344,18 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         shifts = [self.max_translation * length for length in self.volume_shape_in_]
         angles = [self.max_rotation] * 3
 
-        def augment(
-            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
-        ) -> tuple[Tensor, Tensor | None]:
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
             flat = images.ndim == 4
             # A slice is a volume of one voxel's thickness that stays in its plane.
             transforms = draw_transforms(
-                n_drawn,
+                len(images),
                 generator,
                 translation=[0.0, *shifts[1:]] if flat else shifts,
                 rotation=[angles[0], 0.0, 0.0] if flat else angles,
                 recipe=recipe,
             )
             volumes = images.unsqueeze(2) if flat else images
-            moved, moved_masks = apply_transforms(volumes, masks, transforms[own])
+            moved, moved_masks = apply_transforms(volumes, masks, transforms)
             return moved[:, :, 0] if flat else moved, moved_masks
 
         return augment
