@@ -125,18 +125,18 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
             f"device={device!r} is no device that torch knows; use 'auto', 'cpu', 'cuda' or "
             "'cuda:1'."
         ) from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r} was asked for, but torch sees no CUDA device; use device='auto' or "
             "device='cpu'."
         )
-    return chosen
+    return resolved
 
 
 @contextmanager
@@ -183,8 +183,8 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        found = torch.cpu.get_capabilities()
-        native = bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+        able = torch.cpu.get_capabilities()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     if precision == "bfloat16" and not native:
         raise ValueError(
             f"precision='bfloat16' was asked for, but this {device.type} device only emulates it; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -24,34 +23,10 @@ from survimg.compute.runtime import RandomStreams
 from survimg.io.files import write_bytes
 from survimg.training.holdout import HoldOut
 
-__all__ = ["Checkpoint", "CheckpointWriter", "fit_key", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
-
-
-def open_checkpoint(
-    folder: str | os.PathLike[str],
-    estimator: Any,
-    cohort: Cohort,
-    event: np.ndarray,
-    time: np.ndarray,
-) -> Checkpoint:
-    """Find the checkpoint of a fit; it is empty if the fit was not interrupted before.
-
-    Parameters
-    ----------
-    folder : path-like
-    estimator : estimator
-    cohort : Cohort
-    event, time : ndarray of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        The file is damaged.
-    """
-    return Checkpoint(Path(folder) / f"{fit_key(estimator, cohort, event, time)}.pt")
 
 
 def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:

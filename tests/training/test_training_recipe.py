@@ -13,7 +13,7 @@ from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DLPM, CNNSurvival, DeepMTS
 from survimg.training.accumulation import parts_of
 from survimg.training.batches import BatchSampler, PatientBatches
-from survimg.training.engine import CosineSchedule, StepSchedule
+from survimg.training.schedules import CosineSchedule, StepSchedule
 
 QUICK: dict = {
     "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from survimg.augmentation import apply_transforms, draw_transforms
@@ -22,33 +21,19 @@ from survimg.compute.runtime import (
     OneDNNForSingleCases,
     RandomStreams,
     choose_device,
-    choose_precision,
     isolated_torch,
     slot_on,
 )
 from survimg.nets.transfer import freeze, load_weights
 from survimg.preprocessing.agreement import check_preparation, preparation_of
-from survimg.training.batches import (
-    Augment,
-    BatchSampler,
-    PatientBatches,
-    Patients,
-    Targets,
-)
-from survimg.training.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
-from survimg.training.divergence import LastGoodState, check_finite_state
-from survimg.training.engine import (
-    LossTerms,
-    TrainingNet,
-    history_frame,
-    make_training_net,
-    recalibrate_batch_norm,
-)
-from survimg.training.epoch_tasks import EpochTasks
-from survimg.training.holdout import HoldOut, split_by_event
-from survimg.training.memory import MemoryRecord
+from survimg.training.batches import Augment, Patients
+from survimg.training.checkpoints import Checkpoint, fit_key
+from survimg.training.engine import TrainingNet, history_frame, prediction_net
+from survimg.training.epoch_tasks import CallbackSupportMixin, epoch_tasks, with_callbacks
+from survimg.training.fit import Plan, Training
+from survimg.training.holdout import split_by_event
+from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
-from survimg.training.resident import resident_if_they_fit
 from survimg.training.views import View, whole_volume
 
 __all__ = ["VolumeEstimator"]
@@ -89,8 +74,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """Build the network with initial weights drawn from `generator`."""
 
     @abstractmethod
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
-        """Return the loss and the names of its terms; `cohort` holds those who train."""
+    def _make_objective(self, cohort: Cohort) -> Objective:
+        """Return what is minimised; `cohort` holds those who train."""
 
     @abstractmethod
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
@@ -118,11 +103,21 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     @with_callbacks
     def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Train the network on a cohort."""
+        plan = self._plan(cohort, event, time)
+        with self._open(plan) as training:
+            training.run()
+        self._keep(training)
+        if plan.checkpoint is not None:
+            plan.checkpoint.remove()
+
+    def _plan(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> Plan:
+        """Decide who trains, on what, towards which objective; refuse what cannot be trained on."""
         self._begin_fit(cohort)
         device = choose_device(self.device)
         checkpoint = None
         if self.checkpoint_folder is not None:
-            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time)
+            name = f"{fit_key(self, cohort, event, time)}.pt"
+            checkpoint = Checkpoint(Path(self.checkpoint_folder) / name)
         seed = self._seed(checkpoint)
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
@@ -131,44 +126,39 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         self.volume_shape_in_ = cohort.shape[2:]
         train = self._training_part(event, streams)
         encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
-        loss_terms, term_names = self._make_loss(cohort[train])
-        patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
-        with ExitStack() as stack:
-            device, slot = stack.enter_context(slot_on(device))
-            stack.enter_context(
-                isolated_torch(
-                    device, self.n_threads, streams.dropout_seed,
-                    keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
-                )
-            )  # fmt: skip
-            module = self._initial_module(encoded.shape[1], streams.weights)
-            patients, hold_out, batches = self._prepare(patients, train, streams, device)
-            callbacks: list[tuple[str, Callback]] = []
-            if hold_out is not None:
-                callbacks.append(("hold_out", hold_out))
-            callbacks.append(("memory", MemoryRecord(slot, self.batch_size)))
-            last_good = LastGoodState()
-            callbacks.append(("last_good", last_good))
-            callbacks.append(("tasks", EpochTasks(self)))
-            if checkpoint is not None:
-                writer = CheckpointWriter(
-                    checkpoint, streams, seed, hold_out, self.checkpoint_every
-                )
-                callbacks.append(("checkpoint", writer))
-            net = self._make_net(module, loss_terms, term_names, device, callbacks)
-            net.make_room_ = slot.take_whole_device
-            if checkpoint is not None:
-                checkpoint.restore(net, streams, hold_out)
-                batches.n_done = net.iteration_
-            try:
-                net.train(batches)
-                self._finish(net, batches, hold_out)
-            except FloatingPointError as error:
-                last_good.take_back(net, hold_out, error)
-                self._finish(net, batches, hold_out)
-        self._keep(net, term_names, hold_out)
-        if checkpoint is not None:
-            checkpoint.remove()
+        objective = self._make_objective(cohort[train])
+        patients = Patients(cohort, encoded, time, event, self._view(), objective.needs_masks)
+        return Plan(
+            patients=patients.take(train),
+            held_out=patients.take(np.setdiff1d(np.arange(len(patients)), train)),
+            objective=objective,
+            device=device,
+            seed=seed,
+            streams=streams,
+            checkpoint=checkpoint,
+        )
+
+    @contextmanager
+    def _open(self, plan: Plan) -> Iterator[Training]:
+        """Take the device for the length of a block, and make the training ready on it."""
+        streams = plan.streams
+        with (
+            slot_on(plan.device) as (device, slot),
+            isolated_torch(
+                device, self.n_threads, streams.dropout_seed,
+                keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
+            ),
+        ):  # fmt: skip
+            yield Training(
+                plan,
+                self._initial_module(plan.patients.clinical.shape[1], streams.weights),
+                self,
+                device,
+                slot,
+                augment=self._make_augment(streams.augmentation),
+                validation=self._validation(plan.held_out) if len(plan.held_out) else None,
+                callbacks=epoch_tasks(self),
+            )
 
     def _begin_fit(self, cohort: Cohort) -> None:
         """Refuse what cannot be trained on; drop attributes that this fit may not set."""
@@ -188,13 +178,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         if checkpoint is not None and checkpoint.seed is not None:
             return checkpoint.seed
         return seed
-
-    def _finish(
-        self, net: TrainingNet, batches: PatientBatches, hold_out: HoldOut | None
-    ) -> None:
-        if hold_out is None:
-            self._recalibrate(net, batches)
-        check_finite_state(net.module_)
 
     def _training_part(self, event: np.ndarray, streams: RandomStreams) -> np.ndarray:
         """Return the positions of the patients that are not held out."""
@@ -227,60 +210,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         if self.frozen is not None and len(self.frozen) > 0:
             freeze(module, *self.frozen)
 
-    def _prepare(
-        self,
-        patients: Patients,
-        train: np.ndarray,
-        streams: RandomStreams,
-        device: torch.device,
-    ) -> tuple[Patients, HoldOut | None, PatientBatches]:
-        """Make batches of the patients `train`, and hold the others out."""
-        hold_out = None
-        held_out = patients.take(np.setdiff1d(np.arange(len(patients)), train))
-        patients = patients.take(train)
-        sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
-        batches = PatientBatches(
-            resident_if_they_fit(patients, device),
-            device,
-            sampler,
-            self.n_iterations,
-            self._epoch_length,
-            self._make_augment(streams.augmentation),
-        )
-        if len(held_out) > 0:
-            name, score = self._validation(held_out)
-            hold_out = HoldOut(
-                name,
-                score,
-                lambda net: self._recalibrate(net, batches),
-                self.patience,
-            )
-        return patients, hold_out, batches
-
-    def _make_net(
-        self,
-        module: nn.Module,
-        loss_terms: LossTerms,
-        term_names: tuple[str, ...],
-        device: torch.device,
-        callbacks: list[tuple[str, Callback]],
-    ) -> TrainingNet:
-        return make_training_net(
-            module,
-            loss_terms,
-            term_names,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            n_iterations=self.n_iterations,
-            iterations_per_epoch=self._epoch_length,
-            gradient_clip=self.gradient_clip,
-            micro_batch_size=self.micro_batch_size,
-            device=device,
-            precision=choose_precision(self.precision, device),
-            progress_name=type(self).__name__ if self.verbose else None,
-            callbacks=callbacks,
-        )
-
     @property
     def _n_encoded(self) -> int:
         """Number of columns that accompany the volumes, known after the fit."""
@@ -291,40 +220,15 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         module = self._make_module(self.n_channels_in_, self._n_encoded, torch.Generator())
         # torch computes frozen layers with other kernels, which round otherwise.
         self._freeze(module)
-        net = make_training_net(
-            module,
-            _no_loss,
-            (),
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            n_iterations=self.n_iterations,
-            iterations_per_epoch=self._epoch_length,
-            gradient_clip=self.gradient_clip,
-            micro_batch_size=self.micro_batch_size,
-            device=choose_device(self.device),
-            precision="float32",  # predictions always are
-            progress_name=None,
-        )
-        self._keep_network(net)
+        self._keep_network(prediction_net(module, choose_device(self.device)))
 
-    @property
-    def _epoch_length(self) -> int:
-        length = self.iterations_per_epoch or max(1, self.n_iterations // 20)
-        return min(length, self.n_iterations)
-
-    def _recalibrate(self, net: TrainingNet, batches: PatientBatches) -> None:
-        recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, self.n_iterations))
-
-    def _keep(
-        self, net: TrainingNet, term_names: tuple[str, ...], hold_out: HoldOut | None
-    ) -> None:
+    def _keep(self, training: Training) -> None:
         """Keep what a fitted model needs."""
-        self.history_ = history_frame(net, term_names, hold_out.name if hold_out else None)
-        for name in ("micro_batch_size", "seconds_waited"):
-            self.history_[name] = net.history[:, name]
+        hold_out = training.hold_out
+        self.history_ = history_frame(training.net, hold_out.name if hold_out else None)
         if hold_out is not None:
             self.best_epoch_ = hold_out.best_epoch
-        self._keep_network(net)
+        self._keep_network(training.net)
 
     def _keep_network(self, net: TrainingNet) -> None:
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
@@ -390,8 +294,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         kind = np.float32 if threshold is None else np.uint8
         maps = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=kind)
         for i, output in enumerate(self._outputs(patients)):
-            found = output.segmentation[0].cpu().numpy()
-            maps[i] = found if threshold is None else found > threshold
+            probability = output.segmentation[0].cpu().numpy()
+            maps[i] = probability if threshold is None else probability > threshold
         return maps
 
     def _check_channels(self, cohort: Cohort) -> None:
@@ -404,12 +308,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 f"fitted on {list(self.channel_names_in_)}."
             )
         check_preparation(cohort, self.preparation_in_, type(self).__name__)
-
-
-def _no_loss(_net: nn.Module, _output: Any, _targets: Targets) -> dict[str, Tensor]:
-    raise RuntimeError(
-        "This network was read from a model file, which holds no loss; call fit to train again."
-    )
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:
