@@ -24,7 +24,7 @@ from survimg.nets.outputs import DiscreteTimeOutput
 from survimg.survival import StepFunction
 from survimg.target import event_quantiles, make_outcome
 from survimg.training.batches import Patients, Targets
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 
 __all__ = ["PAPER_CUTS_MONTHS", "DiscreteTimeEstimator", "InterpolatedSurvival"]
 
@@ -68,6 +68,11 @@ class _IntervalLoss:
 
     cuts: Tensor
     l2: float
+    needs_masks = False
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        return ("likelihood",) if self.l2 == 0 else ("likelihood", "l2")
 
     def __call__(
         self, net: Any, output: DiscreteTimeOutput, targets: Targets
@@ -149,11 +154,11 @@ class DiscreteTimeEstimator(VolumeSurvivalMixin, VolumeSurvivalEstimator):
             )
         return float(self.risk_horizon)
 
-    def _interval_loss(self, l2: float = 0.0) -> tuple[LossTerms, tuple[str, ...]]:
+    def _interval_loss(self, l2: float = 0.0) -> Objective:
         """Return the likelihood, and an L2 term with a weight above 0."""
         # Times are float32 on the device; cuts rounded alike keep a time at a cut at the cut.
         cuts = torch.as_tensor(self.time_cuts_, dtype=torch.float32)
-        return _IntervalLoss(cuts, l2), ("likelihood", "l2") if l2 > 0 else ("likelihood",)
+        return _IntervalLoss(cuts, l2)
 
     def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:  # noqa: ARG002
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
