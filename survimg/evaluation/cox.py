@@ -16,7 +16,7 @@ from scipy import stats
 
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.predictions import check_weights
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["CoxFit", "RiskSets", "fit_cox", "hazard_ratio"]
 
@@ -265,7 +265,7 @@ def fit_cox(
     weight = check_weights(sample_weight, event.size)
     if not np.all(weight > 0):  # a weight of 0 leaves a patient out of all risk sets
         kept = weight > 0
-        return fit_cox(np.asarray(y)[kept], X[kept], weight[kept], names=columns, ties=ties)
+        return fit_cox(as_outcome(y)[kept], X[kept], weight[kept], names=columns, ties=ties)
     sets = RiskSets(event, time, weight, ties)
     scale = X.std(axis=0)
     if np.any(scale == 0):

@@ -11,7 +11,7 @@ from scipy import stats
 
 from survimg.evaluation.cox import CoxFit, Ties, fit_cox
 from survimg.evaluation.estimates import check_level
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["cox_table", "multivariate_cox_table", "univariate_cox_table"]
 
@@ -188,7 +188,7 @@ def _rows(y: npt.ArrayLike, blocks: Blocks, level: float, ties: Ties) -> pd.Data
     check_level(level)
     matrix = pd.concat([block for _, block in blocks.values()], axis=1)
     complete = matrix.notna().all(axis=1).to_numpy()
-    outcome = np.asarray(y)[complete]
+    outcome = as_outcome(y)[complete]
     values = matrix.to_numpy(dtype=np.float64)[complete]
     owner = np.array([name for name, (labels, _) in blocks.items() for _ in labels])
     labels = [label for names, _ in blocks.values() for label in names]
