@@ -23,6 +23,7 @@ __all__ = [
     "as_times",
     "check_outcome",
     "event_labels",
+    "event_of",
     "event_quantiles",
     "is_table",
     "make_outcome",
@@ -294,10 +295,15 @@ def _split_table(y: Any, ids: Sequence[str] | None) -> tuple[np.ndarray, np.ndar
         raise ValueError(f"event and time have shapes {events.shape} and {times.shape}.")
     if ids is not None and index is not None and not callable(index):
         labels, names = [str(label) for label in index], [str(name) for name in ids]
-        if labels != names and len(set(labels)) == len(labels) and set(labels) == set(names):
-            position = {label: i for i, label in enumerate(labels)}
+        position = {label: i for i, label in enumerate(labels)}
+        if labels != names and len(position) == len(labels) and position.keys() == set(names):
             rows = [position[name] for name in names]
             return events[rows], times[rows]
+        if labels != names and any(isinstance(label, str) for label in index):
+            raise ValueError(
+                f"y has the index {labels[:3]} ..., but the patients are {names[:3]} ...; give it "
+                "their names, or none (reset_index(drop=True)) if its rows are in their order."
+            )
     return events.copy(), times.copy()
 
 
@@ -343,7 +349,7 @@ def _as_indicator(event: np.ndarray) -> np.ndarray:
         values = event.astype(np.float64)
         wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
     else:
-        truths = [_truth(value) for value in event.ravel().tolist()]
+        truths = [event_of(value) for value in event.ravel().tolist()]
         wrong = np.flatnonzero([truth is None for truth in truths])
         values = np.array([bool(truth) for truth in truths]).reshape(event.shape)
     if wrong.size:
@@ -354,7 +360,7 @@ def _as_indicator(event: np.ndarray) -> np.ndarray:
     return values.astype(np.bool_)
 
 
-def _truth(value: Any) -> bool | None:
+def event_of(value: Any) -> bool | None:
     """Return what a value says of the event, or None."""
     if isinstance(value, str):
         return _TRUTHS.get(value.strip().lower())

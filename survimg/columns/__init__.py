@@ -14,7 +14,16 @@ means never depends on the other patients of its file.
   categorical: `declare`, or a pandas ``Categorical``.
 """
 
-from survimg.columns.cells import MISSING, formula, is_missing, level_of, number_of, truth_of
+from survimg.columns.cells import (
+    DECIMAL_COMMA,
+    MISSING,
+    formula,
+    is_missing,
+    level_of,
+    number_of,
+    odd_mark,
+    truth_of,
+)
 from survimg.columns.frames import as_frame, plain_column
 from survimg.columns.kinds import (
     KINDS,
@@ -23,9 +32,11 @@ from survimg.columns.kinds import (
     bring_numbers,
     declare,
     learn_column,
+    learn_together,
 )
 
 __all__ = [
+    "DECIMAL_COMMA",
     "KINDS",
     "MISSING",
     "Column",
@@ -36,8 +47,10 @@ __all__ = [
     "formula",
     "is_missing",
     "learn_column",
+    "learn_together",
     "level_of",
     "number_of",
+    "odd_mark",
     "plain_column",
     "truth_of",
 ]

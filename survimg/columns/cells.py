@@ -10,10 +10,16 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-__all__ = ["MISSING", "formula", "is_missing", "level_of", "number_of", "truth_of"]
+__all__ = [
+    "DECIMAL_COMMA", "MISSING", "formula", "is_missing", "level_of", "number_of", "odd_mark",
+    "truth_of",
+]
 
 #: Text that means a missing value.
 MISSING = frozenset({"", "NA", "NaN", "nan", "NAN"})
+#: A number as half of the world writes it.
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_MARK = re.compile(r"\.+|#(?:N/A|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)")
 _WORDS = {"true": True, "false": False}
 _EXACT = 2**53  # whole numbers beyond it are no longer told apart as floats
 _SIGN_AND_WORD = re.compile(r"[+-]+\s*[\w%]*")
@@ -72,6 +78,20 @@ def truth_of(level: str) -> bool | None:
     if level in ("0", "1"):
         return level == "1"
     return _WORDS.get(level.lower())
+
+
+def odd_mark(text: str) -> str | None:
+    """Say what is wrong with a cell that is never a level: a dot, an error of a spreadsheet.
+
+    Returns
+    -------
+    str or None
+        None for every other text.
+    """
+    if not _MARK.fullmatch(text):
+        return None
+    what = "an error of a spreadsheet" if text[0] == "#" else "a common mark for a missing value"
+    return f"{text!r} is {what}. Leave such cells empty (na_values=[{text!r}] does so)"
 
 
 def formula(text: str, *, strict: bool = False) -> bool:

@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from survimg.columns.cells import is_missing, level_of, number_of, truth_of
+from survimg.columns.cells import DECIMAL_COMMA, is_missing, level_of, number_of, odd_mark, truth_of
 from survimg.columns.frames import holds_text, plain_column
 
-__all__ = ["KINDS", "Column", "bring_levels", "bring_numbers", "declare", "learn_column"]
+__all__ = [
+    "KINDS", "Column", "bring_levels", "bring_numbers", "declare", "learn_column",
+    "learn_together",
+]
 
 #: What a column can be declared as.
 KINDS = ("numeric", "categorical", "boolean")
@@ -25,7 +28,6 @@ _MOST_NUMBERS = 10  # different numbers that text may stand among: grades, stage
 _FEWEST_SINGLES = 5  # levels of a single patient before a column is taken for identifiers
 _MOST_NAMED = 5
 
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MONTH = "(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
 _DATE = re.compile(
     r"(?:\d{4}[-/.](?:0?[1-9]|1[0-2])(?:[-/.](?:0?[1-9]|[12]\d|3[01]))?"
@@ -142,6 +144,26 @@ def learn_column(column: pd.Series, patients: Sequence[str] | None = None) -> Co
     return _categorical(name, sorted(counts), counts)
 
 
+def learn_together(parts: Sequence[pd.Series]) -> Column:
+    """Learn one kind for a column that stands in several tables, such as those of two cohorts.
+
+    Parameters
+    ----------
+    parts : sequence of Series
+        Levels of the first pandas categorical come first, in its order.
+    """
+    plain = [plain_column(part) for part in parts]
+    joined = pd.concat([part.astype(object) for part in plain], ignore_index=True)
+    joined.name = parts[0].name
+    ordered = [part for part in plain if isinstance(part.dtype, pd.CategoricalDtype)]
+    if ordered:
+        first = dict.fromkeys(level_of(value) for p in ordered for value in p.cat.categories)
+        texts = _texts(joined)
+        levels = [*first, *sorted(set(texts.dropna()) - first.keys())]
+        joined = pd.Series(pd.Categorical(texts, categories=levels), name=joined.name)
+    return learn_column(joined)
+
+
 def _is_numeric(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
 
@@ -179,12 +201,15 @@ def _dates(name: str, value: Any) -> ValueError:
 
 def _refuse_text(name: str, counts: Mapping[str, int]) -> None:
     """Refuse text that is no category: dates, numbers among text, identifiers."""
-    comma = next((level for level in counts if _DECIMAL_COMMA.fullmatch(level)), None)
+    comma = next((level for level in counts if DECIMAL_COMMA.fullmatch(level)), None)
     if comma is not None:
         raise ValueError(
             f"Clinical column {name!r} holds {comma!r}, with a decimal comma; write "
             f"{comma.replace(',', '.')}."
         )
+    mark = next((said for level in counts if (said := odd_mark(level))), None)
+    if mark is not None:
+        raise ValueError(f"Clinical column {name!r}: {mark}.")
     days = [level for level in counts if _DATE.fullmatch(level) and number_of(level) is None]
     if days:
         raise _dates(name, days[0])
