@@ -290,7 +290,7 @@ def as_store(data: Any, ndim: int, dtype: type) -> Store:
     if hasattr(data, "case_key") and hasattr(data, "read"):
         store: Store = data
         return store
-    if isinstance(data, np.memmap) and data.filename is not None and _is_whole_npy(data, dtype):
+    if is_whole_npy(data, dtype) and data.ndim == ndim + 1:
         return MemmapStore(data.filename)
     if isinstance(data, list | tuple) and len({np.shape(case) for case in data}) > 1:
         cases: list[np.ndarray] = [np.asarray(case, dtype=dtype) for case in data]
@@ -309,10 +309,31 @@ def as_store(data: Any, ndim: int, dtype: type) -> Store:
     return ArrayStore(array)
 
 
-def _is_whole_npy(array: np.memmap, dtype: type) -> bool:
+def is_whole_npy(array: Any, dtype: type) -> bool:
+    """Tell whether an array is a read-only map of a whole ``.npy`` file of this type.
+
+    Then the file is what the array shows. A window of a file, a map that changes its copy or its
+    file, and raw voxels in a file that is only named so are arrays like any others.
+    """
     # Only an unsliced map sits directly on the mmap object; a view of one sits on another map.
-    whole = isinstance(array.base, mmap.mmap)
-    return whole and array.dtype == dtype and str(array.filename).endswith(".npy")
+    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
+        return False
+    if array.mode != "r" or array.filename is None or array.dtype != dtype:
+        return False
+    try:
+        with open(array.filename, "rb") as file:
+            major, _ = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else (
+                np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, stored = read(file)
+            begins = file.tell()
+    except (OSError, ValueError):
+        return False
+    order = array.flags.f_contiguous if fortran else array.flags.c_contiguous
+    return bool(
+        order and (shape, stored, begins) == (array.shape, array.dtype, array.offset)
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

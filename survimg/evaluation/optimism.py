@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from survimg.evaluation.bootstrap import RandomState
 from survimg.evaluation.concordance import concordance_index
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["OptimismCorrection", "optimism_corrected_concordance"]
 
@@ -86,7 +86,7 @@ def optimism_corrected_concordance(
     if n_resamples < 2:
         raise ValueError(f"n_resamples must be at least 2; got {n_resamples}.")
     event, _ = check_outcome(y, require_event=True)
-    outcome = np.asarray(y)
+    outcome = as_outcome(y)
     apparent = concordance_index(outcome, clone(estimator).fit(X, outcome).predict(X))
     rng = np.random.default_rng(random_state)
     excess = np.empty(n_resamples)

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
 from survimg.explain.families import FamilyKind, feature_families
+from survimg.target import as_outcome
 
 __all__ = ["FamilyImportance", "cross_validated_family_importance", "family_importance"]
 
@@ -132,6 +133,7 @@ def cross_validated_family_importance(
         is the mean number of features that a fold's model was given.
     """
     generator = check_random_state(random_state)
+    y = as_outcome(y)
     found, scores, used = [], [], []
     for train, test in cv.split(X, y):
         fitted = clone(model).fit(_safe_indexing(X, train), y[train])

@@ -19,7 +19,7 @@ from survimg.estimators.base import VolumeHazardsMixin, joined
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.survival.cox import maximise_partial_likelihood
 from survimg.survival.risk_sets import RiskSets
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["FoldEnsemble"]
 
@@ -141,7 +141,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             training patients the same risk, which has no z-score.
         """
         self._validate_params()
-        X, y = joined(X, masks, clinical), np.asarray(y)
+        X, y = joined(X, masks, clinical), as_outcome(y)
         event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
         folds = [

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["OutOfFold", "fit_transform_together"]
 
@@ -111,7 +111,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """
         self._check(X, y)
         fits = [self._whole("the fit of all patients")]
-        (whole,) = run_inner_fits(fits, X, np.asarray(y), n_jobs=1)
+        (whole,) = run_inner_fits(fits, X, as_outcome(y), n_jobs=1)
         self._keep(whole)
         return self
 
@@ -233,7 +233,7 @@ def fit_transform_together(
     ValueError
         As in `OutOfFold.fit_transform`.
     """
-    y = np.asarray(y)
+    y = as_outcome(y)
     for maker in makers.values():
         maker._check(X, y)
     wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]
