@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from survimg.io.inside import REMEDY, is_inside
 from survimg.io.patients import PatientTable, listed
 from survimg.target import make_outcome
 
@@ -68,11 +69,14 @@ class Manifest(PatientTable):
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
     masks : list of (Path or None)
+    root : Path or None
+        Folder in which every file that is opened must lie; None for anywhere.
     """
 
     path: Path
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
+    root: Path | None
 
     def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
         """Return the manifest of some of the patients.
@@ -104,7 +108,8 @@ def read_manifest(
         Names of the image columns, in the order of the channels; other columns with paths are left
         out. By default every column that holds paths, in the order of the file.
     allow_outside : bool, default=False
-        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links).
+        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links),
+        and files there that an image's header or a link in a folder of slices leads to.
 
     Returns
     -------
@@ -141,6 +146,7 @@ def read_manifest(
         path=path,
         images=images,
         masks=masks,
+        root=None if allow_outside else path.parent,
         ids=np.array(ids, dtype=object),
         channel_names=tuple(images),
         outcome=outcome,
@@ -302,7 +308,7 @@ def _links_stay(path: Path, root: Path) -> bool:
         return True
     with os.scandir(path) as entries:
         links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-    return all(link.resolve().is_relative_to(root) for link in links)
+    return all(is_inside(link, root) for link in links)
 
 
 def _read_paths(
@@ -316,16 +322,13 @@ def _read_paths(
             continue
         found = folder / cell
         try:
-            exists, resolved = found.exists(), found.resolve()
+            exists, inside = found.exists(), is_inside(found, root)
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
-        if not allow_outside and not (
-            resolved.is_relative_to(root) and _links_stay(found, root)
-        ):
+        if not allow_outside and not (inside and _links_stay(found, root)):
             raise ValueError(
                 f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
-                f"folder {folder}. Move the file, or allow it (allow_outside=True, or "
-                "--allow-outside)."
+                f"folder {folder}. {REMEDY}"
             )
         if not exists:
             raise ValueError(
