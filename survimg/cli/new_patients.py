@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import refuse
+from survimg.cli.arguments import labels, refuse
 from survimg.cli.dicom import find_manifest, is_raw_folder
 from survimg.io.manifest import listed
 
@@ -66,7 +66,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
-    steps |= {"label": arguments.label, "allow_outside": outside}
+    steps |= {"label": labels(arguments), "allow_outside": outside}
     more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
     prepare(path, scratch / "cohort", **more, **steps)
     return NewPatients(Cohort.load(scratch / "cohort"), series)

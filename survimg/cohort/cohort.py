@@ -36,6 +36,7 @@ from survimg.cohort.stores import (
     Store,
     as_store,
 )
+from survimg.io.images.masks import Label
 from survimg.io.manifest import read_manifest
 from survimg.io.patients import PatientTable, check_ids, check_length
 from survimg.io.store.store import StoreWriter, read_store
@@ -255,7 +256,7 @@ class Cohort(PatientColumns):
         csv: str | os.PathLike[str],
         modalities: Sequence[str] | None = None,
         *,
-        label: int | str | None = None,
+        label: Label = None,
         time_unit: str | None = None,
         allow_outside: bool = False,
     ) -> Cohort:
@@ -267,16 +268,17 @@ class Cohort(PatientColumns):
             Table with one row per patient; see `survimg.io.read_manifest` for its columns.
         modalities : sequence of str, optional
             Names of the image columns; by default every column that holds image paths.
-        label : int or str, optional
+        label : int, str or sequence of these, optional
             Label that marks the tumour in masks with several labels, or name of the RTSTRUCT
-            contour.
+            contour; several are merged.
         time_unit : str, optional
             Unit of the column ``time``.
         allow_outside : bool, default=False
-            Accept image paths outside the manifest's folder.
+            Accept files outside the manifest's folder.
         """
         manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
-        images = ImageFileStore(list(zip(*manifest.images.values(), strict=True)))
+        rows = list(zip(*manifest.images.values(), strict=True))
+        images = ImageFileStore(rows, manifest.root)
         masks = None
         if manifest.has_mask.any():
             masks = MaskFileStore(manifest.masks, images, label)

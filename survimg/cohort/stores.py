@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from survimg.io.images.image import Image, resample_like
-from survimg.io.images.masks import read_mask
+from survimg.io.images.masks import Label, read_mask
 from survimg.io.images.reading import read_image
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
@@ -175,10 +175,16 @@ class ImageFileStore:
     ----------
     paths : sequence of sequence of (Path or None), shape (n, channels)
         None where the patient lacks the modality; its channel is filled with zeros.
+    root : Path, optional
+        Folder in which every file that is opened must lie, its links followed; by default anywhere.
     """
 
-    def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
-        self._paths = [tuple(p.resolve() if p else None for p in row) for row in paths]
+    def __init__(
+        self, paths: Sequence[Sequence[Path | None]], root: Path | None = None
+    ) -> None:
+        # links stay as they are: the other files of an image lie beside the link
+        self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
+        self.root = None if root is None else root.absolute()
         self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
@@ -200,7 +206,7 @@ class ImageFileStore:
         for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
             if path is not None and stamp is not None:
                 _check_stamp(path, stamp)
-        return [read_image(path) if path else None for path in self._paths[position]]
+        return [self._read(path) if path else None for path in self._paths[position]]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
@@ -216,7 +222,10 @@ class ImageFileStore:
     def grid(self, position: int) -> Image:
         """Return the image whose grid `read` uses."""
         first = next(path for path in self._paths[position] if path is not None)
-        return read_image(first)
+        return self._read(first)
+
+    def _read(self, path: Path) -> Image:
+        return read_image(path, root=self.root, allow_outside=self.root is None)
 
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
@@ -238,14 +247,15 @@ class MaskFileStore:
         None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
-    label : int or str, optional
-        Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour.
+    label : int, str or sequence of these, optional
+        Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour;
+        several are merged.
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
+        self, paths: Sequence[Path | None], images: ImageFileStore, label: Label = None
     ) -> None:
-        self._paths = [path.resolve() if path else None for path in paths]
+        self._paths = [path.absolute() if path else None for path in paths]
         self._stamps = [_stamp(path) if path else None for path in self._paths]
         self._images = images
         self._label = label
@@ -269,7 +279,10 @@ class MaskFileStore:
         if path is None or stamp is None:
             raise LookupError(f"The case at position {position} has no mask file.")
         _check_stamp(path, stamp)
-        return read_mask(path, like=self._images.grid(position), label=self._label)
+        root = self._images.root
+        return read_mask(
+            path, self._images.grid(position), self._label, root=root, allow_outside=root is None
+        )
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""

@@ -82,11 +82,14 @@ class Manifest(PatientTable):
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
     masks : list of (Path or None)
+    root : Path or None
+        Folder in which every file that is opened must lie; None for anywhere.
     """
 
     path: Path
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
+    root: Path | None
 
     def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
         """Return the manifest of some of the patients.
@@ -120,7 +123,8 @@ def read_manifest(
         Names of the image columns, in the order of the channels; other columns with paths are left
         out. By default every column that holds paths, in the order of the file.
     allow_outside : bool, default=False
-        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links).
+        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links),
+        and files there that an image's header or a link in a folder of slices leads to.
     na_values : sequence of str, default=()
         Further cells that mean missing, in all columns but ``patient_id``.
     kinds : mapping of str to str, optional
@@ -163,6 +167,7 @@ def read_manifest(
         path=path,
         images=images,
         masks=masks,
+        root=None if allow_outside else path.parent,
         ids=np.array(ids, dtype=object),
         channel_names=tuple(images),
         outcome=outcome,

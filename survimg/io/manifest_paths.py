@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from survimg.columns import number_of, odd_mark
+from survimg.io.inside import REMEDY, is_inside
 
 __all__ = [
     "IMAGE_SUFFIXES", "RESERVED", "check_any_image", "holds_paths", "image_columns", "read_paths"
@@ -102,7 +103,7 @@ def _links_stay(path: Path, root: Path) -> bool:
         return True
     with os.scandir(path) as entries:
         links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-    return all(link.resolve().is_relative_to(root) for link in links)
+    return all(is_inside(link, root) for link in links)
 
 
 def read_paths(
@@ -117,16 +118,13 @@ def read_paths(
             continue
         found = folder / cell
         try:
-            exists, resolved = found.exists(), found.resolve()
+            exists, inside = found.exists(), is_inside(found, root)
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
-        if not allow_outside and not (
-            resolved.is_relative_to(root) and _links_stay(found, root)
-        ):
+        if not allow_outside and not (inside and _links_stay(found, root)):
             raise ValueError(
                 f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
-                f"folder {folder}. Move the file, or allow it (allow_outside=True, or "
-                "--allow-outside)."
+                f"folder {folder}. {REMEDY}"
             )
         if not exists:
             raise ValueError(

@@ -42,6 +42,8 @@ class PreparedCase:
         affine registration the columns of `direction` are neither of unit length nor orthogonal.
     mask_cut : float
         Part of the tumour (0 to 1) that lies outside the block.
+    pet_mean : float
+        Mean of the patient's whole PET, as it was read; 0 without PET.
     """
 
     volume: np.ndarray
@@ -50,6 +52,7 @@ class PreparedCase:
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
     mask_cut: float
+    pet_mean: float
 
 
 def prepare_case(
@@ -102,7 +105,14 @@ def prepare_case(
         except ValueError as error:
             raise ValueError(f"channel {name!r}: {error}") from None
     block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid)
-    return PreparedCase(volume, block_mask, grid.spacing, grid.origin, grid.direction, cut)
+    means = [
+        float(image.array.mean(dtype=np.float64))
+        for name, image in zip(channel_names, images, strict=True)
+        if image is not None and name.upper() in ("PET", "PT")
+    ]
+    return PreparedCase(
+        volume, block_mask, grid.spacing, grid.origin, grid.direction, cut, max(means, default=0.0)
+    )
 
 
 def _target_grid(

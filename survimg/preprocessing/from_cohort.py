@@ -27,7 +27,7 @@ from survimg.preprocessing.from_manifest import (
     case_record,
     geometry_of,
     stored_settings,
-    warn_of_cut_tumours,
+    warn_of_patients,
     write_registration,
 )
 from survimg.preprocessing.registration import Registration
@@ -135,19 +135,18 @@ def _in_memory(
     n = len(cohort)
     volumes = np.empty((n, len(cohort.channel_names), *settings.shape), dtype=np.float32)
     masks = np.zeros((n, *settings.shape), dtype=np.uint8) if cohort.has_masks.any() else None
-    cut, records = {}, []
+    records = []
     for i in _counted(n, progress):
         case, record = _prepare(cohort, i, settings, registered)
         records.append(record)
         volumes[i] = case.volume
-        cut[str(cohort.ids[i])] = case.mask_cut
         if masks is not None and case.mask is not None:
             masks[i] = case.mask
     table = _prepared_table(cohort, records)
     prepared = Cohort.from_table(
         table, volumes, masks, settings=stored_settings(settings, registered)
     )
-    warn_of_cut_tumours(cut)
+    warn_of_patients({str(cohort.ids[i]): records[i] for i in range(n)})
     return prepared
 
 
@@ -176,7 +175,7 @@ def _on_disk(
             write_registration(writer, registered)
         table = _prepared_table(cohort, records)
         writer.finish(table, settings=stored_settings(settings, registered))
-    warn_of_cut_tumours({str(cohort.ids[i]): records[i]["mask_cut"] for i in range(n)})
+    warn_of_patients({str(cohort.ids[i]): records[i] for i in range(n)})
     return Cohort.load(out)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import read_mask_image
+from survimg.io.images.masks import Label, read_mask_image
 from survimg.io.images.reading import read_image
 from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store.store import StoreWriter, write_row
@@ -34,6 +34,8 @@ from survimg.preprocessing.steps import MaskError
 __all__ = ["check_not_there", "prepare"]
 
 _MAX_NAMED = 10
+#: Mean of a PET volume above which it is not SUV: a tumour alone has 40 at the most.
+_HIGHEST_MEAN_SUV = 200.0
 
 
 def prepare(
@@ -46,7 +48,7 @@ def prepare(
     centre: Sequence[float] | None = None,
     normalise: str | Sequence[Any] | Mapping[str, Any] = "zscore",
     padding: float | Mapping[str, float] | None = None,
-    label: int | str | None = None,
+    label: Label = None,
     registration: Registration | None = None,
     modalities: Sequence[str] | None = None,
     allow_outside: bool = False,
@@ -160,24 +162,29 @@ def prepare(
         )
         header = writer.finish(table, settings=content)
     forget_registrations(Path(out))
-    warn_of_cut_tumours(
-        {patient: records[i]["mask_cut"] for i, patient in enumerate(manifest.ids)}
-    )
+    warn_of_patients({patient: records[i] for i, patient in enumerate(manifest.ids)})
     return header
 
 
-def warn_of_cut_tumours(cut: Mapping[str, float]) -> None:
-    """Warn once about all patients of whose tumour the crop cuts off 1 % or more."""
-    named = [f"{patient} ({part:.0%})" for patient, part in cut.items() if part >= 0.01]
-    if named:
-        more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
-        warnings.warn(
-            f"The crop cuts off part of the tumour of {len(named)} patient(s): "
-            f"{', '.join(named[:_MAX_NAMED])}{more}. Use a larger shape or a coarser spacing to "
-            "keep it.",
-            UserWarning,
-            stacklevel=3,
-        )
+def warn_of_patients(records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Warn once of all patients of whose tumour the crop cuts off 1 % or more; of PET in Bq/ml."""
+    cut = [f"{name} ({record['mask_cut']:.0%})" for name, record in records.items()
+           if record["mask_cut"] >= 0.01]
+    high = [f"{name} ({record['pet_mean']:.0f})" for name, record in records.items()
+            if record["pet_mean"] > _HIGHEST_MEAN_SUV]
+    for named, what, remedy in (
+        (cut, "The crop cuts off part of the tumour", "Use a larger shape or a coarser spacing."),
+        (high, "The PET is hardly SUV, whose mean is about 1 in a body (means in brackets),",
+         "If it is in Bq/ml, convert it, or give the DICOM series, which is converted."),
+    ):
+        if named:
+            more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+            warnings.warn(
+                f"{what} of {len(named)} patient(s): {', '.join(named[:_MAX_NAMED])}{more}. "
+                f"{remedy}",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def case_record(
@@ -198,6 +205,7 @@ def case_record(
         "origin": list(case.origin),
         "direction": list(case.direction),
         "mask_cut": case.mask_cut,
+        "pet_mean": case.pet_mean,
         "image": image_place(image),
     }
     return record if registration is None else {**record, "registration": dict(registration)}
@@ -249,7 +257,8 @@ def _write_all(
             source.append(json.loads(json.dumps(where[1])))
         if i not in done or done[i].get("source") != source:
             names = manifest.channel_names
-            tasks.append((i, patient, paths, manifest.masks[i], names, settings, source, where))
+            files = paths, manifest.masks[i], manifest.root
+            tasks.append((i, patient, *files, names, settings, source, where))
     errors: dict[str, str] = {}
 
     def until_error() -> Iterator[tuple[Any, ...]]:
@@ -287,6 +296,7 @@ def _prepare_patient(
     patient: str,
     paths: Sequence[Path | None],
     mask_path: Path | None,
+    root: Path | None,
     channel_names: Sequence[str],
     settings: Preparation,
     source: list[Any],
@@ -295,11 +305,14 @@ def _prepare_patient(
     try:
         images: list[Image | None] = []
         for name, path in zip(channel_names, paths, strict=True):
-            images.append(None if path is None else _read(read_image, f"column {name!r}", path))
+            images.append(
+                None if path is None else _read(read_image, f"column {name!r}", path, root)
+            )
         mask = None
         reference = next(image for image in images if image is not None)
         if mask_path is not None:
-            mask = _read(read_mask_image, "column 'mask'", mask_path, reference, settings.label)
+            more = reference, settings.label
+            mask = _read(read_mask_image, "column 'mask'", mask_path, root, *more)
         grid, registration = (None, None) if where is None else where
         case = prepare_case(images, mask, channel_names, settings, grid)
     except MaskError as error:
@@ -312,9 +325,9 @@ def _prepare_patient(
     return patient, None
 
 
-def _read(reader: Any, where: str, path: Path, *arguments: Any) -> Image:
+def _read(reader: Any, where: str, path: Path, root: Path | None, *arguments: Any) -> Image:
     try:
-        return reader(path, *arguments)
+        return reader(path, *arguments, root=root, allow_outside=root is None)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{where}: {error}") from None
 

@@ -107,12 +107,12 @@ def _image_of(manifest: Manifest, channel: str, patient: str) -> Image:
     path = manifest.images[channel][manifest.ids.tolist().index(patient)]
     if path is None:
         raise ValueError(f"Patient {patient!r} has no {channel}.")
-    return _read(path, patient, channel)
+    return _read(path, manifest.root, patient, channel)
 
 
-def _read(path: Path, patient: str, column: str) -> Image:
+def _read(path: Path, root: Path | None, patient: str, column: str) -> Image:
     try:
-        return read_image(path)
+        return read_image(path, root=root, allow_outside=root is None)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"Patient {patient!r}, column {column!r}: {error}") from None
 
@@ -137,7 +137,8 @@ def _align_all(
             patient, file_stamp(path), file_stamp(other),
         ]
         if _finished(records[i], key) is None:
-            tasks.append((records[i], key, patient, path, other, template, registration, channel))
+            files = path, other, manifest.root
+            tasks.append((records[i], key, patient, *files, template, registration, channel))
     errors = []
     bar = tqdm(
         total=len(manifest), initial=len(manifest) - len(tasks), desc="Registering",
@@ -169,13 +170,16 @@ def _align_and_record(
     patient: str,
     path: Path | None,
     other: Path | None,
+    root: Path | None,
     template: Template,
     registration: Registration,
     channel: str,
 ) -> str | None:
     try:
-        image = None if path is None else _read(path, patient, channel)
-        place = _read(other, patient, channel) if image is None and other is not None else None
+        image = None if path is None else _read(path, root, patient, channel)
+        place = None
+        if image is None and other is not None:
+            place = _read(other, root, patient, channel)
     except ValueError as error:
         return str(error)
     alignment = align_patient(template, image, place, registration, channel)
