@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from survimg.benchmark.environment import GpuMemory, MemoryIncrease, environment
@@ -20,6 +21,7 @@ from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
 from survimg.survival import survival_values
+from survimg.target import risk_of
 
 __all__ = ["Task", "run_task"]
 
@@ -110,11 +112,11 @@ def _fit_and_predict(
     arrays = {"test_ids": ids[task.test], "train_ids": ids[task.train]}
     started = perf_counter()
     if hasattr(estimator, "predict"):
-        risk = check_risk(estimator.predict(X_test), task.test.size, name="predicted risk")
+        risk = check_risk(risk_of(estimator, X_test), task.test.size, name="predicted risk")
         details["predict_seconds"] = perf_counter() - started
         arrays["test_risk"] = risk
         arrays["train_risk"] = check_risk(
-            estimator.predict(X_train), task.train.size, name="predicted risk of the training set"
+            risk_of(estimator, X_train), task.train.size, name="predicted risk of the training set"
         )
     if hasattr(estimator, "predict_survival_function"):
         arrays["times"] = task.times
@@ -141,7 +143,7 @@ def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
 
 def _history(estimator: Any) -> dict[str, list[float | None]] | None:
     """Training history of an estimator, or of the last step of a pipeline, column by column."""
-    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     history = getattr(final, "history_", None)
     if history is None:
         return None

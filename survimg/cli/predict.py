@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     import pandas as pd
 
     import survimg
+    from survimg.target import risk_of
 
     out = Path(arguments.out)
     if out.exists():
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         if arguments.masks and hasattr(model, "predict_risk_and_mask"):  # in one pass
             risk, masks = model.predict_risk_and_mask(cohort)
         else:
-            risk = model.predict(cohort)
+            risk = risk_of(model, cohort)
             masks = model.predict_mask(cohort) if arguments.masks else None
         table = pd.DataFrame({"patient_id": cohort.ids, "risk": risk})
         if horizons := list(dict.fromkeys(arguments.horizons)):

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from survimg.cohort import Cohort, as_cohort
 from survimg.evaluation.concordance import concordance_index
 from survimg.survival import BreslowBaseline, step_functions
-from survimg.target import check_outcome, make_outcome
+from survimg.target import check_outcome, make_outcome, risk_of
 
 __all__ = [
     "ProportionalHazardsMixin",
@@ -21,6 +21,7 @@ __all__ = [
     "VolumeSurvivalMixin",
     "cohort_and_outcome",
     "joined",
+    "mean_and_scale",
 ]
 
 
@@ -62,7 +63,7 @@ class SurvivalMixin:
         ValueError
             No pair of patients can be compared.
         """
-        return concordance_index(y, self.predict(X), sample_weight=sample_weight)
+        return concordance_index(y, risk_of(self, X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -240,6 +241,12 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
         return ProportionalHazardsMixin.predict_cumulative_hazard_function(
             self, joined(X, masks, clinical), return_array
         )
+
+
+def mean_and_scale(risk: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of some patients' risks, 0 where all are equal."""
+    mean, scale = float(np.mean(risk)), float(np.std(risk))
+    return mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 0.0
 
 
 def joined(X: Any, masks: Any, clinical: Any) -> Any:

@@ -15,11 +15,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.cohort import Cohort
-from survimg.estimators.base import VolumeHazardsMixin, joined
+from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.survival.cox import maximise_partial_likelihood
 from survimg.survival.risk_sets import RiskSets
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, check_outcome, risk_of
 
 __all__ = ["FoldEnsemble"]
 
@@ -200,7 +200,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "members_")
         X = joined(X, masks, clinical)
-        return self._average([member.predict(X) for member in self.members_])
+        return self._average([risk_of(member, X) for member in self.members_])
 
     def _average(self, risks: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Return the mean z-score of the members' risks of some patients."""
@@ -270,12 +270,12 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
 
 def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return a member and the risks that it gives to its training patients and to the others."""
-    return fitted, fitted.predict(X), fitted.predict(others)
+    return fitted, risk_of(fitted, X), risk_of(fitted, others)
 
 
 def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
-    mean, scale = float(np.mean(risk)), float(np.std(risk))
-    if not scale > 1e-12 * max(1.0, abs(mean)):
+    mean, scale = mean_and_scale(risk)
+    if not scale:
         raise ValueError(
             f"The risks of {whose} (n = {len(risk)}) are all equal, so that they have no z-scores."
         )

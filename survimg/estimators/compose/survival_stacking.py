@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
@@ -20,6 +20,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg.estimators.base import SurvivalMixin
 from survimg.estimators.compose.out_of_fold import OutOfFold, fit_transform_together
 from survimg.survival import from_zero, functions_from_zero
+from survimg.target import risk_of
 
 __all__ = ["SurvivalStacking"]
 
@@ -145,7 +146,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         ndarray of shape (n,)
         """
         risks = self._risks(X)
-        return np.array(self.final_estimator_.predict(risks), dtype=np.float64)
+        return risk_of(self.final_estimator_, risks)
 
     @available_if(_final_has("predict_survival_function"))
     def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
@@ -180,7 +181,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
     def _final_times(self) -> np.ndarray:
         final = self.final_estimator_
         # scikit-survival gives pipelines the curve methods but not the times.
-        return final[-1].unique_times_ if hasattr(final, "steps") else final.unique_times_
+        return final[-1].unique_times_ if isinstance(final, Pipeline) else final.unique_times_
 
     def _risks(self, X: Any) -> Any:
         check_is_fitted(self)
