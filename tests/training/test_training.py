@@ -56,7 +56,7 @@ CHANGES = {
     "n_iterations": 5,
     "batch_size": 6,
     "learning_rate": 1e-3,
-    "schedule": "cosine",
+    "schedule": "step",
     "balanced": False,
     "augmentation": None,
     "max_translation": 0.3,
