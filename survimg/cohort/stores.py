@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from survimg.io.images.image import Image, resample_like
+from survimg.io.images.image import Image, resample_like, same_grid
+from survimg.io.images.mask_place import check_mask_place
 from survimg.io.images.masks import read_mask
 from survimg.io.images.reading import read_image
 
@@ -173,34 +174,36 @@ class ImageFileStore:
 
     Parameters
     ----------
-    paths : sequence of sequence of (Path or None), shape (n, channels)
-        None where the patient lacks the modality; its channel is filled with zeros.
+    paths : sequence of sequence of (Path, Image or None), shape (n, channels)
+        Files, or images in memory. None where the patient lacks the modality; its channel is
+        filled with zeros.
     """
 
-    def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
-        self._paths = [tuple(p.resolve() if p else None for p in row) for row in paths]
-        self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
+    def __init__(self, paths: Sequence[Sequence[Path | Image | None]]) -> None:
+        self._sources = [tuple(_resolved(source) for source in row) for row in paths]
+        self._stamps = [tuple(_stamp_of(source) for source in row) for row in self._sources]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
         """Shape of one case; None for axes that differ between cases."""
-        return (len(self._paths[0]), None, None, None)
+        return (len(self._sources[0]), None, None, None)
 
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for row in self._sources for s in row if isinstance(s, Image))
 
     def images(self, position: int) -> list[Image | None]:
         """Return the images of one case, each on its own grid."""
-        for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
-            if path is not None and stamp is not None:
-                _check_stamp(path, stamp)
-        return [read_image(path) if path else None for path in self._paths[position]]
+        pairs = list(zip(self._sources[position], self._stamps[position], strict=True))
+        for source, stamp in pairs:
+            if isinstance(source, Path):
+                _check_stamp(source, stamp)
+        return [read_image(source) if isinstance(source, Path) else source for source, _ in pairs]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
@@ -215,8 +218,8 @@ class ImageFileStore:
 
     def grid(self, position: int) -> Image:
         """Return the image whose grid `read` uses."""
-        first = next(path for path in self._paths[position] if path is not None)
-        return read_image(first)
+        first = next(source for source in self._sources[position] if source is not None)
+        return read_image(first) if isinstance(first, Path) else first
 
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
@@ -226,7 +229,9 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return _digest(zip(self._paths[position], self._stamps[position], strict=True))
+        return _digest(
+            zip(map(_named, self._sources[position]), self._stamps[position], strict=True)
+        )
 
 
 class MaskFileStore:
@@ -234,8 +239,8 @@ class MaskFileStore:
 
     Parameters
     ----------
-    paths : sequence of (Path or None), length n
-        None where the patient has no mask.
+    paths : sequence of (Path, Image or None), length n
+        Files, or masks in memory. None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
     label : int or str, optional
@@ -243,15 +248,18 @@ class MaskFileStore:
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
+        self,
+        paths: Sequence[Path | Image | None],
+        images: ImageFileStore,
+        label: int | str | None = None,
     ) -> None:
-        self._paths = [path.resolve() if path else None for path in paths]
-        self._stamps = [_stamp(path) if path else None for path in self._paths]
+        self._sources = [_resolved(source) for source in paths]
+        self._stamps = [_stamp_of(source) for source in self._sources]
         self._images = images
         self._label = label
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
@@ -261,19 +269,53 @@ class MaskFileStore:
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for s in self._sources if isinstance(s, Image))
 
     def read(self, position: int) -> np.ndarray:
         """Return the mask of one case on the grid of its images."""
-        path, stamp = self._paths[position], self._stamps[position]
-        if path is None or stamp is None:
+        source, stamp = self._sources[position], self._stamps[position]
+        if source is None:
             raise LookupError(f"The case at position {position} has no mask file.")
-        _check_stamp(path, stamp)
-        return read_mask(path, like=self._images.grid(position), label=self._label)
+        grid = self._images.grid(position)
+        if isinstance(source, Image):
+            return _mask_in_memory(source, grid, self._label)
+        _check_stamp(source, stamp)
+        return read_mask(source, like=grid, label=self._label)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return _digest([(self._paths[position], self._stamps[position], self._label)])
+        return _digest([(_named(self._sources[position]), self._stamps[position], self._label)])
+
+
+def _mask_in_memory(mask: Image, grid: Image, label: int | str | None) -> np.ndarray:
+    values = mask.array if label is None else (mask.array == float(label)).astype(np.uint8)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(
+            f"A mask in memory holds values from {values.min():g} to {values.max():g}; 0 and 1 are "
+            "expected. Say which label is the tumour (label=)."
+        )
+    marked = Image(values.astype(np.uint8), mask.spacing, mask.origin, mask.direction)
+    if not same_grid(marked, grid):
+        check_mask_place(marked, grid, Path("in memory"))
+    return resample_like(marked, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
+
+
+def _resolved(source: Path | Image | None) -> Path | Image | None:
+    return source.resolve() if isinstance(source, Path) else source
+
+
+def _named(source: Path | Image | None) -> Path | str | None:
+    return "image in memory" if isinstance(source, Image) else source  # its stamp is its content
+
+
+def _stamp_of(source: Path | Image | None) -> tuple[Any, ...] | None:
+    """Return what changes with the content: of a file its stamp, of an image its digest."""
+    if isinstance(source, Path):
+        return _stamp(source)
+    if source is None:
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(source.array).view(np.uint8).data)
+    return (digest.hexdigest(), source.spacing, source.origin, source.direction)
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:
@@ -346,7 +388,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+def _check_stamp(path: Path, stamp: Any) -> None:
     if _stamp(path) != tuple(stamp):
         raise RuntimeError(
             f"{path} changed after this cohort was made (size or modification time differ); "
