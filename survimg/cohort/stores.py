@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from survimg.io.images.image import Image, resample_like
-from survimg.io.images.masks import Label, read_mask
+from survimg.io.images.masks import Label, placed_mask, read_mask
 from survimg.io.images.reading import read_image
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
@@ -173,40 +173,42 @@ class ImageFileStore:
 
     Parameters
     ----------
-    paths : sequence of sequence of (Path or None), shape (n, channels)
-        None where the patient lacks the modality; its channel is filled with zeros.
+    paths : sequence of sequence of (Path, Image or None), shape (n, channels)
+        Files, or images in memory. None where the patient lacks the modality; its channel is
+        filled with zeros.
     root : Path, optional
         Folder in which every file that is opened must lie, its links followed; by default anywhere.
     """
 
     def __init__(
-        self, paths: Sequence[Sequence[Path | None]], root: Path | None = None
+        self, paths: Sequence[Sequence[Path | Image | None]], root: Path | None = None
     ) -> None:
-        # links stay as they are: the other files of an image lie beside the link
-        self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
+        self._sources = [tuple(_absolute(source) for source in row) for row in paths]
         self.root = None if root is None else root.absolute()
-        self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
+        self._stamps = [tuple(_stamp_of(source) for source in row) for row in self._sources]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
         """Shape of one case; None for axes that differ between cases."""
-        return (len(self._paths[0]), None, None, None)
+        return (len(self._sources[0]), None, None, None)
 
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for row in self._sources for s in row if isinstance(s, Image))
 
     def images(self, position: int) -> list[Image | None]:
         """Return the images of one case, each on its own grid."""
-        for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
-            if path is not None and stamp is not None:
-                _check_stamp(path, stamp)
-        return [self._read(path) if path else None for path in self._paths[position]]
+        pairs = zip(self._sources[position], self._stamps[position], strict=True)
+        for source, stamp in pairs:
+            if isinstance(source, Path):
+                _check_stamp(source, stamp)
+        sources = self._sources[position]
+        return [None if source is None else self._read(source) for source in sources]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
@@ -221,11 +223,12 @@ class ImageFileStore:
 
     def grid(self, position: int) -> Image:
         """Return the image whose grid `read` uses."""
-        first = next(path for path in self._paths[position] if path is not None)
-        return self._read(first)
+        return self._read(next(s for s in self._sources[position] if s is not None))
 
-    def _read(self, path: Path) -> Image:
-        return read_image(path, root=self.root, allow_outside=self.root is None)
+    def _read(self, source: Path | Image) -> Image:
+        if isinstance(source, Image):
+            return source
+        return read_image(source, root=self.root, allow_outside=self.root is None)
 
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
@@ -235,7 +238,9 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return _digest(zip(self._paths[position], self._stamps[position], strict=True))
+        return _digest(
+            zip(map(_named, self._sources[position]), self._stamps[position], strict=True)
+        )
 
 
 class MaskFileStore:
@@ -243,8 +248,8 @@ class MaskFileStore:
 
     Parameters
     ----------
-    paths : sequence of (Path or None), length n
-        None where the patient has no mask.
+    paths : sequence of (Path, Image or None), length n
+        Files, or masks in memory. None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
     label : int, str or sequence of these, optional
@@ -253,15 +258,15 @@ class MaskFileStore:
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: Label = None
+        self, paths: Sequence[Path | Image | None], images: ImageFileStore, label: Label = None
     ) -> None:
-        self._paths = [path.absolute() if path else None for path in paths]
-        self._stamps = [_stamp(path) if path else None for path in self._paths]
+        self._sources = [_absolute(source) for source in paths]
+        self._stamps = [_stamp_of(source) for source in self._sources]
         self._images = images
         self._label = label
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
@@ -271,22 +276,46 @@ class MaskFileStore:
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for s in self._sources if isinstance(s, Image))
 
     def read(self, position: int) -> np.ndarray:
         """Return the mask of one case on the grid of its images."""
-        path, stamp = self._paths[position], self._stamps[position]
-        if path is None or stamp is None:
+        source, stamp = self._sources[position], self._stamps[position]
+        if source is None:
             raise LookupError(f"The case at position {position} has no mask file.")
-        _check_stamp(path, stamp)
-        root = self._images.root
-        return read_mask(
-            path, self._images.grid(position), self._label, root=root, allow_outside=root is None
-        )
+        grid, root = self._images.grid(position), self._images.root
+        if isinstance(source, Image):
+            return _mask_in_memory(source, grid, self._label)
+        _check_stamp(source, stamp)
+        return read_mask(source, grid, self._label, root=root, allow_outside=root is None)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return _digest([(self._paths[position], self._stamps[position], self._label)])
+        return _digest([(_named(self._sources[position]), self._stamps[position], self._label)])
+
+
+def _mask_in_memory(mask: Image, grid: Image, label: Label) -> np.ndarray:
+    marked = placed_mask(mask, grid, label, Path("in memory"))
+    return resample_like(marked, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
+
+
+def _absolute(source: Path | Image | None) -> Path | Image | None:
+    # links stay as they are: the other files of an image lie beside the link
+    return source.absolute() if isinstance(source, Path) else source
+
+
+def _named(source: Path | Image | None) -> Path | str | None:
+    return "image in memory" if isinstance(source, Image) else source  # its stamp is its content
+
+
+def _stamp_of(source: Path | Image | None) -> tuple[Any, ...] | None:
+    """Return what changes with the content: of a file its stamp, of an image its digest."""
+    if isinstance(source, Path):
+        return _stamp(source)
+    if source is None:
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(source.array).view(np.uint8).data)
+    return (digest.hexdigest(), source.spacing, source.origin, source.direction)
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:
@@ -359,7 +388,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+def _check_stamp(path: Path, stamp: Any) -> None:
     if _stamp(path) != tuple(stamp):
         raise RuntimeError(
             f"{path} changed after this cohort was made (size or modification time differ); "
