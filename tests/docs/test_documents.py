@@ -103,6 +103,7 @@ RUN = {
 }
 
 
+@pytest.mark.any_precision
 @pytest.mark.filterwarnings("ignore:LassoCox selected none")  # of so few patients
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_runs(page, tmp_path, monkeypatch):
