@@ -58,29 +58,20 @@ def precision_is_stated() -> Iterator[None]:
     another precision are other weights: state ``precision="float32"``, or mark the test
     ``any_precision`` if what it claims holds for both.
     """
-    import torch
+    from survimg.compute import runtime
 
-    def asked() -> None:
+    ask = runtime.has_bfloat16
+
+    def ask_if_marked(device: Any) -> bool:
         if _running[0].get_closest_marker("any_precision") is None:
             pytest.fail(
                 "A fit left its precision to the hardware: state precision='float32', or mark the "
                 "test any_precision."
             )
-
-    capabilities, on_gpu = torch.cpu.get_capabilities, torch.cuda.is_bf16_supported
-
-    def of_the_cpu() -> dict[str, Any]:
-        asked()
-        return capabilities()
-
-    def of_the_gpu(including_emulation: bool = True) -> bool:
-        if not including_emulation:  # torch itself asks with emulation
-            asked()
-        return on_gpu(including_emulation)
+        return ask(device)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cpu, "get_capabilities", of_the_cpu)
-        patch.setattr(torch.cuda, "is_bf16_supported", of_the_gpu)
+        patch.setattr(runtime, "has_bfloat16", ask_if_marked)
         yield
 
 

@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
 
 from survimg import Cohort
+from survimg.compute.runtime import has_bfloat16
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS
 from survimg.model_selection import EventStratifiedKFold
@@ -168,8 +169,7 @@ def test_a_missing_gpu_is_refused(cohort):
 @pytest.mark.any_precision
 def test_bfloat16_is_used_where_the_hardware_has_it_and_refused_elsewhere(fitted, cohort):
     model = small_model(precision="bfloat16")
-    found = torch.cpu.get_capabilities()
-    if not (found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16")):
+    if not has_bfloat16(torch.device("cpu")):
         with pytest.raises(ValueError, match="only emulates it"):
             model.set_params(device="cpu").fit(cohort, cohort.outcome)
         return
