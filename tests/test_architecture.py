@@ -89,6 +89,7 @@ def test_files_named_in_the_documents_exist():
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+@pytest.mark.any_precision
 def test_readme_python_runs():
     """The README's Python blocks, with fewer patients and iterations, in one namespace."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)

@@ -506,7 +506,7 @@ def tiny_networks():
         "clinical_columns": [],
         "random_state": 0,
         "device": "cpu",
-        "n_threads": 1,
+        "n_threads": 1, "precision": "float32",
     }
     extractor = RadiomicsFeatures(
         features=("firstorder",), image_types=("original",), on_empty_mask="nan"
