@@ -124,7 +124,7 @@ CHANGES = {
     "segmentation_weight": 0.5,
     "l2": 1.0,
     "dropout": 0.1,
-    "map_gradient": False,
+    "map_gradient": True,
     "augmentation": "fixed",
     "max_translation": 0.05,
     "max_rotation": 30,
