@@ -43,7 +43,8 @@ QUICK: dict = {
 }  # fmt: skip
 METHODS = [IntegratedGradients(n_steps=16), Occlusion(window=12), GradCAM()]
 SWIN: dict = {
-    "embed_dim": 8, "depths": (1,), "heads": (1,), "radiomics": False, "shell_width": 16.0,
+    "embed_dim": 8, "depths": (1,), "heads": (1,), "shell_width": 16.0,
+    "branches": ("tumour", "peritumoral", "clinical"),
 }  # fmt: skip
 NETWORKS = {
     "deepmts": DeepMTS(**QUICK, map_gradient=False),
