@@ -96,8 +96,8 @@ def test_readme_python_runs():
     assert len(blocks) >= 2
     code = "\n".join(blocks)
     for shown, quick in {
-        "n=60, shape=(32, 32, 32)": "n=24, shape=(16, 16, 16)",
-        "n_iterations=400": "n_iterations=1, batch_size=4",
+        "n=60, shape=(36, 36, 36)": "n=24, shape=(16, 16, 16)",
+        "DeepMTS()": "DeepMTS(n_iterations=1, batch_size=4, precision='float32')",
         "EventStratifiedKFold(3)": "EventStratifiedKFold(2)",
     }.items():
         assert shown in code
