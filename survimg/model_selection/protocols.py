@@ -324,7 +324,7 @@ def _inner(
 def _inner_splits(
     inner: Any, X: Any, y: npt.ArrayLike, splits: Iterable[Split]
 ) -> tuple[tuple[Split, ...], ...]:
-    outcome = as_outcome(y)
+    outcome = as_outcome(y, X)
     return tuple(
         tuple(
             (train[fitted], train[held_out])
