@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import labels, refuse
+from survimg.cli.arguments import labels, refuse, table_reading
 from survimg.cli.dicom import find_manifest, is_raw_folder
 from survimg.io.manifest import listed
 
@@ -63,10 +63,11 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     path, outside = find_manifest(
         arguments, path, scratch, modalities=steps.get("modalities"), every_row=False
     )
-    manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
+    cells = table_reading(arguments)
+    manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside, **cells)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
-    steps |= {"label": labels(arguments), "allow_outside": outside}
+    steps |= {"label": labels(arguments), "allow_outside": outside, **cells}
     more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
     prepare(path, scratch / "cohort", **more, **steps)
     return NewPatients(Cohort.load(scratch / "cohort"), series)
@@ -77,8 +78,8 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    options = ("label", "allow_outside", "clinical", "by_patient_id", "series")
-    refuse(arguments, "a prepared cohort", *options)
+    reading = ("label", "allow_outside", "na_values", "kinds")
+    refuse(arguments, "a prepared cohort", *reading, "clinical", "by_patient_id", "series")
     if _writes_segmentations(arguments):
         raise ValueError(
             "--mask-format dicom-seg needs the DICOM series that segmentation objects refer to, "

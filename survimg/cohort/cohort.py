@@ -176,6 +176,8 @@ class Cohort(PatientVoxels):
         label: Label = None,
         time_unit: str | None = None,
         allow_outside: bool = False,
+        na_values: Sequence[str] = (),
+        kinds: Mapping[str, str] | None = None,
     ) -> Cohort:
         """Build a raw cohort from a manifest; images are read when they are asked for.
 
@@ -192,8 +194,12 @@ class Cohort(PatientVoxels):
             Unit of the column ``time``.
         allow_outside : bool, default=False
             Accept files outside the manifest's folder.
+        na_values, kinds
+            See `survimg.io.read_manifest`.
         """
-        manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
+        manifest = read_manifest(
+            csv, modalities, allow_outside=allow_outside, na_values=na_values, kinds=kinds
+        )
         rows = list(zip(*manifest.images.values(), strict=True))
         images = ImageFileStore(rows, manifest.root)
         masks = None

@@ -118,7 +118,7 @@ class PatientColumns:
         kinds : mapping of str to str, optional
             As in `survimg.Cohort`.
         """
-        more = declare(as_frame(clinical), kinds, self.ids.tolist())
+        more = declare(as_frame(clinical), kinds)
         added = replace(self.table, clinical=more).clinical  # checked, and in the order of ids
         assert added is not None
         known = self._table.clinical

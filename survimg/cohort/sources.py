@@ -107,6 +107,7 @@ def widen(rows: Sequence[list[Source]], where: str) -> list[list[Source]]:
         Patients with different numbers of channels.
     """
     width = max(len(row) for row in rows)
-    if any(len(row) != width and row != [None] for row in rows):
+    empty = [len(row) == 1 and row[0] is None for row in rows]
+    if any(len(row) != width and not none for row, none in zip(rows, empty, strict=True)):
         raise ValueError(f"{where} has {sorted({len(row) for row in rows})} channels by patient.")
-    return [[None] * width if row == [None] else row for row in rows]
+    return [[None] * width if none else row for row, none in zip(rows, empty, strict=True)]

@@ -22,7 +22,7 @@ from survimg.cohort.checks import (
 )
 from survimg.cohort.patient_columns import PatientColumns
 from survimg.cohort.stores import ArrayStore, ImageFileStore, Store, as_store
-from survimg.io.patients import PatientTable, check_ids, check_length
+from survimg.io.patients import PatientTable, aligned, check_ids, check_length
 
 __all__ = ["PatientVoxels"]
 
@@ -59,6 +59,7 @@ class PatientVoxels(PatientColumns):
         self.on_invalid = check_on_invalid(on_invalid)
         if isinstance(self._volumes, ArrayStore) and on_invalid == "raise":
             check_voxels(self._volumes, names)
+        has_mask = aligned(has_mask, "has_mask", names)
         self._masks, available = take_masks(masks, has_mask, self._volumes, names)
         self._table = PatientTable(
             ids=names,

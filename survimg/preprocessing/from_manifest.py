@@ -52,6 +52,8 @@ def prepare(
     registration: Registration | None = None,
     modalities: Sequence[str] | None = None,
     allow_outside: bool = False,
+    na_values: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
     time_unit: str | None = None,
     n_jobs: int = 1,
     progress: bool = True,
@@ -72,7 +74,7 @@ def prepare(
         Folder to write. It appears when everything is finished, and not before.
     shape, spacing, crop, centre, normalise, padding, label, registration
         See `Preparation`.
-    modalities, allow_outside
+    modalities, allow_outside, na_values, kinds
         See `survimg.io.read_manifest`.
     time_unit : str, optional
         Unit of the times, kept with the cohort.
@@ -125,7 +127,9 @@ def prepare(
         normalise=normalise, padding=padding, label=label,  # type: ignore[arg-type]
         registration=registration,
     )
-    manifest = read_manifest(manifest_csv, modalities, allow_outside=allow_outside)
+    manifest = read_manifest(
+        manifest_csv, modalities, allow_outside=allow_outside, na_values=na_values, kinds=kinds
+    )
     settings.check_channels(manifest.channel_names)
     _check_masks(manifest, settings)
     registered = None
