@@ -67,7 +67,9 @@ def damage_refused(path: Path) -> Iterator[None]:
             yield
     except DicomError:
         raise
-    except damage_types() as error:
+    except (*damage_types(), OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; pydicom's own have no number
         # an AttributeError names an attribute, never a value
         what = f": {error}" if isinstance(error, AttributeError) else ""
         raise ValueError(
