@@ -16,8 +16,8 @@ __all__ = [
 ]
 
 _DAMAGE: tuple[type[Exception], ...] = (
-    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
-    RuntimeError, TypeError, ValueError, struct.error,
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
+    RecursionError, RuntimeError, TypeError, ValueError, struct.error,
 )
 
 
@@ -67,7 +67,7 @@ def damage_refused(path: Path) -> Iterator[None]:
             yield
     except DicomError:
         raise
-    except (*damage_types(), OSError) as error:
+    except damage_types() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk; pydicom's own have no number
         # an AttributeError names an attribute, never a value
