@@ -11,6 +11,7 @@ import pandas as pd
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
+from survimg.benchmark.risk_groups import LEAST_EVENTS, too_few_events
 from survimg.benchmark.run import Run
 from survimg.benchmark.storage import write_bytes
 from survimg.benchmark.within_fold import (
@@ -278,9 +279,12 @@ def _fold_concordance(run: Run, record: Record) -> float:
     return concordance_index(run.outcome[test], risk)
 
 
-def _estimate(pooled: WithinFoldConcordance | None) -> Estimate | None:
+def _estimate(run: Run, pooled: WithinFoldConcordance | None) -> Estimate | None:
     if pooled is None:
         return None
+    if too_few_events(run):
+        reason = f"fewer than {LEAST_EVENTS} events, no interval"
+        return Estimate(pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, reason)
     if not 0 < pooled.value < 1 or pooled.standard_error < _NO_VARIATION:
         return Estimate(
             pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, "no variation, no interval"
@@ -317,7 +321,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(pooled),
+        within_folds=_estimate(run, pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -352,6 +356,8 @@ def _compared(
 ) -> ModelScore:
     if score.model == run.reference or pooled is None or not run.complete(score.model):
         return score
+    if too_few_events(run):
+        return score
     return replace(score, comparison=compare_within_folds(pooled, reference))
 
 
@@ -371,7 +377,7 @@ def _score_oracle(run: Run) -> ModelScore:
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(pooled),
+        within_folds=_estimate(run, pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -406,6 +412,8 @@ def _verdict(run: Run, score: ModelScore) -> str:
         words.append(_against_reference(score, score.comparison, str(run.reference)))
     elif not score.fold_c:
         words.append("segments only: no risk to score")
+    elif run.reference is not None and too_few_events(run):
+        words.append(f"not compared with {run.reference}: fewer than {LEAST_EVENTS} events")
     elif run.reference is not None and run.complete(run.reference):
         words.append(f"orders all pairs as {run.reference} does")
     if score.within_folds is not None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import risk_groups
+from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
 from survimg.benchmark.storage import write_bytes
@@ -203,7 +203,8 @@ def _groups(run: Run, model: str) -> dict[str, Any]:
     except ValueError as reason:
         return {"model": model, "figure": None, "reason": str(reason)}
     figure = kaplan_meier_figure(run.outcome, groups, run.plan["cohort"]["time_unit"], model)
-    return {"model": model, "figure": figure, "p_value": groups.p_value}
+    tested = {"p_value": groups.p_value, "too_few": too_few_events(run)}
+    return {"model": model, "figure": figure, **tested}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:

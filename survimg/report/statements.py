@@ -81,7 +81,12 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
             f"That {score.model}, trained on other patients, ranks patients {better} than "
             f"{reference}: the difference is significant for these fitted models only ({tested})."
         )
-    if math.isnan(score.within_folds.lower):
+    if math.isnan(score.within_folds.lower) and "events" in score.within_folds.method:
+        sentences.append(
+            f"Whether {score.model} ranks patients better than chance or than others: its C-index "
+            f"is {score.within_folds.value:.3f}, but there are {score.within_folds.method}."
+        )
+    elif math.isnan(score.within_folds.lower):
         sentences.append(
             f"How far the C-index of {score.model} ({score.within_folds.value:.3f}) could be "
             "chance: its pairs of test patients do not vary, so there is no interval."
