@@ -50,7 +50,7 @@ def import_pydicom(purpose: str) -> Any:
 def damage_types() -> tuple[type[Exception], ...]:
     """Return what pydicom raises on damaged content, depending on where it lies."""
     errors = import_pydicom("read DICOM").errors
-    return (*_DAMAGE, errors.BytesLengthException, errors.InvalidDicomError)
+    return (*_DAMAGE, OSError, errors.BytesLengthException, errors.InvalidDicomError)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def damage_refused(path: Path) -> Iterator[None]:
             yield
     except DicomError:
         raise
-    except (*damage_types(), OSError) as error:
+    except damage_types() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk; pydicom's own have no number
         # an AttributeError names an attribute, never a value

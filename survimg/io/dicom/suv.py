@@ -182,7 +182,7 @@ def _header_of_slice(name: str, dataset: Any) -> dict[str, Any]:
         header = pet_header(dataset)
     except ValueError:
         raise
-    except (*damage_types(), OSError) as error:
+    except damage_types() as error:
         raise ValueError(f"{name} is damaged ({type(error).__name__}).") from None
     if dataset.get("RescaleSlope") is None:
         raise ValueError(f"RescaleSlope is missing in {name}: the stored numbers have no unit.")
