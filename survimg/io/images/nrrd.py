@@ -104,6 +104,8 @@ def read_nrrd(path: Path, root: Path | None) -> Image:
     try:
         if blank is None and len(content) == MAX_HEADER:
             raise HeaderError("its header has no end")
+        if blank is None and not content.endswith(b"\n"):
+            raise HeaderError("its header ends within a line")
         fields = _fields(content if blank is None else content[: blank.start() + 1])
         return _read(path, root, fields, None if blank is None else blank.end())
     except HeaderError as error:
@@ -139,6 +141,9 @@ def _read(path: Path, root: Path | None, fields: dict[str, str], start: int | No
         raise HeaderError(f"it must be one three-dimensional volume; its dimension is {n_axes}")
     extents = sizes(fields["sizes"], n_axes, "sizes")
     axes = _spatial_axes(fields, extents)
+    for name, count in (("labels", n_axes), ("units", n_axes), ("space units", 3)):
+        if name in fields and not re.fullmatch(rf'("[^"]*"\s*){{{count}}}', fields[name]):
+            raise HeaderError(f"{name} must be {count} texts in quotes; found {fields[name]!r}")
     spacing, origin, direction = _place(fields, axes)
     order = fields.get("endian", "").lower()
     kind = fields["type"].lower()
