@@ -42,7 +42,7 @@ class RiskGroups:
 def risk_groups(run: Run, model: str) -> RiskGroups:
     """Group the test patients of each fold by the median risk of the fold's training patients.
 
-    Neither the outcome nor the risk of a test patient takes part in the choice of its cut-off. With
+    The cut-off of a test patient does not depend on outcomes or risks of test patients. With
     several seeds or repeats, the first is used.
 
     Parameters
@@ -57,8 +57,8 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
     Raises
     ------
     ValueError
-        The model has not predicted every fold; a patient is tested in several folds; a model gives
-        all its training patients one risk; or all test patients fall into one group.
+        The model has not predicted every fold; a patient is tested in several folds; all training
+        patients of a fold have the same risk; or all test patients are in one group.
     """
     planned = run.repeats[0]
     records = {
