@@ -48,7 +48,7 @@ def make_outcome(event: Any, time: Any = None, *, data: Any = None) -> np.ndarra
         text that says so (``"1"``, ``"true"``, ``"yes"``, ``"0"``, ``"false"``, ``"no"``) is
         understood. Alone, without `time`: a DataFrame or mapping with the columns ``event`` and
         ``time``. With `data`: name of the column.
-    time : array-like of shape (n,), or str
+    time : array-like of shape (n,), or str, optional
         Time to event or censoring, non-negative, in any unit. With `data`: name of the column.
     data : DataFrame or mapping, optional
         Table that holds both columns.
@@ -173,7 +173,7 @@ def as_times(values: Any, name: str = "time") -> np.ndarray:
 
     Parameters
     ----------
-    values : array-like
+    values : array-like of shape (n,)
     name : str, default="time"
         For messages.
 
