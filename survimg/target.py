@@ -354,10 +354,9 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
 
     scikit-survival marks models that predict a time (`IPCRidge`, `FastSurvivalSVM` with
     ``rank_ratio < 1``, boosting with a regression loss, ...) by ``_predict_risk_score = False``;
-    their predictions are multiplied by -1. The mark is looked for on the estimator itself, then on
-    the last step of a pipeline, the best estimator of a search, and the fitted models of a
-    meta-estimator (``final_estimator_``, ``estimators_``, ``estimator_``). An estimator without a
-    mark predicts a risk, as in scikit-survival.
+    their predictions are multiplied by -1. The mark is looked for on the estimator, the last step
+    of a pipeline, the best estimator of a search, and the fitted models of a meta-estimator.
+    Without one an estimator predicts a risk, as in scikit-survival.
 
     Parameters
     ----------
