@@ -20,8 +20,8 @@ def cross_val_survival(
     model: Any,
     X: Any,
     y: np.ndarray,
-    cv: int | Any = 5,
-    times: npt.ArrayLike = (),
+    cv: int | Any,
+    times: npt.ArrayLike,
     *,
     n_jobs: int | None = None,
 ) -> np.ndarray:
@@ -34,8 +34,8 @@ def cross_val_survival(
     X : Cohort or array-like of n patients
     y : structured array of shape (n,)
         (event, time).
-    cv : int or splitter, default=5
-        Event-stratified folds, or a splitter that tests every patient exactly once.
+    cv : int or splitter
+        Number of event-stratified folds, or a splitter that tests every patient exactly once.
     times : array-like of shape (n_times,)
         Times at which the curves are read; S is 1 before the first time of a curve.
     n_jobs : int, optional
