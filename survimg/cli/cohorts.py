@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import at_least, manifest_reading, preparation, refuse
+from survimg.cli.arguments import PREPARATION, at_least, manifest_reading, preparation, refuse
 from survimg.io.files import write_json
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
 _READING = ("modalities", "label", "time_unit", "allow_outside")
-_PREPARATION = ("spacing", "crop", "centre", "normalise")
+_PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
 
 @dataclass(frozen=True)

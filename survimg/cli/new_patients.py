@@ -118,6 +118,7 @@ def _series(manifest: Manifest) -> list[Path]:
 def _training_preparation(folder: str) -> dict[str, Any]:
     """Return how the training cohort was prepared, as arguments of `prepare`."""
     from survimg.model_files import read_manifest
+    from survimg.preprocessing.settings import BEFORE_CHOICE
 
     trained_on = read_manifest(folder)["trained_on"]
     found = trained_on.get("preparation")
@@ -132,6 +133,6 @@ def _training_preparation(folder: str) -> dict[str, Any]:
             "does not hold. Prepare the new patients with survimg prepare --register "
             f"{found['registration.transform']} --template-image FILE and give that folder."
         )
-    steps = {name: value for name, value in found.items() if "." not in name}
+    steps = {**BEFORE_CHOICE, **{name: v for name, v in found.items() if "." not in name}}
     steps["modalities"] = trained_on.get("channels")
     return {name: value for name, value in steps.items() if value is not None}

@@ -6,6 +6,7 @@ from survimg.preprocessing.from_cohort import prepare_cohort
 from survimg.preprocessing.from_manifest import prepare
 from survimg.preprocessing.patient_space import to_patient_space
 from survimg.preprocessing.registration import Registration, RegistrationLimits
+from survimg.io.images.resampling import resample_image, resample_mask
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
     crop,
@@ -34,6 +35,8 @@ __all__ = [
     "prepare_cohort",
     "register",
     "resample",
+    "resample_image",
+    "resample_mask",
     "to_patient_space",
     "window",
     "zscore",

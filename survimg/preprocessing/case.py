@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from survimg.io.images.image import Image, resample_like
+from survimg.io.images.image import Image
 from survimg.preprocessing.alignment import voxels_of
+from survimg.io.images.resampling import resample_image, resample_mask
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
     EMPTY_MASK,
@@ -96,12 +97,15 @@ def prepare_case(
             continue
         if _apart(grid, image):
             raise ValueError(f"channel {name!r}: {_outside(settings, images)}")
-        block = resample_like(image, grid, padding=settings.padding_of(name)).array
+        block = resample_image(
+            image, grid, interpolation=settings.interpolation, antialias=settings.antialias,
+            padding=settings.padding_of(name),
+        ).array
         try:
             volume[c] = _normalise(block, settings.normalisation(name))
         except ValueError as error:
             raise ValueError(f"channel {name!r}: {error}") from None
-    block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid)
+    block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid, settings)
     return PreparedCase(volume, block_mask, grid.spacing, grid.origin, grid.direction, cut)
 
 
@@ -173,12 +177,12 @@ def _normalise(block: np.ndarray, how: str | tuple[Any, ...]) -> np.ndarray:
     return window(block, float(how[1]), float(how[2]))
 
 
-def _block_mask(mask: Image, grid: Image) -> tuple[np.ndarray, float]:
+def _block_mask(mask: Image, grid: Image, settings: Preparation) -> tuple[np.ndarray, float]:
     tumour = voxels_of(grid, mask.world(np.argwhere(mask.array)))
     if not tumour.size:
         raise MaskError(EMPTY_MASK)
     inside = ((tumour >= -0.5) & (tumour <= np.asarray(grid.shape) - 0.5)).all(axis=1)
-    block = resample_like(mask, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
+    block = resample_mask(mask, grid, settings.mask_interpolation)
     if not block.any():
         where = "outside the crop" if not inside.any() else "between the voxels of the new spacing"
         raise MaskError(f"the tumour mask lies {where}, so that nothing of it would be left")

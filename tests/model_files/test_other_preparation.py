@@ -140,3 +140,14 @@ def test_a_model_of_clinical_columns_knows_a_preparation_and_takes_any(
     assert manifest["trained_on"]["preparation"] == preparation_of(trained_on)
     model = survimg.load(tmp_path / "m")
     np.testing.assert_array_equal(model.predict(otherwise), model.predict(trained_on))
+
+
+def test_a_model_from_before_anti_aliasing_refuses_it_by_name(trained_on):
+    names = ("interpolation", "antialias", "mask_interpolation")
+    before = {k: v for k, v in preparation_of(trained_on).items() if k not in names}
+    with pytest.raises(ValueError, match="antialias = True, and in training False; mask_interpol"):
+        check_preparation(trained_on, before, "CNNSurvival")
+    same = prepared(antialias=False, mask_interpolation="nearest")
+    check_preparation(same, before, "CNNSurvival")
+    del same.settings["antialias"]  # a store from then
+    check_preparation(same, before, "CNNSurvival")

@@ -13,12 +13,13 @@ from registration_phantom import NOWHERE, TUMOUR, dice, noise, rotation, write_c
 
 from survimg.cohort import Cohort
 from survimg.io import Image, read_image, read_mask
-from survimg.io.images.image import resample_like
 from survimg.preprocessing import (
     Registration,
     WorldMap,
     prepare,
     prepare_cohort,
+    resample_image,
+    resample_mask,
     to_patient_space,
 )
 from survimg.preprocessing.alignment import mapped_grid
@@ -73,10 +74,9 @@ def test_registration_spacing_and_crop_are_one_interpolation(store, images):
     block = cohort.geometry[1]  # the template lies where it lies
     empty = np.zeros(SETTINGS["shape"], np.float32)
     grid = mapped_grid(Image(empty, (4.0, 4.0, 4.0), tuple(block["origin"])), used)
-    np.testing.assert_array_equal(cohort.volume(0)[0], resample_like(pet, grid).array)
+    np.testing.assert_array_equal(cohort.volume(0)[0], resample_image(pet, grid).array)
     mask = read_image(images / "far_mask.nii.gz")
-    nearest = resample_like(mask, grid, interpolation="nearest", padding=0.0).array
-    np.testing.assert_array_equal(cohort.mask(0), nearest)
+    np.testing.assert_array_equal(cohort.mask(0), resample_mask(mask, grid))
 
 
 @pytest.mark.parametrize("patient", list(WHERE))

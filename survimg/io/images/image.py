@@ -147,8 +147,9 @@ def resample_like(
     image : Image
     like : Image
         Only its grid is used.
-    interpolation : {"linear", "nearest"}, default="linear"
-        Linear for images, nearest for masks.
+    interpolation : {"linear", "cubic", "nearest"}, default="linear"
+        Linear or cubic B-splines for images, nearest for masks. A coarser grid aliases what it
+        cannot hold: see `survimg.preprocessing.resample_image`.
     padding : float, optional
         Value outside the field of view of `image`; by default the lowest value of `image` (air in
         CT, nothing in PET).
@@ -158,7 +159,9 @@ def resample_like(
     Image
         float32; `image` itself where the grids agree.
     """
-    interpolators = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+    interpolators = {
+        "linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor
+    }
     if interpolation not in interpolators:
         raise ValueError(
             f"interpolation must be one of {list(interpolators)}; got {interpolation!r}."
