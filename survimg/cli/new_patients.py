@@ -51,7 +51,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     from survimg.cohort import Cohort
     from survimg.io import read_manifest
     from survimg.io.dicom.seg_writing import import_highdicom
-    from survimg.preprocessing import prepare
+    from survimg.preprocessing import Preparation, prepare
 
     path = Path(arguments.cohort)
     if path.suffix.lower() != ".csv" and not is_raw_folder(path):
@@ -60,16 +60,23 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     if _writes_segmentations(arguments):
         import_highdicom()  # what is missing shows before the work
     steps = _training_preparation(arguments.model)
+    channels = steps.pop("modalities", None)
     path, outside = find_manifest(
-        arguments, path, scratch, modalities=steps.get("modalities"), every_row=False
+        arguments, path, scratch, modalities=channels, every_row=False
     )
-    manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside)
+    manifest = read_manifest(path, channels, allow_outside=outside)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
-    steps |= {"label": arguments.label, "allow_outside": outside}
-    more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
-    prepare(path, scratch / "cohort", **more, **steps)
-    return NewPatients(Cohort.load(scratch / "cohort"), series)
+    cohort = prepare(
+        path,
+        Preparation(**steps, label=arguments.label),
+        scratch / "cohort",
+        modalities=channels,
+        allow_outside=outside,
+        n_jobs=arguments.n_jobs,
+        progress=arguments.progress,
+    )
+    return NewPatients(cohort, series)
 
 
 def _writes_segmentations(arguments: argparse.Namespace) -> bool:

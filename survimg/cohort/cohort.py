@@ -25,6 +25,7 @@ from survimg.cohort.checks import (
     take_masks,
 )
 from survimg.cohort.html import cohort_html
+from survimg.cohort.patient import Patient
 from survimg.cohort.patient_columns import PatientColumns
 from survimg.cohort.stores import (
     ArrayStore,
@@ -34,7 +35,8 @@ from survimg.cohort.stores import (
     Store,
     as_store,
 )
-from survimg.io.manifest import read_manifest
+from survimg.io.images.image import Image
+from survimg.io.manifest import Manifest, manifest_of_frame, read_manifest
 from survimg.io.patients import PatientTable, check_ids, check_length
 from survimg.io.store.store import StoreWriter, read_store
 
@@ -226,7 +228,7 @@ class Cohort(PatientColumns):
         if None in self.shape:
             raise ValueError(
                 "A raw cohort holds volumes of different sizes and cannot be saved as one array; "
-                "prepare it first (survimg.preprocessing.prepare_cohort, or `survimg prepare`)."
+                "prepare it first (survimg.preprocessing.prepare, or `survimg prepare`)."
             )
         names, masks = self.channel_names, bool(self.has_masks.any())
         with StoreWriter(
@@ -265,11 +267,37 @@ class Cohort(PatientColumns):
             Accept image paths outside the manifest's folder.
         """
         manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
+        return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        modalities: Sequence[str] | None = None,
+        *,
+        label: int | str | None = None,
+        time_unit: str | None = None,
+    ) -> Cohort:
+        """Build a raw cohort from a manifest in memory.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            The columns of a manifest. Paths count from the working folder and may lead anywhere;
+            clinical columns keep their types.
+        modalities, label, time_unit
+            As in `from_manifest`.
+        """
+        manifest = manifest_of_frame(frame, modalities)
+        return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
+
+    @classmethod
+    def _of_manifest(cls, manifest: Manifest, label: int | str | None) -> Cohort:
         images = ImageFileStore(list(zip(*manifest.images.values(), strict=True)))
         masks = None
         if manifest.has_mask.any():
             masks = MaskFileStore(manifest.masks, images, label)
-        return cls.from_table(replace(manifest, time_unit=time_unit), images, masks)
+        return cls.from_table(manifest, images, masks)
 
     # ------------------------------------------------------------------ what scikit-learn uses
 
@@ -360,6 +388,11 @@ class Cohort(PatientColumns):
             return np.array([self._volumes.spacing(i) for i in self._index.tolist()])
         return self._of_slice(self._table.spacing)
 
+    @property
+    def has_spacing(self) -> bool:
+        """Whether voxel sizes are known; reads no file."""
+        return self._table.spacing is not None or isinstance(self._volumes, ImageFileStore)
+
     def volume(self, i: int) -> np.ndarray:
         """Return the voxels of patient `i`, float32, shape (channels, z, y, x)."""
         position = self._position(i)
@@ -391,6 +424,39 @@ class Cohort(PatientColumns):
                 f"(up to {mask.max()})."
             )
         return mask
+
+    def patient(self, i: int) -> Patient:
+        """Return patient `i` as files, or arrays, each modality on its own grid.
+
+        What `survimg.preprocessing.prepare` starts from; picklable, for other processes.
+        """
+        position = self._position(i)
+        table = self._table
+        mask_source: Any = None
+        present = table.present[position]
+        if isinstance(self._volumes, ImageFileStore):
+            sources: Sequence[Any] = self._volumes.paths(position)
+        else:
+            z, y, x = (1.0,) * 3 if table.spacing is None else table.spacing[position].tolist()
+            sources = [Image(channel, (z, y, x)) for channel in self.volume(i)]
+        if isinstance(self._masks, MaskFileStore) and table.has_mask[position]:
+            mask_source = self._masks.path(position)
+        elif table.has_mask[position]:
+            mask_source = self.mask(i)
+        return Patient(
+            id=str(table.ids[position]),
+            channel_names=table.channel_names,
+            sources=tuple(s if there else None for s, there in zip(sources, present, strict=True)),
+            mask_source=mask_source,
+            label=self.label,
+            images_key=self._volumes.case_key(position),
+            key=self.case_key(i),
+        )
+
+    @property
+    def label(self) -> int | str | None:
+        """The tumour's label in the masks of a raw cohort of files."""
+        return self._masks.label if isinstance(self._masks, MaskFileStore) else None
 
     def to_numpy(self) -> np.ndarray:
         """Read all volumes into one array of shape (n, channels, z, y, x)."""

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from survimg.io.images.image import Image, resample_like
-from survimg.io.images.masks import read_mask
+from survimg.io.images.image import Image
+from survimg.io.images.masks import read_mask_image
 from survimg.io.images.reading import read_image
+from survimg.io.images.resampling import resample_image, resample_mask
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 
@@ -168,8 +169,9 @@ class MemmapStore:
 class ImageFileStore:
     """Raw images of different sizes, read from their files whenever a case is asked for.
 
-    All channels of a case come back on the grid of its first present channel; a channel on another
-    grid is resampled to it by world coordinates (linear).
+    Every modality stays on its own grid for a preparation (`Cohort.patient`). `read`, for whoever
+    wants one array, brings the others onto the grid of the first that the patient has, by world
+    coordinates and without aliasing.
 
     Parameters
     ----------
@@ -178,7 +180,7 @@ class ImageFileStore:
     """
 
     def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
-        self._paths = [tuple(p.resolve() if p else None for p in row) for row in paths]
+        self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
         self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
@@ -195,20 +197,20 @@ class ImageFileStore:
         """Bytes that travel when the store is pickled."""
         return 0
 
-    def images(self, position: int) -> list[Image | None]:
-        """Return the images of one case, each on its own grid."""
+    def paths(self, position: int) -> tuple[Path | None, ...]:
+        """Return the files of one case, which must be as they were when the store was made."""
         for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
             if path is not None and stamp is not None:
                 _check_stamp(path, stamp)
-        return [read_image(path) if path else None for path in self._paths[position]]
+        return self._paths[position]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
-        images = self.images(position)
+        images = [read_image(path) if path else None for path in self.paths(position)]
         grid = next(image for image in images if image is not None)
         return np.stack(
             [
-                np.zeros_like(grid.array) if image is None else resample_like(image, grid).array
+                np.zeros_like(grid.array) if image is None else resample_image(image, grid).array
                 for image in images
             ]
         )
@@ -226,7 +228,7 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return _digest(zip(self._paths[position], self._stamps[position], strict=True))
+        return _digest(map(_place, self._paths[position]), self._stamps[position])
 
 
 class MaskFileStore:
@@ -245,10 +247,10 @@ class MaskFileStore:
     def __init__(
         self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
     ) -> None:
-        self._paths = [path.resolve() if path else None for path in paths]
+        self._paths = [path.absolute() if path else None for path in paths]
         self._stamps = [_stamp(path) if path else None for path in self._paths]
         self._images = images
-        self._label = label
+        self.label = label
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -263,17 +265,22 @@ class MaskFileStore:
         """Bytes that travel when the store is pickled."""
         return 0
 
-    def read(self, position: int) -> np.ndarray:
-        """Return the mask of one case on the grid of its images."""
+    def path(self, position: int) -> Path:
+        """Return the file of one case, which must be as it was when the store was made."""
         path, stamp = self._paths[position], self._stamps[position]
         if path is None or stamp is None:
             raise LookupError(f"The case at position {position} has no mask file.")
         _check_stamp(path, stamp)
-        return read_mask(path, like=self._images.grid(position), label=self._label)
+        return path
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the mask of one case on the grid of its images."""
+        grid = self._images.grid(position)
+        return resample_mask(read_mask_image(self.path(position), grid, self.label), grid)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return _digest([(self._paths[position], self._stamps[position], self._label)])
+        return _digest(_place(self._paths[position]), self._stamps[position], self.label)
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:
@@ -333,8 +340,20 @@ def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
         )
 
 
-def _digest(parts: Any) -> str:
-    return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+def _place(path: Path | None) -> str:
+    """Return where a file lies, or the first slice of a folder.
+
+    Folders of links to slices are made anew for each run; the slices stay where they are.
+    """
+    if path is None:
+        return ""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return str((files or [path])[0].resolve())
+
+
+def _digest(*parts: Any) -> str:
+    texts = [list(part) if isinstance(part, map | tuple) else part for part in parts]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
 
 
 def _common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int | None, ...]:

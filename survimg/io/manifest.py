@@ -27,7 +27,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,10 @@ import pandas as pd
 from survimg.io.patients import PatientTable, listed
 from survimg.target import make_outcome
 
-__all__ = ["IMAGE_SUFFIXES", "Manifest", "listed", "read_manifest", "read_patient_table"]
+__all__ = [
+    "IMAGE_SUFFIXES", "Manifest", "listed", "manifest_of_frame", "read_manifest",
+    "read_patient_table",
+]
 
 #: Suffixes by which a cell is known as the path of an image.
 IMAGE_SUFFIXES = (
@@ -125,18 +128,69 @@ def read_manifest(
         raise FileNotFoundError(f"{path} is a folder; a prepared cohort opens with Cohort.load.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
-    table = _read_cells(path)
+    return _manifest(path, _read_cells(path), path.parent, modalities, allow_outside)
+
+
+def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = None) -> Manifest:
+    """Check a manifest in memory; no image is opened.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The columns of a manifest (see the module). Paths count from the working folder and may lead
+        anywhere; clinical columns keep their types.
+    modalities : sequence of str, optional
+        As in `read_manifest`.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    ValueError
+        As `read_manifest`.
+    """
+    path = Path("the table")
+    frame = frame.reset_index(drop=True)
+    frame.columns = [str(name) for name in frame.columns]
+    if frame.columns.has_duplicates or "patient_id" not in frame or frame.empty:
+        raise ValueError(
+            "The table needs one row per patient, different column names and a column "
+            f"'patient_id'; it has {len(frame)} rows and the columns {list(frame.columns)}."
+        )
+    table = {str(name): _cells(column) for name, column in frame.items()}
+    _check_ids(table["patient_id"], path)
+    manifest = _manifest(path, table, Path.cwd(), modalities, allow_outside=True)
+    if manifest.clinical is None:
+        return manifest
+    return replace(manifest, clinical=frame[list(manifest.clinical.columns)])
+
+
+def _cells(column: pd.Series) -> list[str]:
+    values = column.astype(int) if column.dtype == bool else column
+    return ["" if missing else str(value).strip()
+            for value, missing in zip(values, column.isna(), strict=True)]
+
+
+def _manifest(
+    path: Path,
+    table: dict[str, list[str]],
+    folder: Path,
+    modalities: Sequence[str] | None,
+    allow_outside: bool,
+) -> Manifest:
     ids = table["patient_id"]
-    names = _modality_columns(table, modalities, ids, path)
+    names = _modality_columns(table, modalities, ids, path, folder)
     images = {
-        name: _read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
+        name: _read_paths(name, table[name], ids, folder, allow_outside) for name in names
     }
     _check_any_image(images, ids)
-    masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
+    masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, folder, allow_outside)
     outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in _RESERVED]
     _check_names(others, path)
-    clinical = [name for name in others if not _holds_paths(table[name], path.parent)]
+    clinical = [name for name in others if not _holds_paths(table[name], folder)]
     return Manifest(
         path=path,
         images=images,
@@ -243,7 +297,11 @@ def _check_ids(cells: list[str], path: Path) -> None:
 
 
 def _modality_columns(
-    table: dict[str, list[str]], modalities: Sequence[str] | None, ids: list[str], path: Path
+    table: dict[str, list[str]],
+    modalities: Sequence[str] | None,
+    ids: list[str],
+    path: Path,
+    folder: Path,
 ) -> list[str]:
     if modalities is not None:
         names = list(modalities)
@@ -259,13 +317,13 @@ def _modality_columns(
     for name, cells in table.items():
         if name in _RESERVED:
             continue
-        looks = [_looks_like_path(cell, path.parent) for cell in cells if cell]
+        looks = [_looks_like_path(cell, folder) for cell in cells if cell]
         if not any(looks):
             continue
         if not all(looks):
             i = next(
                 i for i, cell in enumerate(cells)
-                if cell and not _looks_like_path(cell, path.parent)
+                if cell and not _looks_like_path(cell, folder)
             )
             raise ValueError(
                 f"Patient {ids[i]!r}, column {name!r}: {cells[i]!r} is not the path of an image, "

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.preprocessing.alignment import voxels_of
 from survimg.io.images.resampling import resample_image, resample_mask
+from survimg.preprocessing.alignment import voxels_of
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
     EMPTY_MASK,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from survimg.preprocessing.registration import Registration
 from survimg.io.images.resampling import IMAGE_INTERPOLATIONS, MASK_INTERPOLATIONS
+from survimg.preprocessing.registration import Registration
 
 __all__ = ["BEFORE_CHOICE", "CROPS", "Preparation"]
 

@@ -14,7 +14,7 @@ from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalVolumeCox
 from survimg.estimators.mtdlr.clinical import ClinicalCox
 from survimg.model_selection import join_cohorts
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics import RadiomicsFeatures
 
@@ -22,7 +22,7 @@ from survimg.radiomics import RadiomicsFeatures
 def prepared(**changes) -> Cohort:
     raw = make_phantom_cohort(n=6, shape=(16, 18, 18), random_state=0).cohort
     settings = {"shape": (16, 18, 18), "spacing": 4.0, "normalise": "none", **changes}
-    return prepare_cohort(raw, **settings, progress=False)
+    return prepare(raw, Preparation(**settings), progress=False)
 
 
 @pytest.fixture(scope="module")

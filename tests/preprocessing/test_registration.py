@@ -28,7 +28,7 @@ from survimg.preprocessing import (
     to_patient_space,
 )
 from survimg.preprocessing.alignment import mapped_grid, mutual_information, voxels_of
-from survimg.preprocessing.from_manifest import case_record, geometry_of
+from survimg.preprocessing.records import case_record, geometry_of
 from survimg.target import make_outcome
 
 POINTS = np.random.default_rng(1).uniform(-30, 30, (200, 3))
@@ -172,7 +172,7 @@ def test_resampling_to_a_mapped_grid_is_simpleitks_resampling_with_the_transform
 
 def _prepared(case, image, registration=None, **parts):
     cohort = Cohort(case.volume[np.newaxis], spacing=[case.spacing], **parts)
-    place = geometry_of(case_record(case, image, registration))
+    place = geometry_of(case_record(case, [image], registration))
     cohort._table = replace(cohort.table, geometry=(place,))
     return cohort
 

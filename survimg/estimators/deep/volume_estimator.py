@@ -456,5 +456,5 @@ def check_prepared(cohort: Cohort) -> None:
     if None in cohort.shape:
         raise ValueError(
             "This cohort is raw (volumes of different sizes); networks need one size. Prepare it "
-            "with survimg.preprocessing.prepare_cohort or `survimg prepare`."
+            "with survimg.preprocessing.prepare or `survimg prepare`."
         )
