@@ -14,7 +14,7 @@ __all__ = [
 #: Options that say how volumes are resampled, cropped and normalised.
 PREPARATION = (
     "shape", "spacing", "crop", "centre", "normalise", "interpolation", "no_antialias",
-    "mask_interpolation",
+    "mask_interpolation", "features_spacing", "features_margin",
 )
 
 
@@ -43,6 +43,10 @@ def _spacing(text: str) -> float | tuple[float, ...]:
     if len(numbers) not in (1, 3):
         raise argparse.ArgumentTypeError(f"must be 4 or, for z, y and x, 4,2,2; got {text!r}")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _features_spacing(text: str) -> str | float | tuple[float, ...]:
+    return text if text == "native" else _spacing(text)
 
 
 def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -79,6 +83,15 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--mask-interpolation", choices=("volume", "linear", "nearest"),
         help="voxels of a mask: as many as its volume fills (default), those whose centre it "
         "covers by linear interpolation, or nearest neighbour",
+    )
+    group.add_argument(
+        "--features-spacing", type=_features_spacing, metavar="MM",
+        help="keep finer voxels around each tumour for features, in SUV and HU: voxel size in mm, "
+        "or native",
+    )
+    group.add_argument(
+        "--features-margin", type=float, metavar="MM",
+        help="how far they reach beyond the tumour (default: 20)",
     )
     group = parser.add_argument_group("reading of images")
     group.add_argument(

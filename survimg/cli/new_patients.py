@@ -140,6 +140,7 @@ def _training_preparation(folder: str) -> dict[str, Any]:
             "does not hold. Prepare the new patients with survimg prepare --register "
             f"{found['registration.transform']} --template-image FILE and give that folder."
         )
-    steps = {**BEFORE_CHOICE, **{name: v for name, v in found.items() if "." not in name}}
+    steps = {name: value for name, value in found.items() if "." not in name}
+    steps = {**BEFORE_CHOICE, **steps}
     steps["modalities"] = trained_on.get("channels")
     return {name: value for name, value in steps.items() if value is not None}

@@ -24,6 +24,7 @@ from survimg.cohort.checks import (
     name_channels,
     take_masks,
 )
+from survimg.cohort.finer import BlockStore, finer_settings, finer_table
 from survimg.cohort.html import cohort_html
 from survimg.cohort.patient import Patient
 from survimg.cohort.patient_columns import PatientColumns
@@ -148,6 +149,7 @@ class Cohort(PatientColumns):
             spacing=spacing,  # type: ignore[arg-type]
         )
         self._index = np.arange(n)
+        self._finer: Cohort | None = None
         #: What the store says of its making (preparation settings, versions); empty in memory.
         self.settings: dict[str, Any] = {}
 
@@ -201,9 +203,45 @@ class Cohort(PatientColumns):
         """
         stored = read_store(folder)
         masks = None if stored.masks is None else MemmapStore(stored.masks)
-        return cls.from_table(
+        cohort = cls.from_table(
             stored, MemmapStore(stored.volumes), masks, settings=stored.settings
         )
+        places = stored.header.finer
+        if places is None:
+            return cohort
+        shapes = [None if place is None else place["shape"] for place in places]
+        blocks, marked = (
+            BlockStore(stored.header.finer_path, shapes, masks=masks) for masks in (False, True)
+        )
+        settings = finer_settings(stored.settings)
+        return cohort.with_finer(
+            cls.from_table(finer_table(stored, places), blocks, marked, settings=settings)
+        )
+
+    def with_finer(self, finer: Cohort) -> Cohort:
+        """Return the cohort with finer voxels of the same patients; see `finer`.
+
+        Raises
+        ------
+        ValueError
+            They are others, or in another order.
+        """
+        if self.ids.tolist() != finer.ids.tolist():
+            raise ValueError("The finer voxels are of other patients, or in another order.")
+        if len(self) != len(self._table):
+            raise ValueError("Give finer voxels to the whole cohort, before it is sliced.")
+        changed = copy.copy(self)
+        changed._finer = finer
+        return changed
+
+    @property
+    def finer(self) -> Cohort | None:
+        """The same patients around their tumours, finer and in SUV and HU, or None.
+
+        Kept by a preparation with `features_spacing`, for features: radiomics, PET parameters and
+        tumour volumes are measured on it. Patients without a mask have no voxels there.
+        """
+        return None if self._finer is None else self._finer[self._index]
 
     def save(self, folder: str | os.PathLike[str]) -> Cohort:
         """Write the cohort to a folder of memory-mapped files and open it from there.
@@ -236,7 +274,9 @@ class Cohort(PatientColumns):
         ) as writer:
             for i, patient in enumerate(self.ids):
                 mask = self.mask(i) if self.has_masks[i] else None
-                writer.write_case(i, self.volume(i), mask, patient=patient)
+                writer.write_case(
+                    i, self.volume(i), mask, patient=patient, finer=self._finer_block(i)
+                )
             writer.finish(self.table, settings=self.settings)
         return Cohort.load(folder)
 
@@ -357,12 +397,16 @@ class Cohort(PatientColumns):
     def __sizeof__(self) -> int:
         # Dask decides by size whether to ship an object once or with every task.
         own = object.__sizeof__(self) + sys.getsizeof(self._index)
-        return own + sum(s.nbytes_in_memory for s in (self._volumes, self._masks) if s is not None)
+        finer = 0 if self._finer is None else self._finer.__sizeof__()
+        stores = (self._volumes, self._masks)
+        return own + finer + sum(s.nbytes_in_memory for s in stores if s is not None)
 
     def __repr__(self) -> str:
         size = "x".join("?" if s is None else str(s) for s in self.shape[2:])
         parts = [f"n={len(self)}", f"channels={'+'.join(self.channel_names)}", f"size={size}"]
         parts.append(f"masks={int(self.has_masks.sum())}")
+        if self._finer is not None:
+            parts.append("finer=yes")
         if self._table.clinical is not None:
             parts.append(f"clinical={list(self._table.clinical.columns)}")
         if self.outcome is not None:
@@ -489,6 +533,7 @@ class Cohort(PatientColumns):
         digest.update("\n".join(self.ids.tolist()).encode())
         for array in (self.outcome, self.groups):
             digest.update(b"none" if array is None else repr(array.tolist()).encode())
+        digest.update(b"" if self.finer is None else self.finer.fingerprint().encode())
         if (frame := self.clinical) is not None:
             # The text of a table does not tell 1 from "1", nor the order of categories.
             types = [getattr(dtype, "categories", dtype) for dtype in frame.dtypes]
@@ -497,6 +542,12 @@ class Cohort(PatientColumns):
         return digest.hexdigest()
 
     # ------------------------------------------------------------------ internal
+
+    def _finer_block(self, i: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
+        finer = self.finer
+        if finer is None or not finer.has_masks[i] or finer.geometry is None:
+            return None
+        return finer.volume(i), finer.mask(i), finer.geometry[i]
 
     def _position(self, i: int) -> int:
         if not -len(self) <= i < len(self):

@@ -115,7 +115,7 @@ class MemmapStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).resolve()
-        self._stamp = _stamp(self.path)
+        self._stamp = file_stamp(self.path)
         self._array: np.ndarray | None = None
         self._touched = 0
 
@@ -125,7 +125,7 @@ class MemmapStore:
 
     def _open(self) -> np.ndarray:
         if self._array is None:
-            _check_stamp(self.path, self._stamp)
+            check_stamp(self.path, self._stamp)
             self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return self._array
 
@@ -162,7 +162,7 @@ class MemmapStore:
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the file, and the position in it."""
-        _check_stamp(self.path, self._stamp)
+        check_stamp(self.path, self._stamp)
         return f"{self.path}:{self._stamp[0]}:{self._stamp[1]}:{position}"
 
 
@@ -181,7 +181,7 @@ class ImageFileStore:
 
     def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
         self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
-        self._stamps = [tuple(_stamp(p) if p else None for p in row) for row in self._paths]
+        self._stamps = [tuple(file_stamp(p) if p else None for p in row) for row in self._paths]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ class ImageFileStore:
         """Return the files of one case, which must be as they were when the store was made."""
         for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
             if path is not None and stamp is not None:
-                _check_stamp(path, stamp)
+                check_stamp(path, stamp)
         return self._paths[position]
 
     def read(self, position: int) -> np.ndarray:
@@ -228,7 +228,7 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return _digest(map(_place, self._paths[position]), self._stamps[position])
+        return digest_of(map(_place, self._paths[position]), self._stamps[position])
 
 
 class MaskFileStore:
@@ -248,7 +248,7 @@ class MaskFileStore:
         self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
     ) -> None:
         self._paths = [path.absolute() if path else None for path in paths]
-        self._stamps = [_stamp(path) if path else None for path in self._paths]
+        self._stamps = [file_stamp(path) if path else None for path in self._paths]
         self._images = images
         self.label = label
 
@@ -270,7 +270,7 @@ class MaskFileStore:
         path, stamp = self._paths[position], self._stamps[position]
         if path is None or stamp is None:
             raise LookupError(f"The case at position {position} has no mask file.")
-        _check_stamp(path, stamp)
+        check_stamp(path, stamp)
         return path
 
     def read(self, position: int) -> np.ndarray:
@@ -280,7 +280,7 @@ class MaskFileStore:
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return _digest(_place(self._paths[position]), self._stamps[position], self.label)
+        return digest_of(_place(self._paths[position]), self._stamps[position], self.label)
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:
@@ -322,7 +322,8 @@ def _is_whole_npy(array: np.memmap, dtype: type) -> bool:
     return whole and array.dtype == dtype and str(array.filename).endswith(".npy")
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file, or of a folder of slices."""
     if not path.exists():
         raise FileNotFoundError(f"No such file or folder: {path}.")
     if path.is_dir():  # a DICOM series
@@ -332,8 +333,9 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
-    if _stamp(path) != tuple(stamp):
+def check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+    """Refuse a file that has changed since a store was made of it."""
+    if file_stamp(path) != tuple(stamp):
         raise RuntimeError(
             f"{path} changed after this cohort was made (size or modification time differ); "
             "load the cohort again."
@@ -351,7 +353,8 @@ def _place(path: Path | None) -> str:
     return str((files or [path])[0].resolve())
 
 
-def _digest(*parts: Any) -> str:
+def digest_of(*parts: Any) -> str:
+    """Return a key of paths, stamps and the like."""
     texts = [list(part) if isinstance(part, map | tuple) else part for part in parts]
     return hashlib.sha256(repr(texts).encode()).hexdigest()
 

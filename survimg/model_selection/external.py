@@ -63,12 +63,15 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
         spacing=np.concatenate(spacings) if len(spacings) == 2 else None,
         geometry=(*geometries[0], *geometries[1]) if len(geometries) == 2 else None,
     )
-    return Cohort.from_table(
+    joined = Cohort.from_table(
         table,
         _JoinedStore(both, masks=False),
         _JoinedStore(both, masks=True) if table.has_mask.any() else None,
         settings={"training": training.settings, "external": external.settings},
     )
+    if training.finer is None or external.finer is None:
+        return joined
+    return joined.with_finer(join_cohorts(training.finer, external.finer, prefix=prefix))
 
 
 class _JoinedStore:

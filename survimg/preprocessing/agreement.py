@@ -15,6 +15,10 @@ __all__ = ["check_preparation", "preparation_of"]
 # image the template was.
 _SETTINGS = ("shape", "spacing", "crop", "centre", "normalise", "padding", *BEFORE_CHOICE)
 
+# Remembered for new patients. Features say themselves which voxels they were measured on; networks
+# do not see the finer ones.
+_FEATURES = ("features_spacing", "features_margin")
+
 
 def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
     """Return how a cohort was prepared.
@@ -43,6 +47,7 @@ def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
     registered = settings.get("registered") or {}
     return {
         **{name: settings.get(name, BEFORE_CHOICE.get(name)) for name in _SETTINGS},
+        **{name: settings[name] for name in _FEATURES if settings.get(name) is not None},
         "registration.transform": registration.get("transform"),
         "registration.template": registered.get("template_digest"),
     }
@@ -70,7 +75,8 @@ def check_preparation(cohort: Cohort, trained_on: Mapping[str, Any] | None, mode
     if found is None or trained_on is None:
         return
     trained_on = {**BEFORE_CHOICE, **trained_on}
-    differing = [name for name in found if found[name] != trained_on.get(name)]
+    compared = [name for name in found if name not in _FEATURES]
+    differing = [name for name in compared if found[name] != trained_on.get(name)]
     if differing:
         listed = "; ".join(
             f"{name} = {found[name]!r}, and in training {trained_on.get(name)!r}"

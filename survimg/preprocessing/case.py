@@ -24,7 +24,7 @@ from survimg.preprocessing.steps import (
     zscore,
 )
 
-__all__ = ["PreparedCase", "fixed_grid", "prepare_case"]
+__all__ = ["PreparedCase", "finer_case", "fixed_grid", "prepare_case"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,51 @@ def prepare_case(
             raise ValueError(f"channel {name!r}: {error}") from None
     block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid, settings)
     return PreparedCase(volume, block_mask, grid.spacing, grid.origin, grid.direction, cut)
+
+
+def finer_case(
+    images: Sequence[Image | None], mask: Image, settings: Preparation
+) -> PreparedCase:
+    """Resample one patient around the tumour for features, in the units of the images.
+
+    Parameters
+    ----------
+    images : sequence of (Image or None)
+    mask : Image
+        On any grid.
+    settings : Preparation
+        Its `features_spacing` and `features_margin` say how.
+
+    Returns
+    -------
+    PreparedCase
+
+    Raises
+    ------
+    MaskError
+        An empty mask.
+    """
+    reference, spacing = _first(images), settings.features_spacing
+    lattice = resampled_grid(
+        reference, reference.spacing if spacing in (None, "native") else spacing  # type: ignore[arg-type]
+    )
+    marked = np.argwhere(mask.array)
+    if not marked.size:
+        raise MaskError(EMPTY_MASK)
+    reach = np.asarray(settings.features_margin) / np.asarray(lattice.spacing)
+    positions = lattice.index(mask.world(marked))
+    last = np.asarray(lattice.shape) - 1
+    low = np.clip(np.floor(positions.min(axis=0) - reach), 0, last)
+    high = np.clip(np.ceil(positions.max(axis=0) + reach), 0, last)
+    grid = crop_grid(lattice, (low + high) / 2, (high - low + 1).astype(int))
+    volume = np.zeros((len(images), *grid.shape), dtype=np.float32)
+    for c, image in enumerate(images):
+        if image is not None:
+            volume[c] = resample_image(
+                image, grid, interpolation=settings.interpolation, antialias=settings.antialias
+            ).array
+    marks = resample_mask(mask, grid, settings.mask_interpolation)
+    return PreparedCase(volume, marks, grid.spacing, grid.origin, grid.direction, 0.0)
 
 
 def _target_grid(

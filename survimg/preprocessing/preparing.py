@@ -17,15 +17,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from survimg.cohort import Cohort
+from survimg.cohort.finer import finer_settings, finer_table
 from survimg.cohort.patient import Patient
 from survimg.io.dicom.folder import manifest_of_dicom
 from survimg.io.images.image import Image
 from survimg.io.store.store import StoreWriter, write_row
-from survimg.preprocessing.case import PreparedCase, prepare_case
+from survimg.preprocessing.case import PreparedCase, finer_case, prepare_case
 from survimg.preprocessing.cohort_registration import CohortRegistration
 from survimg.preprocessing.records import (
     case_record,
     listed_errors,
+    place_of,
     prepared_table,
     stored_settings,
     warn_of_patients,
@@ -165,12 +167,15 @@ class _Run:
         volumes = np.empty((n, channels, *self.settings.shape), dtype=np.float32)
         masks = np.zeros((n, *self.settings.shape), dtype=np.uint8) if with_masks else None
         records: dict[int, dict[str, Any]] = {}
+        finer: dict[int, PreparedCase] = {}
         errors: dict[str, str] = {}
         for result in self._results({}, None, errors):
             case, i = result.case, result.i
             if case is None:
                 continue
             volumes[i], records[i] = case.volume, result.record
+            if result.finer is not None:
+                finer[i] = result.finer
             if masks is not None and case.mask is not None:
                 masks[i] = case.mask
         if errors:
@@ -179,7 +184,8 @@ class _Run:
         table = prepared_table(self.cohort, rows)
         warn_of_patients(self.cohort.ids.tolist(), rows)
         settings = stored_settings(self.settings, self.registered)
-        return Cohort.from_table(table, volumes, masks, settings=settings)
+        cohort = Cohort.from_table(table, volumes, masks, settings=settings)
+        return _with_finer(cohort, finer) if finer else cohort
 
     def on_disk(self, out: Path, overwrite: bool) -> Cohort:
         """Prepare all patients that are not finished yet, and open the finished store."""
@@ -273,6 +279,7 @@ class _Result:
     i: int
     record: dict[str, Any]
     case: PreparedCase | None = None
+    finer: PreparedCase | None = None
     error: str | None = None
 
 
@@ -290,6 +297,9 @@ def _prepare_patient(task: _Task) -> _Result:
         images = patient.images()
         mask = patient.mask(next(image for image in images if image is not None))
         case = prepare_case(images, mask, patient.channel_names, settings, task.grid)
+        finer = None
+        if mask is not None and settings.features_spacing is not None:
+            finer = finer_case(images, mask, settings)
     except MaskError as error:
         return _Result(task.i, {}, error=f"{patient.mask_name}{error}")
     except ValueError as error:
@@ -297,11 +307,26 @@ def _prepare_patient(task: _Task) -> _Result:
         return _Result(task.i, {}, error=str(error))
     record = {"source": task.source, **case_record(case, images, task.registration)}
     if task.partial is None:
-        return _Result(task.i, record, case)
+        return _Result(task.i, record, case, finer)
+    block = None if finer is None else (finer.volume, finer.mask, place_of(finer))
     write_row(
-        task.partial, task.shape, task.i, case.volume, case.mask, record=record, patient=patient.id
+        task.partial, task.shape, task.i, case.volume, case.mask, record=record,
+        patient=patient.id, finer=block,  # type: ignore[arg-type]  # it has a mask
     )
     return _Result(task.i, record)
+
+
+def _with_finer(cohort: Cohort, blocks: Mapping[int, PreparedCase]) -> Cohort:
+    nothing = np.zeros((len(cohort.channel_names), 0, 0, 0), dtype=np.float32)
+    cases = [blocks.get(i) for i in range(len(cohort))]
+    places = [None if case is None else place_of(case) for case in cases]
+    finer = Cohort.from_table(
+        finer_table(cohort.table, places),
+        [nothing if case is None else case.volume for case in cases],
+        [None if case is None else case.mask for case in cases],
+        settings=finer_settings(cohort.settings),
+    )
+    return cohort.with_finer(finer)
 
 
 @contextlib.contextmanager
@@ -353,6 +378,7 @@ def _checked(settings: Preparation, cohort: Cohort) -> Preparation:
         )
     needs_mm = {
         "spacing": settings.spacing is not None,
+        "features_spacing": settings.features_spacing is not None,
         "centre": settings.centre is not None,
         "crop='pet_peak'": settings.crop == "pet_peak",
         "registration": settings.registration is not None,

@@ -18,7 +18,7 @@ from survimg.preprocessing.cohort_registration import CohortRegistration, image_
 from survimg.preprocessing.settings import Preparation
 
 __all__ = [
-    "case_record", "geometry_of", "listed_errors", "prepared_table", "stored_settings",
+    "case_record", "geometry_of", "listed_errors", "place_of", "prepared_table", "stored_settings",
     "warn_of_patients",
 ]
 
@@ -42,13 +42,20 @@ def case_record(
     """
     reference = next(image for image in images if image is not None)
     record = {
-        "spacing": list(case.spacing),
-        "origin": list(case.origin),
-        "direction": list(case.direction),
+        **place_of(case),
         "mask_cut": case.mask_cut,
         "image": image_place(reference),
     }
     return record if registration is None else {**record, "registration": dict(registration)}
+
+
+def place_of(case: PreparedCase) -> dict[str, Any]:
+    """Return where a block lies."""
+    return {
+        "spacing": list(case.spacing),
+        "origin": list(case.origin),
+        "direction": list(case.direction),
+    }
 
 
 def geometry_of(record: Mapping[str, Any]) -> dict[str, Any]:

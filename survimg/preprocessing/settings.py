@@ -66,6 +66,13 @@ class Preparation:
     mask_interpolation : {"volume", "linear", "nearest"}, default="volume"
         ``"volume"``: as many voxels as the tumour's volume fills. ``"linear"``: interpolated, 0.5
         or more. ``"nearest"``: nearest neighbour. See `resample_mask`.
+    features_spacing : float, tuple of float or "native", optional
+        Keep a second, finer store for features: each patient's images and mask around the tumour,
+        at this spacing in mm (``"native"``: that of the first channel the patient has), in SUV and
+        HU, in the patient's own pose (`Cohort.finer`). By default features are measured on the
+        networks' grid.
+    features_margin : float, default=20
+        How far the finer blocks reach beyond the tumour, in mm: room for shells and filters.
 
     Raises
     ------
@@ -101,6 +108,8 @@ class Preparation:
     interpolation: str = "linear"
     antialias: bool = True
     mask_interpolation: str = "volume"
+    features_spacing: tuple[float, float, float] | str | None = None
+    features_margin: float = 20.0
 
     def __post_init__(self) -> None:
         shape = tuple(self.shape)
@@ -128,6 +137,7 @@ class Preparation:
                 f"crop must be 'fixed' or 'whole'; got {self.crop!r}."
             )
         self._check_interpolation()
+        self._check_features()
         self._set("normalise", _per_channel(self.normalise, _normalisation))
         self._set("padding", _per_channel(self.padding, _padding))
 
@@ -141,6 +151,19 @@ class Preparation:
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {list(allowed)}; got {value!r}.")
         self._set("antialias", bool(self.antialias))
+
+    def _check_features(self) -> None:
+        if isinstance(self.features_spacing, str) and self.features_spacing != "native":
+            raise ValueError(
+                f"features_spacing must be in mm, or 'native'; got {self.features_spacing!r}."
+            )
+        if self.features_spacing not in (None, "native"):
+            value = _triple("features_spacing", self.features_spacing, positive=True)
+            self._set("features_spacing", value)
+        if not (math.isfinite(self.features_margin) and self.features_margin >= 0):
+            raise ValueError(
+                f"features_margin must be a length >= 0 in mm; got {self.features_margin!r}."
+            )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -24,7 +24,13 @@ from survimg.radiomics.case import CaseFeatures
 from survimg.radiomics.engines import ENGINES, load_engine
 from survimg.radiomics.extraction import Job, extract_one
 from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
-from survimg.radiomics.regions import PredictsMasks, check_mask_source, predicted_mask
+from survimg.radiomics.regions import (
+    PredictsMasks,
+    check_mask_source,
+    check_measured_on,
+    measured_voxels,
+    predicted_mask,
+)
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 
@@ -95,6 +101,8 @@ default="deepmts-1456"
     Attributes
     ----------
     channel_names_in_ : tuple of str
+    measured_on_ : {"finer voxels", "cohort's voxels"}
+        Which voxels: `Cohort.finer` where the cohort has one, unless `mask_from` predicts masks.
     preparation_in_ : dict or None
         How the cohort of `fit` was prepared; one that was prepared otherwise is refused.
     n_features_out_ : int
@@ -210,12 +218,13 @@ default="deepmts-1456"
             The engine is PyRadiomics, and it is not installed.
         """
         self._validate_params()
-        cohort = as_cohort(X, masks=masks)
+        cohort, self.measured_on_ = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         settings = self._settings()
         load_engine(self.engine)
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
+        self._check_margin(cohort)
         self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
@@ -253,13 +262,15 @@ default="deepmts-1456"
             `bin_width` gives fewer than 4 grey levels.
         """
         check_is_fitted(self, "channel_names_in_")
-        cohort = as_cohort(X, masks=masks)
+        cohort, measured_on = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
                 f"{list(self.channel_names_in_)}."
             )
-        check_preparation(cohort, self.preparation_in_, type(self).__name__)
+        name = type(self).__name__
+        check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
+        check_preparation(cohort, self.preparation_in_, name)
         settings = self._settings()
         found = self._extract(cohort, settings)
         self._warn_of_few_levels(cohort, settings, found)
@@ -368,6 +379,15 @@ default="deepmts-1456"
                 "RadiomicsFeatures(spacing=...) in mm, order (z, y, x)."
             )
         return np.ones((len(cohort), 3))
+
+    def _check_margin(self, cohort: Cohort) -> None:
+        margin = cohort.settings.get("features_margin")
+        finer = self.measured_on_ == "finer voxels"
+        if finer and self.shell_mm is not None and margin is not None and self.shell_mm > margin:
+            raise ValueError(
+                f"shell_mm={self.shell_mm:g} reaches beyond the finer voxels, which end {margin:g} "
+                "mm from the tumour; prepare the cohort with a larger features_margin."
+            )
 
     # ------------------------------------------------------------------ extraction
 

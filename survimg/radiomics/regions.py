@@ -11,7 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
 
-__all__ = ["PredictsMasks", "check_mask_source", "measurable", "predicted_mask", "shell"]
+__all__ = [
+    "PredictsMasks", "check_mask_source", "check_measured_on", "measurable", "measured_voxels",
+    "predicted_mask", "shell",
+]
 
 
 class PredictsMasks(Protocol):
@@ -19,6 +22,43 @@ class PredictsMasks(Protocol):
 
     def predict_mask(self, X: Cohort) -> np.ndarray:
         """Return tumour masks of shape (n, z, y, x)."""
+
+
+def measured_voxels(
+    cohort: Cohort, mask_from: PredictsMasks | None = None
+) -> tuple[Cohort, str]:
+    """Return the voxels that features are measured on, and their name.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    mask_from : estimator, optional
+        Predicts the masks, and so on the cohort's own grid.
+
+    Returns
+    -------
+    voxels : Cohort
+        `Cohort.finer` where there is one; the cohort itself otherwise.
+    name : {"finer voxels", "cohort's voxels"}
+    """
+    if cohort.finer is None or mask_from is not None:
+        return cohort, "cohort's voxels"
+    return cohort.finer, "finer voxels"
+
+
+def check_measured_on(now: str, before: str | None, estimator: str) -> None:
+    """Refuse to measure on other voxels than in `fit`.
+
+    Raises
+    ------
+    ValueError
+        One cohort has finer voxels, and the other has none.
+    """
+    if before is not None and now != before:
+        raise ValueError(
+            f"{estimator} was fitted on the {before} and would now measure the {now}. Prepare both "
+            "cohorts alike (features_spacing, --features-spacing)."
+        )
 
 
 def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray:

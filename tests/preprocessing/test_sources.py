@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,8 +112,8 @@ def test_a_folder_of_dicom_is_a_source(shared_dir, tmp_path):
     pytest.importorskip("pydicom")
     archive = tmp_path / "archive" / "STS_001"
     archive.mkdir(parents=True)
-    (archive / "image").symlink_to(shared_dir / "data" / "dicom_sts001_pet" / "image")
-    (archive / "mask").symlink_to(shared_dir / "data" / "dicom_sts001_pet" / "mask")
+    for name in ("image", "mask"):
+        shutil.copytree(shared_dir / "data" / "dicom_sts001_pet" / name, archive / name)
     settings = Preparation(shape=(12, 12, 12), spacing=6.0, label="GTV_Mass")
     cohort = prepare(tmp_path / "archive", settings, tmp_path / "out", progress=False)
     assert cohort.channel_names == ("PET",)
