@@ -29,8 +29,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from survimg.benchmark.identity import code_identity
-from survimg.datasets import make_phantom_cohort
-from survimg.datasets.sts51 import load_sts51
+from survimg.datasets import load_sts51, make_phantom_cohort
 from survimg.evaluation import learn_cutoff
 from survimg.preprocessing import Preparation, prepare
 from survimg.radiomics import RadiomicsFeatures

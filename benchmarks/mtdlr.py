@@ -40,11 +40,11 @@ from survimg.estimators import (
     MTDLR,
     ClinicalCox,
     DeepMTS,
+    FitOnce,
     ManualRadiomicsCox,
     SingleTaskCox,
     SingleTaskSurvival,
 )
-from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.mtdlr.score_cox import default_radiomics_model
 from survimg.evaluation import Nomogram, concordance_index
 from survimg.evaluation.plots import plot_nomogram

@@ -39,7 +39,7 @@ from survimg.explain import (
     plot_saliency,
     saliency,
 )
-from survimg.nets.layers import initialise
+from survimg.nets import initialise
 
 AIM = 5.0
 

@@ -22,8 +22,7 @@ import survimg
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.model_selection import EventStratifiedKFold
-from survimg.nets.layers import global_average, initialise
-from survimg.nets.outputs import RiskOutput
+from survimg.nets import RiskOutput, global_average, initialise
 from survimg.testing import check_survival_estimator
 
 

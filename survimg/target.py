@@ -3,33 +3,55 @@
 The floor of the library: every other module may import this one, and it imports NumPy only.
 
 An outcome ``y`` is scikit-survival's structured array: one boolean field (did the event happen?)
-followed by one float field (time to the event, or to censoring), in any time unit.
+followed by one float field (time to the event, or to censoring), in any time unit. Where an outcome
+is taken, a DataFrame or a dict with the columns ``event`` and ``time`` is taken too.
 
 Risk is one number per patient; **a higher risk means an earlier event**. Every ``predict`` of
-survimg returns risk on that scale, whatever the model is trained on.
+survimg returns risk on that scale, whatever the model is trained on; `risk_of` brings what other
+estimators predict to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["OUTCOME_DTYPE", "check_outcome", "event_labels", "event_quantiles", "make_outcome"]
+__all__ = [
+    "OUTCOME_DTYPE",
+    "as_outcome",
+    "as_times",
+    "check_outcome",
+    "event_labels",
+    "event_of",
+    "event_quantiles",
+    "is_table",
+    "make_outcome",
+    "risk_of",
+]
 
 OUTCOME_DTYPE = np.dtype([("event", np.bool_), ("time", np.float64)])
+_TRUTHS = {
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+}
 
 
-def make_outcome(event: npt.ArrayLike, time: npt.ArrayLike) -> np.ndarray:
+def make_outcome(event: Any, time: Any = None, *, data: Any = None) -> np.ndarray:
     """Put event indicators and times into one structured array.
 
     Parameters
     ----------
-    event : array-like of shape (n,)
-        True (or 1) where the event was observed, False (or 0) where the patient was censored.
-    time : array-like of shape (n,)
-        Time to event or censoring, non-negative, in any unit.
+    event : array-like of shape (n,), DataFrame, mapping, or str
+        True (or 1) where the event was observed, False (or 0) where the patient was censored;
+        text that says so (``"1"``, ``"true"``, ``"yes"``, ``"0"``, ``"false"``, ``"no"``) is
+        understood. Alone, without `time`: a DataFrame or mapping with the columns ``event`` and
+        ``time``. With `data`: name of the column.
+    time : array-like of shape (n,), or str
+        Time to event or censoring, non-negative, in any unit. With `data`: name of the column.
+    data : DataFrame or mapping, optional
+        Table that holds both columns.
 
     Returns
     -------
@@ -38,11 +60,27 @@ def make_outcome(event: npt.ArrayLike, time: npt.ArrayLike) -> np.ndarray:
     Raises
     ------
     ValueError
-        Values other than 0/1 in `event`; missing, infinite or negative values in `time`; unequal
-        lengths.
+        Values other than true and false in `event`; missing, infinite, negative or complex values,
+        dates or durations in `time`; unequal lengths; two Series of different patients.
+
+    Notes
+    -----
+    Two Series are put together by their index, in the order of `event`.
+
+    Examples
+    --------
+    >>> from survimg.target import make_outcome
+    >>> make_outcome(event=[1, 0], time=[12.5, 30.0])
+    array([( True, 12.5), (False, 30. )], dtype=[('event', '?'), ('time', '<f8')])
+    >>> make_outcome("relapse", "months", data={"relapse": ["yes", "no"], "months": [8, 24]})
+    array([( True,  8.), (False, 24.)], dtype=[('event', '?'), ('time', '<f8')])
     """
-    event_array = _as_indicator(np.asarray(event))
-    time_array = np.asarray(time, dtype=np.float64)
+    if data is not None:
+        event, time = _column(data, event), _column(data, time)
+    elif time is None:
+        event, time = _named_columns(event)
+    time = _in_order_of(event, time)
+    event_array, time_array = _as_indicator(np.asarray(event)), as_times(time)
     if event_array.shape != time_array.shape or event_array.ndim != 1:
         raise ValueError(
             "event and time must be one-dimensional and of equal length; got shapes "
@@ -56,22 +94,24 @@ def make_outcome(event: npt.ArrayLike, time: npt.ArrayLike) -> np.ndarray:
 
 
 def check_outcome(
-    y: npt.ArrayLike,
+    y: Any,
     *,
     n_patients: int | None = None,
     ids: Sequence[str] | None = None,
     require_event: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check an outcome array and split it into event indicators and times.
+    """Check an outcome and split it into event indicators and times.
 
     Parameters
     ----------
-    y : structured array of shape (n,)
-        One boolean field, then one float field, under any names (as in scikit-survival).
+    y : structured array of shape (n,), DataFrame, or mapping
+        One boolean field, then one float field, under any names (as in scikit-survival); or a
+        table with the columns ``event`` and ``time``.
     n_patients : int, optional
         Length that `y` must have.
     ids : sequence of str, optional
-        Patient identifiers, used to name the patient in error messages.
+        Patient identifiers, used to name the patient in error messages, and to put a DataFrame
+        whose index holds them into their order.
     require_event : bool, default=False
         Refuse outcomes in which every patient is censored.
 
@@ -84,32 +124,18 @@ def check_outcome(
     Raises
     ------
     ValueError
-        Not a structured array of that form, wrong length, a missing, infinite or negative time
-        (the message names the patients when `ids` is given), or no event at all when one is
-        required.
+        Nothing of these forms, wrong length, a missing, infinite or negative time (the message
+        names the patients when `ids` is given), or no event at all when one is required.
     """
-    array = np.asarray(y)
-    names = array.dtype.names
-    well_formed = (
-        array.ndim == 1
-        and names is not None
-        and len(names) == 2
-        and array.dtype[0] == np.bool_
-        and np.issubdtype(array.dtype[1], np.floating)
-    )
-    if not well_formed or names is None:
+    if is_table(y):
+        event, time = _split_table(y, ids)
+    else:
+        event, time = _split_array(y)
+    if n_patients is not None and event.shape[0] != n_patients:
         raise ValueError(
-            "y must be a one-dimensional structured array with a boolean event field followed by a "
-            f"float time field; got dtype {array.dtype} and shape {array.shape}. "
-            "Build it with survimg.target.make_outcome(event, time) or take Cohort.outcome."
-        )
-    if n_patients is not None and array.shape[0] != n_patients:
-        raise ValueError(
-            f"X holds {n_patients} patients but y has {array.shape[0]} entries; both must have the "
+            f"X holds {n_patients} patients but y has {event.shape[0]} entries; both must have the "
             "same length."
         )
-    event = array[names[0]].astype(np.bool_, copy=True)
-    time = array[names[1]].astype(np.float64, copy=True)
     _check_times(time, ids)
     if require_event and not event.any():
         raise ValueError(
@@ -117,6 +143,64 @@ def check_outcome(
             "score a survival model."
         )
     return event, time
+
+
+def as_outcome(y: Any, ids: Sequence[str] | None = None) -> np.ndarray:
+    """Return an outcome of any accepted form as one structured array (event, time).
+
+    Parameters
+    ----------
+    y : structured array of shape (n,), DataFrame, or mapping
+    ids : sequence of str, optional
+        See `check_outcome`, also for errors.
+    """
+    event, time = check_outcome(y, ids=ids)
+    return make_outcome(event, time)
+
+
+def is_table(y: Any) -> bool:
+    """Tell whether an outcome is a DataFrame or a mapping of columns."""
+    return isinstance(y, Mapping) or (hasattr(y, "columns") and hasattr(y, "iloc"))
+
+
+def as_times(values: Any, name: str = "time") -> np.ndarray:
+    """Return times as float64; refuse what only looks like times.
+
+    Parameters
+    ----------
+    values : array-like
+    name : str, default="time"
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        Dates, durations, truth values, complex numbers, masked entries, or text that is no number.
+    """
+    array = np.asarray(values)
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} holds masked values; a time is needed for every patient.")
+    entries = array.ravel().tolist() if array.dtype.kind in "OUST" else []
+    days = [v for v in entries if hasattr(v, "isoformat") or hasattr(v, "total_seconds")]
+    if array.dtype.kind in "mM" or days or hasattr(getattr(values, "dtype", None), "freq"):
+        raise ValueError(
+            f"{name} holds dates or durations, such as {str(array.ravel()[0])!r}; give a number in "
+            "the cohort's unit, for example (last_seen - diagnosis).dt.days."
+        )
+    if array.dtype.kind in "bc" or any(isinstance(v, bool | complex) for v in entries):
+        what = "complex numbers" if array.dtype.kind == "c" else "true/false"
+        raise ValueError(f"{name} holds {what}; give one real number per patient.")
+    if any(isinstance(v, str) and "_" in v for v in entries):
+        raise ValueError(f"{name} holds text that is no number, such as {entries[0]!r}.")
+    try:
+        if hasattr(values, "astype") and hasattr(values, "isna"):  # pandas' NA becomes NaN
+            values = values.astype("Float64").astype("float64")
+        return np.array(values if array.dtype.kind not in "US" else array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be numbers in the cohort's unit; got values such as "
+            f"{array.ravel()[:3].tolist()}."
+        ) from None
 
 
 def event_quantiles(event: np.ndarray, time: np.ndarray, n_intervals: int) -> np.ndarray:
@@ -175,22 +259,201 @@ def event_labels(event: np.ndarray, time: np.ndarray, n_time_bins: int = 1) -> n
     return labels
 
 
+_NAMED = (
+    "Name the columns: make_outcome(event=..., time=...), or a DataFrame or dict with the columns "
+    "'event' and 'time'."
+)
+
+
+def _split_array(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Split scikit-survival's structured array."""
+    if isinstance(y, tuple):
+        raise ValueError(f"y is a tuple, which does not say what is time and what event. {_NAMED}")
+    array = np.asarray(y)
+    names = array.dtype.names
+    well_formed = (
+        array.ndim == 1
+        and names is not None
+        and len(names) == 2
+        and array.dtype[0] == np.bool_
+        and np.issubdtype(array.dtype[1], np.floating)
+    )
+    if not well_formed or names is None:
+        raise ValueError(
+            "y must be a one-dimensional structured array with a boolean event field followed by a "
+            f"float time field; got dtype {array.dtype} and shape {array.shape}. {_NAMED} "
+            "A cohort has it as Cohort.outcome."
+        )
+    return array[names[0]].astype(np.bool_, copy=True), array[names[1]].astype(np.float64)
+
+
+def _split_table(y: Any, ids: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Split a table, in the order of `ids` where its index holds them."""
+    event, time = _named_columns(y)
+    time = _in_order_of(event, time)
+    index = getattr(event, "index", None)
+    events, times = _as_indicator(np.asarray(event)), as_times(time)
+    if events.shape != times.shape or events.ndim != 1:
+        raise ValueError(f"event and time have shapes {events.shape} and {times.shape}.")
+    if ids is not None and index is not None and not callable(index):
+        labels, names = [str(label) for label in index], [str(name) for name in ids]
+        position = {label: i for i, label in enumerate(labels)}
+        if labels != names and len(position) == len(labels) and position.keys() == set(names):
+            rows = [position[name] for name in names]
+            return events[rows], times[rows]
+        if labels != names and any(isinstance(label, str) for label in index):
+            raise ValueError(
+                f"y has the index {labels[:3]} ..., but the patients are {names[:3]} ...; give it "
+                "their names, or none (reset_index(drop=True)) if its rows are in their order."
+            )
+    return events.copy(), times.copy()
+
+
+def _named_columns(table: Any) -> tuple[Any, Any]:
+    if not is_table(table):
+        kind = type(table).__name__
+        if getattr(getattr(table, "dtype", None), "names", None):
+            return _split_array(table)
+        raise ValueError(f"{kind} alone does not say what is time and what event. {_NAMED}")
+    return _column(table, "event"), _column(table, "time")
+
+
+def _column(table: Any, name: Any) -> Any:
+    columns = list(table.columns if hasattr(table, "columns") else table)
+    if columns.count(name) != 1:
+        raise ValueError(
+            f"The outcome needs one column {name!r}; the columns are {columns}. Name them: "
+            "make_outcome(event='...', time='...', data=table)."
+        )
+    return table[name]
+
+
+def _in_order_of(event: Any, time: Any) -> Any:
+    """Put one Series into the order of the other; refuse Series of different patients."""
+    first, second = getattr(event, "index", None), getattr(time, "index", None)
+    if first is None or second is None or callable(first) or callable(second):
+        return time
+    if len(first) != len(second) or list(first) == list(second):
+        return time  # unequal lengths are told below
+    if first.is_unique and second.is_unique and set(first) == set(second):
+        return time.loc[first]
+    raise ValueError(
+        f"event and time are of different patients by their indexes ({list(first)[:3]} ... and "
+        f"{list(second)[:3]} ...). Take both from one table, or give plain arrays "
+        "(.to_numpy()) if they are in one order."
+    )
+
+
+def risk_of(estimator: Any, X: Any) -> np.ndarray:
+    """Predict the risk of patients by any fitted estimator: **higher = earlier event**.
+
+    scikit-survival marks models that predict a time (`IPCRidge`, `FastSurvivalSVM` with
+    ``rank_ratio < 1``, boosting with a regression loss, ...) by ``_predict_risk_score = False``;
+    their predictions are multiplied by -1. The mark is looked for on the estimator itself, then on
+    the last step of a pipeline, the best estimator of a search, and the fitted models of a
+    meta-estimator (``final_estimator_``, ``estimators_``, ``estimator_``). An estimator without a
+    mark predicts a risk, as in scikit-survival.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted, with ``predict``.
+    X : Cohort or array-like of n patients
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        A meta-estimator that averages risks and times, or one from outside scikit-learn and
+        scikit-survival around a model of times whose predictions are neither that model's nor their
+        negatives. Set ``_predict_risk_score`` on its class.
+    """
+    predicted = np.array(estimator.predict(X), dtype=np.float64)
+    return predicted if _predicts_risk(estimator, lambda: X) else -predicted
+
+
+def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
+    marked = getattr(estimator, "_predict_risk_score", None)
+    if marked is not None:
+        return bool(marked)
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list):
+        before = estimator[:-1] if len(steps) > 1 else None
+        return _predicts_risk(
+            steps[-1][1], lambda: inputs() if before is None else before.transform(inputs())
+        )
+    if not hasattr(type(estimator), "predict") and hasattr(estimator, "estimator"):
+        return _predicts_risk(estimator.estimator, inputs)  # FrozenEstimator
+    models = _fitted_models(estimator)
+    signs = {_predicts_risk(model, inputs) for model in models}
+    if signs <= {True}:
+        return True
+    if signs == {False} and _hands_on(estimator):
+        return False
+    if signs == {False} and len(models) == 1:
+        # Somebody's own wrapper of a model of times may have turned the sign already.
+        outer, inner = (np.asarray(each.predict(inputs())) for each in (estimator, models[0]))
+        for same, is_risk in ((inner, False), (-inner, True)):
+            if np.array_equal(outer, same):
+                return is_risk
+    name = type(estimator).__name__
+    raise ValueError(
+        f"{name} predicts with models that predict a time, and does not say whether its own "
+        "predictions are risks (higher = earlier event) or times. Set the class attribute "
+        f"_predict_risk_score of {name} to True for risks, to False for times; an average of risks "
+        "and times is neither."
+    )
+
+
+def _fitted_models(estimator: Any) -> list[Any]:
+    """Return what a meta-estimator has fitted to predict with; empty for a plain estimator."""
+    for attribute in ("best_estimator_", "final_estimator_", "estimators_", "estimator_"):
+        models = getattr(estimator, attribute, None)
+        if isinstance(models, list | tuple | np.ndarray):
+            return list(np.ravel(models)) if isinstance(models, np.ndarray) else list(models)
+        if models is not None:
+            return [models]
+    return []
+
+
+def _hands_on(estimator: Any) -> bool:
+    """Whether `predict` is a library's, whose searches and ensembles keep the sign of models."""
+    owner = next(kind for kind in type(estimator).__mro__ if "predict" in vars(kind))
+    return owner.__module__.partition(".")[0] in ("sklearn", "sksurv") or hasattr(
+        estimator, "best_estimator_"
+    )
+
+
 def _as_indicator(event: np.ndarray) -> np.ndarray:
     if event.dtype == np.bool_:
         return event
-    try:
+    if np.issubdtype(event.dtype, np.number) and event.dtype.kind != "c":
         values = event.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"event must hold True/False or 1/0; got values such as {event.ravel()[:3].tolist()}."
-        ) from None
-    wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
+        wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
+    else:
+        truths = [event_of(value) for value in event.ravel().tolist()]
+        wrong = np.flatnonzero([truth is None for truth in truths])
+        values = np.array([bool(truth) for truth in truths]).reshape(event.shape)
     if wrong.size:
         raise ValueError(
             "event must hold True/False or 1/0; got "
-            f"{np.unique(values[wrong])[:5].tolist()} at positions {wrong[:5].tolist()}."
+            f"{[event.ravel().tolist()[i] for i in wrong[:5]]} at positions {wrong[:5].tolist()}."
         )
     return values.astype(np.bool_)
+
+
+def event_of(value: Any) -> bool | None:
+    """Return what a value says of the event, or None."""
+    if isinstance(value, str):
+        return _TRUTHS.get(value.strip().lower())
+    try:
+        return bool(value) if value in (0, 1) else None
+    except (TypeError, ValueError):  # pandas' NA, an array
+        return None
 
 
 def _check_times(time: np.ndarray, ids: Sequence[str] | None) -> None:

@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing
 from sksurv.metrics import concordance_index_censored
 
-from survimg.target import check_outcome, make_outcome
+from survimg.target import check_outcome, make_outcome, risk_of
 
 __all__ = ["check_survival_estimator", "survival_checks"]
 
@@ -45,8 +45,9 @@ def check_survival_estimator(estimator: Any, X: Any, y: np.ndarray) -> None:
     -----
     Whether the risk has the right sign is checked against the estimator's own curves: who has the
     higher cumulative hazard at every time must have the higher risk, and with a `risk_horizon_`,
-    who has the lower S there. An estimator that is consistently wrong passes: look at its
-    concordance on data you know.
+    who has the lower S there, and against its own ``score``. An estimator that is consistently
+    wrong passes: look at its concordance on data you know. One that predicts a time passes with
+    ``_predict_risk_score = False`` (see `survimg.target.risk_of`).
 
     S(t) need not be exp(-H(t)): a forest averages Kaplan-Meier and Nelson-Aalen curves.
 
@@ -82,10 +83,10 @@ def survival_checks() -> list[Check]:
         _check_risk_is_a_fresh_float64_vector,
         _check_prediction_does_not_depend_on_company_or_order,
         _check_pickle_predicts_the_same,
+        _check_score_is_harrells_c,
         _check_survival_curves,
         _check_features_and_masks,
         _check_risk_orders_patients_as_survival_does,
-        _check_score_is_harrells_c,
         _check_all_censored_is_refused,
         _check_mismatched_lengths_are_refused,
     ]
@@ -96,8 +97,8 @@ def _fitted(estimator: Any, X: Any, y: np.ndarray) -> Any:
 
 
 def _check_unfitted_predict_is_refused(estimator: Any, X: Any, y: np.ndarray) -> None:  # noqa: ARG001
-    methods = ["predict", "predict_survival_function", "predict_cumulative_hazard_function"]
-    for method in [*methods, *(["transform"] if hasattr(estimator, "transform") else [])]:
+    curves = ("predict_survival_function", "predict_cumulative_hazard_function", "transform")
+    for method in ["predict", *(name for name in curves if hasattr(estimator, name))]:
         _must_raise(
             (NotFittedError,), f"{method} before fit", getattr(clone(estimator), method), X
         )
@@ -178,6 +179,9 @@ def _check_pickle_predicts_the_same(estimator: Any, X: Any, y: np.ndarray) -> No
 
 def _check_survival_curves(estimator: Any, X: Any, y: np.ndarray) -> None:
     model = _fitted(estimator, X, y)
+    curves = ("predict_survival_function", "predict_cumulative_hazard_function", "unique_times_")
+    missing = [name for name in curves if not hasattr(model, name)]
+    _require(not missing, f"there are no curves: {', '.join(missing)} missing")
     times = model.unique_times_
     _require(bool((np.diff(times) > 0).all()), "unique_times_ does not increase")
     survival = model.predict_survival_function(X, return_array=True)
@@ -221,7 +225,7 @@ def _check_features_and_masks(estimator: Any, X: Any, y: np.ndarray) -> None:
 
 def _check_risk_orders_patients_as_survival_does(estimator: Any, X: Any, y: np.ndarray) -> None:
     model = _fitted(estimator, X, y)
-    risk = model.predict(X)
+    risk = risk_of(model, X)
     hazard = model.predict_cumulative_hazard_function(X, return_array=True)
     one, other = hazard[:, np.newaxis], hazard[np.newaxis]
     above = (one >= other).all(axis=2) & (one > other * (1 + 1e-6)).any(axis=2)
@@ -244,9 +248,15 @@ def _check_risk_orders_patients_as_survival_does(estimator: Any, X: Any, y: np.n
 def _check_score_is_harrells_c(estimator: Any, X: Any, y: np.ndarray) -> None:
     model = _fitted(estimator, X, y)
     event, time = check_outcome(y)
-    expected = concordance_index_censored(event, time, model.predict(X))[0]
-    found = model.score(X, y)
-    _require(np.isclose(found, expected), f"score is {found}, Harrell's C is {expected}")
+    concordance = concordance_index_censored(event, time, risk_of(model, X))[0]
+    score = model.score(X, y)
+    _require(
+        np.isclose(score, concordance) or not np.isclose(score, 1 - concordance),
+        f"score is {score:.4f}, but as a risk (higher = earlier event) the predictions have "
+        f"Harrell's C {concordance:.4f}: one of the two has the wrong sign. An estimator that "
+        "predicts a time says so by _predict_risk_score = False",
+    )
+    _require(np.isclose(score, concordance), f"score is {score}, Harrell's C is {concordance}")
 
 
 def _check_all_censored_is_refused(estimator: Any, X: Any, y: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def _imported(module):
         elif isinstance(node, ast.ImportFrom):
             parts = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (p if p in FILES else node.module for p in parts if node.module in FILES)
+
+
+def test_no_file_imports_another_in_a_circle():
+    graph = {module: {*_imported(module)} - {module} for module in FILES}
+    assert sum(map(len, graph.values())) > 500
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_nothing_is_imported_by_a_string_but_what_a_user_named():

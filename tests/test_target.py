@@ -25,7 +25,7 @@ def test_event_indicators_in_any_form(event):
 @pytest.mark.parametrize(
     ("event", "time", "message"),
     [
-        ([1, 2], [1, 2], r"got \[2.0\] at positions \[1\]"),
+        ([1, 2], [1, 2], r"got \[2\] at positions \[1\]"),
         ([1, np.nan], [1, 2], "1/0"),
         (["dead", "alive"], [1, 2], "dead"),
         ([1, 0], [1, -2], "position 1: -2.0"),

@@ -24,6 +24,7 @@ from survimg.estimators import (
     SurvivalStacking,
 )
 from survimg.estimators.base import ProportionalHazardsMixin
+from survimg.survival import step_functions
 from survimg.target import check_outcome, make_outcome
 from survimg.testing import check_survival_estimator, survival_checks
 
@@ -52,7 +53,7 @@ class LinearRisk(ProportionalHazardsMixin, BaseEstimator):
 class ForgetsEvents(LinearRisk):
     def fit(self, X, y):
         event, time = y["event"], y["time"]
-        self._fit_baseline(self._risk(X), event, time)
+        self._fit_baseline(self._risk(X), event | ~event.any(), time)
         return self
 
 
@@ -133,11 +134,11 @@ class Curves(LinearRisk):
 
     def predict_survival_function(self, X, return_array=False):
         survival = self.survival(X, super().predict_survival_function(X, True))
-        return survival if return_array else self.baseline_.as_functions(survival)
+        return survival if return_array else step_functions(self.unique_times_, survival)
 
     def predict_cumulative_hazard_function(self, X, return_array=False):
         hazard = self.hazard(super().predict_cumulative_hazard_function(X, True))
-        return hazard if return_array else self.baseline_.as_functions(hazard)
+        return hazard if return_array else step_functions(self.unique_times_, hazard)
 
     def survival(self, X, values):
         return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from sklearn.base import BaseEstimator
 from survimg import estimators, features, radiomics
 from survimg.estimators import deep
 
+ROOT = Path(__file__).parents[1]
+OUTSIDE = sorted(
+    path for folder in ("benchmarks", "examples", "tests") for path in (ROOT / folder).rglob("*.py")
+)
 #: May be given without their names: what a meta-estimator wraps, and the filter's one number.
 POSITIONAL = {"estimator", "estimators", "extractor", "threshold"}
 #: Words that have another one in the table, as parameters ...
@@ -99,7 +104,42 @@ def test_help_explains_every_parameter(item):
 
 
 def test_the_table_is_in_contributing():
-    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     for word in ("n_iterations", "clinical_columns", "estimator", "extractor", "radiomics_model",
                  "channel_names_in_", "clinical_encoder_"):  # fmt: skip
         assert f"`{word}`" in page
+
+
+def _faces() -> dict[tuple[str, str], str]:
+    """File and public name to the package nearest to the top that gives the name."""
+    given: dict[tuple[str, str], str] = {}
+    # The deepest first: packages give what the packages below them give.
+    for path in sorted((ROOT / "survimg").rglob("__init__.py"), key=lambda p: -len(p.parts)):
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        tree = ast.parse(path.read_text("utf-8"))
+        lists = [n.value for n in tree.body if isinstance(n, ast.Assign | ast.AnnAssign)
+                 and "__all__" in ast.dump(n)]  # fmt: skip
+        public = {c.value for node in lists for c in ast.walk(node) if isinstance(c, ast.Constant)}
+        for node in tree.body:
+            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+                if alias.name in public and package != "survimg":
+                    sources = [s for s, face in given.items() if face == node.module]
+                    for source in [(node.module, alias.name), *sources]:
+                        if source[1] == alias.name:
+                            given[source] = package
+    return given
+
+
+def test_public_names_are_imported_from_the_faces():
+    assert len(OUTSIDE) > 100
+    faces = _faces()
+    assert faces["survimg.estimators.deep.deepmts", "DeepMTS"] == "survimg.estimators"
+    around = [
+        f"{path.relative_to(ROOT)}: import {alias.name} from {face}, not from {node.module}"
+        for path in OUTSIDE
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (face := faces.get((node.module or "", alias.name))) is not None
+    ]
+    assert not around, "\n".join(around)

@@ -40,7 +40,7 @@ from torch import nn
 from survimg import Cohort
 from survimg.compute.runtime import choose_precision
 from survimg.estimators import DeepMTS
-from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets import DeepMTSNet
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
 

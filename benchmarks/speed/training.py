@@ -51,11 +51,11 @@ from survimg import Cohort
 from survimg.compute.runtime import RandomStreams, choose_precision, isolated_torch
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
-from survimg.nets import backbone
-from survimg.nets.deepmts import DeepMTSNet
+from survimg.nets import DeepMTSNet, backbone
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
 from survimg.training.batches import BatchSampler, PatientBatches, Patients
+from survimg.training.engine import make_training_net
 
 
 def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:
@@ -167,9 +167,8 @@ def engine(
     sampler = BatchSampler(event, options.batch, True, streams.batches)
     augment = model._make_augment(streams.augmentation) if whole else None
     batches = PatientBatches(patients, options.device, sampler, 10**6, 50, augment)
-    loss, names = model._make_loss(cohort)
     module = DeepMTSNet(2, 0, generator=streams.weights)
-    net = model._make_net(module, loss, names, options.device, [])
+    net = make_training_net(module, model._make_objective(cohort), model, options.device)
     net.history.new_epoch()
     if compiled:
         net.module_.compile(dynamic=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from survimg.benchmark.environment import GpuMemory, MemoryIncrease, environment
@@ -19,6 +20,8 @@ from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
+from survimg.survival import survival_values
+from survimg.target import risk_of
 
 __all__ = ["Task", "run_task"]
 
@@ -109,11 +112,11 @@ def _fit_and_predict(
     arrays = {"test_ids": ids[task.test], "train_ids": ids[task.train]}
     started = perf_counter()
     if hasattr(estimator, "predict"):
-        risk = check_risk(estimator.predict(X_test), task.test.size, name="predicted risk")
+        risk = check_risk(risk_of(estimator, X_test), task.test.size, name="predicted risk")
         details["predict_seconds"] = perf_counter() - started
         arrays["test_risk"] = risk
         arrays["train_risk"] = check_risk(
-            estimator.predict(X_train), task.train.size, name="predicted risk of the training set"
+            risk_of(estimator, X_train), task.train.size, name="predicted risk of the training set"
         )
     if hasattr(estimator, "predict_survival_function"):
         arrays["times"] = task.times
@@ -130,19 +133,17 @@ def _fit_and_predict(
 
 
 def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
-    """Evaluate step functions on the grid; NaN where a function is not defined."""
+    """Evaluate survival functions on the grid; NaN beyond the end of a function."""
     values = np.full((len(curves), times.size), np.nan)
     for row, curve in zip(values, curves, strict=True):
-        lower, upper = curve.domain
-        inside = (times >= lower) & (times <= upper)
-        if inside.any():
-            row[inside] = curve(times[inside])
+        inside = times <= curve.domain[1]
+        row[inside] = survival_values([curve], times[inside])[0]
     return values
 
 
 def _history(estimator: Any) -> dict[str, list[float | None]] | None:
     """Training history of an estimator, or of the last step of a pipeline, column by column."""
-    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     history = getattr(final, "history_", None)
     if history is None:
         return None

@@ -44,7 +44,7 @@ from survimg.benchmark.leakage import (
 from survimg.benchmark.records import Record, read_record, write_record
 from survimg.benchmark.run import Plan, Run, read_run, write_plan
 from survimg.benchmark.storage import locked, read_json, write_json
-from survimg.target import check_outcome
+from survimg.target import check_outcome, is_table, make_outcome
 
 __all__ = ["run_benchmark"]
 
@@ -137,7 +137,7 @@ def run_benchmark(
         ``dice``, ``sd`` (numbers or None) and ``source``.
     n_jobs : int or None, default=1
         Number of models and folds worked on at once, in processes. None leaves that to the
-        surrounding ``joblib.parallel_config`` or `survimg.model_selection.dask_cluster`.
+        surrounding ``joblib.parallel_config`` or `survimg.compute.dask_cluster`.
     progress : bool, default=True
         Show progress bars if standard error is a terminal.
 
@@ -156,6 +156,7 @@ def run_benchmark(
     """
     out = Path(out)
     event, time = check_outcome(y, n_patients=n_patients(X), require_event=True)
+    y = make_outcome(event, time) if is_table(y) else y
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)
     check_models(models, reference)

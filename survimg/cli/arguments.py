@@ -105,12 +105,13 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def add_reading(group: argparse._ArgumentGroup) -> None:
     """Add the arguments that say which masks and files of a manifest are meant."""
     group.add_argument(
-        "--label", type=_label,
-        help="the tumour's number in masks with several labels, or its RTSTRUCT name",
+        "--label", type=_label, action="append",
+        help="the tumour's number in masks with several labels, or its RTSTRUCT name; repeat to "
+        "merge several",
     )
     group.add_argument(
         "--allow-outside", action="store_true", default=None,
-        help="accept paths that lead outside the manifest's folder",
+        help="read files outside the manifest's folder too",
     )
 
 
@@ -159,6 +160,12 @@ def _label(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
+def labels(arguments: argparse.Namespace) -> int | str | list[int | str] | None:
+    """Return the one label that was given, or several."""
+    given = arguments.label
+    return given[0] if given is not None and len(given) == 1 else given
+
+
 def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
     """Turn the arguments on the volumes into those of `survimg.preprocessing.prepare`."""
     values = {name: getattr(arguments, name) for name in PREPARATION}
@@ -177,7 +184,7 @@ def manifest_reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """Turn the arguments that say how a manifest is read into those of `Cohort.from_manifest`."""
     return {
         "modalities": arguments.modalities,
-        "label": arguments.label,
+        "label": labels(arguments),
         "time_unit": arguments.time_unit,
         "allow_outside": bool(arguments.allow_outside),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import refuse
+from survimg.cli.arguments import labels, refuse
 from survimg.cli.dicom import find_manifest, is_raw_folder
 from survimg.io.manifest import listed
 
@@ -69,7 +69,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     series = _series(manifest) if _writes_segmentations(arguments) else []
     cohort = prepare(
         path,
-        Preparation(**steps, label=arguments.label),
+        Preparation(**steps, label=labels(arguments)),
         scratch / "cohort",
         modalities=channels,
         allow_outside=outside,

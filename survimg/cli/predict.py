@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     import pandas as pd
 
     import survimg
+    from survimg.target import risk_of
 
     out = Path(arguments.out)
     if out.exists():
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         if arguments.masks and hasattr(model, "predict_risk_and_mask"):  # in one pass
             risk, masks = model.predict_risk_and_mask(cohort)
         else:
-            risk = model.predict(cohort)
+            risk = risk_of(model, cohort)
             masks = model.predict_mask(cohort) if arguments.masks else None
         table = pd.DataFrame({"patient_id": cohort.ids, "risk": risk})
         if horizons := list(dict.fromkeys(arguments.horizons)):
@@ -111,6 +112,8 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
     """Predicted probabilities of being free of the event beyond the horizons, (n, horizons)."""
     import numpy as np
 
+    from survimg.survival import survival_values
+
     if hasattr(model, "predict_survival_at"):
         return np.asarray(model.predict_survival_at(cohort, horizons))
     if not hasattr(model, "predict_survival_function"):
@@ -123,8 +126,7 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
                 f"--horizons {horizon:g}: the model knows survival up to {last:g}, the last time "
                 "of its training patients."
             )
-    # Before the first time of the training patients nobody had the event.
-    return np.array([[c(h) if h >= c.domain[0] else 1.0 for h in horizons] for c in curves])
+    return survival_values(curves, horizons)
 
 
 def _write_masks(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from survimg.cohort.stores import Store, as_store
-from survimg.io.patients import check_length
+from survimg.cohort.stores import Store, as_store, is_whole_npy
+from survimg.columns import as_frame, declare
+from survimg.io.patients import check_length, index_of
+
+_MOST_CHANNELS = 4  # a last axis as short as this is rather channels than voxels
 
 
 def check_on_invalid(on_invalid: str) -> Literal["raise", "fill"]:
@@ -67,8 +72,49 @@ def finite_voxels(
     return np.where(finite, values, lowest)
 
 
-def name_channels(names: Sequence[str] | None, n_channels: int | None) -> tuple[str, ...]:
-    """Name the channels, or check the number of the names given."""
+def name_patients(n: int, parts: tuple[Any, ...]) -> tuple[Sequence[str], tuple[Any, ...]]:
+    """Name patients by the index of the first part that holds names; else number them.
+
+    Returns
+    -------
+    ids : sequence of str
+    parts : tuple
+        Where patients are numbered, without indexes: they only say where rows stood in a table.
+
+    Raises
+    ------
+    ValueError
+        Parts whose rows stood in another order in that table.
+    """
+    numbers = [str(i) for i in range(n)]
+    indexes = [index_of(part) or numbers for part in parts if hasattr(part, "iloc")]
+    for part in parts:
+        labels = index_of(part)
+        if labels is not None and part.index.dtype.kind not in "iu":
+            return labels, parts
+    for first, second in itertools.pairwise(indexes):
+        if first != second and set(first) == set(second):
+            raise ValueError(
+                "The indexes of clinical, outcome or groups hold the same numbers in another "
+                "order. Give ids=, or reset_index(drop=True) if all are in the order of the "
+                "volumes."
+            )
+    plain = (p.reset_index(drop=True) if hasattr(p, "iloc") else p for p in parts)
+    return [f"case-{i:04d}" for i in range(n)], tuple(plain)
+
+
+def clinical_columns(clinical: Any, kinds: Mapping[str, str] | None) -> pd.DataFrame | None:
+    """Take clinical columns as a frame, with the kinds that they are declared to have."""
+    if clinical is None and kinds:
+        raise ValueError("kinds= is of clinical columns, but clinical= is not given.")
+    return None if clinical is None else declare(as_frame(clinical), kinds)
+
+
+def name_channels(
+    names: Sequence[str] | None, shape: Sequence[int | None]
+) -> tuple[str, ...]:
+    """Name the channels of volumes of this shape, or check the number of the names given."""
+    n_channels = shape[0]
     if n_channels is None:
         raise ValueError("All cases of a cohort must have the same number of channels.")
     if names is None:
@@ -76,7 +122,7 @@ def name_channels(names: Sequence[str] | None, n_channels: int | None) -> tuple[
     if len(names) != n_channels:
         raise ValueError(
             f"channel_names must be {n_channels} different names, one per channel; got "
-            f"{list(names)}."
+            f"{list(names)}.{axes_hint(shape)}"
         )
     return tuple(names)
 
@@ -85,7 +131,8 @@ def check_mask_shapes(volumes: Store, masks: Store, available: np.ndarray, ids: 
     """Refuse masks on another grid than their volumes, as far as shapes in memory tell."""
     shape, mask_shape = volumes.case_shape[1:], masks.case_shape
     if None not in shape and None not in mask_shape and shape != mask_shape:
-        raise ValueError(f"masks have shape {mask_shape} per case but volumes have {shape}.")
+        hint = axes_hint(volumes.case_shape)
+        raise ValueError(f"masks have shape {mask_shape} per case but volumes have {shape}.{hint}")
     if volumes.nbytes_in_memory and (None in shape or None in mask_shape):
         for i in np.flatnonzero(available).tolist():
             image_size, mask_size = volumes.read(i).shape[1:], masks.read(i).shape
@@ -117,9 +164,13 @@ def take_masks(
         if has_mask is not None:
             raise ValueError("has_mask says which patients have a mask, but masks= is not given.")
         return None, np.zeros(n, dtype=bool)
-    if isinstance(masks, np.ndarray | list | tuple) and not isinstance(masks, np.memmap):
-        check_binary(masks, ids)
     if isinstance(masks, list | tuple):
+        masks = [None if mask is None else _without_channel(np.asarray(mask), 4) for mask in masks]
+    elif isinstance(masks, np.ndarray):
+        masks = _without_channel(masks, 5)
+    if isinstance(masks, np.ndarray | list) and not is_whole_npy(masks, np.uint8):
+        check_binary(masks, ids)
+    if isinstance(masks, list):
         has_mask = [mask is not None for mask in masks] if has_mask is None else has_mask
         # A patient without a mask gets a placeholder that no caller can reach.
         size = tuple(1 if length is None else length for length in volumes.case_shape[1:])
@@ -131,6 +182,29 @@ def take_masks(
     available = check_length("has_mask", available, n)
     check_mask_shapes(volumes, store, available, ids)
     return store, available
+
+
+def _without_channel(mask: np.ndarray, ndim: int) -> np.ndarray:
+    """Take the axis of a single channel off a mask, as networks and MONAI have it."""
+    one = mask.ndim == ndim and mask.shape[ndim - 4] == 1
+    return mask[(slice(None),) * (ndim - 4) + (0,)] if one else mask
+
+
+def axes_hint(shape: Sequence[int | None]) -> str:
+    """Return a hint for volumes that look as if their channels came last, else nothing.
+
+    Parameters
+    ----------
+    shape : sequence of (int or None)
+        ``(channels, z, y, x)``, as it was taken.
+    """
+    sizes = [size for size in shape if size is not None]
+    if len(sizes) == 4 and sizes[-1] <= _MOST_CHANNELS < min(sizes[:-1]):
+        return (
+            f" The axes look like (z, y, x, channels); survimg takes (channels, z, y, x): "
+            f"np.moveaxis(volumes, -1, 1), for volumes of shape (n, {', '.join(map(str, sizes))})."
+        )
+    return ""
 
 
 def as_positions(key: Any, n: int) -> slice | np.ndarray:

@@ -20,8 +20,10 @@ from survimg.cohort.checks import (
     as_positions,
     check_on_invalid,
     check_voxels,
+    clinical_columns,
     finite_voxels,
     name_channels,
+    name_patients,
     take_masks,
 )
 from survimg.cohort.finer import BlockStore, finer_settings, finer_table
@@ -37,6 +39,7 @@ from survimg.cohort.stores import (
     as_store,
 )
 from survimg.io.images.image import Image
+from survimg.io.images.masks import Label
 from survimg.io.manifest import Manifest, manifest_of_frame, read_manifest
 from survimg.io.patients import PatientTable, check_ids, check_length
 from survimg.io.store.store import StoreWriter, read_store
@@ -61,14 +64,16 @@ class Cohort(PatientColumns):
         do not write to them afterwards.
     masks : array-like of shape (n, z, y, x), sequence of (array or None), or store, optional
         Tumour masks, 0 outside and 1 inside. None in a sequence marks a patient without a mask.
-    clinical : DataFrame or array-like of shape (n, k), optional
-        Clinical columns, numeric or categorical. Estimators learn the encoding in `fit`.
-    outcome : structured array of shape (n,), optional
-        (event, time); see `survimg.target.make_outcome`.
+    clinical : DataFrame, dict of columns, or array-like of shape (n, k), optional
+        Clinical columns: numbers, text, booleans or categories. What a cell means, and how it is
+        encoded, estimators learn in `fit` (`survimg.columns`).
+    outcome : structured array of shape (n,), DataFrame or dict, optional
+        (event, time), or a table with columns of these names; see `survimg.target.make_outcome`.
     ids : sequence of str, optional
-        Unique patient identifiers; by default ``"case-0000"`` and so on.
+        Unique patient identifiers; by default the index of `clinical` or `outcome` where it holds
+        names, else ``"case-0000"`` and so on. Parts with an index are put into the order of ids.
     groups : sequence, optional
-        Centre (or any group) of each patient, for group-aware splitters.
+        Centre (or any group) of each patient, for group-aware splitters; kept as text.
     spacing : float, triple or array-like of shape (n, 3), optional
         Voxel size in mm in the order (z, y, x).
     channel_names : sequence of str, optional
@@ -83,6 +88,9 @@ class Cohort(PatientColumns):
         What to do with voxels that are NaN or infinite: refuse the patient by name (arrays in
         memory at once, files when they are read), or replace them by the lowest finite value of
         their channel (air in CT, nothing in PET) with a warning that names the patient.
+    kinds : mapping of str to str, optional
+        Clinical columns that are ``"numeric"``, ``"categorical"`` or ``"boolean"`` whatever they
+        look like, such as ``{"grade": "categorical"}`` for grades 1 to 3.
 
     Attributes
     ----------
@@ -115,8 +123,8 @@ class Cohort(PatientColumns):
         self,
         volumes: npt.ArrayLike | Sequence[np.ndarray] | Store,
         masks: npt.ArrayLike | Sequence[np.ndarray | None] | Store | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-        outcome: np.ndarray | None = None,
+        clinical: pd.DataFrame | Mapping[str, Any] | npt.ArrayLike | None = None,
+        outcome: Any = None,
         ids: Sequence[str] | np.ndarray | None = None,
         groups: Sequence[Any] | np.ndarray | None = None,
         spacing: float | npt.ArrayLike | None = None,
@@ -125,25 +133,29 @@ class Cohort(PatientColumns):
         has_mask: npt.ArrayLike | None = None,
         present: npt.ArrayLike | None = None,
         on_invalid: Literal["raise", "fill"] = "raise",
+        kinds: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(volumes, np.ndarray) and volumes.ndim == 4:
             volumes = volumes[:, np.newaxis]
         with np.errstate(over="ignore"):  # beyond float32: infinite, which is looked for below
             self._volumes = as_store(volumes, ndim=4, dtype=np.float32)
-        n, n_channels = len(self._volumes), self._volumes.case_shape[0]
-        names = check_ids([f"case-{i:04d}" for i in range(n)] if ids is None else ids)
-        check_length("ids", names, n)
+        n = len(self._volumes)
+        if ids is None:
+            parts = (clinical, outcome, groups, has_mask, present, spacing)
+            ids, parts = name_patients(n, parts)
+            clinical, outcome, groups, has_mask, present, spacing = parts
+        names = check_length("ids", check_ids(ids), n)
         self.on_invalid = check_on_invalid(on_invalid)
         if isinstance(self._volumes, ArrayStore) and on_invalid == "raise":
             check_voxels(self._volumes, names)
         self._masks, available = take_masks(masks, has_mask, self._volumes, names)
         self._table = PatientTable(
             ids=names,
-            channel_names=name_channels(channel_names, n_channels),
+            channel_names=name_channels(channel_names, self._volumes.case_shape),
             outcome=outcome,
             time_unit=time_unit,
             groups=groups,  # type: ignore[arg-type]  # the table makes arrays of what it is given
-            clinical=clinical,  # type: ignore[arg-type]
+            clinical=clinical_columns(clinical, kinds),
             has_mask=available,
             present=present,  # type: ignore[arg-type]
             spacing=spacing,  # type: ignore[arg-type]
@@ -286,7 +298,7 @@ class Cohort(PatientColumns):
         csv: str | os.PathLike[str],
         modalities: Sequence[str] | None = None,
         *,
-        label: int | str | None = None,
+        label: Label = None,
         time_unit: str | None = None,
         allow_outside: bool = False,
     ) -> Cohort:
@@ -298,13 +310,13 @@ class Cohort(PatientColumns):
             Table with one row per patient; see `survimg.io.read_manifest` for its columns.
         modalities : sequence of str, optional
             Names of the image columns; by default every column that holds image paths.
-        label : int or str, optional
+        label : int, str or sequence of these, optional
             Label that marks the tumour in masks with several labels, or name of the RTSTRUCT
-            contour.
+            contour; several are merged.
         time_unit : str, optional
             Unit of the column ``time``.
         allow_outside : bool, default=False
-            Accept image paths outside the manifest's folder.
+            Accept files outside the manifest's folder.
         """
         manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
         return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
@@ -315,7 +327,7 @@ class Cohort(PatientColumns):
         frame: pd.DataFrame,
         modalities: Sequence[str] | None = None,
         *,
-        label: int | str | None = None,
+        label: Label = None,
         time_unit: str | None = None,
     ) -> Cohort:
         """Build a raw cohort from a manifest in memory.
@@ -332,8 +344,9 @@ class Cohort(PatientColumns):
         return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
 
     @classmethod
-    def _of_manifest(cls, manifest: Manifest, label: int | str | None) -> Cohort:
-        images = ImageFileStore(list(zip(*manifest.images.values(), strict=True)))
+    def _of_manifest(cls, manifest: Manifest, label: Label) -> Cohort:
+        rows = list(zip(*manifest.images.values(), strict=True))
+        images = ImageFileStore(rows, manifest.root)
         masks = None
         if manifest.has_mask.any():
             masks = MaskFileStore(manifest.masks, images, label)
@@ -493,12 +506,13 @@ class Cohort(PatientColumns):
             sources=tuple(s if there else None for s, there in zip(sources, present, strict=True)),
             mask_source=mask_source,
             label=self.label,
+            root=self._volumes.root if isinstance(self._volumes, ImageFileStore) else None,
             images_key=self._volumes.case_key(position),
             key=self.case_key(i),
         )
 
     @property
-    def label(self) -> int | str | None:
+    def label(self) -> Label:
         """The tumour's label in the masks of a raw cohort of files."""
         return self._masks.label if isinstance(self._masks, MaskFileStore) else None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import read_mask_image
+from survimg.io.images.masks import Label, read_mask_image
 from survimg.io.images.reading import read_image
 
 __all__ = ["Patient"]
@@ -30,8 +30,10 @@ class Patient:
         Per channel the file, or the image itself; None where the patient lacks it.
     mask_source : Path, ndarray of shape (z, y, x), or None
         An array lies on the grid of the first image.
-    label : int or str, optional
+    label : int, str or sequence of these, optional
         The tumour's label in the mask's file.
+    root : Path, optional
+        Folder in which every file that is opened must lie; by default anywhere.
     images_key, key : str
         Change whenever the images change, or one of images, mask, label and spacing.
     """
@@ -40,7 +42,8 @@ class Patient:
     channel_names: tuple[str, ...]
     sources: tuple[Path | Image | None, ...]
     mask_source: Path | np.ndarray | None
-    label: int | str | None
+    label: Label
+    root: Path | None
     images_key: str
     key: str
 
@@ -55,7 +58,7 @@ class Patient:
         source = self.sources[self.channel_names.index(channel)]
         if source is None or isinstance(source, Image):
             return source
-        return _read(read_image, f"column {channel!r}", source)
+        return self._read(read_image, f"column {channel!r}", source)
 
     def images(self) -> list[Image | None]:
         """Read all modalities."""
@@ -87,7 +90,15 @@ class Patient:
             return None
         if isinstance(source, np.ndarray):
             return Image(source, reference.spacing, reference.origin, reference.direction)
-        return _read(read_mask_image, "column 'mask'", source, reference, self.label)
+        return self._read(read_mask_image, "column 'mask'", source, reference, self.label)
+
+    def _read(
+        self, reader: Callable[..., Image], where: str, path: Path, *arguments: Any
+    ) -> Image:
+        try:
+            return reader(path, *arguments, root=self.root, allow_outside=self.root is None)
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(f"{where}: {error}") from None
 
     @property
     def mask_name(self) -> str:
@@ -95,8 +106,3 @@ class Patient:
         return f"column 'mask': {self.mask_source}: " if isinstance(self.mask_source, Path) else ""
 
 
-def _read(reader: Callable[..., Image], where: str, path: Path, *arguments: Any) -> Image:
-    try:
-        return reader(path, *arguments)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{where}: {error}") from None

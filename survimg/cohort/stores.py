@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import read_mask_image
+from survimg.io.images.masks import Label, read_mask_image
 from survimg.io.images.reading import read_image
 from survimg.io.images.resampling import resample_image, resample_mask
 
@@ -177,10 +177,16 @@ class ImageFileStore:
     ----------
     paths : sequence of sequence of (Path or None), shape (n, channels)
         None where the patient lacks the modality; its channel is filled with zeros.
+    root : Path, optional
+        Folder in which every file that is opened must lie, its links followed; by default anywhere.
     """
 
-    def __init__(self, paths: Sequence[Sequence[Path | None]]) -> None:
+    def __init__(
+        self, paths: Sequence[Sequence[Path | None]], root: Path | None = None
+    ) -> None:
+        # links stay as they are: the other files of an image lie beside the link
         self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
+        self.root = None if root is None else root.absolute()
         self._stamps = [tuple(file_stamp(p) if p else None for p in row) for row in self._paths]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
@@ -206,7 +212,7 @@ class ImageFileStore:
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
-        images = [read_image(path) if path else None for path in self.paths(position)]
+        images = [self._read(path) if path else None for path in self.paths(position)]
         grid = next(image for image in images if image is not None)
         return np.stack(
             [
@@ -218,7 +224,10 @@ class ImageFileStore:
     def grid(self, position: int) -> Image:
         """Return the image whose grid `read` uses."""
         first = next(path for path in self._paths[position] if path is not None)
-        return read_image(first)
+        return self._read(first)
+
+    def _read(self, path: Path) -> Image:
+        return read_image(path, root=self.root, allow_outside=self.root is None)
 
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
@@ -240,12 +249,13 @@ class MaskFileStore:
         None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
-    label : int or str, optional
-        Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour.
+    label : int, str or sequence of these, optional
+        Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour;
+        several are merged.
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: int | str | None = None
+        self, paths: Sequence[Path | None], images: ImageFileStore, label: Label = None
     ) -> None:
         self._paths = [path.absolute() if path else None for path in paths]
         self._stamps = [file_stamp(path) if path else None for path in self._paths]
@@ -276,7 +286,11 @@ class MaskFileStore:
     def read(self, position: int) -> np.ndarray:
         """Return the mask of one case on the grid of its images."""
         grid = self._images.grid(position)
-        return resample_mask(read_mask_image(self.path(position), grid, self.label), grid)
+        root = self._images.root
+        mask = read_mask_image(
+            self.path(position), grid, self.label, root=root, allow_outside=root is None
+        )
+        return resample_mask(mask, grid)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
@@ -297,7 +311,7 @@ def as_store(data: Any, ndim: int, dtype: type) -> Store:
     if hasattr(data, "case_key") and hasattr(data, "read"):
         store: Store = data
         return store
-    if isinstance(data, np.memmap) and data.filename is not None and _is_whole_npy(data, dtype):
+    if is_whole_npy(data, dtype) and data.ndim == ndim + 1:
         return MemmapStore(data.filename)
     if isinstance(data, list | tuple) and len({np.shape(case) for case in data}) > 1:
         cases: list[np.ndarray] = [np.asarray(case, dtype=dtype) for case in data]
@@ -316,10 +330,31 @@ def as_store(data: Any, ndim: int, dtype: type) -> Store:
     return ArrayStore(array)
 
 
-def _is_whole_npy(array: np.memmap, dtype: type) -> bool:
+def is_whole_npy(array: Any, dtype: type) -> bool:
+    """Tell whether an array is a read-only map of a whole ``.npy`` file of this type.
+
+    Then the file is what the array shows. A window of a file, a map that changes its copy or its
+    file, and raw voxels in a file that is only named so are arrays like any others.
+    """
     # Only an unsliced map sits directly on the mmap object; a view of one sits on another map.
-    whole = isinstance(array.base, mmap.mmap)
-    return whole and array.dtype == dtype and str(array.filename).endswith(".npy")
+    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
+        return False
+    if array.mode != "r" or array.filename is None or array.dtype != dtype:
+        return False
+    try:
+        with open(array.filename, "rb") as file:
+            major, _ = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else (
+                np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, stored = read(file)
+            begins = file.tell()
+    except (OSError, ValueError):
+        return False
+    order = array.flags.f_contiguous if fortran else array.flags.c_contiguous
+    return bool(
+        order and (shape, stored, begins) == (array.shape, array.dtype, array.offset)
+    )
 
 
 def file_stamp(path: Path) -> tuple[int, int]:

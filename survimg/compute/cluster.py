@@ -1,9 +1,9 @@
 """Searches, cross-validations and benchmarks on the machines of a Dask cluster, through joblib.
 
-joblib's own Dask backend keeps arguments from 1 kB on (outcomes, indices of folds) on one worker
-only, and all fits fail when that worker dies. Here every argument can be made again: small ones
-travel with each task, large ones are a task of their own, which the scheduler repeats elsewhere. So
-a worker may die at any moment; its fits are done again by others.
+For users whose batch system ends jobs in the middle of a search (SLURM's time limits, machines
+that are taken back). joblib's own Dask backend keeps arguments from 1 kB on (outcomes, folds) on
+one worker alone, and all fits fail when it dies. Here small arguments travel with each task, and
+large ones are a task of their own, which the scheduler repeats elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 from joblib.parallel import ParallelBackendBase, SequentialBackend
@@ -130,9 +130,8 @@ class DaskBackend(ParallelBackendBase):
         super().__init__(nesting_level=0)
         self.client = client
         self.bytes_sent = 0
-        self._identity = identity
+        self._check = functools.partial(_check_identity, identity, dict(identity()))
         self._folders = list(folders)
-        self._expected = dict(identity())
         self._large: dict[int, tuple[Any, Future]] = {}
         self._pending: set[Future] = set()
         self._lock = threading.RLock()
@@ -162,8 +161,7 @@ class DaskBackend(ParallelBackendBase):
                 "(and several per machine with --nworkers), or LocalCluster(threads_per_worker=1); "
                 "a network takes its own threads with n_threads."
             )
-        check = functools.partial(_check_identity, self._identity, self._expected)
-        for message in self.client.run(check).values():
+        for message in self.client.run(self._check).values():
             if message is not None:
                 raise ImportError(message)
 
@@ -185,7 +183,7 @@ class DaskBackend(ParallelBackendBase):
             An argument of more than 1 GiB.
         """
         with self._lock:
-            large: list[Future] = []
+            large: dict[int, Future] = {}
             items = [
                 (
                     function,
@@ -194,9 +192,12 @@ class DaskBackend(ParallelBackendBase):
                 )
                 for function, args, kwargs in func.items
             ]
-            payload = self._pickled(items)
             future = self._send(
-                _compute, payload, large, self._identity, self._expected, self._folders
+                _compute,
+                self._pickled(items),
+                large,
+                self._check,
+                self._folders,
             )
             self._pending.add(future)
         if callback is not None:
@@ -244,9 +245,11 @@ class DaskBackend(ParallelBackendBase):
             self._pending.clear()
         self.client.cancel(pending)
 
-    def _replaced(self, value: Any, large: list[Future]) -> Any:
-        """Return a large argument's number instead of it; `large` gets what stands for it."""
-        size = _size(value)
+    def _replaced(self, value: Any, large: dict[int, Future]) -> Any:
+        """Return what stands for a large argument instead of it; `large` gets its future."""
+        from dask.sizeof import sizeof
+
+        size = int(sizeof(value))  # of a cohort on disk, that of its index alone
         if size < LARGE:
             return value
         if size > TOO_LARGE:
@@ -255,14 +258,12 @@ class DaskBackend(ParallelBackendBase):
                 "to a cluster. Save a cohort to storage that all machines share "
                 "(cohort.save(FOLDER)) and load it from there: then only its path is sent."
             )
-        if id(value) not in self._large:
+        key = id(value)
+        if key not in self._large:
             # The value is kept with it, so that no other object gets its id meanwhile.
-            future = self._send(pickle.loads, self._pickled(value))
-            self._large[id(value)] = value, future
-        future = self._large[id(value)][1]
-        if not any(future is other for other in large):
-            large.append(future)
-        return _Large(next(k for k, other in enumerate(large) if other is future))
+            self._large[key] = value, self._send(pickle.loads, self._pickled(value))
+        large[key] = self._large[key][1]
+        return _Large(key)
 
     def _pickled(self, value: Any) -> bytes:
         import cloudpickle  # type: ignore[import-untyped]
@@ -282,25 +283,17 @@ class DaskBackend(ParallelBackendBase):
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Versions of Python, survimg and the libraries that results depend on."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
-class _Large:
+class _Large(NamedTuple):
     """Stands for a large argument inside a task."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def _size(value: Any) -> int:
-    """Bytes of an argument, as Dask counts them; a cohort on disk counts its index alone."""
-    from dask.sizeof import sizeof
-
-    return int(sizeof(value))
+    key: int
 
 
 def _nothing() -> None:
@@ -309,20 +302,19 @@ def _nothing() -> None:
 
 def _compute(
     payload: bytes,
-    large: Sequence[Any],
-    identity: Callable[[], Mapping[str, str]],
-    expected: Mapping[str, str],
+    large: Mapping[int, Any],
+    check: Callable[[], str | None],
     folders: Sequence[str],
 ) -> list[Any]:
     """Compute a batch of calls, on a worker."""
-    message = _check_identity(identity, expected)
+    message = check()
     if message is not None:
         raise ImportError(message)
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     items = pickle.loads(payload)  # noqa: S301 - from the client that this cluster computes for
 
     def real(value: Any) -> Any:
-        return large[value.number] if isinstance(value, _Large) else value
+        return large[value.key] if isinstance(value, _Large) else value
 
     with joblib.parallel_config(backend=SequentialBackend(nesting_level=1), n_jobs=None):
         return [

@@ -164,8 +164,8 @@ def slots_of(kind: str) -> int | None:
     ValueError
         The variable is malformed.
     """
-    given = _parse(os.environ.get(SLOTS_VARIABLE, ""))
-    return given.get(kind, None if kind == "cpu" else 1)
+    slots = _parse(os.environ.get(SLOTS_VARIABLE, ""))
+    return slots.get(kind, None if kind == "cpu" else 1)
 
 
 @contextlib.contextmanager
@@ -231,11 +231,11 @@ def _lock(key: str, name: int | str) -> FileLock:
 
 def _folder() -> Path:
     """Make and check the folder of the locks, which nobody else may write to."""
-    given = os.environ.get(FOLDER_VARIABLE)
+    path = os.environ.get(FOLDER_VARIABLE)
     # Windows has no user numbers; its folder for temporary files is the user's own.
     user = getattr(os, "getuid", lambda: None)()
-    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"survimg-{user}"
-    folder.mkdir(mode=0o700, parents=given is not None, exist_ok=True)
+    folder = Path(path) if path else Path(tempfile.gettempdir()) / f"survimg-{user}"
+    folder.mkdir(mode=0o700, parents=path is not None, exist_ok=True)
     if user is not None and (folder.lstat().st_uid != user or folder.is_symlink()):
         raise PermissionError(
             f"{folder}, where fits take their turns on a device, belongs to somebody else or is a "

@@ -1,4 +1,7 @@
-"""Memory that a network's tensors free and take again, on the CPU."""
+"""Memory that a network's tensors free and take again, on the CPU.
+
+For users without a GPU, whose training steps take 0.7 of the time with it.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +56,9 @@ _HEAP = _Heap()
 def kept_heap() -> Iterator[None]:
     """Keep freed memory in the process, and return it to the system at the end.
 
-    torch takes each tensor on the CPU from malloc, and glibc hands large ones back to the system
-    at once: the next layer's tensor then costs a page fault per 4 KiB, tens of thousands in a
-    training step. Without them a DeepMTS step of 8 x 2 x 48^3 takes 0.7 of the time
-    (``benchmarks/README.md``). The price is a heap with holes: the peak is that of before there,
-    and a third higher for steps of one case of 2 x 128 x 128 x 112 (3.7 and 2.8 GiB).
-
-    Elsewhere than on glibc (other systems, musl) this does nothing.
+    glibc hands large tensors back to the system at once: the next layer's tensor then costs a page
+    fault per 4 KiB, tens of thousands in a training step. docs/decisions/0008 measures the gain,
+    and the price: a heap with holes. Elsewhere than on glibc this does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         yield

@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from survimg.compute.device_slots import DeviceSlot, device_slot
 from survimg.compute.heap import kept_heap
-from survimg.compute.ranks import ALONE, Ranks
 
 __all__ = [
     "OneDNNForSingleCases",
@@ -126,33 +125,28 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
             f"device={device!r} is no device that torch knows; use 'auto', 'cpu', 'cuda' or "
             "'cuda:1'."
         ) from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r} was asked for, but torch sees no CUDA device; use device='auto' or "
             "device='cpu'."
         )
-    return chosen
+    return resolved
 
 
 @contextmanager
-def slot_on(
-    device: torch.device, ranks: Ranks = ALONE
-) -> Iterator[tuple[torch.device, DeviceSlot]]:
+def slot_on(device: torch.device) -> Iterator[tuple[torch.device, DeviceSlot]]:
     """Hold a slot of a device for a fit; of several GPUs, one is chosen that has most free slots.
 
     Parameters
     ----------
     device : torch.device
         ``cuda`` without an index stands for all GPUs that torch sees.
-    ranks : Ranks, optional
-        Processes that were started to train together take no slot: who started them holds one
-        of each device, because they could wait for each other forever.
 
     Yields
     ------
@@ -160,9 +154,6 @@ def slot_on(
         With an index if there were several to choose from.
     slot : DeviceSlot
     """
-    if ranks.device is not None:
-        yield device, DeviceSlot([], None)
-        return
     devices = [device]
     if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
         devices = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
@@ -192,8 +183,8 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        found = torch.cpu.get_capabilities()
-        native = bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+        able = torch.cpu.get_capabilities()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     if precision == "bfloat16" and not native:
         raise ValueError(
             f"precision='bfloat16' was asked for, but this {device.type} device only emulates it; "

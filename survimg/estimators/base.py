@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.evaluation.concordance import concordance_index
-from survimg.survival.breslow import BreslowBaseline
-from survimg.target import check_outcome, make_outcome
+from survimg.survival import BreslowBaseline, step_functions
+from survimg.target import check_outcome, make_outcome, risk_of
 
 __all__ = [
     "ProportionalHazardsMixin",
@@ -21,6 +21,7 @@ __all__ = [
     "VolumeSurvivalMixin",
     "cohort_and_outcome",
     "joined",
+    "mean_and_scale",
 ]
 
 
@@ -62,7 +63,7 @@ class SurvivalMixin:
         ValueError
             No pair of patients can be compared.
         """
-        return concordance_index(y, self.predict(X), sample_weight=sample_weight)
+        return concordance_index(y, risk_of(self, X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -95,9 +96,9 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
     @property
     def unique_times_(self) -> np.ndarray:
-        """Distinct observed times of the training set, increasing."""
+        """0, where survival is 1, and the distinct observed times of the training set."""
         check_is_fitted(self, "baseline_")
-        return self.baseline_.unique_times_
+        return self.baseline_.times
 
     def predict_survival_function(self: Any, X: Any, return_array: bool = False) -> np.ndarray:
         """Predict the probability of being free of the event beyond each time.
@@ -111,11 +112,11 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         survival = self.baseline_.survival(self._log_hazard_ratio(X))
-        return survival if return_array else self.baseline_.as_functions(survival)
+        return survival if return_array else step_functions(self.unique_times_, survival)
 
     def predict_cumulative_hazard_function(
         self: Any, X: Any, return_array: bool = False
@@ -131,11 +132,11 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         hazard = self.baseline_.cumulative_hazard(self._log_hazard_ratio(X))
-        return hazard if return_array else self.baseline_.as_functions(hazard)
+        return hazard if return_array else step_functions(self.unique_times_, hazard)
 
 
 class VolumeSurvivalMixin(SurvivalMixin):
@@ -206,7 +207,7 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_survival_function(
@@ -234,12 +235,18 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
         Returns
         -------
-        ndarray of shape (n,) of `sksurv.functions.StepFunction`, or (n, n_times) of float
+        ndarray of shape (n,) of `survimg.survival.StepFunction`, or (n, n_times) of float
         """
         check_is_fitted(self, "baseline_")
         return ProportionalHazardsMixin.predict_cumulative_hazard_function(
             self, joined(X, masks, clinical), return_array
         )
+
+
+def mean_and_scale(risk: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of some patients' risks, 0 where all are equal."""
+    mean, scale = float(np.mean(risk)), float(np.std(risk))
+    return mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 0.0
 
 
 def joined(X: Any, masks: Any, clinical: Any) -> Any:

@@ -9,7 +9,7 @@ from scipy.integrate import trapezoid
 from survimg.evaluation.horizon import weights_at
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
 from survimg.evaluation.predictions import check_survival_curves
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["brier_score", "index_of_prediction_accuracy", "integrated_brier_score"]
 
@@ -141,7 +141,7 @@ def index_of_prediction_accuracy(
     """
     scores = brier_score(y_train, y, survival, times, censoring_limit=censoring_limit)
     marginal = kaplan_meier(y_train).at(times)
-    n_patients = np.asarray(y).shape[0]
+    n_patients = as_outcome(y).shape[0]
     null = brier_score(
         y_train, y, np.tile(marginal, (n_patients, 1)), times, censoring_limit=censoring_limit
     )

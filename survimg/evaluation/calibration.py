@@ -12,7 +12,7 @@ from survimg.evaluation.cox import fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.predictions import check_horizon, check_survival_curves, step_values
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = [
     "CalibrationGroups",
@@ -142,7 +142,7 @@ def calibration_groups(
     rows = []
     for g in range(group.max() + 1):
         inside = group == g
-        curve = kaplan_meier(np.asarray(y)[inside], level=level)
+        curve = kaplan_meier(as_outcome(y)[inside], level=level)
         try:
             error = curve.standard_error_at(horizon)[0]
         except ValueError as problem:

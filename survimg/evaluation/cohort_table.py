@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from survimg.columns import as_frame, bring_levels, bring_numbers, learn_together
 
 __all__ = ["compare_cohorts"]
 
@@ -29,7 +31,8 @@ def compare_cohorts(
     Parameters
     ----------
     cohorts : mapping of name to DataFrame
-        Clinical variables; all frames share their columns.
+        Clinical variables; all frames share their columns. A variable has one kind, numbers or
+        categories, in all of them (`survimg.columns`).
     reference : str, optional
         Cohort that the others are tested against; the first by default.
     n_resamples : int, default=9999
@@ -59,6 +62,7 @@ def compare_cohorts(
     base = names[0] if reference is None else reference
     if base not in cohorts:
         raise ValueError(f"reference must be one of {names}; got {base!r}.")
+    cohorts = {name: as_frame(frame) for name, frame in cohorts.items()}
     columns = list(cohorts[base].columns)
     for name, frame in cohorts.items():
         if set(frame.columns) != set(columns):
@@ -72,17 +76,21 @@ def compare_cohorts(
     rng = np.random.default_rng(random_state)
     parts = []
     for column in columns:
-        series = {name: frame[column] for name, frame in cohorts.items()}
-        numeric = all(
-            pd.api.types.is_numeric_dtype(s) and not pd.api.types.is_bool_dtype(s)
-            for s in series.values()
-        )
-        rows = _numeric_rows(series) if numeric else _category_rows(series)
+        learned = learn_together([frame[column] for frame in cohorts.values()])
+        numeric = learned.kind == "numeric"
+        bring = bring_numbers if numeric else bring_levels
+        series = {
+            name: bring(frame[column], learned, list(map(str, frame.index)))
+            for name, frame in cohorts.items()
+        }
+        rows = _numeric_rows(series) if numeric else _category_rows(series, learned.levels)
         for name in (n for n in names if n != base):
             if numeric:
                 p, test = _mann_whitney(series[base], series[name])
             else:
-                p, test = _category_test(series[base], series[name], n_resamples, rng)
+                p, test = _category_test(
+                    series[base], series[name], learned.levels, n_resamples, rng
+                )
             rows.loc[rows.index[0], f"p: {name}"] = p
             rows.loc[rows.index[0], f"test: {name}"] = test
         parts.append(pd.concat({str(column): rows}, names=["variable", "category"]))
@@ -98,9 +106,8 @@ def _numeric_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
     return _with_missing([cells], ["median (quartiles)"], missing)
 
 
-def _category_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
+def _category_rows(series: Mapping[str, pd.Series], levels: Sequence[str]) -> pd.DataFrame:
     rows = []
-    levels = _levels(series.values())
     for category in levels:
         row = {}
         for name, values in series.items():
@@ -108,7 +115,7 @@ def _category_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
             row[name] = f"{n} ({100 * n / values.notna().sum():.1f} %)"
         rows.append(row)
     missing = {name: str(int(values.isna().sum())) for name, values in series.items()}
-    return _with_missing(rows, [str(category) for category in levels], missing)
+    return _with_missing(rows, list(levels), missing)
 
 
 def _with_missing(
@@ -117,17 +124,6 @@ def _with_missing(
     if any(count != "0" for count in missing.values()):
         rows, labels = [*rows, missing], [*labels, "missing"]
     return pd.DataFrame(rows, index=labels)
-
-
-def _levels(series: object) -> list[object]:
-    found: list[object] = []
-    for values in series:  # type: ignore[attr-defined]
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            present = [c for c in values.cat.categories if (values == c).any()]
-        else:
-            present = sorted(values.dropna().unique(), key=str)
-        found.extend(c for c in present if c not in found)
-    return found
 
 
 def _mann_whitney(first: pd.Series, second: pd.Series) -> tuple[float, str]:
@@ -139,9 +135,13 @@ def _mann_whitney(first: pd.Series, second: pd.Series) -> tuple[float, str]:
 
 
 def _category_test(
-    first: pd.Series, second: pd.Series, n_resamples: int, rng: np.random.Generator
+    first: pd.Series,
+    second: pd.Series,
+    known: Sequence[str],
+    n_resamples: int,
+    rng: np.random.Generator,
 ) -> tuple[float, str]:
-    levels = _levels([first, second])
+    levels = [level for level in known if (first == level).any() or (second == level).any()]
     if len(levels) < 2:
         raise ValueError(f"{first.name!r} has one level over both cohorts; leave it out.")
     table = np.array([[int((s == c).sum()) for s in (first, second)] for c in levels])

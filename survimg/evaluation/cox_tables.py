@@ -9,9 +9,18 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from survimg.evaluation.cox import CoxFit, Ties, fit_cox
+from survimg.columns import (
+    Column,
+    as_frame,
+    bring_levels,
+    bring_numbers,
+    learn_column,
+    level_of,
+)
+from survimg.evaluation.cox import CoxFit, fit_cox
 from survimg.evaluation.estimates import check_level
-from survimg.target import check_outcome
+from survimg.survival.risk_sets import Ties
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["cox_table", "multivariate_cox_table", "univariate_cox_table"]
 
@@ -141,10 +150,7 @@ def _frame(y: npt.ArrayLike, variables: pd.DataFrame) -> pd.DataFrame:
         raise TypeError(f"variables must be a DataFrame; got {type(variables).__name__}.")
     if len(variables) != event.size:
         raise ValueError(f"variables has {len(variables)} rows but y has {event.size}.")
-    frame = variables.reset_index(drop=True).rename(columns=str)
-    if frame.columns.has_duplicates:
-        raise ValueError(f"Duplicate columns: {frame.columns[frame.columns.duplicated()].tolist()}")
-    return frame
+    return as_frame(variables).reset_index(drop=True)
 
 
 def _coded(frame: pd.DataFrame, references: Mapping[str, object]) -> Blocks:
@@ -154,32 +160,36 @@ def _coded(frame: pd.DataFrame, references: Mapping[str, object]) -> Blocks:
         raise ValueError(f"references names {sorted(unknown)}, which are not among the variables.")
     blocks: Blocks = {}
     for name in frame.columns:
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            if name in references:
-                raise ValueError(
-                    f"{name!r} is numeric, so it has no reference level; make it categorical first."
-                )
-            blocks[name] = ([""], column.astype(np.float64).to_frame(name))
+        learned = learn_column(frame[name])
+        patients = list(map(str, frame.index))
+        if learned.kind != "numeric":
+            values = bring_levels(frame[name], learned, patients)
+            blocks[name] = _indicators(values, learned, references.get(name))
+        elif name in references:
+            raise ValueError(
+                f"{name!r} is numeric, so it has no reference level; make it categorical first."
+            )
         else:
-            blocks[name] = _indicators(column, references.get(name))
+            values = bring_numbers(frame[name], learned, patients)
+            blocks[name] = ([""], values.to_frame(name))
     return blocks
 
 
-def _indicators(column: pd.Series, reference: object | None) -> tuple[list[str], pd.DataFrame]:
-    values = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
-    categories = values.cat.remove_unused_categories().cat.categories.tolist()
-    base = categories[0] if reference is None else reference
+def _indicators(
+    values: pd.Series, learned: Column, reference: object | None
+) -> tuple[list[str], pd.DataFrame]:
+    categories = [level for level in learned.levels if (values == level).any()]
+    base = categories[0] if reference is None else level_of(reference)
     if base not in categories:
         raise ValueError(
-            f"The reference {base!r} of {column.name!r} does not occur; its levels are "
+            f"The reference {base!r} of {learned.name!r} does not occur; its levels are "
             f"{categories}."
         )
     if len(categories) < 2:
-        raise ValueError(f"{column.name!r} has a single level, {categories[0]!r}; leave it out.")
+        raise ValueError(f"{learned.name!r} has a single level, {categories[0]!r}; leave it out.")
     others = [category for category in categories if category != base]
     names = [f"{category} vs {base}" for category in others]
-    missing = column.isna()
+    missing = values.isna()
     indicators = [(values == category).astype(np.float64).mask(missing) for category in others]
     return names, pd.DataFrame(dict(zip(names, indicators, strict=True)))
 
@@ -188,7 +198,7 @@ def _rows(y: npt.ArrayLike, blocks: Blocks, level: float, ties: Ties) -> pd.Data
     check_level(level)
     matrix = pd.concat([block for _, block in blocks.values()], axis=1)
     complete = matrix.notna().all(axis=1).to_numpy()
-    outcome = np.asarray(y)[complete]
+    outcome = as_outcome(y)[complete]
     values = matrix.to_numpy(dtype=np.float64)[complete]
     owner = np.array([name for name, (labels, _) in blocks.items() for _ in labels])
     labels = [label for names, _ in blocks.values() for label in names]
@@ -217,6 +227,6 @@ def _without(
     if own.all():
         return fit.likelihood_ratio_test[2]
     rest = [name for name, mine in zip(names, own, strict=True) if not mine]
-    smaller = fit_cox(y, values[:, ~own], names=rest, ties=fit.ties)  # type: ignore[arg-type]
+    smaller = fit_cox(y, values[:, ~own], names=rest, ties=fit.ties)
     statistic = 2 * (fit.log_likelihood - smaller.log_likelihood)
     return float(stats.chi2.sf(max(statistic, 0.0), int(own.sum())))

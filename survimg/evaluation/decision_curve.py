@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.predictions import check_horizon, check_risk
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["DecisionCurve", "decision_curve"]
 
@@ -78,7 +78,7 @@ def decision_curve(
     .. [2] Vickers AJ, Cronin AM, Elkin EB, Gonen M. BMC Med Inform Decis Mak 2008;8:53.
     """
     horizon = check_horizon(horizon)
-    outcome = np.asarray(y)
+    outcome = as_outcome(y)
     event, _ = check_outcome(outcome)
     predicted = check_risk(probability, event.size, name="probability")
     if np.any(predicted < 0) or np.any(predicted > 1):

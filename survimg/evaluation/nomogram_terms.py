@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from survimg.evaluation.cox import RiskSets
+from survimg.survival.risk_sets import RiskSets, Ties
 from survimg.target import check_outcome
 
 __all__ = ["CoxTerms", "cox_terms"]
-
-Ties = Literal["efron", "breslow"]
 
 
 @dataclass(frozen=True)
@@ -203,18 +201,19 @@ def _read_lifelines(model: Any) -> CoxTerms:
 def _with_uncertainty(terms: CoxTerms, X: np.ndarray, y: npt.ArrayLike) -> CoxTerms:
     event, time = check_outcome(y, n_patients=len(X), require_event=True)
     for ties in get_args(Ties):
-        sets = RiskSets(event, time, np.ones(event.size), ties)
+        sets = RiskSets(event, time, ties=ties)
         # Far from zero (an age in days) the moments would lose digits.
         middle = X.mean(axis=0)
-        sums = sets.at((X - middle)[sets.order], terms.coefficients)
-        steps = sums.hazard() * np.exp(terms.offset - middle @ terms.coefficients)
+        log_risk = X @ terms.coefficients - terms.offset
+        steps = np.exp(sets.log_hazard_steps(log_risk))
         hazard = np.cumsum(np.bincount(sets.block, steps))
         if np.array_equal(sets.event_times, terms.times) and np.allclose(
             hazard, terms.hazard, rtol=1e-5, atol=0
         ):
             squares = np.bincount(sets.block, steps**2 / sets.row_weight)
             moments = np.zeros((hazard.size, X.shape[1]))
-            np.add.at(moments, sets.block, steps[:, np.newaxis] * sums.mean)
+            mean = sets.at(X - middle, log_risk).mean
+            np.add.at(moments, sets.block, steps[:, np.newaxis] * mean)
             return CoxTerms(
                 terms.names,
                 terms.coefficients,

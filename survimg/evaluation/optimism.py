@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from survimg.evaluation.bootstrap import RandomState
 from survimg.evaluation.concordance import concordance_index
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome, risk_of
 
 __all__ = ["OptimismCorrection", "optimism_corrected_concordance"]
 
@@ -55,7 +55,7 @@ def optimism_corrected_concordance(
     Parameters
     ----------
     estimator : scikit-learn survival estimator
-        Cloned for each resample; ``predict`` returns a risk.
+        Cloned for each resample; its risk is `survimg.target.risk_of`.
     X : Cohort, array or frame of n patients
     y : structured array of shape (n,)
     n_resamples : int, default=200
@@ -86,15 +86,15 @@ def optimism_corrected_concordance(
     if n_resamples < 2:
         raise ValueError(f"n_resamples must be at least 2; got {n_resamples}.")
     event, _ = check_outcome(y, require_event=True)
-    outcome = np.asarray(y)
-    apparent = concordance_index(outcome, clone(estimator).fit(X, outcome).predict(X))
+    outcome = as_outcome(y)
+    apparent = concordance_index(outcome, risk_of(clone(estimator).fit(X, outcome), X))
     rng = np.random.default_rng(random_state)
     excess = np.empty(n_resamples)
     for b in range(n_resamples):
         drawn = rng.integers(0, event.size, size=event.size)
         resample = _safe_indexing(X, drawn)
         model = clone(estimator).fit(resample, outcome[drawn])
-        own = concordance_index(outcome[drawn], model.predict(resample))
-        excess[b] = own - concordance_index(outcome, model.predict(X))
+        own = concordance_index(outcome[drawn], risk_of(model, resample))
+        excess[b] = own - concordance_index(outcome, risk_of(model, X))
     optimism = float(excess.mean())
     return OptimismCorrection(apparent, optimism, apparent - optimism, excess)

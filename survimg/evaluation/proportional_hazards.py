@@ -10,8 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from survimg.evaluation.cox import RiskSets, Ties, design, fit_cox
+from survimg.evaluation.cox import design
 from survimg.evaluation.kaplan_meier import kaplan_meier
+from survimg.survival.cox import maximise_partial_likelihood
+from survimg.survival.risk_sets import Ties
 from survimg.target import check_outcome
 
 __all__ = ["proportional_hazards_test"]
@@ -59,12 +61,10 @@ def proportional_hazards_test(
     .. [1] Grambsch PM, Therneau TM. Biometrika 1994;81:515-526.
     """
     event, time = check_outcome(y, require_event=True)
-    X, columns = design(covariates, event.size, names)
-    fit = fit_cox(y, X, names=columns, ties=ties)
-    sets = RiskSets(event, time, np.ones(event.size), ties)
-    scale = X.std(axis=0)
-    sums = sets.at(((X - X.mean(axis=0)) / scale)[sets.order], fit.coefficients * scale)
-    g = _transformed(y, sets, transform)[sets.block]
+    X, columns = design(covariates, names)
+    fit = maximise_partial_likelihood(X, event, time, names=columns, ties=ties)
+    sums = fit.sums
+    g = _transformed(y, fit.sets.event_times, transform)[fit.sets.block]
     if np.ptp(g) == 0:
         raise ValueError("All events happened at one time; nothing can change with time.")
     g = g - g.mean()
@@ -85,9 +85,8 @@ def proportional_hazards_test(
     )
 
 
-def _transformed(y: npt.ArrayLike, sets: RiskSets, transform: Transform) -> np.ndarray:
-    """Transform of each distinct event time."""
-    times = sets.event_times
+def _transformed(y: npt.ArrayLike, times: np.ndarray, transform: Transform) -> np.ndarray:
+    """Transform of the distinct event times."""
     if transform == "identity":
         return times
     if transform == "log":
@@ -95,9 +94,9 @@ def _transformed(y: npt.ArrayLike, sets: RiskSets, transform: Transform) -> np.n
             raise ValueError("transform='log' needs events after time 0.")
         return np.log(times)
     if transform == "rank":
-        observed = check_outcome(y)[1]
-        first = np.searchsorted(observed, times, sorter=sets.order)
-        return stats.rankdata(observed)[sets.order[first]]
+        observed = np.sort(check_outcome(y)[1])
+        before, until = (np.searchsorted(observed, times, side=side) for side in ("left", "right"))
+        return (before + 1 + until) / 2  # the mean rank of those observed at the time
     if transform == "km":
         curve = kaplan_meier(y)
         position = np.searchsorted(curve.time, times, side="left")

@@ -22,7 +22,8 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution
 from survimg.evaluation.predictions import step_values
 from survimg.evaluation.time_dependent_auc import cumulative_dynamic_auc
 from survimg.evaluation.uno import antolini_concordance, uno_concordance
-from survimg.target import check_outcome
+from survimg.survival.curves import survival_values
+from survimg.target import check_outcome, risk_of
 
 __all__ = [
     "ClippedHorizonWarning",
@@ -51,7 +52,8 @@ class SurvivalScorer:
     Parameters
     ----------
     metric : {"concordance", "uno", "auc", "neg_brier", "antolini", "horizon"}
-        Harrell's and Uno's concordance and the mean cumulative/dynamic AUC of ``predict``; the
+        Harrell's and Uno's concordance and the mean cumulative/dynamic AUC of the risk (see
+        `survimg.target.risk_of`); the
         integrated Brier score (negative, so that greater is better) and Antolini's concordance of
         ``predict_survival_function``; or the horizon that the other scorers use on the fold.
     horizon : float, optional
@@ -222,7 +224,7 @@ class _Fold:
 
     def risk(self) -> np.ndarray:
         if self._risk is None:
-            self._risk = np.array(self.estimator.predict(self.X), dtype=np.float64)
+            self._risk = risk_of(self.estimator, self.X)
         return self._risk
 
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
@@ -231,8 +233,7 @@ class _Fold:
             functions = self.estimator.predict_survival_function(self.X)
             grid = np.unique(np.concatenate([f.x for f in functions]))
             grid = grid[grid <= min(f.domain[1] for f in functions)]
-            grid = grid[grid >= max(f.domain[0] for f in functions)]
-            self._curves = np.vstack([f(grid) for f in functions]), grid
+            self._curves = survival_values(functions, grid), grid
         return self._curves
 
     def _negative_brier(self) -> float:
@@ -264,5 +265,6 @@ def _training_outcome(estimator: Any) -> npt.ArrayLike | None:
         if kept is not None:
             return kept
         steps = getattr(estimator, "steps", None)
-        estimator = steps[-1][1] if steps else getattr(estimator, "best_estimator_", None)
+        searched = getattr(estimator, "best_estimator_", None)
+        estimator = steps[-1][1] if isinstance(steps, list) else searched
     return None

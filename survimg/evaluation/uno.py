@@ -21,7 +21,7 @@ from survimg.evaluation.predictions import (
     check_survival_curves,
     check_weights,
 )
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["antolini_concordance", "uno_concordance"]
 
@@ -202,7 +202,7 @@ def antolini_concordance(
 
 def same_outcome(y_train: npt.ArrayLike, y: npt.ArrayLike) -> bool:
     """Whether the censoring distribution is estimated on the evaluated patients themselves."""
-    return y_train is y or np.array_equal(np.asarray(y_train), np.asarray(y))
+    return y_train is y or np.array_equal(as_outcome(y_train), as_outcome(y))
 
 
 def _nothing_before(tau: float | None, event: np.ndarray) -> str:

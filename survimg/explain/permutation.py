@@ -12,7 +12,9 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
+from survimg.evaluation.concordance import concordance_index
 from survimg.explain.families import FamilyKind, feature_families
+from survimg.target import as_outcome, risk_of
 
 __all__ = ["FamilyImportance", "cross_validated_family_importance", "family_importance"]
 
@@ -132,6 +134,7 @@ def cross_validated_family_importance(
         is the mean number of features that a fold's model was given.
     """
     generator = check_random_state(random_state)
+    y = as_outcome(y)
     found, scores, used = [], [], []
     for train, test in cv.split(X, y):
         fitted = clone(model).fit(_safe_indexing(X, train), y[train])
@@ -190,7 +193,7 @@ def _drops(
     """C-index of the table, and what it loses in each repeat."""
     if n_repeats < 1:
         raise ValueError(f"n_repeats must be at least 1; got {n_repeats}.")
-    score = float(final.score(table, y))
+    score = concordance_index(y, risk_of(final, table))
     drops = {}
     for name, columns in groups.items():
         chosen = list(columns)
@@ -199,7 +202,7 @@ def _drops(
             order = generator.permutation(len(table))
             permuted = table.copy()
             permuted[chosen] = table[chosen].iloc[order].reset_index(drop=True)
-            lost[repeat] = score - float(final.score(permuted, y))
+            lost[repeat] = score - concordance_index(y, risk_of(final, permuted))
         drops[name] = lost
     return score, drops
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from survimg.target import risk_of
+
 __all__ = ["MOST_PLAYERS", "ShapleyValues", "shapley_values"]
 
 MOST_PLAYERS = 10
@@ -149,7 +151,7 @@ def _predictor(model: Any, named: bool, horizon: float | Sequence[float] | None)
         return table if named else table.to_numpy()
 
     if horizon is None:
-        return lambda table: np.asarray(model.predict(given(table)), dtype=np.float64)
+        return lambda table: risk_of(model, given(table))
     times = np.asarray(model.unique_times_, dtype=np.float64)
     asked = np.atleast_1d(np.asarray(horizon, dtype=np.float64))
     if not ((asked >= 0) & (asked <= times[-1])).all():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pandas.api import types
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -18,6 +17,14 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.columns import (
+    Column,
+    as_frame,
+    bring_levels,
+    bring_numbers,
+    declare,
+    learn_column,
+)
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.preprocessing.patient_space import volume_factors
 from survimg.radiomics.regions import check_measured_on, measured_voxels
@@ -28,27 +35,41 @@ __all__ = ["ClinicalFeatures", "TumourVolume"]
 class ClinicalFeatures(TransformerMixin, BaseEstimator):
     """Encode the clinical columns of a cohort as numbers, as learned from the training patients.
 
+    The kind of a column is learned in `fit` (see `survimg.columns`), and values are brought to it
+    later: in a column with the stages 1, 2, 3 and 4a, ``2``, ``2.0`` and ``"2"`` are the level 2
+    also where a file holds no 4a.
+
     - *Numeric* columns keep their values; missing ones get the training median, and a column
       ``missingindicator_<name>`` marks them when any is missing among the training patients.
       Standardising is left to the models.
-    - All *other* columns (text, booleans, categories) become one 0/1 column per level, named
+    - *Categorical* and *boolean* columns become one 0/1 column per level, named
       ``<name>_<level>``. The reference is the first training level (in the order of a pandas
-      categorical, else sorted) and has no column. A missing value is replaced by the most frequent
-      level. A level that was not seen in training is encoded like the reference, with a warning.
+      categorical, else sorted; False) and has no column. A missing value is replaced by the most
+      frequent level. A level that was not seen in training is encoded like the reference, with a
+      warning; one that differs from a known level by case or blanks alone is taken for it, with a
+      warning.
     - Columns that are constant over the training patients are dropped: they carry nothing and make
       a Cox model singular.
+    - Dates, identifiers, free text and decimal numbers among text are refused.
 
     Parameters
     ----------
     clinical_columns : sequence of str, optional
         Clinical columns to use; by default all of the cohort.
+    kinds : mapping of str to str, optional
+        Columns whose kind is not to be guessed: ``{"grade": "categorical"}``; also ``"numeric"``
+        and ``"boolean"``.
 
     Attributes
     ----------
     columns_ : list of str
         The clinical columns that were read.
+    kinds_ : dict of str to str
+        Kind of every column.
+    levels_ : dict of str to list of str
+        Levels of every column that is not numeric.
     references_ : dict of str to str
-        Reference level of every categorical column.
+        Reference level of every column that is not numeric.
     feature_names_out_ : ndarray of shape (n_columns_out,), str
         Names of the encoded columns.
 
@@ -67,13 +88,20 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "clinical_columns": "no_validation",  # checked against the table in fit
+        "kinds": "no_validation",
     }
 
-    def __init__(self, *, clinical_columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clinical_columns: Sequence[str] | None = None,
+        kinds: Mapping[str, str] | None = None,
+    ) -> None:
         self.clinical_columns = clinical_columns
+        self.kinds = kinds
 
     def fit(self, X: Cohort | pd.DataFrame, y: Any = None) -> ClinicalFeatures:
-        """Learn medians, levels and constant columns.
+        """Learn kinds, levels, medians and constant columns.
 
         Parameters
         ----------
@@ -81,26 +109,32 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
             Training patients.
         y : ignored
 
+        Warns
+        -----
+        UserWarning
+            No column varies; see also `survimg.columns.learn_column`.
+
         Raises
         ------
         ValueError
-            No clinical columns, unknown columns, dates, or infinite values.
+            No clinical columns, unknown columns, columns that are no numbers, truth values or
+            categories, infinite values, or names that would stand twice in the encoded table.
         """
         del y
-        table = _clinical_table(X)
+        table, patients = _clinical_table(X), _patient_names(X)
         self.columns_ = _choose_columns(table, self.clinical_columns)
-        table = table[self.columns_].infer_objects()
-        self._numeric = [name for name in self.columns_ if _is_numeric(table[name])]
-        observed = {name: _levels(table[name]) for name in self.columns_}
-        self._levels = {
-            name: levels
-            for name, levels in observed.items()
-            if name not in self._numeric and len(levels) > 0
-        }
-        self.references_ = {name: levels[0] for name, levels in self._levels.items()}
-        numeric = [name for name in self._numeric if len(observed[name]) > 0]
-        self.encoder_ = _make_encoder(numeric, self._levels)
-        encoded = self.encoder_.fit_transform(self._as_values(table, _patient_names(X)))
+        table = declare(table[self.columns_], self.kinds, patients)
+        learned = [learn_column(table[name], patients) for name in self.columns_]
+        self.kinds_ = {column.name: column.kind for column in learned}
+        self.levels_ = {c.name: list(c.levels) for c in learned if c.kind != "numeric"}
+        self._spellings = {c.name: dict(c.spellings) for c in learned if c.spellings}
+        self._binary = [c.name for c in learned if c.kind == "numeric" and c.levels]
+        self.references_ = {name: levels[0] for name, levels in self.levels_.items()}
+        values = self._as_values(table, patients)
+        numeric = [n for n in self.columns_ if n not in self.levels_ and values[n].notna().any()]
+        _refuse_equal_names(values, numeric, self.levels_)
+        self.encoder_ = _make_encoder(numeric, self.levels_)
+        encoded = self.encoder_.fit_transform(values)
         varies = (encoded != encoded.iloc[0]).any()
         self.feature_names_out_ = encoded.columns[varies].to_numpy(dtype=object)
         if self.columns_ and not varies.any():
@@ -131,12 +165,12 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            A level that was not seen in training; it is encoded like the reference.
+            A level that was not seen in training, or is spelt otherwise.
         """
         check_is_fitted(self)
         table = _clinical_table(X)
         _choose_columns(table, self.columns_)
-        values = self._as_values(table[self.columns_].infer_objects(), _patient_names(X))
+        values = self._as_values(table[self.columns_], _patient_names(X))
         return self.encoder_.transform(values)[list(self.feature_names_out_)]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -146,27 +180,35 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         return self.feature_names_out_
 
     def _as_values(self, table: pd.DataFrame, patients: Sequence[str]) -> pd.DataFrame:
-        """Numeric columns as float, all others as text; missing values as NaN; levels checked."""
+        """Numeric columns as float, all others as levels; missing values as NaN."""
         values = {}
-        for name in self.columns_:
-            if name in self._numeric:
-                values[name] = _as_float(table[name], patients)
-            elif name in self._levels:
-                values[name] = self._known_levels(_as_text(table[name]), name, patients)
+        for column in self._learned():
+            if column.kind == "numeric":
+                values[column.name] = bring_numbers(table[column.name], column, patients)
+            else:
+                levels = bring_levels(table[column.name], column, patients)
+                values[column.name] = levels.where(levels.notna(), np.nan)
         return pd.DataFrame(values, index=table.index)
 
-    def _known_levels(self, texts: pd.Series, name: str, patients: Sequence[str]) -> pd.Series:
-        unknown = texts.notna() & ~texts.isin(self._levels[name])
-        if unknown.any():
-            found = sorted(texts[unknown].unique())[:5]
-            warnings.warn(
-                f"Clinical column {name!r} holds levels that no training patient had: {found} "
-                f"(patients {_first(patients, unknown)}). They are encoded like the reference "
-                f"level {self.references_[name]!r}.",
-                UserWarning,
-                stacklevel=3,
+    def _learned(self) -> list[Column]:
+        binary: Sequence[str] = ()
+        spellings: Mapping[str, Mapping[str, str]] = {}
+        if not hasattr(self, "kinds_"):  # a model file of before kinds were kept
+            levels = self.__dict__["_levels"]
+            truths = [name for name in levels if set(levels[name]) <= {"False", "True"}]
+            kinds = dict.fromkeys(self.__dict__["_numeric"], "numeric")
+            kinds |= {n: "boolean" if n in truths else "categorical" for n in levels}
+        else:
+            levels, spellings = self.levels_, self._spellings
+            kinds, binary = self.kinds_, self._binary
+        return [
+            Column(
+                name, kinds[name],
+                ("0", "1") if name in binary else tuple(levels.get(name, ())),
+                spellings.get(name, {}),
             )
-        return texts.mask(unknown, self.references_[name])
+            for name in self.columns_ if name in kinds
+        ]
 
 
 class TumourVolume(TransformerMixin, BaseEstimator):
@@ -300,7 +342,7 @@ def _require_cohort(X: Any) -> None:
 
 def _clinical_table(X: Cohort | pd.DataFrame) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
-        return X
+        return as_frame(X)
     if not isinstance(X, Cohort):
         raise TypeError(
             "Clinical columns are read from a survimg.Cohort or a DataFrame; got "
@@ -327,7 +369,7 @@ def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[
         raise ValueError(
             "The cohort's clinical table has no columns; pass clinical_columns=[] to use none."
         )
-    chosen = list(table.columns if columns is None else columns)
+    chosen = [str(name) for name in (table.columns if columns is None else columns)]
     absent = [name for name in chosen if name not in table.columns]
     if absent:
         raise ValueError(
@@ -338,6 +380,28 @@ def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[
     if repeated:
         raise ValueError(f"Clinical columns given more than once: {repeated}.")
     return chosen
+
+
+def _refuse_equal_names(
+    values: pd.DataFrame, numeric: Sequence[str], levels: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse columns of which two would have one name once they are encoded."""
+    sources = {name: f"the numeric column {name!r}" for name in numeric}
+    more = [
+        (f"missingindicator_{name}", f"the missing values of {name!r}")
+        for name in numeric if values[name].isna().any()
+    ]
+    more += [
+        (f"{name}_{level}", f"level {level!r} of {name!r}")
+        for name, known in levels.items() for level in known[1:]
+    ]
+    for encoded, source in more:
+        if encoded in sources:
+            raise ValueError(
+                f"{sources[encoded][0].upper()}{sources[encoded][1:]} and {source} would both be "
+                f"encoded as {encoded!r}; rename one of the clinical columns."
+            )
+        sources[encoded] = source
 
 
 def _make_encoder(numeric: list[str], levels: dict[str, list[str]]) -> ColumnTransformer:
@@ -351,46 +415,3 @@ def _make_encoder(numeric: list[str], levels: dict[str, list[str]]) -> ColumnTra
         verbose_feature_names_out=False,
     )
     return encoder.set_output(transform="pandas")
-
-
-def _is_numeric(column: pd.Series) -> bool:
-    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-        raise ValueError(
-            f"Clinical column {column.name!r} holds dates; turn them into a number first (for "
-            "example years since birth)."
-        )
-    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-
-
-def _as_float(column: pd.Series, patients: Sequence[str]) -> pd.Series:
-    try:
-        values = column.astype("Float64").astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"Clinical column {column.name!r} was numeric in training but holds other values now, "
-            f"such as {column.dropna().iloc[0]!r}."
-        ) from None
-    infinite = pd.Series(np.isinf(values.to_numpy()))
-    if infinite.any():
-        raise ValueError(
-            f"Clinical column {column.name!r} is infinite for patients "
-            f"{_first(patients, infinite)}."
-        )
-    return values
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    texts = column.astype(object)
-    return texts.where(column.isna(), texts.map(str)).where(column.notna(), np.nan).astype(object)
-
-
-def _levels(column: pd.Series) -> list[str]:
-    """Observed levels: in the order of a categorical, else sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return [str(level) for level in column.cat.remove_unused_categories().cat.categories]
-    return sorted(_as_text(column).dropna().unique())
-
-
-def _first(patients: Sequence[str], chosen: pd.Series) -> str:
-    names = [str(name) for name, is_chosen in zip(patients, chosen, strict=True) if is_chosen]
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

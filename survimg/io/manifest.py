@@ -8,12 +8,17 @@ patient_id    required; different and non-empty. Text: ``007`` stays ``007``
               one DICOM series. An empty cell: this patient lacks the modality
 mask          optional; path of the tumour mask; empty where there is none
 time, event   both or neither; time to the event or to censoring (any unit, >= 0), event 1 or 0
+              (or true or false)
 group         optional; the centre or scanner, for group-aware splitting
-all others    clinical: numbers where every non-empty cell is a number, text elsewhere. Empty, NA
-              and NaN mean missing. They are not encoded here: an encoding learned on the whole
-              table would leak from test patients to training. Names of other endpoints (``OS``,
-              ``relapse_date``) are refused: what is known after baseline must not predict
+all others    clinical. Empty, NA and NaN (nan, NAN) mean missing, and nothing else; `na_values`
+              adds to it. What a cell means, a number or a level, is learned in `fit` from the
+              training patients (`survimg.columns`), not here from whoever is in the file; where
+              the guess could be wrong, the name of the column says its kind: ``T:categorical``.
+              Names of other endpoints (``OS``, ``relapse_date``) are refused: what is known after
+              baseline must not predict
 ============  ====================================================================================
+
+Cells that a spreadsheet would run (``=...``) are refused: results are written as CSV too.
 
 A column is taken as a modality where every non-empty cell is a path: a name with an image suffix
 (`IMAGE_SUFFIXES`), or an existing file or folder. A column in which only some cells look like that
@@ -25,28 +30,39 @@ from __future__ import annotations
 import csv
 import os
 import re
-import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from survimg.columns import (
+    DECIMAL_COMMA,
+    KINDS,
+    as_frame,
+    declare,
+    formula,
+    number_of,
+    odd_mark,
+)
+from survimg.io.manifest_paths import (
+    IMAGE_SUFFIXES,
+    RESERVED,
+    check_any_image,
+    holds_paths,
+    image_columns,
+    read_paths,
+)
 from survimg.io.patients import PatientTable, listed
-from survimg.target import make_outcome
+from survimg.target import event_of, make_outcome
 
 __all__ = [
     "IMAGE_SUFFIXES", "Manifest", "listed", "manifest_of_frame", "read_manifest",
     "read_patient_table",
 ]
 
-#: Suffixes by which a cell is known as the path of an image.
-IMAGE_SUFFIXES = (
-    ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz", ".dcm", ".gipl"
-)
-
-_RESERVED = ("patient_id", "mask", "time", "event", "group")
 #: Words in names of columns that are known only after baseline. Another endpoint beside the one
 #: that is modelled would be taken for a clinical column, and predict it.
 _OUTCOME_WORDS = frozenset(
@@ -56,8 +72,6 @@ _OUTCOME_WORDS = frozenset(
         "censoring", "relapse", "relapsed", "recurrence", "progression", "followup",
     }
 )  # fmt: skip
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,11 +85,14 @@ class Manifest(PatientTable):
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
     masks : list of (Path or None)
+    root : Path or None
+        Folder in which every file that is opened must lie; None for anywhere.
     """
 
     path: Path
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
+    root: Path | None
 
     def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
         """Return the manifest of some of the patients.
@@ -96,6 +113,8 @@ def read_manifest(
     modalities: Sequence[str] | None = None,
     *,
     allow_outside: bool = False,
+    na_values: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Read and check a manifest; no image is opened.
 
@@ -107,7 +126,13 @@ def read_manifest(
         Names of the image columns, in the order of the channels; other columns with paths are left
         out. By default every column that holds paths, in the order of the file.
     allow_outside : bool, default=False
-        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links).
+        Accept paths that lead outside the CSV's folder (absolute, with ``..``, or through links),
+        and files there that an image's header or a link in a folder of slices leads to.
+    na_values : sequence of str, default=()
+        Further cells that mean missing, in all columns but ``patient_id``.
+    kinds : mapping of str to str, optional
+        Clinical columns that are ``"numeric"``, ``"categorical"`` or ``"boolean"``, whatever they
+        look like.
 
     Returns
     -------
@@ -128,7 +153,9 @@ def read_manifest(
         raise FileNotFoundError(f"{path} is a folder; a prepared cohort opens with Cohort.load.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
-    return _manifest(path, _read_cells(path), path.parent, modalities, allow_outside)
+    table, declared = _split_kinds(_read_cells(path), kinds, path)
+    _empty(table, na_values)
+    return _checked(path, table, declared, modalities, allow_outside)
 
 
 def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = None) -> Manifest:
@@ -151,7 +178,7 @@ def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = No
     ValueError
         As `read_manifest`.
     """
-    path = Path("the table")
+    path = Path.cwd() / "DataFrame"  # for messages, and where paths begin
     frame = frame.reset_index(drop=True)
     frame.columns = [str(name) for name in frame.columns]
     if frame.columns.has_duplicates or "patient_id" not in frame or frame.empty:
@@ -161,7 +188,7 @@ def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = No
         )
     table = {str(name): _cells(column) for name, column in frame.items()}
     _check_ids(table["patient_id"], path)
-    manifest = _manifest(path, table, Path.cwd(), modalities, allow_outside=True)
+    manifest = _checked(path, table, {}, modalities, allow_outside=True)
     if manifest.clinical is None:
         return manifest
     return replace(manifest, clinical=frame[list(manifest.clinical.columns)])
@@ -169,37 +196,40 @@ def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = No
 
 def _cells(column: pd.Series) -> list[str]:
     values = column.astype(int) if column.dtype == bool else column
-    return ["" if missing else str(value).strip()
-            for value, missing in zip(values, column.isna(), strict=True)]
+    return [
+        "" if missing else str(value).strip()
+        for value, missing in zip(values, column.isna(), strict=True)
+    ]
 
 
-def _manifest(
+def _checked(
     path: Path,
     table: dict[str, list[str]],
-    folder: Path,
+    declared: dict[str, str],
     modalities: Sequence[str] | None,
     allow_outside: bool,
 ) -> Manifest:
     ids = table["patient_id"]
-    names = _modality_columns(table, modalities, ids, path, folder)
+    names = image_columns(table, modalities, ids, path)
     images = {
-        name: _read_paths(name, table[name], ids, folder, allow_outside) for name in names
+        name: read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
     }
-    _check_any_image(images, ids)
-    masks = _read_paths("mask", table.get("mask", [""] * len(ids)), ids, folder, allow_outside)
+    check_any_image(images, ids)
+    masks = read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
     outcome = _read_outcome(table, ids, path)
-    others = [name for name in table if name not in names and name not in _RESERVED]
+    others = [name for name in table if name not in names and name not in RESERVED]
     _check_names(others, path)
-    clinical = [name for name in others if not _holds_paths(table[name], folder)]
+    clinical = [name for name in others if not holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
         images=images,
         masks=masks,
+        root=None if allow_outside else path.parent,
         ids=np.array(ids, dtype=object),
         channel_names=tuple(images),
         outcome=outcome,
         groups=_read_groups(table["group"], ids) if "group" in table else None,
-        clinical=_read_clinical({name: table[name] for name in clinical}, ids),
+        clinical=_read_clinical({name: table[name] for name in clinical}, declared, ids),
         has_mask=np.array([path is not None for path in masks]),
         present=np.array([[path is not None for path in paths] for paths in images.values()]).T,
     )
@@ -229,7 +259,7 @@ def read_patient_table(csv_path: str | os.PathLike[str]) -> dict[str, list[str]]
     if not path.is_file():
         raise FileNotFoundError(f"There is no table {path}.")
     table = _read_cells(path)
-    _check_names([name for name in table if name not in _RESERVED], path)
+    _check_names([name for name in table if name not in RESERVED], path)
     return table
 
 
@@ -249,7 +279,7 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
                 f"{path} is separated by {called}; separate columns by commas, and write decimal "
                 "points in numbers."
             )
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated or not all(header):
         what = f"the column {repeated[0]!r} twice" if all(header) else "a column without a name"
         raise ValueError(f"{path} has {what}.")
@@ -267,10 +297,37 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
     return table
 
 
+def _split_kinds(
+    table: dict[str, list[str]], kinds: Mapping[str, str] | None, path: Path
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Take the kinds off the names of columns: ``T:categorical`` is the column T."""
+    named, declared = {}, dict(kinds or {})
+    for name, cells in table.items():
+        column, colon, kind = (part.strip() for part in name.rpartition(":"))
+        if not colon or kind not in KINDS:
+            column = name
+        elif declared.setdefault(column, kind) != kind:
+            raise ValueError(f"{path} has a column {name!r}, but kinds= says {declared[column]!r}.")
+        if column in named or not column:
+            raise ValueError(f"{path} has the column {column!r} twice, or one without a name.")
+        named[column] = cells
+    return named, declared
+
+
+def _empty(table: dict[str, list[str]], na_values: Sequence[str]) -> None:
+    """Empty the cells that hold another mark for missing."""
+    if isinstance(na_values, str):
+        raise TypeError(f"na_values must be a list of cells; got the string {na_values!r}.")
+    marks = {str(value).strip() for value in na_values}
+    for name, cells in table.items():
+        if marks and name != "patient_id":
+            table[name] = ["" if cell in marks else cell for cell in cells]
+
+
 def _check_names(others: list[str], path: Path) -> None:
     """Refuse columns that would be clinical although they were meant, or must not, be so."""
     for name in others:
-        if name.lower() in _RESERVED:
+        if name.lower() in RESERVED:
             raise ValueError(f"{path} has a column {name!r}; write {name.lower()!r}.")
     later = [n for n in others if _OUTCOME_WORDS & set(re.split(r"[^a-z]+", n.lower()))]
     if later:
@@ -283,122 +340,18 @@ def _check_names(others: list[str], path: Path) -> None:
 
 def _check_ids(cells: list[str], path: Path) -> None:
     for i, name in enumerate(cells):
-        if not name or not name.isprintable():
+        if not name or not name.isprintable() or formula(name, strict=True):
             raise ValueError(
                 f"{path}: the patient in position {i + 1} has no usable name in column "
-                f"'patient_id' (found {name!r})."
+                f"'patient_id' (found {name!r}): it must be printable, and nothing that a "
+                "spreadsheet would run (=, +, -, @ at the beginning)."
             )
-    repeated = sorted({name for name in cells if cells.count(name) > 1})
+    repeated = [name for name, count in Counter(cells).items() if count > 1]
     if repeated:
         raise ValueError(
             f"{path}, column 'patient_id': {listed(repeated)} occur(s) more than once; there must "
             "be one row per patient."
         )
-
-
-def _modality_columns(
-    table: dict[str, list[str]],
-    modalities: Sequence[str] | None,
-    ids: list[str],
-    path: Path,
-    folder: Path,
-) -> list[str]:
-    if modalities is not None:
-        names = list(modalities)
-        if isinstance(modalities, str) or not names or len(set(names)) != len(names):
-            raise ValueError(f"modalities must list different columns; got {modalities!r}.")
-        for name in names:
-            if name not in table or name in _RESERVED:
-                raise ValueError(
-                    f"{path} has no image column {name!r}; its columns are {list(table)}."
-                )
-        return names
-    names = []
-    for name, cells in table.items():
-        if name in _RESERVED:
-            continue
-        looks = [_looks_like_path(cell, folder) for cell in cells if cell]
-        if not any(looks):
-            continue
-        if not all(looks):
-            i = next(
-                i for i, cell in enumerate(cells)
-                if cell and not _looks_like_path(cell, folder)
-            )
-            raise ValueError(
-                f"Patient {ids[i]!r}, column {name!r}: {cells[i]!r} is not the path of an image, "
-                "but other cells of the column are. Correct it, leave it empty if the patient "
-                "lacks this modality, or say which columns are images (modalities=..., or "
-                "--modalities)."
-            )
-        names.append(name)
-    if not names:
-        raise ValueError(
-            f"{path} has no column with paths of images; its columns are {list(table)}. Say which "
-            "they are (modalities=..., or --modalities) if the files have unusual names."
-        )
-    return names
-
-
-def _holds_paths(cells: list[str], folder: Path) -> bool:
-    looks = [_looks_like_path(cell, folder) for cell in cells if cell]
-    return bool(looks) and all(looks)
-
-
-def _looks_like_path(cell: str, folder: Path) -> bool:
-    if cell.lower().endswith(IMAGE_SUFFIXES):
-        return True
-    try:
-        return not _is_number(cell) and (folder / cell).exists()
-    except (OSError, RuntimeError, ValueError):  # a name too long or with a NUL is no path
-        return False
-
-
-def _links_stay(path: Path, root: Path) -> bool:
-    """Tell whether the links in a folder of slices lead to files under `root`."""
-    if not path.is_dir():
-        return True
-    with os.scandir(path) as entries:
-        links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-    return all(link.resolve().is_relative_to(root) for link in links)
-
-
-def _read_paths(
-    column: str, cells: list[str], ids: list[str], folder: Path, allow_outside: bool
-) -> list[Path | None]:
-    root = folder.resolve()
-    paths: list[Path | None] = []
-    for patient, cell in zip(ids, cells, strict=True):
-        if not cell:
-            paths.append(None)
-            continue
-        found = folder / cell
-        try:
-            exists, resolved = found.exists(), found.resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
-            raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
-        if not allow_outside and not (
-            resolved.is_relative_to(root) and _links_stay(found, root)
-        ):
-            raise ValueError(
-                f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
-                f"folder {folder}. Move the file, or allow it (allow_outside=True, or "
-                "--allow-outside)."
-            )
-        if not exists:
-            raise ValueError(
-                f"Patient {patient!r}, column {column!r}: there is no file {found}."
-            )
-        paths.append(found)
-    return paths
-
-
-def _check_any_image(images: dict[str, list[Path | None]], ids: list[str]) -> None:
-    for i, patient in enumerate(ids):
-        if all(paths[i] is None for paths in images.values()):
-            raise ValueError(
-                f"Patient {patient!r} has no image: the columns {list(images)} are all empty."
-            )
 
 
 def _read_outcome(
@@ -413,17 +366,20 @@ def _read_outcome(
     time = np.empty(len(ids))
     event = np.empty(len(ids), dtype=bool)
     for i, patient in enumerate(ids):
-        for name, wanted, valid in (
-            ("time", "a number >= 0", lambda value: np.isfinite(value) and value >= 0),
-            ("event", "1 (it happened) or 0 (censored)", lambda value: value in (0.0, 1.0)),
-        ):
-            cell = table[name][i]
-            _refuse_decimal_comma(cell, patient, name)
-            if not _is_number(cell) or not valid(float(cell)):
-                raise ValueError(
-                    f"Patient {patient!r}, column {name!r}: {cell!r} must be {wanted}."
-                )
-        time[i], event[i] = float(table["time"][i]), float(table["event"][i]) == 1.0
+        cell = table["time"][i]
+        _refuse_decimal_comma(cell, patient, "time")
+        number, happened = number_of(cell), event_of(table["event"][i])
+        if number is None or not np.isfinite(number) or number < 0:
+            raise ValueError(
+                f"Patient {patient!r}, column 'time': {cell!r} must be a number >= 0, in the "
+                "cohort's unit (no date)."
+            )
+        if happened is None:
+            raise ValueError(
+                f"Patient {patient!r}, column 'event': {table['event'][i]!r} must be 1 (it "
+                "happened) or 0 (censored)."
+            )
+        time[i], event[i] = number, happened
     if not event.any():
         raise ValueError(
             f"{path}, column 'event': none of the {len(ids)} patients had the event; a survival "
@@ -444,56 +400,32 @@ def _read_groups(cells: list[str], ids: list[str]) -> np.ndarray:
     return np.array(cells, dtype=object)
 
 
-def _read_clinical(columns: dict[str, list[str]], ids: list[str]) -> pd.DataFrame | None:
+def _read_clinical(
+    columns: dict[str, list[str]], kinds: Mapping[str, str], ids: list[str]
+) -> pd.DataFrame | None:
     if not columns:
         return None
-    frame: dict[str, pd.Series] = {}
-    for name, cells in columns.items():
-        values = [None if cell.lower() in _MISSING else cell for cell in cells]
-        known = [value for value in values if value is not None]
-        if all(_is_number(value) for value in known):
-            numbers = [np.nan if value is None else float(value) for value in values]
-            for patient, number in zip(ids, numbers, strict=True):
-                if np.isinf(number):
-                    raise ValueError(
-                        f"Patient {patient!r}, column {name!r}: {number} is not a finite number."
-                    )
-            frame[name] = pd.Series(numbers, dtype=np.float64)
-        else:
-            _check_text(name, values, ids)
-            frame[name] = pd.Series(values, dtype=object)
-    return pd.DataFrame(frame)
-
-
-def _check_text(name: str, values: list[str | None], ids: list[str]) -> None:
-    """Say so if a column looks like numbers and is not."""
-    texts = []
-    for patient, value in zip(ids, values, strict=True):
-        if value is not None and not _is_number(value):
-            _refuse_decimal_comma(value, patient, name)
-            texts.append((patient, value))
-    if 2 * len(texts) < sum(value is not None for value in values):
-        patient, value = texts[0]
-        warnings.warn(
-            f"Column {name!r} is taken as categories, since {value!r} (patient {patient!r}) is not "
-            "a number. Leave the cell empty if the value is missing.",
-            UserWarning,
-            stacklevel=4,
-        )
+    cells = {name: np.array(values, dtype=object) for name, values in columns.items()}
+    frame = as_frame(pd.DataFrame(cells))
+    for name, column in frame.items():
+        if column.dtype == np.float64:
+            for i in np.flatnonzero(np.isinf(column.to_numpy())).tolist():
+                raise ValueError(
+                    f"Patient {ids[i]!r}, column {name!r}: {cells[str(name)][i]!r} is not a finite "
+                    "number."
+                )
+            continue
+        texts = column.dropna().drop_duplicates()
+        for i, text in zip(texts.index.tolist(), texts, strict=True):
+            _refuse_decimal_comma(text, ids[i], str(name))
+            if (said := odd_mark(text)) is not None:
+                raise ValueError(f"Patient {ids[i]!r}, column {name!r}: {said}.")
+    return declare(frame, kinds, ids)
 
 
 def _refuse_decimal_comma(cell: str, patient: str, name: str) -> None:
-    if _DECIMAL_COMMA.fullmatch(cell):
+    if DECIMAL_COMMA.fullmatch(cell):
         raise ValueError(
             f"Patient {patient!r}, column {name!r}: {cell!r} has a decimal comma; write "
             f"{cell.replace(',', '.')}."
         )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000 as a number, nobody else does
-

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api import types
 
+from survimg.columns import as_frame, formula, is_missing, level_of
 from survimg.target import OUTCOME_DTYPE, check_outcome
 
 __all__ = ["PatientTable", "listed"]
@@ -32,8 +35,8 @@ class PatientTable:
         Fields ``event`` (bool) and ``time`` (float64).
     time_unit : str or None
         Unit of the times.
-    groups : ndarray of shape (n,), or None
-        Centre (or any group) of each patient.
+    groups : ndarray of shape (n,), str, or None
+        Centre (or any group) of each patient; 1, 1.0 and "1" are one.
     clinical : DataFrame of n rows with a RangeIndex, or None
     has_mask : ndarray of shape (n,), bool
         Which patients have a tumour mask; nobody by default.
@@ -65,16 +68,17 @@ class PatientTable:
     def __post_init__(self) -> None:
         ids = check_ids(self.ids)
         n, names = len(ids), check_channel_names(self.channel_names)
-        has_mask = np.zeros(n, bool) if self.has_mask is None else self.has_mask
+        given = np.zeros(n, bool) if self.has_mask is None else self.has_mask
+        has_mask = aligned(given, "has_mask", ids)
         parts = {
             "ids": ids,
             "channel_names": names,
             "outcome": _check_outcome(self.outcome, ids),
-            "groups": None if self.groups is None else check_length("groups", self.groups, n),
-            "clinical": check_clinical(self.clinical, n),
+            "groups": _check_groups(aligned(self.groups, "groups", ids), n),
+            "clinical": _check_clinical(self.clinical, ids),
             "has_mask": check_length("has_mask", np.asarray(has_mask, dtype=bool), n),
-            "present": _check_present(self.present, n, len(names)),
-            "spacing": None if self.spacing is None else _check_spacing(self.spacing, n),
+            "present": _check_present(aligned(self.present, "present", ids), n, len(names)),
+            "spacing": _check_spacing(aligned(self.spacing, "spacing", ids), n),
         }
         for name, value in parts.items():
             object.__setattr__(self, name, value)
@@ -122,15 +126,61 @@ def check_length(name: str, values: Any, n: int) -> np.ndarray:
 
 
 def check_ids(ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Take names of patients as text, all different and none of them empty."""
+    """Take names of patients as text, all different, none of them empty or a formula."""
     # Python strings: the repr of NumPy's own would put np.str_(...) into every error message.
-    names = np.array([str(name) for name in ids], dtype=object)
-    unique, counts = np.unique(names, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"Duplicate patient ids: {unique[counts > 1][:5].tolist()}.")
-    if (unique == "").any():
-        raise ValueError("Patient ids must not be empty.")
+    names = np.array([_name(name) for name in ids], dtype=object)
+    repeated = [name for name, count in Counter(names.tolist()).items() if count > 1]
+    if repeated:
+        raise ValueError(f"Duplicate patient ids: {repeated[:5]}.")
+    for i, name in enumerate(names):
+        if not name:
+            raise ValueError(f"Patient ids must not be empty; that at position {i} is.")
+        if formula(name, strict=True):
+            raise ValueError(f"{name!r} is no name of a patient: a spreadsheet would run it.")
     return names
+
+
+def _name(value: Any) -> str:
+    """Return the name of a patient or a group as text; 7 and 7.0 are the same, 007 is another."""
+    if isinstance(value, str):
+        return value.strip()
+    return "" if is_missing(value) else level_of(value)
+
+
+def aligned(part: Any, name: str, ids: Sequence[str] | np.ndarray) -> Any:
+    """Return a part with one row per patient, in the order of the patients where it names them.
+
+    Parameters
+    ----------
+    part : object
+    name : str
+        For messages.
+    ids : sequence of str
+
+    Raises
+    ------
+    ValueError
+        The part has an index that holds other names.
+    """
+    labels = index_of(part)
+    if labels is None or labels == list(ids):
+        return part
+    positions = {label: i for i, label in enumerate(labels)}
+    if len(positions) == len(labels) and positions.keys() == set(ids):
+        return part.iloc[[positions[patient] for patient in ids]]
+    raise ValueError(
+        f"The index of {name} ({listed(labels)}) holds other names than ids ({listed(list(ids))}). "
+        "Give it the ids as its index; or, if its rows are in the order of the volumes, "
+        "reset_index(drop=True)."
+    )
+
+
+def index_of(part: Any) -> list[str] | None:
+    """Return the names in the index of a frame or Series; None if it has none, or only counts."""
+    index = getattr(part, "index", None)
+    if not isinstance(index, pd.Index) or index.equals(pd.RangeIndex(len(index))):
+        return None
+    return [_name(label) if types.is_scalar(label) else str(label) for label in index]
 
 
 def check_channel_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,33 +193,62 @@ def check_channel_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def check_clinical(clinical: pd.DataFrame | npt.ArrayLike | None, n: int) -> pd.DataFrame | None:
-    """Take clinical columns as a frame with a RangeIndex and names of type str."""
+def _check_clinical(clinical: Any, ids: np.ndarray) -> pd.DataFrame | None:
+    """Take clinical columns as a frame of plain columns with a RangeIndex, in the order of ids."""
     if clinical is None:
         return None
-    if not isinstance(clinical, pd.DataFrame):
-        values = np.asarray(clinical)
-        values = values[:, np.newaxis] if values.ndim == 1 else values
-        clinical = pd.DataFrame(values, columns=[f"clinical{j}" for j in range(values.shape[1])])
-    if len(clinical) != n:
-        raise ValueError(f"clinical has {len(clinical)} rows; there are {n} patients.")
-    frame = clinical.reset_index(drop=True)
-    frame.columns = [str(column) for column in frame.columns]
+    frame = as_frame(clinical)
+    if len(frame) != len(ids):
+        raise ValueError(f"clinical has {len(frame)} rows; there are {len(ids)} patients.")
+    frame = aligned(frame, "clinical", ids).reset_index(drop=True)
+    for name, dtype in frame.dtypes.items():
+        if not types.is_numeric_dtype(dtype):
+            _refuse_formulas(frame[name], ids)
     return frame
 
 
-def _check_outcome(outcome: np.ndarray | None, ids: np.ndarray) -> np.ndarray | None:
+def _refuse_formulas(column: pd.Series, ids: np.ndarray) -> None:
+    texts = column.astype(object).drop_duplicates()
+    for i, text in zip(texts.index.tolist(), texts, strict=True):
+        if isinstance(text, str) and formula(text):
+            raise ValueError(
+                f"Patient {ids[i]!r}, clinical column {column.name!r}: a spreadsheet would run "
+                f"{text!r}, and results are written as CSV; write it without the sign at its "
+                "beginning."
+            )
+
+
+def _check_groups(groups: Any, n: int) -> np.ndarray | None:
+    """Take groups as text, as files hold them; None where one is missing."""
+    if groups is None:
+        return None
+    values = check_length("groups", groups, n)
+    names = [None if is_missing(value) else level_of(value) for value in values.tolist()]
+    odd = next((name for name in names if name is not None and formula(name, strict=True)), None)
+    if odd is not None:
+        raise ValueError(f"{odd!r} is no name of a group: a spreadsheet would run it.")
+    result = np.empty(n, dtype=object)
+    result[:] = names
+    return result
+
+
+def _check_outcome(outcome: Any, ids: np.ndarray) -> np.ndarray | None:
     """Check the outcome and copy it under the standard field names."""
     if outcome is None:
         return None
+    if isinstance(outcome, Mapping):
+        outcome = pd.DataFrame(dict(outcome))
+    outcome = aligned(outcome, "outcome", ids)
     event, time = check_outcome(outcome, n_patients=len(ids), ids=ids.tolist())
     checked = np.empty(len(ids), dtype=OUTCOME_DTYPE)
     checked["event"], checked["time"] = event, time
     return checked
 
 
-def _check_spacing(spacing: float | npt.ArrayLike, n: int) -> np.ndarray:
+def _check_spacing(spacing: Any, n: int) -> np.ndarray | None:
     """Broadcast the spacing to one triple (z, y, x) per patient."""
+    if spacing is None:
+        return None
     try:
         values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (n, 3)).copy()
     except ValueError:

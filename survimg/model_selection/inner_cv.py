@@ -12,7 +12,6 @@ from joblib.parallel import get_active_backend
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from survimg.compute.ranks import current_ranks
 from survimg.model_selection import EventStratifiedKFold
 
 __all__ = ["InnerFit", "make_inner_splitter", "run_inner_fits"]
@@ -87,7 +86,7 @@ def run_inner_fits(
     y : structured array of shape (n,)
     n_jobs : int or None
         Fits at a time, as joblib understands it: None is 1 unless a ``joblib.parallel_config`` or
-        `survimg.model_selection.dask_cluster` says otherwise.
+        `survimg.compute.dask_cluster` says otherwise.
 
     Raises
     ------
@@ -98,12 +97,10 @@ def run_inner_fits(
     -----
     Fits are carried out in turn, whatever `n_jobs` is, where joblib would use threads of a process
     that runs beside others (inside a search with ``n_jobs=2``, say): the cores are in use, and
-    networks in threads of one process share torch's random stream. So they are in the processes of
-    `fit_on_devices`, which must all take part in each.
+    networks in threads of one process share torch's random stream.
     """
     backend, _ = get_active_backend()
-    beside_others = bool(backend.nesting_level) and backend.uses_threads
-    in_turn = beside_others or current_ranks().n > 1
+    in_turn = bool(backend.nesting_level) and backend.uses_threads
     return Parallel(n_jobs=1 if in_turn else n_jobs)(delayed(_run)(fit, X, y) for fit in fits)
 
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_validate
 from sklearn.utils import _safe_indexing
 
 from survimg.model_selection.splitters import EventStratifiedKFold
-from survimg.target import check_outcome
+from survimg.target import check_outcome, risk_of
 
 __all__ = ["NestedCVResult", "nested_cross_validate"]
 
@@ -110,7 +110,7 @@ def nested_cross_validate(
     total, times_tested = np.zeros(event.size), np.zeros(event.size)
     fold = np.full(event.size, -1)
     for k, (model, test) in enumerate(zip(fitted, tests, strict=True)):
-        total[test] += np.asarray(model.predict(_safe_indexing(X, test)), dtype=np.float64)
+        total[test] += risk_of(model, _safe_indexing(X, test))
         times_tested[test] += 1
         fold[test] = k
     risk = np.full(event.size, np.nan)

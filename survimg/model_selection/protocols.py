@@ -27,6 +27,7 @@ from survimg.model_selection.splitters import (
     RepeatedEventStratifiedGroupKFold,
     RepeatedEventStratifiedKFold,
 )
+from survimg.target import as_outcome
 
 __all__ = [
     "Protocol",
@@ -296,7 +297,7 @@ def _inner(
 def _inner_splits(
     inner: Any, X: Any, y: npt.ArrayLike, splits: Iterable[Split]
 ) -> tuple[tuple[Split, ...], ...]:
-    outcome = np.asarray(y)
+    outcome = as_outcome(y)
     return tuple(
         tuple(
             (train[fitted], train[held_out])

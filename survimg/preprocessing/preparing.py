@@ -21,6 +21,7 @@ from survimg.cohort.finer import finer_settings, finer_table
 from survimg.cohort.patient import Patient
 from survimg.io.dicom.folder import manifest_of_dicom
 from survimg.io.images.image import Image
+from survimg.io.images.masks import Label
 from survimg.io.store.store import StoreWriter, write_row
 from survimg.preprocessing.case import PreparedCase, finer_case, prepare_case
 from survimg.preprocessing.cohort_registration import CohortRegistration
@@ -101,7 +102,8 @@ def prepare(
     Warns
     -----
     UserWarning
-        The crop cuts off part of a tumour; names the patients and the part. A registration failed
+        Images that cannot be SUV or HU; names the patients and the range. The crop cuts off part of
+        a tumour; names the patients and the part. A registration failed
         and the patient is left out or brought to the template by a translation.
 
     Raises
@@ -305,7 +307,8 @@ def _prepare_patient(task: _Task) -> _Result:
     except ValueError as error:
         # an error of this patient's data; anything else (disk, memory) ends the run
         return _Result(task.i, {}, error=str(error))
-    record = {"source": task.source, **case_record(case, images, task.registration)}
+    by_name = dict(zip(patient.channel_names, images, strict=True))
+    record = {"source": task.source, **case_record(case, by_name, task.registration)}
     if task.partial is None:
         return _Result(task.i, record, case, finer)
     block = None if finer is None else (finer.volume, finer.mask, place_of(finer))
@@ -332,7 +335,7 @@ def _with_finer(cohort: Cohort, blocks: Mapping[int, PreparedCase]) -> Cohort:
 @contextlib.contextmanager
 def _opened(
     source: str | os.PathLike[str] | pd.DataFrame | Cohort,
-    label: int | str | None,
+    label: Label,
     reading: Mapping[str, Any],
     of_dicom: Mapping[str, Any],
 ) -> Iterator[Cohort]:

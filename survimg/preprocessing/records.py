@@ -16,6 +16,7 @@ from survimg.io.patients import PatientTable
 from survimg.preprocessing.case import PreparedCase
 from survimg.preprocessing.cohort_registration import CohortRegistration, image_place
 from survimg.preprocessing.settings import Preparation
+from survimg.preprocessing.units import implausible_unit
 
 __all__ = [
     "case_record", "geometry_of", "listed_errors", "place_of", "prepared_table", "stored_settings",
@@ -27,7 +28,7 @@ _MAX_NAMED = 10
 
 def case_record(
     case: PreparedCase,
-    images: Sequence[Image | None],
+    images: Mapping[str, Image | None],
     registration: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what is kept about a prepared patient beside the voxels.
@@ -35,16 +36,18 @@ def case_record(
     Parameters
     ----------
     case : PreparedCase
-    images : sequence of (Image or None)
-        The patient's own.
+    images : mapping of str to (Image or None)
+        The patient's own, by channel.
     registration : dict, optional
         See `CohortRegistration.geometry`.
     """
-    reference = next(image for image in images if image is not None)
+    there = {name: image for name, image in images.items() if image is not None}
+    doubts = [implausible_unit(name, image) for name, image in there.items()]
     record = {
         **place_of(case),
         "mask_cut": case.mask_cut,
-        "image": image_place(reference),
+        "image": image_place(next(iter(there.values()))),
+        "units": [doubt for doubt in doubts if doubt is not None],
     }
     return record if registration is None else {**record, "registration": dict(registration)}
 
@@ -89,10 +92,20 @@ def stored_settings(
 
 
 def warn_of_patients(ids: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    """Warn once about all patients of whose tumour the crop cuts off 1 % or more."""
+    """Warn once of all patients whose tumour is cut by 1 % or more, and of all with odd units."""
+    pairs = list(zip(ids, records, strict=True))
+    units = [f"{patient} ({'; '.join(rec['units'])})" for patient, rec in pairs if rec["units"]]
+    if units:
+        warnings.warn(
+            f"{len(units)} patient(s) have images that are hardly SUV (PET) or HU (CT): "
+            f"{_some(units, ', ')}. Features in units, windows and thresholds are wrong for them: "
+            "convert the images, or give the DICOM series, which are converted.",
+            UserWarning,
+            stacklevel=3,
+        )
     cut = [
         f"{patient} ({record['mask_cut']:.0%})"
-        for patient, record in zip(ids, records, strict=True) if record["mask_cut"] >= 0.01
+        for patient, record in pairs if record["mask_cut"] >= 0.01
     ]
     if cut:
         warnings.warn(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from survimg.io.images.masks import Label
 from survimg.io.images.resampling import IMAGE_INTERPOLATIONS, MASK_INTERPOLATIONS
 from survimg.preprocessing.registration import Registration
 
@@ -53,8 +54,9 @@ class Preparation:
     padding : float or dict, optional
         Value outside the field of view, per channel or one for all, before normalising. None takes
         the lowest value of the patient's own image: air in CT, nothing in PET.
-    label : int or str, optional
-        The tumour's label in masks with several labels, or the region's name in RTSTRUCTs.
+    label : int, str or sequence of these, optional
+        The tumour's label in masks with several labels, or the region's name in RTSTRUCTs; several
+        are merged.
     registration : Registration, optional
         Bring every patient to the pose of a template first; the crop is then one block of the
         template's grid (``crop="fixed"`` or ``"whole"``).
@@ -103,7 +105,7 @@ class Preparation:
     centre: tuple[float, float, float] | None = None
     normalise: str | tuple[Any, ...] | Mapping[str, Any] = "zscore"
     padding: float | Mapping[str, float] | None = None
-    label: int | str | None = None
+    label: Label = None
     registration: Registration | None = None
     interpolation: str = "linear"
     antialias: bool = True

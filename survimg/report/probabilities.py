@@ -140,9 +140,7 @@ def record_survival(record: Record, horizon: float) -> np.ndarray:
     curves, grid = record.arrays["survival"], record.arrays["times"]
     if horizon > grid[-1]:
         return np.full(curves.shape[0], np.nan)
-    values = step_values(curves, grid, np.array([horizon]))[:, 0]
-    # Before its first time a curve is 1; NaN there says only that its domain starts later.
-    return np.where(np.isnan(values) & _starts_later(curves, grid, horizon), 1.0, values)
+    return step_values(curves, grid, np.array([horizon]))[:, 0]
 
 
 def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
@@ -201,13 +199,6 @@ def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
         decision,
         tuple(reasons),
     )
-
-
-def _starts_later(curves: np.ndarray, grid: np.ndarray, horizon: float) -> np.ndarray:
-    """Rows whose first known value lies after the horizon."""
-    known = ~np.isnan(curves)
-    first = np.where(known.any(axis=1), known.argmax(axis=1), grid.size - 1)
-    return known.any(axis=1) & (grid[first] > horizon)
 
 
 def _decision(y: np.ndarray, survival: np.ndarray, horizon: float) -> DecisionCurve:

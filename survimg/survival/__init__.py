@@ -1,1 +1,35 @@
-"""What both columns compute with: the Cox partial likelihood, baseline hazards; numpy only."""
+"""What both columns compute with: Cox models, baseline hazards, curves; no torch, no pandas.
+
+`risk_sets` holds the partial likelihood with its derivatives, `cox` maximises it, `breslow` turns
+risks into curves, `curves` holds the functions of time that models return, and `standardisation`
+says which columns are constant.
+"""
+
+from survimg.survival.breslow import BreslowBaseline
+from survimg.survival.cox import CoxModel, CoxSolution, maximise_partial_likelihood
+from survimg.survival.curves import (
+    StepFunction,
+    from_zero,
+    functions_from_zero,
+    step_functions,
+    survival_values,
+)
+from survimg.survival.risk_sets import RiskSets, RiskSetSums, Ties
+from survimg.survival.standardisation import column_scale, is_constant
+
+__all__ = [
+    "BreslowBaseline",
+    "CoxModel",
+    "CoxSolution",
+    "RiskSetSums",
+    "RiskSets",
+    "StepFunction",
+    "Ties",
+    "column_scale",
+    "from_zero",
+    "functions_from_zero",
+    "is_constant",
+    "maximise_partial_likelihood",
+    "step_functions",
+    "survival_values",
+]

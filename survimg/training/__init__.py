@@ -1,6 +1,14 @@
-"""How a network is trained: batches, schedules, held-out patients, checkpoints, history."""
+"""How a network is trained: objectives, batches, schedules, held-out patients, checkpoints."""
 
+from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
+from survimg.training.single_voxel import SingleVoxelWarning
 
-__all__ = ["DEEPMTS_TRAINING", "PublishedRecipe", "TrainingParameters"]
+__all__ = [
+    "DEEPMTS_TRAINING",
+    "Objective",
+    "PublishedRecipe",
+    "SingleVoxelWarning",
+    "TrainingParameters",
+]

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from survimg.compute.ranks import ALONE, Ranks
-
 __all__ = ["backward_in_parts", "dropout_stream", "parts_of", "replay"]
 
 
@@ -32,7 +30,6 @@ def backward_in_parts(
     loss: Callable[[Any], Tensor],
     inputs: Mapping[str, Tensor],
     size: int,
-    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Any]:
     """Add the gradient of ``loss(forward(inputs))`` to the parameters, a few cases at a time.
 
@@ -50,12 +47,8 @@ def backward_in_parts(
     loss : callable
         From the joined outputs to a scalar. It may use parameters directly, as penalties do.
     inputs : mapping of str to Tensor of shape (b, ...)
-        With several ranks, the share of this process.
     size : int
         Cases per part. One part takes a single pass.
-    ranks : Ranks, optional
-        Processes that share the batch. `loss` is given the outputs of all of them; what is added
-        to the parameters of each is its own share of the gradient, and their sum is the gradient.
 
     Returns
     -------
@@ -81,19 +74,18 @@ def backward_in_parts(
         for part in parts:
             streams.append(dropout_stream(device))
             outputs.append(forward(_cases(inputs, part)))
-    joined = ranks.gather(_join(outputs))
+    joined = _join(outputs)
     joined = type(joined)(*(None if field is None else field.requires_grad_() for field in joined))
     total = loss(joined)
-    gradients = _gradients(total, joined, with_parameters=ranks.rank == 0)
-    own = ranks.share(len(next(field for field in joined if field is not None)))
+    total.backward()
     for part, stream in zip(parts, streams, strict=True):
         if len(parts) > 1:
             replay(stream, device)
             outputs = [forward(_cases(inputs, part))]
         reached = [
-            (field, gradient[own][part])
-            for field, gradient in zip(outputs[0], gradients, strict=True)
-            if gradient is not None
+            (field, leaf.grad[part])
+            for field, leaf in zip(outputs[0], joined, strict=True)
+            if leaf is not None and leaf.grad is not None
         ]
         if reached:
             tensors, received = zip(*reached, strict=True)
@@ -118,19 +110,6 @@ def _join(outputs: list[Any]) -> Any:
             joined[first::n_parts] = part.detach()
         fields.append(joined)
     return type(outputs[0])(*fields)
-
-
-def _gradients(total: Tensor, joined: Any, *, with_parameters: bool) -> list[Tensor | None]:
-    """Gradient with respect to the outputs; if asked, add the parameters' direct one to them.
-
-    A penalty is the same in all processes and must enter their sum once.
-    """
-    if with_parameters:
-        total.backward()
-        return [None if field is None else field.grad for field in joined]
-    fields = [field for field in joined if field is not None]
-    found = iter(torch.autograd.grad(total, fields, allow_unused=True))
-    return [None if field is None else next(found) for field in joined]
 
 
 def dropout_stream(device: torch.device) -> Tensor:

@@ -13,14 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from survimg.cohort import Cohort
-from survimg.compute.ranks import ALONE, Ranks
 from survimg.training.views import View, whole_volume
 
 __all__ = ["Augment", "BatchSampler", "BatchSource", "PatientBatches", "Patients", "Targets"]
 
-#: Draws one transform per case of a batch of the size given, and applies those of the cases that
-#: are given to their volumes and masks (if any) alike.
-Augment = Callable[[Tensor, Tensor | None, int, slice], tuple[Tensor, Tensor | None]]
+#: Draws one transform per case of a batch, and applies it to its volume and mask (if any) alike.
+Augment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
 class Targets(NamedTuple):
@@ -184,15 +182,12 @@ class PatientBatches(Dataset):
         The last epoch is shorter when the one is no multiple of the other.
     augment : callable or None
         Applied to volumes and masks on `device`.
-    ranks : Ranks, optional
-        Processes that share each batch; all draw the same patients and transforms, and each reads
-        its share.
     """
 
     # A resumed training sets it to the iterations done before.
     n_done = 0
-    # The batch that is being read ahead: drawn patients, and their volumes to come.
-    _next: tuple[np.ndarray, Future[tuple[dict[str, Tensor], Targets]]] | None = None
+    # The batch that is being read ahead.
+    _next: Future[tuple[dict[str, Tensor], Targets]] | None = None
 
     def __init__(
         self,
@@ -202,9 +197,7 @@ class PatientBatches(Dataset):
         n_iterations: int,
         iterations_per_epoch: int,
         augment: Augment | None,
-        ranks: Ranks = ALONE,
     ) -> None:
-        self._ranks = ranks
         self._patients = patients
         self._device = device
         self._sampler = sampler
@@ -223,28 +216,23 @@ class PatientBatches(Dataset):
                 self.n_done += 1
                 batch = self.draw()
                 if k + 1 < n:  # at the end of an epoch, random streams may be saved
-                    drawn = self._sampler.draw()
-                    self._next = drawn, reader.submit(self._read, drawn)
+                    self._next = reader.submit(self._read, self._sampler.draw())
                 yield batch
 
     def draw(self) -> tuple[dict[str, Tensor], Targets]:
-        """Return one batch (this process's share of it), beside the iterations."""
+        """Return one batch, beside the iterations."""
         if self._next is None:
-            drawn = self._sampler.draw()
-            inputs, targets = self._read(drawn)
+            inputs, targets = self._read(self._sampler.draw())
         else:
-            (drawn, reading), self._next = self._next, None
+            reading, self._next = self._next, None
             inputs, targets = reading.result()
         if self._augment is not None:
-            inputs["volumes"], masks = self._augment(
-                inputs["volumes"], targets.masks, len(drawn), self._ranks.share(len(drawn))
-            )
+            inputs["volumes"], masks = self._augment(inputs["volumes"], targets.masks)
             targets = targets._replace(masks=masks)
         return inputs, targets
 
     def _read(self, drawn: np.ndarray) -> tuple[dict[str, Tensor], Targets]:
-        own = drawn[self._ranks.share(len(drawn))]
         return (
-            self._patients.inputs(own, self._device),
-            self._patients.targets(own, self._device),
+            self._patients.inputs(drawn, self._device),
+            self._patients.targets(drawn, self._device),
         )

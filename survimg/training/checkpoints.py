@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -20,57 +19,14 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from survimg.cohort import Cohort
-from survimg.compute.ranks import Ranks
 from survimg.compute.runtime import RandomStreams
 from survimg.io.files import write_bytes
 from survimg.training.holdout import HoldOut
 
-__all__ = ["Checkpoint", "CheckpointWriter", "fit_key", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
-
-
-def open_checkpoint(
-    folder: str | os.PathLike[str],
-    estimator: Any,
-    cohort: Cohort,
-    event: np.ndarray,
-    time: np.ndarray,
-    ranks: Ranks,
-) -> Checkpoint:
-    """Find the checkpoint of a fit; it is empty if the fit was not interrupted before.
-
-    Parameters
-    ----------
-    folder : path-like
-    estimator : estimator
-    cohort : Cohort
-    event, time : ndarray of shape (n,)
-    ranks : Ranks
-        Processes that train together. All read the same file, and the first writes it: weights,
-        the optimiser's state, best weights and all random streams but those of dropout are the
-        same in each, and dropout draws by process and step (`Ranks.own_dropout`). Statistics of
-        batch normalisation differ, but nothing reads them before they are computed anew.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged; or the fit was begun by another number of processes. Shares of another
-        size have other batch statistics and drop other units, so that to go on would give neither
-        the one model nor the other.
-    """
-    stem = fit_key(estimator, cohort, event, time)
-    ranks.wait()  # the first may still be writing for a fit that has ended early in this process
-    path = Path(folder) / (f"{stem}.pt" if ranks.n == 1 else f"{stem}-{ranks.n}-devices.pt")
-    others = [] if path.exists() else sorted(Path(folder).glob(f"{stem}*.pt"))
-    if others:
-        raise ValueError(
-            f"The checkpoint {others[0]} is of this fit on another number of devices than "
-            f"{ranks.n}, which cannot continue it to the same model. Fit on as many devices as "
-            "before, or delete the file to train from the start."
-        )
-    return Checkpoint(path)
 
 
 def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:

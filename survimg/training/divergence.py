@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from survimg.training.holdout import HoldOut
 
 __all__ = ["LastGoodState", "check_finite_state"]
 
@@ -51,43 +46,9 @@ class LastGoodState(Callback):
             self.epoch, self._good = self._new
             self._new = None
 
-    def take_back(
-        self, net: NeuralNet, hold_out: HoldOut | None, error: FloatingPointError
-    ) -> None:
-        """Put a diverged network into its last good state, and say so.
-
-        Parameters
-        ----------
-        net : NeuralNet
-            Its history then ends with the epoch of that state.
-        hold_out : HoldOut or None
-            With held-out patients, the weights are those of the best epoch so far, as they would
-            be at the end of any training. An epoch that was scored is good: its state is finite.
-        error : FloatingPointError
-            Says when the training diverged.
-
-        Raises
-        ------
-        FloatingPointError
-            `error`, if no state was ever good.
-
-        Warns
-        -----
-        ConvergenceWarning
-        """
-        kept = self.epoch if hold_out is None else hold_out.best_epoch
-        if kept == 0:
-            raise error
-        del net.history[max(self.epoch, kept) :]
-        if hold_out is not None:
-            hold_out.on_train_end(net)
-        else:
-            net.module_.load_state_dict(self._good)
-        warnings.warn(
-            f"{error} The training ended there, and the network of epoch {kept} is kept.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    def restore(self, net: NeuralNet) -> None:
+        """Put the network into that state."""
+        net.module_.load_state_dict(self._good)
 
 
 def check_finite_state(module: nn.Module, when: str = "in its last step") -> None:

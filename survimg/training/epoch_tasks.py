@@ -1,13 +1,40 @@
-"""The epochs of a training as scikit-learn's callbacks see them."""
+"""The epochs of a training as scikit-learn's callbacks see them.
+
+For users whose searches show scikit-learn's progress bar, or end fits by a callback of their own.
+scikit-learn has callbacks since 1.9; with an earlier one, estimators have no ``set_callbacks``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-__all__ = ["EpochTasks"]
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """An estimator without callbacks."""
+
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the method as it is."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "EpochTasks", "epoch_tasks", "with_callbacks"]
+
+
+def epoch_tasks(estimator: Any) -> list[tuple[str, Callback]]:
+    """Return what a training tells scikit-learn's callbacks with; nothing where there are none.
+
+    Parameters
+    ----------
+    estimator : VolumeEstimator
+    """
+    return [("tasks", EpochTasks(estimator))] if hasattr(estimator, "set_callbacks") else []
 
 
 class EpochTasks(Callback):

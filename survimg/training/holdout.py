@@ -110,4 +110,8 @@ class HoldOut(Callback):
 
     def on_train_end(self, net: NeuralNet, **_: Any) -> None:
         """Return to the epoch with the best score."""
+        self.restore(net)
+
+    def restore(self, net: NeuralNet) -> None:
+        """Give the network the weights of the best epoch."""
         net.module_.load_state_dict(self.best_weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from skorch import NeuralNet
@@ -13,17 +13,19 @@ from skorch.callbacks import Callback
 from survimg.compute.device_slots import DeviceSlot
 from survimg.training.accumulation import dropout_stream, replay
 
-if TYPE_CHECKING:
-    from survimg.training.engine import TrainingNet
-
 __all__ = ["MemoryRecord", "is_out_of_memory", "within_memory"]
 
 T = TypeVar("T")
-# What allocators and libraries say that do not raise torch.OutOfMemoryError.
-_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+# Where torch has no class of its own for it, a plain RuntimeError has nothing but its text: this is
+# the one place where a text decides.
+_PLAIN_ERRORS = (
+    "DefaultCPUAllocator",  # the allocator of the CPU, on all systems
+    "STATUS_ALLOC_FAILED",  # cuDNN and cuBLAS
+    "CUDA error: out of memory",  # the driver, asked beside torch's own allocator
+)
 
 
-def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T]) -> T:
+def within_memory(net: NeuralNet, n_cases: int, gradients: Callable[[int], T]) -> T:
     """Compute a step; when it runs out of memory, make room, or take fewer cases at once.
 
     First the fit waits until it has the device for itself (``net.make_room_``), so that what is
@@ -33,8 +35,8 @@ def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T])
 
     Parameters
     ----------
-    net : TrainingNet
-        Its ``micro_batch_size`` is lowered when that is needed.
+    net : NeuralNet
+        A `TrainingNet`, whose ``micro_batch_size`` is lowered when that is needed.
     n_cases : int
         Cases of the batch.
     gradients : callable
@@ -49,8 +51,7 @@ def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T])
     Raises
     ------
     torch.OutOfMemoryError
-        Not even one case fits; or the batch is shared by several devices, which would have to
-        agree on smaller parts.
+        Not even one case fits.
 
     Warns
     -----
@@ -75,13 +76,6 @@ def within_memory(net: TrainingNet, n_cases: int, gradients: Callable[[int], T])
             torch.cuda.empty_cache()
         if net.make_room_ is not None and net.make_room_():
             continue
-        if net.ranks_.n > 1:
-            raise torch.OutOfMemoryError(
-                f"Out of memory on {device}, one of {net.ranks_.n} devices, with {size} patients "
-                f"at once ({_occupancy(device)}torch says: {reason}). Devices that share a batch "
-                f"cannot split it on their own; give micro_batch_size={max(1, size // 2)}, or more "
-                "devices."
-            )
         if size == 1:
             raise torch.OutOfMemoryError(
                 f"Not even one patient at a time fits into the memory of {device} "
@@ -105,10 +99,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     Parameters
     ----------
     error : exception
+        torch raises `torch.OutOfMemoryError` for the memory of a GPU, but a plain RuntimeError for
+        that of the CPU and for the libraries of CUDA, which only its text tells from other errors.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(p in str(error).lower() for p in _PHRASES)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _PLAIN_ERRORS)
 
 
 class MemoryRecord(Callback):

@@ -15,7 +15,7 @@ from survimg.augmentation import Recipe
 from survimg.compute.runtime import Precision
 from survimg.training.inherited_docs import document_inherited_parameters
 
-__all__ = ["TrainingParameters"]
+__all__ = ["TrainingParameters", "epoch_length"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -161,3 +161,13 @@ class TrainingParameters:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         document_inherited_parameters(cls)
+
+
+def epoch_length(parameters: TrainingParameters) -> int:
+    """Return the optimiser steps of an epoch: those asked for, or a twentieth of the training.
+
+    Parameters
+    ----------
+    parameters : TrainingParameters
+    """
+    return parameters.iterations_per_epoch or max(1, parameters.n_iterations // 20)

@@ -40,17 +40,17 @@ class ResidentPatients:
 
     def inputs(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
         """Return volumes and clinical values, as `Patients.inputs` does."""
-        chosen = self._read(positions, device)
+        rows = self._read(positions, device)
         clinical = torch.from_numpy(self._patients.clinical[positions]).to(device)
-        return {"volumes": self._volumes[chosen], "clinical": clinical}
+        return {"volumes": self._volumes[rows], "clinical": clinical}
 
     def targets(self, positions: np.ndarray, device: torch.device) -> Targets:
         """Return outcome and masks, as `Patients.targets` does."""
-        chosen = self._read(positions, device)
+        rows = self._read(positions, device)
         targets = self._patients.outcomes(positions, device)
         if self._masks is None:
             return targets
-        return targets._replace(masks=self._masks[chosen].float())
+        return targets._replace(masks=self._masks[rows].float())
 
     def _read(self, positions: np.ndarray, device: torch.device) -> Tensor:
         """Bring to the device what is not there yet; return the positions on the device."""

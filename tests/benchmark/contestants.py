@@ -9,9 +9,13 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sksurv.linear_model import CoxPHSurvivalAnalysis, IPCRidge
 
 from survimg import Cohort
+from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
 
@@ -64,6 +68,20 @@ class StageCox(BaseEstimator):
 
     def predict_survival_function(self, X):
         return self.cox_.predict_survival_function(X.clinical)
+
+
+def stage_time():
+    """Ridge regression of the logarithm of time on the clinical column: it predicts a time."""
+    return make_pipeline(FunctionTransformer(clinical_table), IPCRidge())
+
+
+def stage_time_search():
+    """A search over such models."""
+    return GridSearchCV(stage_time(), {"ipcridge__alpha": [0.1, 1.0]}, cv=EventStratifiedKFold(2))
+
+
+def clinical_table(X):
+    return X.clinical.to_numpy()
 
 
 class Segmenter(BaseEstimator):

@@ -15,7 +15,7 @@ from survimg.benchmark import prediction_table, read_run, run_benchmark, score_r
 from survimg.benchmark.identity import describe
 from survimg.benchmark.risk_groups import risk_groups
 from survimg.benchmark.within_fold import within_fold_concordance
-from survimg.evaluation.scorers import SurvivalScorer
+from survimg.evaluation import SurvivalScorer
 from survimg.model_selection import k_fold_protocol, nested_protocol, repeated_protocol
 
 PAPER = {"cox": {"c_index": 0.72, "dice": None, "source": "Somebody 2020"}}

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -26,7 +27,7 @@ from survimg import Cohort
 from survimg.benchmark import run_benchmark
 from survimg.cli import main
 from survimg.compute import DaskBackend, dask_cluster
-from survimg.compute.cluster import _compute, library_versions
+from survimg.compute.cluster import _check_identity, _compute, library_versions
 from survimg.evaluation import concordance_index
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
@@ -278,8 +279,9 @@ def test_workers_with_other_versions_are_refused(client):
         pass
     nothing = cloudpickle.dumps([])
     expected = {**library_versions(), "torch": "1.0"}
+    check = partial(_check_identity, library_versions, expected)
     with pytest.raises(ImportError, match=r"torch .* instead of 1\.0"):
-        _compute(nothing, [], library_versions, expected, [])  # a worker that joined later
+        _compute(nothing, {}, check, [])  # a worker that joined later
 
 
 def fake_client(**methods):

@@ -12,10 +12,10 @@ from kills import Command, digest, json_of, rows_of
 from sklearn.base import BaseEstimator
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
+from survimg import Cohort
 from survimg.benchmark import run_benchmark, write_tables
 from survimg.benchmark.records import read_record
 from survimg.cli import main
-from survimg.cohort import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.io import Image, write_image
 from survimg.model_selection import EventStratifiedKFold

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from fault import PATIENT, Fault, blob
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.io import read_manifest, write_image
 from survimg.target import check_outcome, event_quantiles, make_outcome
 

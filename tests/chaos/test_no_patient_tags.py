@@ -15,9 +15,9 @@ from dicom_faults import FAULTS as DICOM
 from dicom_files import PERSON, rtstruct, save_series, segmentation
 from fault import attempt
 
+from survimg import Cohort
 from survimg.benchmark import run_benchmark, write_tables
 from survimg.cli import main
-from survimg.cohort import Cohort
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 

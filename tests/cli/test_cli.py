@@ -8,11 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import contestants
+import numpy as np
 import pandas as pd
 import pytest
 from contestants import make_cohort
 
+from survimg import Cohort
+from survimg.benchmark import read_run
+from survimg.benchmark.risk_groups import risk_groups
 from survimg.cli import main
+from survimg.evaluation import concordance_index
 
 OWN = "contestants:segmenter_model,contestants:StageCox"
 PREPARE = ("prepare", "m.csv", "--out", "x", "--shape", "8", "8", "8")
@@ -42,6 +48,23 @@ def test_own_models_on_a_prepared_cohort(store, tmp_path, capsys):
     assert (scores["folds_done"] == 3).all()
     page = (out / "report.html").read_text(encoding="utf-8")
     assert f"survimg benchmark --no-progress --cohort {store}" in page
+
+
+@pytest.mark.parametrize("name", ["stage_time", "stage_time_search"])
+def test_models_that_predict_a_time_are_turned(name, store, tmp_path):
+    out, model = tmp_path / "run", f"contestants:{name}"
+    assert benchmark("--cohort", store, "--models", model, "--folds", 3, "--out", out) == 0
+    run, cohort = read_run(out), Cohort.load(store)
+    for fold, (train, test) in enumerate(run.folds):
+        fitted = getattr(contestants, name)().fit(cohort[train], cohort.outcome[train])
+        arrays = run.records[model, fold, 0].arrays
+        found = concordance_index(cohort.outcome[test], arrays["test_risk"])
+        expected = fitted.score(cohort[test], cohort.outcome[test])
+        assert found == pytest.approx(expected, abs=1e-12)
+        np.testing.assert_allclose(arrays["train_risk"], -fitted.predict(cohort[train]))
+    groups = risk_groups(run, model)
+    stage = cohort.clinical["stage"].to_numpy()[groups.position]
+    assert stage[groups.high].mean() > stage[~groups.high].mean() + 1
 
 
 def test_the_phantom_cohort_brings_its_oracle(tmp_path):
@@ -201,7 +224,6 @@ def manifest(tmp_path):
 
 
 def _stored(folder):
-    from survimg.cohort import Cohort
 
     return Cohort.load(folder)
 
@@ -284,7 +306,6 @@ def test_a_failing_preparation_leaves_no_empty_folders(manifest, tmp_path, capsy
 
 
 def _estimators(out):
-    from survimg.benchmark import read_run
 
     return [json.dumps(r.details["estimator"]) for r in read_run(out).records.values()]
 

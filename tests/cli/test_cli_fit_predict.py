@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import survimg
+from survimg import Cohort
 from survimg.cli import main
-from survimg.cohort import Cohort
 from survimg.datasets import write_phantom_manifest
 from survimg.explain import saliency
 from survimg.io import read_image
@@ -83,10 +83,11 @@ def test_classic_models_are_fitted_and_predict_too(images, tmp_path):
     model, out, again = tmp_path / "cox", tmp_path / "out", tmp_path / "again"
     arguments = ["--cohort", str(store), "--model", "clinical-volume-cox", "--out", str(model)]
     assert main(["fit", *arguments]) == 0
-    assert predict(model, store, out, "--horizons", "6", "12") == 0
-    assert predict(model, manifest, again, "--horizons", "6", "12") == 0
+    assert predict(model, store, out, "--horizons", "0.01", "6", "12") == 0
+    assert predict(model, manifest, again, "--horizons", "0.01", "6", "12") == 0
     assert (again / "predictions.csv").read_bytes() == (out / "predictions.csv").read_bytes()
     table = pd.read_csv(out / "predictions.csv")
+    assert (table["survival_0.01"] == 1).all()  # before the first event
     assert (table["survival_6"] >= table["survival_12"]).all()
     assert table["risk"].corr(table["survival_12"], method="spearman") == pytest.approx(-1)
 

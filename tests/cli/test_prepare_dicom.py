@@ -17,8 +17,12 @@ from dicom_export import export_contours, export_mask, export_series  # noqa: E4
 from survimg import Cohort  # noqa: E402
 from survimg.cli import main  # noqa: E402
 from survimg.datasets import write_phantom_manifest  # noqa: E402
-from survimg.io import manifest_of_dicom, read_image, read_mask  # noqa: E402
-from survimg.io.manifest import read_manifest  # noqa: E402
+from survimg.io import (  # noqa: E402
+    manifest_of_dicom,
+    read_image,
+    read_manifest,
+    read_mask,
+)
 
 NAMES = ["P000", "P001", "P002", "P003"]
 SUV_FACTOR = 70_000 / (370e6 * 2 ** (-3600 / 6586.2))  # g per decayed Bq

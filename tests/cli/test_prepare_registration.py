@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from survimg import Cohort
 from survimg.cli import main
-from survimg.cohort import Cohort
 from survimg.datasets import write_phantom_manifest
 
 BLOCK = ("--shape", "16", "16", "16", "--spacing", "8", "--crop", "fixed")

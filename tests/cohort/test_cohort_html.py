@@ -17,8 +17,8 @@ from sklearn.utils import estimator_html_repr
 
 from survimg import Cohort
 from survimg.estimators import CNNSurvival, DeepMTS, FoldEnsemble, LassoCox
-from survimg.features.selection import SpearmanFilter
-from survimg.io.images.image import Image, write_image
+from survimg.features import SpearmanFilter
+from survimg.io import Image, write_image
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
 

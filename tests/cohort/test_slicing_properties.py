@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.target import check_outcome, make_outcome
 
 N = 7

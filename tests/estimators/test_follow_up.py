@@ -154,7 +154,7 @@ def test_a_failed_fit_of_the_others_leaves_nothing_either(cohort, kind, monkeypa
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kind, "_make_loss", interrupted)
+    monkeypatch.setattr(kind, "_make_objective", interrupted)
     model = kind(n_threads=1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(cohort, cohort.outcome if kind is TumourSegmenter else EVENT)

@@ -12,12 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from survimg import estimators, features, radiomics
-from survimg.cohort import Cohort
-from survimg.estimators import LassoCox, OutOfFold
-from survimg.estimators.mtdlr.manual_radiomics import ManualRadiomicsCox
-from survimg.features import PETParameters
-from survimg.features.clinical import ClinicalFeatures, TumourVolume
+from survimg import Cohort, estimators, features, radiomics
+from survimg.estimators import LassoCox, ManualRadiomicsCox, OutOfFold
+from survimg.features import ClinicalFeatures, PETParameters, TumourVolume
 from survimg.target import make_outcome
 
 #: What is built round another estimator.

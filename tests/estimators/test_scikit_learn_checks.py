@@ -20,7 +20,7 @@ from torch import nn
 
 from survimg.estimators import DLPM, MDSN, CNNSurvival, DeepMTS, SingleTaskSurvival
 from survimg.estimators.deep import CoxVolumeEstimator
-from survimg.nets.outputs import RiskOutput
+from survimg.nets import RiskOutput
 from survimg.target import make_outcome
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from survimg.estimators.deep import CoxVolumeEstimator
-from survimg.nets.layers import initialise
-from survimg.nets.outputs import RiskOutput
+from survimg.nets import RiskOutput, initialise
 
 SHAPE = (8, 8, 8)
 CORNER = (slice(0, 4), slice(0, 4), slice(4, 8))

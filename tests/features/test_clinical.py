@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.pipeline import FeatureUnion
 
 from survimg import Cohort
-from survimg.features.clinical import ClinicalFeatures, TumourVolume
+from survimg.features import ClinicalFeatures, TumourVolume
 
 
 def make_cohort(clinical: pd.DataFrame | None, n: int | None = None) -> Cohort:

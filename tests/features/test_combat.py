@@ -12,8 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg import Cohort
-from survimg.features import ComBat
-from survimg.features.clinical import ClinicalFeatures
+from survimg.features import ClinicalFeatures, ComBat
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 

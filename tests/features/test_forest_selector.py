@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from survimg.features.selection import ForestSelector, _martingale_residuals
+from survimg.features import ForestSelector
+from survimg.features.selection import _martingale_residuals
 from survimg.target import make_outcome
 
 

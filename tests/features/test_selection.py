@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 from sksurv.metrics import concordance_index_censored
 
-from survimg.features.selection import SpearmanFilter
+from survimg.features import SpearmanFilter
 from survimg.target import make_outcome
 
 small_integers = arrays(np.float64, st.tuples(st.integers(4, 12), st.integers(1, 8)),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from survimg.columns import learn_column
 from survimg.io import read_manifest
 
 GOOD = """patient_id,PET,CT,mask,time,event,group,age,stage
@@ -242,9 +243,10 @@ def test_other_separators_are_named(folder, separator, called):
 def test_one_word_among_numbers_is_said_to_make_categories(folder):
     text = GOOD.replace("IVa", "2").replace("NA", "3")  # a stage of III, 2 and 3
     said = r"'stage' is taken as categories, since 'III' \(patient '001'\)"
-    with pytest.warns(UserWarning, match=said):
-        manifest = read_manifest(_write(folder, text))
+    manifest = read_manifest(_write(folder, text))
     assert manifest.clinical["stage"].tolist() == ["III", "2", "3"]
+    with pytest.warns(UserWarning, match=said):
+        learn_column(manifest.clinical["stage"], manifest.ids)
 
 
 def test_a_folder_is_sent_to_cohort_load(folder):

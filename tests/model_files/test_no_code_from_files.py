@@ -18,12 +18,11 @@ from saved_models import NET, network
 from tampering import Bomb, bomb, object_array, table, vouch
 
 from survimg import Cohort
-from survimg.benchmark.records import Record, read_record, record_path, write_record
+from survimg.benchmark import Record
+from survimg.benchmark.records import read_record, record_path, write_record
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, FitOnce, OutOfFold
-from survimg.nets import load_official_weights
-from survimg.nets.deepsurv import DeepSurvNet
-from survimg.nets.transfer import load_weights
+from survimg.nets import DeepSurvNet, load_official_weights, load_weights
 from survimg.radiomics import RadiomicsFeatures
 from survimg.training.checkpoints import fit_key
 

@@ -11,8 +11,7 @@ from saved_models import network
 import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox
-from survimg.estimators.mtdlr.clinical import ClinicalCox
+from survimg.estimators import ClinicalCox, ClinicalVolumeCox
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import Preparation, prepare
 from survimg.preprocessing.agreement import check_preparation, preparation_of
@@ -20,7 +19,7 @@ from survimg.radiomics import RadiomicsFeatures
 
 
 def prepared(**changes) -> Cohort:
-    raw = make_phantom_cohort(n=6, shape=(16, 18, 18), random_state=0).cohort
+    raw = make_phantom_cohort(n=6, shape=(16, 18, 18), random_state=0, normalise=False).cohort
     settings = {"shape": (16, 18, 18), "spacing": 4.0, "normalise": "none", **changes}
     return prepare(raw, Preparation(**settings), progress=False)
 

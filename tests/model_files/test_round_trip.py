@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from survimg import Cohort, estimators, model_files, saving
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, LassoCox, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
+from survimg.estimators.deep.discrete_time import InterpolatedSurvival
 from survimg.estimators.saved_classes import SAVED_CLASSES
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
@@ -48,18 +50,39 @@ def make_cohort() -> Cohort:
     )
 
 
+WITHOUT_CURVES = {"ComBat", "FusionClassifier", "OutOfFold", "TumourSegmenter"}
+
+
+def beginnings(model: Any, X: Any) -> dict[str, Any] | None:
+    """First values of all curves, and the first time of the arrays."""
+    if not hasattr(model, "predict_survival_function"):
+        return None
+    last = model[-1] if hasattr(model, "steps") else model  # pipelines have no `unique_times_`
+    first: dict[str, Any] = {"times": float(last.unique_times_[0])}
+    for kind in ("survival", "cumulative_hazard"):
+        predict = getattr(model, f"predict_{kind}_function")
+        arrays, curves = predict(X, return_array=True), predict(X)
+        # Those of discrete time are linear, and fall at once.
+        early = [0.0] if isinstance(curves[0], InterpolatedSurvival) else [0.0, 1e-9]
+        first[kind] = {*arrays[:, 0].tolist(), *(float(v) for c in curves for v in c(early))}
+        assert arrays.shape[1] == len(last.unique_times_)
+    return first
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> dict:
     """Fit, save and ask every model; then load and ask them all in one new process."""
     folder = tmp_path_factory.mktemp("models")
     cohort = make_cohort().save(folder / "cohort")
     (folder / "answers").mkdir()
+    starts = {}
     for name, make in MODELS.items():
         X = patients(name, cohort)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = make().fit(X, target(name, cohort))
             found = answers(model, X)
+            starts[name] = beginnings(model, X)
         survimg.save(model, folder / "models" / name)
         np.savez(folder / "answers" / f"{name}.npz", **found)
     done = subprocess.run(
@@ -68,7 +91,8 @@ def report(tmp_path_factory) -> dict:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    told = json.loads(done.stdout)
+    return {name: {**told[name], "starts": starts[name]} for name in told}
 
 
 def test_there_is_a_model_for_every_public_name():
@@ -81,6 +105,19 @@ def test_there_is_a_model_for_every_public_name():
 def test_a_new_process_answers_to_the_bit(name, report):
     assert report[name]["answers"]
     assert report[name]["same"]
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - WITHOUT_CURVES))
+def test_curves_begin_at_0_with_everybody_alive(name, report):
+    """S(0) = 1 and H(0) = 0, by function and by array; S(t) = 1 until the first event."""
+    starts = report[name]["starts"]
+    assert starts["survival"] == {1.0}
+    assert starts["cumulative_hazard"] == {0.0}
+    assert starts["times"] == 0
+
+
+def test_the_others_have_no_curves(report):
+    assert {name for name in MODELS if report[name]["starts"] is None} == WITHOUT_CURVES
 
 
 def table(n: int = 40) -> tuple[pd.DataFrame, np.ndarray]:

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.compute import device_slot
-from survimg.compute.ranks import Ranks, one_of
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import (
     CNNSurvival,
@@ -144,12 +143,6 @@ def test_inside_a_search_with_jobs_of_its_own_fits_are_done_in_turn():
         joblib.delayed(threads_of_fits)(2) for _ in range(2)
     )
     assert all(threads == {own} for threads, own in outer)
-
-
-def test_processes_that_share_each_fit_do_them_in_turn():
-    with one_of(Ranks(rank=0, n=2)):
-        threads, own = threads_of_fits(2)
-    assert threads == {own}
 
 
 def test_scikit_learns_configuration_travels():

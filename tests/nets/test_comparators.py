@@ -6,11 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from survimg.nets.cnn_survival import CNNSurvivalNet
-from survimg.nets.deepsurv import DeepSurvNet
-from survimg.nets.densenet_survival import DenseNetSurvivalNet
-from survimg.nets.dlpm import DLPMNet
-from survimg.nets.mdsn import MDSNNet
+from survimg.nets import CNNSurvivalNet, DeepSurvNet, DenseNetSurvivalNet, DLPMNet, MDSNNet
 
 NETS_3D = [MDSNNet, DLPMNet, DenseNetSurvivalNet]
 

@@ -7,10 +7,7 @@ import torch
 
 from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.losses import cox_loss, dice_loss, discrete_time_loss
-from survimg.nets.deepmts import DeepMTSNet
-from survimg.nets.densenet_survival import DenseNetSurvivalNet
-from survimg.nets.dlpm import DLPMNet
-from survimg.nets.mdsn import MDSNNet
+from survimg.nets import DeepMTSNet, DenseNetSurvivalNet, DLPMNet, MDSNNet
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from survimg.nets import DeepMTSNet
 from survimg.nets.backbone import DoubledNearest
-from survimg.nets.deepmts import DeepMTSNet
 
 ABLATIONS = {
     "deepmts": {},

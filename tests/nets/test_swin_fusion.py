@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from survimg.nets.swin_fusion import SwinFusionNet
-from survimg.nets.swin_transformer import SwinTransformer3D, _Block, _WindowAttention
+from survimg.nets import SwinFusionNet, SwinTransformer3D
+from survimg.nets.swin_transformer import _Block, _WindowAttention
 
 
 def generator() -> torch.Generator:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from survimg.nets.deepmts import DeepMTSNet
-from survimg.nets.deepsurv import DeepSurvNet
-from survimg.nets.dlpm import DLPMNet
-from survimg.nets.transfer import (
+from survimg.nets import (
+    DeepMTSNet,
+    DeepSurvNet,
+    DLPMNet,
     freeze,
     load_weights,
     stage_features,

@@ -19,6 +19,8 @@ def _ragged(**more):
     rng = np.random.default_rng(0)
     shapes = [(8, 9, 10), (10, 8, 9), (9, 9, 9)]
     volumes = [rng.gamma(2.0, size=(2, *shape)).astype(np.float32) for shape in shapes]
+    for volume in volumes:
+        volume[1] = 100 * volume[1] - 200  # HU
     masks = [np.zeros(shape, np.uint8) for shape in shapes]
     for mask in masks:
         mask[3:6, 3:6, 4:7] = 1

@@ -9,11 +9,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from registration_phantom import NOWHERE, dice, draw, noise, rotation, upside_down
 
-from survimg.cohort import Cohort
-from survimg.features import PETParameters
-from survimg.features.clinical import TumourVolume
-from survimg.io import Image, read_image
-from survimg.io.images.image import resample_like, to_sitk
+from survimg import Cohort
+from survimg.features import PETParameters, TumourVolume
+from survimg.io import Image, read_image, resample_like
+from survimg.io.images.image import to_sitk
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import (
     Alignment,
@@ -172,7 +171,7 @@ def test_resampling_to_a_mapped_grid_is_simpleitks_resampling_with_the_transform
 
 def _prepared(case, image, registration=None, **parts):
     cohort = Cohort(case.volume[np.newaxis], spacing=[case.spacing], **parts)
-    place = geometry_of(case_record(case, [image], registration))
+    place = geometry_of(case_record(case, {"CT": image}, registration))
     cohort._table = replace(cohort.table, geometry=(place,))
     return cohort
 

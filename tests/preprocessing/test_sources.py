@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from joblib.externals.loky import get_reusable_executor
 
 import survimg.preprocessing.preparing as module
 from survimg.cohort import Cohort
+from survimg.io import read_image, write_image
 from survimg.preprocessing import Preparation, Registration, prepare
 
 SETTINGS = Preparation(shape=(8, 10, 12), spacing=4.0)
@@ -114,7 +116,7 @@ def test_a_folder_of_dicom_is_a_source(shared_dir, tmp_path):
     archive.mkdir(parents=True)
     for name in ("image", "mask"):
         shutil.copytree(shared_dir / "data" / "dicom_sts001_pet" / name, archive / name)
-    settings = Preparation(shape=(12, 12, 12), spacing=6.0, label="GTV_Mass")
+    settings = Preparation(shape=(24, 24, 24), spacing=6.0, label="GTV_Mass")
     cohort = prepare(tmp_path / "archive", settings, tmp_path / "out", progress=False)
     assert cohort.channel_names == ("PET",)
     assert cohort.mask(0).any()
@@ -137,3 +139,23 @@ def test_a_raw_cohort_keeps_each_modality_on_its_own_grid(cohort_folder):
     pet, ct = patient.images()
     assert pet.spacing == pytest.approx((4.0, 3.0, 3.0))
     assert ct.spacing == pytest.approx((2.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("channel", "change", "message"),
+    [
+        ("PET", lambda a: a * 4000, r"p2 \(PET from .* mean \d+: SUV has about 1 in a body"),
+        ("PET", lambda a: a - 30, r"p2 \(PET from -2.* SUV is not negative"),
+        ("CT", lambda a: a + 1024, r"p2 \(CT from .* a lost rescale intercept"),
+        ("CT", lambda a: a / 100, r"p2 \(CT from -3.* normalised already"),
+    ],
+)
+def test_images_that_cannot_be_in_their_unit_are_named_with_their_range(
+    cohort_folder, channel, change, message
+):
+    path = cohort_folder / f"p2_{channel}.nii.gz"
+    image = read_image(path)
+    write_image(path, change(image.array), image)
+    with pytest.warns(UserWarning, match="1 patient.* hardly SUV") as caught:
+        prepare(cohort_folder / "manifest.csv", SETTINGS, progress=False)
+    assert re.search(message, str(caught[0].message))

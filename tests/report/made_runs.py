@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from survimg.benchmark.records import Record
-from survimg.benchmark.run import Run
+from survimg.benchmark import Record, Run
 from survimg.target import make_outcome
 
 

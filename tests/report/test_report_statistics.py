@@ -9,8 +9,8 @@ import pytest
 from made_runs import blurred, made_run, noise, truth, wrong
 from scipy import stats
 
+from survimg.benchmark import score_run
 from survimg.benchmark.fold_tests import fold_comparison
-from survimg.benchmark.scores import score_run
 from survimg.evaluation import brier_score, concordance_index, decision_curve
 from survimg.report.convergence import history_figures, shared_history_figures, training_curves
 from survimg.report.probabilities import judge_probabilities, report_horizon, survival_at
@@ -228,13 +228,6 @@ def test_models_without_probabilities_are_not_judged(with_curves):
     with_curves.records["truth", 0, 0].arrays["survival"][0] = np.nan
     with pytest.raises(ValueError, match=r"1 of 150 test patients end before the horizon 5"):
         survival_at(with_curves, "truth", 5.0)
-
-
-def test_a_curve_that_starts_later_is_one_before(with_curves):
-    arrays = with_curves.records["truth", 0, 0].arrays
-    arrays["survival"][0, : arrays["times"].size // 2] = np.nan
-    _, survival = survival_at(with_curves, "truth", float(arrays["times"][1]))
-    assert survival[0] == 1
 
 
 def test_the_horizon_can_be_set():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.evaluation import Comparison, Estimate
 from survimg.report.tables import (
     Table,
     escape_latex,

@@ -25,7 +25,7 @@ QUICK = {
     "radiomics-rsf", "seg-backbone-unet", "single-task", "sur-casnet-masked", "sur-hs-masked",
 }  # fmt: skip
 #: For 12 patients, of whom 6 have an event.
-SMALL = {"batch_size": 4, "batch_norm_batches": 1, "n_estimators": 5, "n_iterations": 5}
+SMALL = {"batch_size": 4, "batch_norm_batches": 1, "n_estimators": 5, "n_iterations": 2}
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from sklearn.base import clone
 
 from survimg.benchmark.identity import describe
 from survimg.cli import main
-from survimg.estimators import DeepMTS, OutOfFold, TumourSegmenter, deepmts_variant
-from survimg.estimators.compose.fit_once import FitOnce
+from survimg.estimators import DeepMTS, FitOnce, OutOfFold, TumourSegmenter, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
 from survimg.radiomics import RadiomicsFeatures
 from survimg.suites import (
@@ -63,28 +62,46 @@ def test_masked_variants_differ_in_the_input_only(name):
 def test_settings_reach_the_models(tmp_path):
     settings = {"n_iterations": 7, "device": "cpu", "n_threads": 1, "cache": tmp_path}
     models = {name: build(name, verbose=True, **settings) for name in EVERY}
-    networks = {n: m for n, m in models.items() if parameter_names(m, "n_iterations")}
+    # DeepSurv, on tables, has no device, and steps of its own.
+    networks = {n: m for n, m in models.items() if parameter_names(m, "device")}
     tables = ("radiomics-", "manual-radiomics", "clinical-")
     assert set(networks) == {name for name in EVERY if not name.startswith(tables)}
     for network in networks.values():
         parameters = network.get_params()
-
-        def values(name, network=network, parameters=parameters):
-            found = {parameters[long] for long in parameter_names(network, name)}
-            assert len(found) == 1
-            return found.pop()
-
-        assert (values("n_iterations"), values("device")) == (7, "cpu")
-        assert values("schedule") == "cosine"
-        assert values("iterations_per_epoch") == 1
-        # DeepSurv's full-batch steps have a rate of their own.
-        rates = {parameters[long] for long in parameter_names(network, "learning_rate")}
-        assert max(rates) > 1e-4
+        (device,) = parameter_names(network, "device")
+        place = device.removesuffix("device")
+        told = {name: parameters[f"{place}{name}"] for name in ("n_iterations", "n_threads")}
+        assert told == {"n_iterations": 7, "n_threads": 1}
+        assert parameters[device] == "cpu"
     for model in models.values():
         for shared in parts(model, RadiomicsFeatures | FitOnce):
             assert shared.memory == str(tmp_path)
     assert parts(models["radiomics-lasso-cox"], RadiomicsFeatures)
     assert parts(models["deep-features-rsf"], FitOnce)
+
+
+@pytest.mark.parametrize("n_iterations", [None, 7])
+def test_networks_train_with_their_defaults_or_as_published(n_iterations):
+    told = {"device": "auto", "verbose": 0, "n_threads": None}
+    for published in (False, True):
+        settings = {"published": published, "n_iterations": n_iterations}
+        for name in EVERY:
+            network = _network_in(build(name, **settings))
+            if network is None:
+                continue
+            kind = type(network)
+            expected = (kind.published if published else kind)(**told)
+            own = ("variant", "backbone", "masked_input", "clinical_columns", "random_state")
+            parameters = network.get_params()
+            expected.set_params(**{key: parameters[key] for key in own if key in parameters})
+            if n_iterations is not None:
+                expected.set_params(n_iterations=n_iterations)
+            assert repr(network) == repr(expected)
+
+
+def _network_in(model):
+    found = [part for part in (model, *model.get_params().values()) if hasattr(part, "published")]
+    return next((part for part in found if not isinstance(part, FitOnce)), None)
 
 
 # "clinical-cox" has nothing else.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from survimg.cohort import Cohort
+from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 from survimg.training.holdout import HoldOut
@@ -24,27 +24,34 @@ def cohort() -> Cohort:
     return make_phantom_cohort(n=16, shape=(16, 20, 20), random_state=0).cohort
 
 
+class SpoiltObjective:
+    needs_masks = False
+
+    def __init__(self, whole, spoilt_in, shows):
+        self.whole = whole
+        self.term_names = whole.term_names
+        self.steps_left = spoilt_in
+        self.shows = shows
+
+    def __call__(self, net, output, targets):
+        self.steps_left -= 1
+        terms = self.whole(net, output, targets)
+        if self.steps_left != 0:
+            return terms
+        if self.shows:
+            return {name: value * torch.nan for name, value in terms.items()}
+        # The root's slope at 0 is infinite.
+        return {name: value + (0 * value).sqrt() for name, value in terms.items()}
+
+
 class Spoilt(CNNSurvival):
     """In step `spoilt_in` the gradient is NaN, and with `shows` the loss too; else it follows."""
 
     spoilt_in = 0
     shows = False
 
-    def _make_loss(self, cohort):
-        terms, names = super()._make_loss(cohort)
-        seen = []
-
-        def loss(net, output, targets):
-            seen.append(1)
-            found = terms(net, output, targets)
-            if len(seen) != self.spoilt_in:
-                return found
-            if self.shows:
-                return {name: value * torch.nan for name, value in found.items()}
-            # The root's slope at 0 is infinite.
-            return {name: value + (0 * value).sqrt() for name, value in found.items()}
-
-        return loss, names
+    def _make_objective(self, cohort):
+        return SpoiltObjective(super()._make_objective(cohort), self.spoilt_in, self.shows)
 
 
 def rising_scores(monkeypatch) -> None:

@@ -7,13 +7,14 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 
 import survimg
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 from survimg.model_selection import EventStratifiedKFold
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
 
 
 class Recorder:
@@ -82,7 +83,7 @@ def test_callbacks_are_torn_down_when_a_fit_fails(cohort, monkeypatch):
         raise OSError("the disk is gone")
 
     model = quick().set_callbacks(recorder)
-    monkeypatch.setattr("survimg.estimators.deep.volume_estimator.recalibrate_batch_norm", broken)
+    monkeypatch.setattr("survimg.training.fit.recalibrate_batch_norm", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         model.fit(cohort, cohort.outcome)
     assert recorder.seen[-1] == ("teardown", "fit")
@@ -121,7 +122,7 @@ def test_a_resumed_fit_tells_the_epochs_that_are_left(cohort, tmp_path):
 
 def test_the_progress_bar_of_scikit_learn_counts_epochs(cohort, capsys):
     pytest.importorskip("rich", reason="scikit-learn draws its bar with rich")
-    quick().set_callbacks(ProgressBar()).fit(cohort, cohort.outcome)
+    quick().set_callbacks(callback.ProgressBar()).fit(cohort, cohort.outcome)
     drawn = capsys.readouterr().out
     assert "CNNSurvival" in drawn
     assert "100%" in drawn

@@ -119,12 +119,19 @@ def test_other_errors_are_not_tried_again(cohort, monkeypatch):
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
     ],
 )
 def test_which_errors_mean_memory(error, expected):
     assert is_out_of_memory(error) == expected
+
+
+def test_what_the_allocator_of_the_cpu_says_is_known():
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(refused.value)
 
 
 def test_a_resumed_fit_keeps_the_smaller_micro_batch(cohort, monkeypatch, tmp_path):

@@ -11,8 +11,9 @@ from survimg import Cohort
 from survimg.augmentation import draw_transforms
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DLPM, CNNSurvival, DeepMTS
+from survimg.training.accumulation import parts_of
 from survimg.training.batches import BatchSampler, PatientBatches
-from survimg.training.engine import CosineSchedule, StepSchedule
+from survimg.training.schedules import CosineSchedule, StepSchedule
 
 QUICK: dict = {
     "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
@@ -203,3 +204,12 @@ def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, mo
         # The paper's masks are nearest neighbours: small tumours differ at their border.
         assert 2 * (images & moved).sum() / (images.sum() + moved.sum()) >= least
         assert not any(torch.equal(mask, original) for mask in moved for original in originals)
+
+
+def test_parts_of_a_batch_hold_both_kinds():
+    """Batch normalisation over patients with the event alone would level what they share."""
+    event = np.arange(20) < 8
+    drawn = BatchSampler(event, 8, True, np.random.default_rng(0)).draw()
+    for parts in (parts_of(8, 4), parts_of(8, 3)):
+        assert all(event[drawn[part]].any() and not event[drawn[part]].all() for part in parts)
+        assert sorted(np.concatenate([np.arange(8)[part] for part in parts])) == list(range(8))

@@ -9,17 +9,17 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.cohort import Cohort
-from survimg.estimators.base import VolumeHazardsMixin, joined
+from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.survival.cox_likelihood import breslow_log_likelihood
-from survimg.target import check_outcome
+from survimg.survival.cox import maximise_partial_likelihood
+from survimg.survival.risk_sets import RiskSets
+from survimg.target import as_outcome, check_outcome, risk_of
 
 __all__ = ["FoldEnsemble"]
 
@@ -141,7 +141,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             training patients the same risk, which has no z-score.
         """
         self._validate_params()
-        X, y = joined(X, masks, clinical), np.asarray(y)
+        X, y = joined(X, masks, clinical), as_outcome(y)
         event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
         folds = [
@@ -200,7 +200,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "members_")
         X = joined(X, masks, clinical)
-        return self._average([member.predict(X) for member in self.members_])
+        return self._average([risk_of(member, X) for member in self.members_])
 
     def _average(self, risks: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Return the mean z-score of the members' risks of some patients."""
@@ -270,12 +270,12 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
 
 def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return a member and the risks that it gives to its training patients and to the others."""
-    return fitted, fitted.predict(X), fitted.predict(others)
+    return fitted, risk_of(fitted, X), risk_of(fitted, others)
 
 
 def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
-    mean, scale = float(np.mean(risk)), float(np.std(risk))
-    if not scale > 1e-12 * max(1.0, abs(mean)):
+    mean, scale = mean_and_scale(risk)
+    if not scale:
         raise ValueError(
             f"The risks of {whose} (n = {len(risk)}) are all equal, so that they have no z-scores."
         )
@@ -283,10 +283,11 @@ def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
 
 
 def _cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
-    """Cox coefficient of one score, from 0 up."""
-
-    def loss(slope: float) -> float:
-        return -float(breslow_log_likelihood(event, time, slope * score[:, np.newaxis])[0])
-
-    found = minimize_scalar(loss, bounds=(0.0, _LARGEST_SLOPE), method="bounded")
-    return float(found.x) if found.fun < loss(0.0) else 0.0
+    """Cox coefficient of one score, between 0 and the largest slope."""
+    sets, X = RiskSets(event, time, ties="breslow"), score[:, np.newaxis]
+    # The likelihood is concave: its derivatives at both ends say whether the maximum is inside.
+    if not sets.at(X, 0 * score).score()[0] > 0:
+        return 0.0
+    if sets.at(X, _LARGEST_SLOPE * score).score()[0] >= 0:
+        return _LARGEST_SLOPE
+    return float(maximise_partial_likelihood(X, event, time, ties="breslow").coefficients[0])

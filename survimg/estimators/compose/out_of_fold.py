@@ -14,10 +14,14 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from survimg.estimators.base import mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome, risk_of
 
 __all__ = ["OutOfFold", "fit_transform_together"]
+
+Unit = tuple[float, float]
+"""Mean and standard deviation of the risks of an estimator's training patients."""
 
 
 class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -34,7 +38,8 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : estimator or transformer
         What makes the features; it is cloned, ``cv`` + 1 times.
     method : {"auto", "transform", "predict"}, default="auto"
-        ``"transform"``: the columns of `estimator.transform`. ``"predict"``: one column, the risk.
+        ``"transform"``: the columns of `estimator.transform`. ``"predict"``: one column, the
+        risk in standard deviations (see Notes).
         ``"auto"``: transform where there is one.
     cv : int or splitter, default=5
         Event-stratified folds. A splitter must test every patient exactly once.
@@ -54,8 +59,11 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Risks are centred at the mean risk of the patients that each clone was fitted on: Cox models
-    know risk up to a constant only, and a different constant in each fold would be noise.
+    Risks are z-scores: relative to the mean and the standard deviation of the risks that each clone
+    gives to the patients it was fitted on, as in `FoldEnsemble`. Cox models know risk up to a
+    constant only, and clones of one estimator differ in scale (networks that were trained for as
+    many steps by a factor of two); a constant and a scale of its own in each fold would be noise.
+    A clone that gives all its training patients the same risk gives everybody 0.
 
     A column must mean the same in every clone. Risks do, and so do measurements; hidden units of a
     network trained anew in each fold do so only as far as the runs keep to the path of a common
@@ -64,7 +72,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     Results are the same for every `n_jobs`, to the bit, if the estimator's are reproducible: an
     integer ``random_state``, and for networks a number of ``n_threads`` (on the CPU). A stored
     cohort is sent to other processes as its path. Networks on a GPU wait there for a slot of it
-    (`survimg.model_selection.device_slot`). Inside a search that has processes or threads of its
+    (`survimg.compute.device_slot`). Inside a search that has processes or threads of its
     own, the fits are carried out in turn.
 
     References
@@ -111,7 +119,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """
         self._check(X, y)
         fits = [self._whole("the fit of all patients")]
-        (whole,) = run_inner_fits(fits, X, np.asarray(y), n_jobs=1)
+        (whole,) = run_inner_fits(fits, X, as_outcome(y), n_jobs=1)
         self._keep(whole)
         return self
 
@@ -148,7 +156,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         DataFrame of shape (n, n_features)
         """
         check_is_fitted(self)
-        return _features(self.method_, self.estimator_, X, self._centre)
+        return _features(self.method_, self.estimator_, X, self._unit)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features; `input_features` is ignored."""
@@ -172,7 +180,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return method
 
     def _whole(self, name: str) -> InnerFit:
-        return InnerFit(name, clone(self.estimator), partial(_with_centre, self.method_))
+        return InnerFit(name, clone(self.estimator), partial(_with_unit, self.method_))
 
     def _folds(self, X: Any, y: np.ndarray, name: str) -> list[InnerFit]:
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
@@ -188,8 +196,8 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             for k, split in enumerate(splits, start=1)
         ]
 
-    def _keep(self, whole: tuple[Any, float, pd.DataFrame]) -> None:
-        self.estimator_, self._centre, features = whole
+    def _keep(self, whole: tuple[Any, Unit, pd.DataFrame]) -> None:
+        self.estimator_, self._unit, features = whole
         self.feature_names_out_ = features.columns.to_numpy(dtype=object)
 
     def _join(self, folds: list[InnerFit], parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -233,7 +241,7 @@ def fit_transform_together(
     ValueError
         As in `OutOfFold.fit_transform`.
     """
-    y = np.asarray(y)
+    y = as_outcome(y)
     for maker in makers.values():
         maker._check(X, y)
     wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]
@@ -248,23 +256,26 @@ def fit_transform_together(
     ]
 
 
-def _with_centre(method: str, fitted: Any, X: Any, _others: None) -> tuple[Any, float, Any]:
-    """Return the estimator that is kept, its mean risk, and features of one patient."""
-    centre = _mean_risk(method, fitted, X)
-    return fitted, centre, _features(method, fitted, _safe_indexing(X, [0]), centre)
+def _with_unit(method: str, fitted: Any, X: Any, _others: None) -> tuple[Any, Unit, Any]:
+    """Return the estimator that is kept, the unit of its risk, and features of one patient."""
+    unit = _unit_of(method, fitted, X)
+    return fitted, unit, _features(method, fitted, _safe_indexing(X, [0]), unit)
 
 
 def _of_others(method: str, fitted: Any, X: Any, others: Any) -> pd.DataFrame:
-    return _features(method, fitted, others, _mean_risk(method, fitted, X))
+    return _features(method, fitted, others, _unit_of(method, fitted, X))
 
 
-def _mean_risk(method: str, fitted: Any, X: Any) -> float:
-    return float(np.mean(fitted.predict(X))) if method == "predict" else 0.0
+def _unit_of(method: str, fitted: Any, X: Any) -> Unit:
+    if method != "predict":
+        return 0.0, 1.0
+    mean, scale = mean_and_scale(risk_of(fitted, X))
+    return mean, scale or np.inf
 
 
-def _features(method: str, fitted: Any, X: Any, centre: float) -> pd.DataFrame:
+def _features(method: str, fitted: Any, X: Any, unit: Unit) -> pd.DataFrame:
     if method == "predict":
-        risk = np.asarray(fitted.predict(X), dtype=np.float64) - centre
+        risk = (risk_of(fitted, X) - unit[0]) / unit[1]
         return pd.DataFrame(risk[:, np.newaxis], columns=["risk"])
     features = fitted.transform(X)
     if isinstance(features, pd.DataFrame):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
@@ -19,6 +19,8 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.estimators.compose.out_of_fold import OutOfFold, fit_transform_together
+from survimg.survival import from_zero, functions_from_zero
+from survimg.target import risk_of
 
 __all__ = ["SurvivalStacking"]
 
@@ -144,7 +146,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         ndarray of shape (n,)
         """
         risks = self._risks(X)
-        return np.array(self.final_estimator_.predict(risks), dtype=np.float64)
+        return risk_of(self.final_estimator_, risks)
 
     @available_if(_final_has("predict_survival_function"))
     def predict_survival_function(self, X: Any, return_array: bool = False) -> np.ndarray:
@@ -156,7 +158,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
         """
-        return self._curves("predict_survival_function", X, return_array)
+        return self._curves("predict_survival_function", X, return_array, 1.0)
 
     @available_if(_final_has("predict_cumulative_hazard_function"))
     def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> np.ndarray:
@@ -168,20 +170,26 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         return_array : bool, default=False
             Return values at `unique_times_` instead of functions.
         """
-        return self._curves("predict_cumulative_hazard_function", X, return_array)
+        return self._curves("predict_cumulative_hazard_function", X, return_array, 0.0)
 
     @property
     def unique_times_(self) -> np.ndarray:
-        """Times at which arrays of curves are given."""
+        """Times at which arrays of curves are given, from 0, where survival is 1."""
         check_is_fitted(self)
+        return np.union1d([0.0], self._final_times())
+
+    def _final_times(self) -> np.ndarray:
         final = self.final_estimator_
         # scikit-survival gives pipelines the curve methods but not the times.
-        return final[-1].unique_times_ if hasattr(final, "steps") else final.unique_times_
+        return final[-1].unique_times_ if isinstance(final, Pipeline) else final.unique_times_
 
     def _risks(self, X: Any) -> Any:
         check_is_fitted(self)
         return self.risks_.transform(X)
 
-    def _curves(self, method: str, X: Any, return_array: bool) -> np.ndarray:
+    def _curves(self, method: str, X: Any, return_array: bool, start: float) -> np.ndarray:
         risks = self._risks(X)
-        return getattr(self.final_estimator_, method)(risks, return_array=return_array)
+        predict = getattr(self.final_estimator_, method)
+        if return_array:
+            return from_zero(self._final_times(), predict(risks, return_array=True), start)[1]
+        return functions_from_zero(predict(risks), start)

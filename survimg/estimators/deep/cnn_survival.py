@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from survimg.cohort import Cohort
 from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.nets.cnn_survival import CNNSurvivalNet
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import AxialSlice, View
 
@@ -105,5 +105,5 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
             generator=generator,
         )
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return self._interval_loss()

@@ -23,7 +23,7 @@ from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
 from survimg.training.batches import Targets
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import View, masked_volume, whole_volume
 
@@ -50,13 +50,21 @@ class _DeepMTSLoss:
     ties: str
     squared_dice: bool
 
+    @property
+    def needs_masks(self) -> bool:
+        return self.segmentation_weight > 0
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        return ("cox", "l2", "dice") if self.needs_masks else ("cox", "l2")
+
     def __call__(self, net: Any, output: DeepMTSOutput, targets: Targets) -> dict[str, Tensor]:
         risk = cast(Tensor, output.risk)
         terms = {
             "cox": cox_loss(risk, targets.time, targets.event, ties=self.ties),  # type: ignore[arg-type]
             "l2": self.l2 * net.l2_penalty(),
         }
-        if self.segmentation_weight > 0:
+        if self.needs_masks:
             dice = dice_loss(
                 cast(Tensor, output.segmentation),
                 cast(Tensor, targets.masks),
@@ -297,19 +305,17 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
             **_NET_OPTIONS[self.variant],
         )
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
-        names: tuple[str, ...] = ("cox", "l2", "dice")
+    def _make_objective(self, cohort: Cohort) -> Objective:
         weight = 0.0 if self.variant.startswith("sur-") else self.segmentation_weight
         if weight > 0 and not cohort.has_masks.any():
             warnings.warn(
                 "No patient of the training set has a tumour mask: DeepMTS trains for survival "
                 "only and cannot predict masks.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             weight = 0.0
         if weight > 0:
             refuse_empty_masks(cohort)
         self.trained_with_masks_ = weight > 0
-        loss = _DeepMTSLoss(weight, self.l2, self.ties, self.squared_dice)
-        return loss, names if weight > 0 else names[:2]
+        return _DeepMTSLoss(weight, self.l2, self.ties, self.squared_dice)

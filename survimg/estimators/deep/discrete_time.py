@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from sksurv.functions import StepFunction
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,9 +21,10 @@ from survimg.estimators.base import VolumeSurvivalMixin
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.losses import discrete_survival_curve, discrete_time_labels, discrete_time_loss
 from survimg.nets.outputs import DiscreteTimeOutput
+from survimg.survival import StepFunction
 from survimg.target import event_quantiles, make_outcome
 from survimg.training.batches import Patients, Targets
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 
 __all__ = ["PAPER_CUTS_MONTHS", "DiscreteTimeEstimator", "InterpolatedSurvival"]
 
@@ -51,24 +51,10 @@ class InterpolatedSurvival(StepFunction):
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, *, cumulative_hazard: bool = False) -> None:
-        super().__init__(x, y, domain=(0.0, None))
+        super().__init__(x, y)
         self.cumulative_hazard = cumulative_hazard
 
-    def __call__(self, x: npt.ArrayLike) -> Any:
-        """Evaluate at one time or several.
-
-        Raises
-        ------
-        ValueError
-            Times outside ``domain``, about which the model says nothing.
-        """
-        times = np.asarray(x, dtype=np.float64)
-        lower, upper = self.domain
-        if not ((times >= lower) & (times <= upper)).all():
-            raise ValueError(
-                f"The model describes the times from {lower:g} to {upper:g}; got times from "
-                f"{times.min():g} to {times.max():g}."
-            )
+    def _values(self, times: np.ndarray) -> Any:
         survival = np.interp(times, self.x, self.y)
         if not self.cumulative_hazard:
             return survival
@@ -82,6 +68,11 @@ class _IntervalLoss:
 
     cuts: Tensor
     l2: float
+    needs_masks = False
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        return ("likelihood",) if self.l2 == 0 else ("likelihood", "l2")
 
     def __call__(
         self, net: Any, output: DiscreteTimeOutput, targets: Targets
@@ -163,11 +154,11 @@ class DiscreteTimeEstimator(VolumeSurvivalMixin, VolumeSurvivalEstimator):
             )
         return float(self.risk_horizon)
 
-    def _interval_loss(self, l2: float = 0.0) -> tuple[LossTerms, tuple[str, ...]]:
+    def _interval_loss(self, l2: float = 0.0) -> Objective:
         """Return the likelihood, and an L2 term with a weight above 0."""
         # Times are float32 on the device; cuts rounded alike keep a time at a cut at the cut.
         cuts = torch.as_tensor(self.time_cuts_, dtype=torch.float32)
-        return _IntervalLoss(cuts, l2), ("likelihood", "l2") if l2 > 0 else ("likelihood",)
+        return _IntervalLoss(cuts, l2)
 
     def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:  # noqa: ARG002
         # For survimg.evaluation's scorers: censoring weights come from the training fold.

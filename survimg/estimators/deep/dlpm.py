@@ -16,7 +16,7 @@ from survimg.cohort import Cohort
 from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.nets.dlpm import DLPMNet
 from survimg.training.batches import Augment
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["DLPM"]
@@ -90,16 +90,14 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
             generator=generator,
         )
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return self._interval_loss(self.l2)
 
     def _make_augment(self, generator: torch.Generator) -> Augment | None:
         if self.augmentation != "one-of-ten":
             return super()._make_augment(generator)
 
-        def augment(
-            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
-        ) -> tuple[Tensor, Tensor | None]:
-            return apply_one_of_ten(images, masks, draw_one_of_ten(n_drawn, generator)[own])
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return apply_one_of_ten(images, masks, draw_one_of_ten(len(images), generator))
 
         return augment

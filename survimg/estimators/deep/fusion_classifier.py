@@ -21,17 +21,21 @@ from survimg.estimators.deep.fusion_body import FusionBody
 from survimg.estimators.deep.volume_estimator import to_float64
 from survimg.nets.outputs import RiskOutput
 from survimg.training.batches import Patients, Targets
-from survimg.training.engine import LossTerms
 from survimg.training.failed_fit import unchanged_on_failure
+from survimg.training.objective import Objective
 
 __all__ = ["FusionClassifier"]
 
 Self = TypeVar("Self", bound="FusionClassifier")
 
 
-def _cross_entropy(_net: nn.Module, output: RiskOutput, targets: Targets) -> dict[str, Any]:
-    loss = functional.binary_cross_entropy_with_logits(output.risk, targets.event.float())
-    return {"cross_entropy": loss}
+class _CrossEntropy:
+    term_names = ("cross_entropy",)
+    needs_masks = False
+
+    def __call__(self, _net: Any, output: RiskOutput, targets: Targets) -> dict[str, Any]:
+        loss = functional.binary_cross_entropy_with_logits(output.risk, targets.event.float())
+        return {"cross_entropy": loss}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -162,8 +166,8 @@ class FusionClassifier(ClassifierMixin, FusionBody):
     def _selection_target(self, event: np.ndarray, time: np.ndarray) -> np.ndarray:  # noqa: ARG002
         return event.astype(int)
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _cross_entropy, ("cross_entropy",)
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
+        return _CrossEntropy()
 
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
         if patients.event.all() or not patients.event.any():

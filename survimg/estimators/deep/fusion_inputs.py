@@ -17,6 +17,7 @@ from survimg.cohort import Cohort
 from survimg.features.clinical import ClinicalFeatures
 from survimg.features.selection import ForestSelector, SpearmanFilter
 from survimg.radiomics.regions import shell
+from survimg.survival.standardisation import is_constant
 from survimg.training.views import whole_volume
 
 __all__ = [
@@ -139,9 +140,8 @@ class Standardised:
     @classmethod
     def learn(cls, table: pd.DataFrame) -> Standardised:
         """Learn both; a constant column keeps scale 1."""
-        scale = table.std(axis=0, ddof=0)
-        floor = 1e-10 * np.maximum(table.abs().max(), 1e-300)
-        return cls(table.mean(axis=0), scale.where(scale > floor, 1.0))
+        scale = table.std(axis=0, ddof=0).mask(is_constant(table.to_numpy()), 1.0)
+        return cls(table.mean(axis=0), scale)
 
     def __call__(self, table: pd.DataFrame) -> np.ndarray:
         """Return the standardised table, float32."""

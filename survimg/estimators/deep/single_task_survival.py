@@ -17,7 +17,7 @@ from survimg.losses import cox_loss
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.outputs import RiskOutput
 from survimg.training.batches import Targets
-from survimg.training.engine import LossTerms
+from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["SingleTaskSurvival"]
@@ -27,6 +27,8 @@ __all__ = ["SingleTaskSurvival"]
 class _PenalisedCox:
     ties: str
     l2: float
+    term_names = ("cox", "l2")
+    needs_masks = False
 
     def __call__(self, net: Any, output: RiskOutput, targets: Targets) -> dict[str, Tensor]:
         loss = cox_loss(output.risk, targets.time, targets.event, ties=self.ties)  # type: ignore[arg-type]
@@ -96,5 +98,5 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
             generator=generator,
         )
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _PenalisedCox(self.ties, self.l2), ("cox", "l2")
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
+        return _PenalisedCox(self.ties, self.l2)

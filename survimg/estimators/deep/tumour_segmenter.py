@@ -20,8 +20,8 @@ from survimg.losses import dice_loss
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
 from survimg.target import check_outcome
 from survimg.training.batches import Patients, Targets
-from survimg.training.engine import LossTerms
 from survimg.training.failed_fit import unchanged_on_failure
+from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
@@ -33,6 +33,8 @@ Self = TypeVar("Self", bound="TumourSegmenter")
 @dataclass(frozen=True)
 class _Dice:
     squared: bool
+    term_names = ("dice",)
+    needs_masks = True
 
     def __call__(self, _net: nn.Module, output: DeepMTSOutput, targets: Targets) -> dict[str, Any]:
         loss = dice_loss(
@@ -225,8 +227,8 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
             generator=generator,
         )
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _Dice(self.squared_dice), ("dice",)
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
+        return _Dice(self.squared_dice)
 
 
 def _mean_dice(patients: Patients, outputs: Callable[[Patients], Any]) -> float:

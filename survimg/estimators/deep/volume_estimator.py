@@ -4,52 +4,36 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.cohort import Cohort
-from survimg.compute.ranks import ALONE, Ranks, current_ranks
 from survimg.compute.runtime import (
     OneDNNForSingleCases,
     RandomStreams,
     choose_device,
-    choose_precision,
     isolated_torch,
     slot_on,
 )
 from survimg.nets.transfer import freeze, load_weights
 from survimg.preprocessing.agreement import check_preparation, preparation_of
-from survimg.training.batches import (
-    Augment,
-    BatchSampler,
-    PatientBatches,
-    Patients,
-    Targets,
-)
-from survimg.training.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
-from survimg.training.divergence import LastGoodState, check_finite_state
-from survimg.training.engine import (
-    LossTerms,
-    TrainingNet,
-    history_frame,
-    make_training_net,
-    recalibrate_batch_norm,
-)
-from survimg.training.epoch_tasks import EpochTasks
-from survimg.training.holdout import HoldOut, split_by_event
-from survimg.training.memory import MemoryRecord
+from survimg.training.batches import Augment, Patients
+from survimg.training.checkpoints import Checkpoint, fit_key
+from survimg.training.engine import TrainingNet, history_frame, prediction_net
+from survimg.training.epoch_tasks import CallbackSupportMixin, epoch_tasks, with_callbacks
+from survimg.training.fit import Plan, Training
+from survimg.training.holdout import split_by_event
+from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
-from survimg.training.resident import resident_if_they_fit
 from survimg.training.views import View, whole_volume
 
 __all__ = ["VolumeEstimator"]
@@ -90,8 +74,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """Build the network with initial weights drawn from `generator`."""
 
     @abstractmethod
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:
-        """Return the loss and the names of its terms; `cohort` holds those who train."""
+    def _make_objective(self, cohort: Cohort) -> Objective:
+        """Return what is minimised; `cohort` holds those who train."""
 
     @abstractmethod
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
@@ -119,13 +103,22 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     @with_callbacks
     def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Train the network on a cohort."""
+        plan = self._plan(cohort, event, time)
+        with self._open(plan) as training:
+            training.run()
+        self._keep(training)
+        if plan.checkpoint is not None:
+            plan.checkpoint.remove()
+
+    def _plan(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> Plan:
+        """Decide who trains, on what, towards which objective; refuse what cannot be trained on."""
         self._begin_fit(cohort)
-        ranks = current_ranks()
-        device = ranks.device or choose_device(self.device)
+        device = choose_device(self.device)
         checkpoint = None
         if self.checkpoint_folder is not None:
-            checkpoint = open_checkpoint(self.checkpoint_folder, self, cohort, event, time, ranks)
-        seed = ranks.from_first(self._seed(checkpoint))
+            name = f"{fit_key(self, cohort, event, time)}.pt"
+            checkpoint = Checkpoint(Path(self.checkpoint_folder) / name)
+        seed = self._seed(checkpoint)
         streams = RandomStreams.from_seed(seed)
         self.n_channels_in_ = cohort.shape[1]
         self.channel_names_in_ = cohort.channel_names
@@ -133,48 +126,39 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         self.volume_shape_in_ = cohort.shape[2:]
         train = self._training_part(event, streams)
         encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
-        loss_terms, term_names = self._make_loss(cohort[train])
-        patients = Patients(cohort, encoded, time, event, self._view(), "dice" in term_names)
-        with ExitStack() as stack:
-            device, slot = stack.enter_context(slot_on(device, ranks))
-            stack.enter_context(
-                isolated_torch(
-                    device, self.n_threads, streams.dropout_seed,
-                    keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
-                )
-            )  # fmt: skip
-            module = self._initial_module(encoded.shape[1], streams.weights)
-            patients, hold_out, batches = self._prepare(patients, train, streams, device, ranks)
-            callbacks: list[tuple[str, Callback]] = []
-            if hold_out is not None:
-                callbacks.append(("hold_out", hold_out))
-            callbacks.append(("memory", MemoryRecord(slot, self.batch_size // ranks.n)))
-            last_good = LastGoodState()
-            callbacks.append(("last_good", last_good))
-            if ranks is ALONE:
-                callbacks.append(("tasks", EpochTasks(self)))
-            if checkpoint is not None and ranks.rank == 0:
-                writer = CheckpointWriter(
-                    checkpoint, streams, seed, hold_out, self.checkpoint_every
-                )
-                callbacks.append(("checkpoint", writer))
-            net = self._make_net(module, loss_terms, term_names, device, callbacks)
-            net.make_room_ = slot.take_whole_device
-            net.share_with(ranks, streams.dropout_seed)
-            if checkpoint is not None:
-                checkpoint.restore(net, streams, hold_out)
-                batches.n_done = net.iteration_
-            try:
-                net.train(batches)
-                self._finish(net, batches, hold_out)
-            except FloatingPointError as error:
-                last_good.take_back(net, hold_out, error)
-                self._finish(net, batches, hold_out)
-        self._keep(net, term_names, hold_out)
-        if checkpoint is not None:
-            if ranks.rank == 0:
-                checkpoint.remove()
-            ranks.wait()  # a fit that follows must not find it
+        objective = self._make_objective(cohort[train])
+        patients = Patients(cohort, encoded, time, event, self._view(), objective.needs_masks)
+        return Plan(
+            patients=patients.take(train),
+            held_out=patients.take(np.setdiff1d(np.arange(len(patients)), train)),
+            objective=objective,
+            device=device,
+            seed=seed,
+            streams=streams,
+            checkpoint=checkpoint,
+        )
+
+    @contextmanager
+    def _open(self, plan: Plan) -> Iterator[Training]:
+        """Take the device for the length of a block, and make the training ready on it."""
+        streams = plan.streams
+        with (
+            slot_on(plan.device) as (device, slot),
+            isolated_torch(
+                device, self.n_threads, streams.dropout_seed,
+                keep_heap=self.micro_batch_size is None,  # who sets it asks for less memory
+            ),
+        ):  # fmt: skip
+            yield Training(
+                plan,
+                self._initial_module(plan.patients.clinical.shape[1], streams.weights),
+                self,
+                device,
+                slot,
+                augment=self._make_augment(streams.augmentation),
+                validation=self._validation(plan.held_out) if len(plan.held_out) else None,
+                callbacks=epoch_tasks(self),
+            )
 
     def _begin_fit(self, cohort: Cohort) -> None:
         """Refuse what cannot be trained on; drop attributes that this fit may not set."""
@@ -194,13 +178,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         if checkpoint is not None and checkpoint.seed is not None:
             return checkpoint.seed
         return seed
-
-    def _finish(
-        self, net: TrainingNet, batches: PatientBatches, hold_out: HoldOut | None
-    ) -> None:
-        if hold_out is None:
-            self._recalibrate(net, batches)
-        check_finite_state(net.module_)
 
     def _training_part(self, event: np.ndarray, streams: RandomStreams) -> np.ndarray:
         """Return the positions of the patients that are not held out."""
@@ -233,63 +210,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         if self.frozen is not None and len(self.frozen) > 0:
             freeze(module, *self.frozen)
 
-    def _prepare(
-        self,
-        patients: Patients,
-        train: np.ndarray,
-        streams: RandomStreams,
-        device: torch.device,
-        ranks: Ranks,
-    ) -> tuple[Patients, HoldOut | None, PatientBatches]:
-        """Make batches of the patients `train`, and hold the others out."""
-        hold_out = None
-        held_out = patients.take(np.setdiff1d(np.arange(len(patients)), train))
-        patients = patients.take(train)
-        sampler = BatchSampler(patients.event, self.batch_size, self.balanced, streams.batches)
-        batches = PatientBatches(
-            resident_if_they_fit(patients, device),
-            device,
-            sampler,
-            self.n_iterations,
-            self._epoch_length,
-            self._make_augment(streams.augmentation),
-            ranks,
-        )
-        if len(held_out) > 0:
-            name, score = self._validation(held_out)
-            hold_out = HoldOut(
-                name,
-                # All must stop at the same epoch, whatever their devices' rounding.
-                lambda module: ranks.from_first(score(module)),
-                lambda net: self._recalibrate(net, batches),
-                self.patience,
-            )
-        return patients, hold_out, batches
-
-    def _make_net(
-        self,
-        module: nn.Module,
-        loss_terms: LossTerms,
-        term_names: tuple[str, ...],
-        device: torch.device,
-        callbacks: list[tuple[str, Callback]],
-    ) -> TrainingNet:
-        return make_training_net(
-            module,
-            loss_terms,
-            term_names,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            n_iterations=self.n_iterations,
-            iterations_per_epoch=self._epoch_length,
-            gradient_clip=self.gradient_clip,
-            micro_batch_size=self.micro_batch_size,
-            device=device,
-            precision=choose_precision(self.precision, device),
-            progress_name=type(self).__name__ if self.verbose else None,
-            callbacks=callbacks,
-        )
-
     @property
     def _n_encoded(self) -> int:
         """Number of columns that accompany the volumes, known after the fit."""
@@ -300,47 +220,21 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         module = self._make_module(self.n_channels_in_, self._n_encoded, torch.Generator())
         # torch computes frozen layers with other kernels, which round otherwise.
         self._freeze(module)
-        net = make_training_net(
-            module,
-            _no_loss,
-            (),
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            n_iterations=self.n_iterations,
-            iterations_per_epoch=self._epoch_length,
-            gradient_clip=self.gradient_clip,
-            micro_batch_size=self.micro_batch_size,
-            device=choose_device(self.device),
-            precision="float32",  # predictions always are
-            progress_name=None,
-        )
-        self._keep_network(net)
+        self._keep_network(prediction_net(module, choose_device(self.device)))
 
-    @property
-    def _epoch_length(self) -> int:
-        length = self.iterations_per_epoch or max(1, self.n_iterations // 20)
-        return min(length, self.n_iterations)
-
-    def _recalibrate(self, net: TrainingNet, batches: PatientBatches) -> None:
-        recalibrate_batch_norm(net, batches, min(self.batch_norm_batches, self.n_iterations))
-
-    def _keep(
-        self, net: TrainingNet, term_names: tuple[str, ...], hold_out: HoldOut | None
-    ) -> None:
+    def _keep(self, training: Training) -> None:
         """Keep what a fitted model needs."""
-        self.history_ = history_frame(net, term_names, hold_out.name if hold_out else None)
-        for name in ("micro_batch_size", "seconds_waited"):
-            self.history_[name] = net.history[:, name]
+        hold_out = training.hold_out
+        self.history_ = history_frame(training.net, hold_out.name if hold_out else None)
         if hold_out is not None:
             self.best_epoch_ = hold_out.best_epoch
-        self._keep_network(net)
+        self._keep_network(training.net)
 
     def _keep_network(self, net: TrainingNet) -> None:
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
         net.make_room_ = None
-        net.share_with(ALONE, 0)
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type
@@ -354,20 +248,18 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         shifts = [self.max_translation * length for length in self.volume_shape_in_]
         angles = [self.max_rotation] * 3
 
-        def augment(
-            images: Tensor, masks: Tensor | None, n_drawn: int, own: slice
-        ) -> tuple[Tensor, Tensor | None]:
+        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
             flat = images.ndim == 4
             # A slice is a volume of one voxel's thickness that stays in its plane.
             transforms = draw_transforms(
-                n_drawn,
+                len(images),
                 generator,
                 translation=[0.0, *shifts[1:]] if flat else shifts,
                 rotation=[angles[0], 0.0, 0.0] if flat else angles,
                 recipe=recipe,
             )
             volumes = images.unsqueeze(2) if flat else images
-            moved, moved_masks = apply_transforms(volumes, masks, transforms[own])
+            moved, moved_masks = apply_transforms(volumes, masks, transforms)
             return moved[:, :, 0] if flat else moved, moved_masks
 
         return augment
@@ -402,8 +294,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         kind = np.float32 if threshold is None else np.uint8
         maps = np.empty((len(patients), *patients.cohort.shape[2:]), dtype=kind)
         for i, output in enumerate(self._outputs(patients)):
-            found = output.segmentation[0].cpu().numpy()
-            maps[i] = found if threshold is None else found > threshold
+            probability = output.segmentation[0].cpu().numpy()
+            maps[i] = probability if threshold is None else probability > threshold
         return maps
 
     def _check_channels(self, cohort: Cohort) -> None:
@@ -416,12 +308,6 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 f"fitted on {list(self.channel_names_in_)}."
             )
         check_preparation(cohort, self.preparation_in_, type(self).__name__)
-
-
-def _no_loss(_net: nn.Module, _output: Any, _targets: Targets) -> dict[str, Tensor]:
-    raise RuntimeError(
-        "This network was read from a model file, which holds no loss; call fit to train again."
-    )
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:

@@ -21,10 +21,11 @@ from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
 from survimg.features.clinical import ClinicalFeatures
 from survimg.losses import cox_loss
+from survimg.survival.standardisation import is_constant
 from survimg.target import make_outcome
 from survimg.training.batches import Patients, Targets
-from survimg.training.engine import LossTerms
 from survimg.training.failed_fit import unchanged_on_failure
+from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
 
 __all__ = ["CoxVolumeEstimator", "VolumeSurvivalEstimator"]
@@ -161,9 +162,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         ndarray of shape (n, n_features), float64
             As `transform` does.
         """
-        own = {"masks": masks, "clinical": clinical}
-        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-        return self.fit(X, y, **given).transform(X, **given)
+        beside = {"masks": masks, "clinical": clinical}
+        beside = {name: value for name, value in beside.items() if value is not None}
+        return self.fit(X, y, **beside).transform(X, **beside)
 
     def transform(
         self,
@@ -245,23 +246,24 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         return encoded
 
     def _encode_clinical(self, cohort: Cohort, train: np.ndarray) -> np.ndarray:
-        chosen = self.clinical_columns
-        if cohort.clinical is None or (chosen is not None and len(chosen) == 0):
-            if chosen is not None and len(chosen) > 0:
+        columns = self.clinical_columns
+        if cohort.clinical is None or (columns is not None and len(columns) == 0):
+            if columns is not None and len(columns) > 0:
                 raise ValueError(
-                    f"clinical_columns={list(chosen)} were asked for, but the cohort has no "
+                    f"clinical_columns={list(columns)} were asked for, but the cohort has no "
                     "clinical columns; give Cohort(clinical=...), or clinical_columns=[]."
                 )
             self.clinical_encoder_ = None
             self.clinical_names_in_: tuple[str, ...] = ()
             return np.zeros((len(cohort), 0), dtype=np.float32)
-        self.clinical_encoder_ = ClinicalFeatures(clinical_columns=chosen).fit(cohort[train])
+        self.clinical_encoder_ = ClinicalFeatures(clinical_columns=columns).fit(cohort[train])
         encoded = self.clinical_encoder_.transform(cohort)
         self.clinical_names_in_ = tuple(encoded.columns)
         learned = encoded.iloc[train]
         self._clinical_mean = learned.mean(axis=0)
         # A column that is constant in the training set carries nothing; 1 keeps it finite.
-        self._clinical_scale = learned.std(axis=0, ddof=0).replace(0.0, 1.0)
+        constant = is_constant(learned.to_numpy())
+        self._clinical_scale = learned.std(axis=0, ddof=0).mask(constant, 1.0)
         return self._standardise(encoded)
 
     @property
@@ -300,6 +302,8 @@ class _CoxTerm:
     """Cox loss of a batch, for networks whose output has ``risk`` of shape (b,)."""
 
     ties: Literal["breslow", "efron", "sorted"]
+    term_names = ("cox",)
+    needs_masks = False
 
     def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
         return {"cox": cox_loss(output.risk, targets.time, targets.event, ties=self.ties)}
@@ -323,8 +327,8 @@ class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
         "ties": [StrOptions({"breslow", "efron", "sorted"})],
     }
 
-    def _make_loss(self, cohort: Cohort) -> tuple[LossTerms, tuple[str, ...]]:  # noqa: ARG002
-        return _CoxTerm(self.ties), ("cox",)
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
+        return _CoxTerm(self.ties)
 
     def _risk_of(self, output: Any) -> Tensor:
         return output.risk

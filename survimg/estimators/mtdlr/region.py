@@ -13,7 +13,9 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.estimators.base import mean_and_scale
 from survimg.radiomics.regions import measurable
+from survimg.target import risk_of
 
 __all__ = ["NetworkScoreAndRadiomics", "RegionSource"]
 
@@ -73,7 +75,8 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         self.estimator_ = clone(self.estimator).fit(X, y)
-        self._centre = float(np.mean(self.estimator_.predict(X)))
+        mean, scale = mean_and_scale(risk_of(self.estimator_, X))
+        self._unit = mean, scale or np.inf
         sizes = [int(np.count_nonzero(X.mask(i))) for i in np.flatnonzero(X.has_masks).tolist()]
         self.mask_sizes_ = (min(sizes), max(sizes)) if sizes else None
         return self
@@ -88,11 +91,11 @@ class NetworkScoreAndRadiomics(TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame of shape (n, 2 + n_features)
-            ``risk``, centred at the mean of the training patients; ``source``, a `RegionSource`;
-            and the features.
+            ``risk``, in standard deviations from the mean of the training patients; ``source``, a
+            `RegionSource`; and the features.
         """
         check_is_fitted(self)
-        risk = np.asarray(self.estimator_.predict(X), dtype=np.float64) - self._centre
+        risk = (risk_of(self.estimator_, X) - self._unit[0]) / self._unit[1]
         regions = [self.region(X, i) for i in range(len(X))]
         masks = {str(name): mask for name, (mask, _) in zip(X.ids, regions, strict=True)}
         extractor = clone(self.extractor).set_params(mask_from=_GivenMasks(masks))

@@ -27,6 +27,7 @@ from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.features.clinical import ClinicalFeatures
 from survimg.model_selection.inner_cv import make_inner_splitter
 from survimg.preprocessing.agreement import preparation_of
+from survimg.survival.standardisation import is_constant
 from survimg.target import make_outcome
 from survimg.training.inherited_docs import document_inherited_parameters
 
@@ -218,17 +219,8 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
             A horizon that is negative or beyond the last training event: nothing is known there.
         """
         check_is_fitted(self, "cox_")
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        last = self.cox_.event_times[-1]
-        if not np.all((grid >= 0) & (grid <= last)):
-            raise ValueError(
-                f"Horizons must lie between 0 and the last training event at {last:g}; got "
-                f"{grid.tolist()}."
-            )
-        position = np.searchsorted(self.cox_.event_times, grid, side="right")
-        hazard = np.concatenate(([0.0], self.cox_.cumulative_baseline_hazard))[position]
-        risk = self.predict(X, masks=masks, clinical=clinical)
-        return np.exp(-np.exp(risk)[:, np.newaxis] * hazard)
+        table = self.covariates(X, masks=masks, clinical=clinical)
+        return self.cox_.survival(self.cox_.values(table), times)
 
     def transform(
         self,
@@ -346,7 +338,7 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
 
     def _fit_final(self, event: np.ndarray, time: np.ndarray) -> None:
         table = self.training_covariates_
-        constant = [name for name in table.columns if np.ptp(table[name].to_numpy()) == 0]
+        constant = list(table.columns[is_constant(table.to_numpy())])
         if constant:
             warnings.warn(
                 f"{', '.join(constant)}: constant over the {len(table)} training patients and left "

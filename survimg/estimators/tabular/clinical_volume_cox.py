@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
@@ -10,18 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.linalg import LinAlgWarning
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.features.clinical import ClinicalFeatures, TumourVolume
-from survimg.survival.cox_likelihood import efron_information
-from survimg.target import make_outcome
+from survimg.survival.cox import maximise_partial_likelihood
 
 __all__ = ["ClinicalVolumeCox"]
 
@@ -142,13 +138,12 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
             self.clinical_encoder_ = encoder.fit(cohort)
         table = self._table(cohort)
         self.feature_names_ = table.columns.to_numpy(dtype=object)
-        values = table.to_numpy()
-        self.mean_ = values.mean(axis=0)
-        is_indicator = np.isin(values, (0.0, 1.0)).all(axis=0)
-        scale = np.where(is_indicator | (np.ptp(values, axis=0) == 0), 1.0, values.std(axis=0))
-        self.coef_ = self._fit_cox((values - self.mean_) / scale, event, time) / scale
-        self.information_ = efron_information(values - self.mean_, event, time, self.coef_)
-        self._prior = self.alpha * np.diag(scale**2)
+        fit = maximise_partial_likelihood(
+            table.to_numpy(), event, time, names=table.columns.tolist(), alpha=self.alpha
+        )
+        self.mean_, self.coef_ = fit.means, fit.coefficients
+        self.information_ = fit.information
+        self._prior = self.alpha * np.diag(fit.scale**2)
         self._fit_baseline(self._linear_predictor(table), event, time)
         return self
 
@@ -217,16 +212,3 @@ class ClinicalVolumeCox(VolumeHazardsMixin, BaseEstimator):
 
     def _linear_predictor(self, table: pd.DataFrame) -> np.ndarray:
         return (table.to_numpy() - self.mean_) @ self.coef_
-
-    def _fit_cox(self, X: np.ndarray, event: np.ndarray, time: np.ndarray) -> np.ndarray:
-        model = CoxPHSurvivalAnalysis(alpha=self.alpha, ties="efron")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", LinAlgWarning)
-                return model.fit(X, make_outcome(event, time)).coef_
-        except (ValueError, np.linalg.LinAlgError, LinAlgWarning) as error:
-            raise ValueError(
-                f"The Cox model on {X.shape[1]} columns, {X.shape[0]} patients and {event.sum()} "
-                f"events could not be fitted with alpha={self.alpha}; use fewer columns or a "
-                "larger alpha."
-            ) from error

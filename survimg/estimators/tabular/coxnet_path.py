@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sksurv.linear_model import CoxnetSurvivalAnalysis
 
-from survimg.survival.cox_likelihood import breslow_log_likelihood, saturated_log_likelihood
+from survimg.survival.risk_sets import RiskSets
+from survimg.survival.standardisation import column_scale, is_constant
 from survimg.target import make_outcome
 
 __all__ = ["CoxnetPath", "deviance"]
@@ -137,10 +138,10 @@ def _quietly_fit(
 
 def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return centred columns over their SD (divisor n), the SDs, and which columns vary."""
-    varies = np.ptp(features, axis=0) > 1e-12 * np.abs(features).max(axis=0)
-    chosen = features[:, varies]
-    scale = chosen.std(axis=0)
-    return (chosen - chosen.mean(axis=0)) / scale, scale, varies
+    varies = ~is_constant(features)
+    varying = features[:, varies]
+    scale = column_scale(varying)
+    return (varying - varying.mean(axis=0)) / scale, scale, varies
 
 
 def deviance(event: np.ndarray, time: np.ndarray, risk: np.ndarray) -> np.ndarray:
@@ -157,9 +158,8 @@ def deviance(event: np.ndarray, time: np.ndarray, risk: np.ndarray) -> np.ndarra
     -------
     ndarray of shape (k,)
     """
-    return 2.0 * (
-        saturated_log_likelihood(event, time) - breslow_log_likelihood(event, time, risk)
-    )
+    sets = RiskSets(event, time, ties="breslow")
+    return 2.0 * (sets.saturated_log_likelihood() - sets.log_likelihood(risk))
 
 
 def _end_of_path(values: np.ndarray) -> int:

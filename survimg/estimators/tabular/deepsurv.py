@@ -19,6 +19,7 @@ from survimg.compute.runtime import RandomStreams, isolated_torch
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet
+from survimg.survival.standardisation import column_scale
 from survimg.target import check_outcome
 from survimg.training.failed_fit import unchanged_on_failure
 
@@ -131,10 +132,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
 
     def _fit(self, table: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
         self._mean = table.mean(axis=0)
-        # A column that is constant in the training set carries nothing; 1 keeps it finite. Its
-        # computed standard deviation need not be 0 (0.1 has none in binary), so the range decides.
-        constant = np.ptp(table, axis=0) <= 1e-12 * np.abs(table).max(axis=0)
-        self._scale = np.where(constant, 1.0, table.std(axis=0))
+        self._scale = column_scale(table)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         streams = RandomStreams.from_seed(seed)
         with isolated_torch(torch.device("cpu"), self.n_threads, streams.dropout_seed):

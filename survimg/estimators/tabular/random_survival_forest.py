@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sksurv.ensemble import RandomSurvivalForest as _Forest
 
 from survimg.estimators.base import SurvivalMixin
+from survimg.survival import from_zero, step_functions
 from survimg.target import check_outcome, make_outcome
 
 __all__ = ["RandomSurvivalForest"]
@@ -154,7 +155,9 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
             Return values at `unique_times_` instead of functions.
         """
         check_is_fitted(self)
-        return self.forest_.predict_survival_function(X, return_array=return_array)
+        survival = self.forest_.predict_survival_function(X, return_array=True)
+        times, survival = from_zero(self.forest_.unique_times_, survival, 1.0)
+        return survival if return_array else step_functions(times, survival)
 
     def predict_cumulative_hazard_function(
         self, X: npt.ArrayLike, return_array: bool = False
@@ -168,13 +171,15 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
             Return values at `unique_times_` instead of functions.
         """
         check_is_fitted(self)
-        return self.forest_.predict_cumulative_hazard_function(X, return_array=return_array)
+        hazard = self.forest_.predict_cumulative_hazard_function(X, return_array=True)
+        times, hazard = from_zero(self.forest_.unique_times_, hazard, 0.0)
+        return hazard if return_array else step_functions(times, hazard)
 
     @property
     def unique_times_(self) -> np.ndarray:
-        """Distinct times of the training patients, after rounding."""
+        """0, where survival is 1, and the distinct times of the training patients, rounded."""
         check_is_fitted(self)
-        return self.forest_.unique_times_
+        return np.union1d([0.0], self.forest_.unique_times_)
 
 
 def _time_grid(event: np.ndarray, time: np.ndarray, n_time_bins: int | None) -> np.ndarray | None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import joblib
 
-from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
-from survimg.io.dicom.series import is_dicom
+from survimg.io.dicom.objects import DicomError, damage_refused, is_dicom, read_dataset
 from survimg.io.manifest import listed, read_patient_table
 
 __all__ = ["manifest_of_dicom"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DicomError", "damage_refused", "damage_types", "import_pydicom", "read_dataset"]
+__all__ = [
+    "DicomError", "damage_refused", "damage_types", "import_pydicom", "is_dicom", "parsed",
+    "read_dataset",
+]
 
 _DAMAGE: tuple[type[Exception], ...] = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
@@ -17,8 +21,19 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
+#: Transfer syntax whose tags are compressed as well: pydicom would inflate them without a limit.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+
+
 class DicomError(ValueError):
     """A refusal in survimg's own words, which `damage_refused` lets through."""
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM: the letters DICM after the preamble, or the suffix .dcm."""
+    with open(path, "rb") as file:
+        start = file.read(132)
+    return start[128:132] == b"DICM" or path.suffix.lower() == ".dcm"
 
 
 def import_pydicom(purpose: str) -> Any:
@@ -56,7 +71,8 @@ def damage_refused(path: Path) -> Iterator[None]:
         # an AttributeError names an attribute, never a value
         what = f": {error}" if isinstance(error, AttributeError) else ""
         raise ValueError(
-            f"{path} is not a readable DICOM object, or is damaged ({type(error).__name__}{what})."
+            f"{path} is not a readable DICOM object: it is damaged or truncated "
+            f"({type(error).__name__}{what})."
         ) from None
 
 
@@ -89,13 +105,37 @@ def read_dataset(
     ValueError
         Not DICOM, or damaged.
     """
-    pydicom = import_pydicom(purpose)
+    import_pydicom(purpose)
+    return parsed(path, path.read_bytes(), stop_before_pixels, tags)[0]
+
+
+def parsed(
+    path: Path, content: bytes, stop_before_pixels: bool, tags: Sequence[str] | None = None
+) -> tuple[Any, int]:
+    """Parse the content of a DICOM file, which no element can claim to be longer than it is.
+
+    Returns
+    -------
+    dataset : pydicom.FileDataset
+    place : int
+        Where the parser stopped: at the pixels, if it was to.
+
+    Raises
+    ------
+    ValueError
+        Not DICOM, damaged, or deflated.
+    """
+    pydicom = import_pydicom("read DICOM")
+    if content[128:132] != b"DICM":
+        raise ValueError(f"{path} is not a DICOM file.")
+    if _DEFLATED in content:
+        raise ValueError(
+            f"{path} is deflated DICOM, which is not read: convert it with dcmconv +te of DCMTK."
+        )
     with damage_refused(path):
-        try:
-            wanted = None if tags is None else list(tags)
-            return pydicom.dcmread(
-                path, stop_before_pixels=stop_before_pixels, specific_tags=wanted
-            )
-        except pydicom.errors.InvalidDicomError:
-            pass
-    raise ValueError(f"{path} is not a DICOM file.")
+        buffer = io.BytesIO(content)
+        dataset = pydicom.dcmread(
+            buffer, stop_before_pixels=stop_before_pixels,
+            specific_tags=None if tags is None else list(tags),
+        )
+        return dataset, buffer.tell()

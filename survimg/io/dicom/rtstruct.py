@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from survimg.io.dicom.contours import filled
 from survimg.io.dicom.objects import damage_refused, read_dataset
 from survimg.io.images.image import Image
 
@@ -15,27 +18,37 @@ __all__ = ["read_rtstruct"]
 
 #: Part of a voxel by which the points of one contour may leave their slice.
 _FLATNESS = 0.1
+#: Part of its volume by which a region may change on the voxels of its image.
+_MAX_VOLUME_CHANGE = 0.5
+_CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 
 
 def read_rtstruct(
-    path: str | os.PathLike[str], like: Image, roi: str | None = None
+    path: str | os.PathLike[str], like: Image, roi: str | Sequence[str] | None = None
 ) -> np.ndarray:
-    """Rasterise one region of an RTSTRUCT on the grid of an image.
+    """Rasterise regions of an RTSTRUCT on the grid of an image.
 
     Parameters
     ----------
     path : path
     like : Image
         Its slices must be parallel to the contours.
-    roi : str, optional
-        Name of the region; may be left out where the file has only one.
+    roi : str or sequence of str, optional
+        Name of the region, or of several, which are merged; may be left out where the file has only
+        one.
 
     Returns
     -------
     ndarray of shape (z, y, x), uint8
-        1 where the centre of the voxel lies inside an odd number of the contours of its slice: a
-        contour inside another one is a hole. A slice takes the nearest plane of contours within
-        half the distance between planes, so that the grid may be finer or coarser than the planes.
+        1 where the centre of the voxel lies inside. A contour inside another one is a hole; one
+        that is stored twice counts once; contours of the type CLOSEDPLANAR_XOR are combined by
+        exclusive or. A slice takes the nearest plane of contours within half the distance between
+        planes, so that the grid may be finer or coarser than the planes.
+
+    Warns
+    -----
+    UserWarning
+        Contours that cross, which are united; lone points, which enclose nothing.
 
     Raises
     ------
@@ -43,7 +56,8 @@ def read_rtstruct(
         pydicom is not installed.
     ValueError
         Not an RTSTRUCT, no or several regions of that name, a region without contours, contours
-        that are not closed or not parallel to the slices, or a region outside the image.
+        that are not closed or not parallel to the slices, a region that reaches out of the image,
+        or whose volume changes by more than half on the image's voxels.
     """
     path = Path(path)
     dataset = read_dataset(path, "read an RTSTRUCT")
@@ -51,22 +65,55 @@ def read_rtstruct(
         modality = dataset.get("Modality")
     if modality != "RTSTRUCT":
         raise ValueError(f"{path} is not an RTSTRUCT; its modality is {modality!r}.")
-    contours = [like.index(points) for points in _contours(dataset, roi, path)]
+    names: Sequence[str | None] = [roi] if roi is None or isinstance(roi, str) else list(roi)
+    mask = np.zeros(like.shape, dtype=bool)
+    for name in names:
+        mask |= _region(dataset, name, like, path)
+    return mask.astype(np.uint8)
+
+
+def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarray:
+    name, exclusive, points = _contours(dataset, roi, path)
+    contours = [like.index(values) for values in points]
+    where = f"The region {name!r} in {path}"
+    _check_inside_image(contours, like.shape, where)
     planes = _planes(contours, path)
     heights = np.array(sorted(planes))
-    reach = 0.5 * (float(np.median(np.diff(heights))) if heights.size > 1 else 1.0)
-    mask = np.zeros(like.shape, dtype=np.uint8)
+    gap = float(np.median(np.diff(heights))) if heights.size > 1 else 1.0
+    slices = {
+        height: filled([contour[:, 1:] for contour in planes[height]], like.shape[1:], exclusive)
+        for height in planes
+    }
+    crossing = sum(part.crossing for part in slices.values())
+    if crossing:
+        warnings.warn(
+            f"{where} has contours that cross in {crossing} plane(s); they are united. Look at the "
+            "mask: if one was meant to cut a hole, draw it inside.",
+            UserWarning,
+            stacklevel=4,
+        )
+    mask = np.zeros(like.shape, dtype=bool)
     for z in range(like.shape[0]):
         nearest = float(heights[np.argmin(np.abs(heights - z))])
-        if abs(nearest - z) <= reach + 1e-3:
-            for contour in planes[nearest]:
-                mask[z] ^= _inside(contour[:, 1:], (like.shape[1], like.shape[2]))
+        if abs(nearest - z) <= 0.5 * gap + 1e-3:
+            mask[z] = slices[nearest].mask
     if not mask.any():
-        raise ValueError(f"The region in {path} contains no voxel of its image.")
+        raise ValueError(
+            f"{where} contains no voxel of its image: it lies between their centres."
+        )
+    before, after = gap * sum(part.area for part in slices.values()), float(mask.sum())
+    if not crossing and abs(after - before) > _MAX_VOLUME_CHANGE * before:
+        voxel = float(np.prod(like.spacing)) / 1000
+        raise ValueError(
+            f"{where} has {before * voxel:.3g} ml, and {after * voxel:.3g} ml on the voxels of its "
+            "image: it is hardly larger than one of them. If it was drawn on a finer modality, "
+            "name that column first (modalities=..., or --modalities)."
+        )
     return mask
 
 
-def _contours(dataset: Any, roi: str | None, path: Path) -> list[np.ndarray]:
+def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, list[np.ndarray]]:
+    """Return a region's name, whether its contours are to be combined by exclusive or, and them."""
     with damage_refused(path):
         names = [
             (int(item.ROINumber), str(item.ROIName)) for item in dataset.StructureSetROISequence
@@ -77,23 +124,58 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> list[np.ndarray]:
         raise ValueError(f"{what}; {path} holds {sorted(name for _, name in names)}.")
     name = dict(names)[wanted[0]]
     with damage_refused(path):
-        found = [
+        contours = [
             (str(contour.ContourGeometricType), np.array(contour.ContourData, dtype=np.float64))
             for item in dataset.get("ROIContourSequence") or []
             if int(item.ReferencedROINumber) == wanted[0]
             for contour in item.get("ContourSequence") or []
         ]
-    for kind, values in found:
-        if kind != "CLOSED_PLANAR":
+    if not contours:
+        raise ValueError(f"The region {name!r} in {path} has no contours.")
+    for kind, values in contours:
+        if values.ndim != 1 or values.size % 3 or not np.isfinite(values).all():
+            raise ValueError(f"{path} has a contour with {values.size} coordinates.")
+        if kind not in (_CLOSED, _EXCLUSIVE, "POINT"):
             raise ValueError(
                 f"The region {name!r} in {path} has a contour of type {kind}; only CLOSED_PLANAR "
-                "encloses a volume."
+                "and CLOSEDPLANAR_XOR enclose a volume."
             )
-        if values.size < 9 or values.size % 3 or not np.isfinite(values).all():
-            raise ValueError(f"{path} has a contour with {values.size} coordinates.")
-    if not found:
-        raise ValueError(f"The region {name!r} in {path} has no contours.")
-    return [values.reshape(-1, 3) for _, values in found]
+    closed = [(kind, values) for kind, values in contours if kind != "POINT" and values.size >= 9]
+    if not closed:
+        raise ValueError(
+            f"The region {name!r} in {path} has only points; only CLOSED_PLANAR encloses a volume."
+        )
+    kinds = {kind for kind, _ in closed}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"The region {name!r} in {path} mixes contours of the types {sorted(kinds)}; how they "
+            "are to be combined is not known."
+        )
+    if lone := len(contours) - len(closed):
+        warnings.warn(
+            f"The region {name!r} in {path} has {lone} contour(s) of one or two points, which "
+            "enclose nothing and are left out.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return name, _EXCLUSIVE in kinds, [values.reshape(-1, 3) for _, values in closed]
+
+
+def _check_inside_image(
+    contours: Sequence[np.ndarray], shape: tuple[int, int, int], where: str
+) -> None:
+    """Refuse contours that could hold the centre of a voxel beyond the image."""
+    low, high = np.array([-0.5, -1.0, -1.0]), np.array(shape) - [0.5, 0.0, 0.0]
+    outside = [
+        bool((contour < low - 1e-3).any() or (contour > high + 1e-3).any()) for contour in contours
+    ]
+    if any(outside):
+        raise ValueError(
+            f"{where} lies outside its image in whole or in part: {sum(outside)} of "
+            f"{len(outside)} contours reach out of it. Check that both come from the same patient; "
+            "if it was drawn on another modality, name that column first (modalities=..., or "
+            "--modalities)."
+        )
 
 
 def _planes(contours: list[np.ndarray], path: Path) -> dict[float, list[np.ndarray]]:
@@ -109,18 +191,3 @@ def _planes(contours: list[np.ndarray], path: Path) -> dict[float, list[np.ndarr
         known = next((plane for plane in planes if abs(plane - height) <= _FLATNESS), height)
         planes.setdefault(known, []).append(contour)
     return planes
-
-
-def _inside(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre a polygon encloses by the even-odd rule; polygon as (y, x) in pixels."""
-    following = np.roll(polygon, -1, axis=0)
-    crossings = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)
-    for (y0, x0), (y1, x1) in zip(polygon, following, strict=True):
-        low, high = min(y0, y1), max(y0, y1)
-        # rows low <= y < high: a vertex on a row is counted once, not by both its edges
-        rows = np.arange(max(int(np.ceil(low)), 0), min(int(np.ceil(high)), shape[0]))
-        if rows.size:
-            x = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
-            first = np.clip(np.ceil(x), 0, shape[1]).astype(np.int64)
-            np.add.at(crossings, (rows, first), 1)
-    return (np.cumsum(crossings[:, :-1], axis=1) % 2).astype(np.uint8)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
-from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
+from survimg.io.dicom.objects import DicomError, damage_refused
+from survimg.io.dicom.pixels import PixelData, read_frames, read_with_pixels
+from survimg.io.images.image import Image, placed_image
 
-__all__ = ["is_segmentation", "read_segmentation"]
+__all__ = ["read_segmentation"]
 
 #: Part of the distance between planes by which a frame may miss its plane.
 _TOLERANCE = 0.05
 #: No clinical volume has so many voxels; a damaged position would ask for as many.
-_MAX_VOXELS = 2**31
-_MAX_PIXELS = 2**26
+_MAX_VOXELS = 2**30
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,20 @@ class _Frames:
     slice_distance: float | None
 
 
-def is_segmentation(path: Path) -> bool:
-    """Tell whether a DICOM file is a segmentation object."""
-    dataset = read_dataset(path, "read a DICOM object", stop_before_pixels=True)
-    with damage_refused(path):
-        return str(dataset.get("Modality")) == "SEG"
-
-
-def read_segmentation(path: Path, segment: int | str | None = None) -> sitk.Image:
-    """Read one segment of a DICOM segmentation object (PS3.3 A.51) on its own grid.
+def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> Image:
+    """Read segments of a DICOM segmentation object (PS3.3 A.51) on its own grid.
 
     Parameters
     ----------
     path : Path
-    segment : int or str, optional
-        Number or label of the segment; may be left out where the object has only one.
+    wanted : sequence of int or str, optional
+        Numbers or labels of the segments, which are merged; may be left out where the object has
+        only one.
 
     Returns
     -------
-    SimpleITK.Image
-        uint8, 0 and 1. The grid runs from the first plane with a frame of the segment to the last;
+    Image
+        uint8, 0 and 1. The grid runs from the first plane with a frame of the segments to the last;
         planes without a frame are empty, as the standard says.
 
     Raises
@@ -62,70 +57,77 @@ def read_segmentation(path: Path, segment: int | str | None = None) -> sitk.Imag
     ImportError
         pydicom is not installed.
     ValueError
-        Not a segmentation object, damaged, no or several segments of that name, fractions other
-        than 0 and 1, frames that are not parallel, evenly spaced planes.
+        Not a segmentation object, damaged, no or several segments of that name, an empty one,
+        fractions other than 0 and 1, frames that are not parallel, evenly spaced planes.
     """
     frames = _read_frames(path)
-    number = _number(frames.segments, segment, path)
-    chosen = np.flatnonzero(np.isin(frames.numbers, (number, 0)))
-    masks = _binary(frames, chosen, number, path)
-    if not masks.any():
-        raise ValueError(f"The segment {number} in {path} is empty.")
+    names: list[int | str | None] = [None] if wanted is None else list(wanted)
+    numbers = [_number(frames.segments, name, path) for name in names]
+    marked = np.zeros(len(frames.values), dtype=bool)
+    masks = np.zeros(frames.values.shape, dtype=bool)
+    for number in numbers:
+        own = np.flatnonzero(np.isin(frames.numbers, (number, 0)))
+        part = _binary(frames, own, number, path)
+        if not part.any():
+            raise ValueError(f"The segment {number} in {path} is empty.")
+        masks[own] |= part
+        marked[own] = True
     normal = _check_parallel(frames, path)
     spacing = _plane_distance(frames, normal, path)
-    planes = _planes(frames.positions[chosen], normal, spacing, path)
-    rows, columns = masks.shape[1:]
+    positions = frames.positions[marked]
+    planes = _planes(positions, frames.numbers[marked], normal, spacing, path)
+    _, rows, columns = frames.values.shape
     if (int(planes.max()) + 1) * rows * columns > _MAX_VOXELS:
         raise ValueError(f"{path}: the positions of its frames lie {planes.max()} planes apart.")
     volume = np.zeros((int(planes.max()) + 1, rows, columns), dtype=np.uint8)
-    volume[planes] = masks
-    image = sitk.GetImageFromArray(volume)
+    for plane, part in zip(planes, masks[marked], strict=True):
+        volume[plane] |= part
     axes = frames.axes[0]
     row_step, column_step = frames.pixel_spacing[0].tolist()
-    image.SetSpacing((column_step, row_step, spacing))
-    image.SetOrigin(frames.positions[chosen[int(np.argmin(planes))]].tolist())
-    image.SetDirection(np.column_stack([axes[0], axes[1], normal]).ravel().tolist())
-    return image
+    return placed_image(
+        volume, (column_step, row_step, spacing), positions[int(np.argmin(planes))],
+        np.column_stack([axes[0], axes[1], normal]), path,
+    )
 
 
 def _read_frames(path: Path) -> _Frames:
-    dataset = read_dataset(path, "read a DICOM segmentation object")
+    dataset, pixels = read_with_pixels(path)
     with damage_refused(path):
-        if str(dataset.get("Modality")) != "SEG":
+        if str(dataset.get("Modality")) != "SEG" or pixels is None:
             raise DicomError(f"{path} is no DICOM segmentation object.")
-        if int(dataset.Rows) * int(dataset.Columns) > _MAX_PIXELS:
-            raise DicomError(f"{path}: Rows x Columns is larger than any image.")
-        shared = dataset.SharedFunctionalGroupsSequence[0]
-        groups = list(dataset.PerFrameFunctionalGroupsSequence)
-        if len(groups) != int(dataset.NumberOfFrames):
-            raise DicomError(
-                f"{path}: PerFrameFunctionalGroupsSequence has {len(groups)} items, NumberOfFrames "
-                f"is {int(dataset.NumberOfFrames)}."
-            )
-        kind = str(dataset.SegmentationType)
-        values = np.asarray(dataset.pixel_array)
-        measures = [_group(frame, shared, "PixelMeasuresSequence", path) for frame in groups]
-        between = measures[0].get("SpacingBetweenSlices")
-        if between is None and len(groups) == 1:
-            between = measures[0].get("SliceThickness")
-        planes = [_group(frame, shared, "PlanePositionSequence", path) for frame in groups]
-        turns = [_group(frame, shared, "PlaneOrientationSequence", path) for frame in groups]
-        return _Frames(
-            kind=kind,
-            full_value=int(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else 1,
-            segments=[
-                (int(item.SegmentNumber), str(item.SegmentLabel))
-                for item in dataset.SegmentSequence
-            ],
-            values=values.reshape(len(groups), int(dataset.Rows), int(dataset.Columns)),
-            numbers=np.array(
-                [0 if kind == "LABELMAP" else _segment(frame, shared, path) for frame in groups]
-            ),
-            positions=_floats([plane.ImagePositionPatient for plane in planes], (-1, 3)),
-            axes=_floats([turn.ImageOrientationPatient for turn in turns], (-1, 2, 3)),
-            pixel_spacing=_floats([item.PixelSpacing for item in measures], (-1, 2)),
-            slice_distance=None if between is None else float(between),
+        return _frames_of(dataset, pixels, path)
+
+
+def _frames_of(dataset: Any, pixels: PixelData, path: Path) -> _Frames:
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    groups = list(dataset.PerFrameFunctionalGroupsSequence)
+    if len(groups) != pixels.n_frames:
+        raise DicomError(
+            f"{path}: PerFrameFunctionalGroupsSequence has {len(groups)} items, NumberOfFrames is "
+            f"{pixels.n_frames}."
         )
+    kind = str(dataset.SegmentationType)
+    measures = [_group(frame, shared, "PixelMeasuresSequence", path) for frame in groups]
+    between = measures[0].get("SpacingBetweenSlices")
+    if between is None and len(groups) == 1:
+        between = measures[0].get("SliceThickness")
+    planes = [_group(frame, shared, "PlanePositionSequence", path) for frame in groups]
+    turns = [_group(frame, shared, "PlaneOrientationSequence", path) for frame in groups]
+    return _Frames(
+        kind=kind,
+        full_value=int(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else 1,
+        segments=[
+            (int(item.SegmentNumber), str(item.SegmentLabel)) for item in dataset.SegmentSequence
+        ],
+        values=read_frames([pixels])[0],
+        numbers=np.array(
+            [0 if kind == "LABELMAP" else _segment(frame, shared, path) for frame in groups]
+        ),
+        positions=_floats([plane.ImagePositionPatient for plane in planes], (-1, 3)),
+        axes=_floats([turn.ImageOrientationPatient for turn in turns], (-1, 2, 3)),
+        pixel_spacing=_floats([item.PixelSpacing for item in measures], (-1, 2)),
+        slice_distance=None if between is None else float(between),
+    )
 
 
 def _group(frame: Any, shared: Any, name: str, path: Path) -> Any:
@@ -201,7 +203,7 @@ def _plane_distance(frames: _Frames, normal: np.ndarray, path: Path) -> float:
 
 
 def _planes(
-    positions: np.ndarray, normal: np.ndarray, spacing: float, path: Path
+    positions: np.ndarray, numbers: np.ndarray, normal: np.ndarray, spacing: float, path: Path
 ) -> np.ndarray:
     """Return the plane of each frame, counted from the lowest."""
     first = positions[np.argmin(positions @ normal)]
@@ -216,6 +218,6 @@ def _planes(
                            axis=1).max()
     if aside > _TOLERANCE * spacing:
         raise ValueError(f"The frames of {path} are shifted sideways by {aside:.2f} mm.")
-    if np.unique(planes).size != planes.size:
+    if len(set(zip(numbers.tolist(), planes.tolist(), strict=True))) != planes.size:
         raise ValueError(f"Two frames of one segment in {path} have the same position.")
     return planes

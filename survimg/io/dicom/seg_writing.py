@@ -15,8 +15,8 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
-from survimg.io.dicom.series import read_series
-from survimg.io.images.image import Image, from_sitk, same_grid, to_sitk
+from survimg.io.dicom.series import Series, read_series
+from survimg.io.images.image import Image, same_grid, to_sitk
 
 __all__ = ["import_highdicom", "write_segmentation"]
 
@@ -80,8 +80,8 @@ def write_segmentation(
     if not values.any():
         raise ValueError("The mask marks nothing, and a segmentation object needs a segment.")
     folder = Path(series)
-    stack = read_series(folder)
-    frames = _on_slices(values, like, stack.image, folder)
+    stack = read_series(folder, None, suv=False)
+    frames = _on_slices(values, like, stack, folder)
     headers = [_header(file) for file in stack.files]
     with damage_refused(folder):
         written = _object(highdicom, headers, frames, algorithm, label)
@@ -99,12 +99,12 @@ def import_highdicom() -> Any:
     return highdicom
 
 
-def _on_slices(mask: np.ndarray, like: Image, image: sitk.Image, folder: Path) -> np.ndarray:
+def _on_slices(mask: np.ndarray, like: Image, series: Series, folder: Path) -> np.ndarray:
     """Return the mask on the slices, in the order and with the axes of their pixels."""
-    if not same_grid(like, from_sitk(image)):
+    if not same_grid(like, series.image):
         raise ValueError(f"The mask does not lie on the voxels of the series in {folder}.")
     marked = to_sitk(Image(mask.astype(np.uint8), like.spacing, like.origin, like.direction))
-    axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(series.direction)
     return sitk.GetArrayFromImage(sitk.DICOMOrient(marked, axes))
 
 

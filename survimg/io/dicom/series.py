@@ -1,20 +1,26 @@
 """DICOM series: one folder, one volume, checked slice by slice before a voxel is read.
 
-Pixels are decoded by SimpleITK (GDCM), which applies each slice's own rescale slope; geometry is
-taken from the slices' own positions, never from the order of file names.
+Each header is parsed once, by pydicom; pixels are read by `survimg.io.dicom.pixels`, each slice
+with its own rescale slope. Geometry is taken from the slices' own positions, never from the order
+of file names.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
-__all__ = ["Series", "is_dicom", "read_series"]
+from survimg.io.dicom.objects import DicomError, damage_refused, is_dicom
+from survimg.io.dicom.pixels import PixelData, read_frames, read_with_pixels
+from survimg.io.dicom.suv import suv_factor_of_slices
+from survimg.io.images.image import Image, placed_image
+from survimg.io.inside import check_inside
+
+__all__ = ["Series", "read_series"]
 
 #: Part of the slice distance by which a gap may differ from the others: positions are rounded, and
 #: whole-body PET joins beds whose overlap is not a whole number of slices (2.4 % in STS_001).
@@ -23,20 +29,14 @@ GAP_TOLERANCE = 0.05
 TILT_TOLERANCE = 0.002
 #: mm; some headers round positions to a tenth of one.
 SHIFT_TOLERANCE = 0.1
-#: No detector or reconstruction has so many pixels; a damaged header would ask for their memory.
-_MAX_PIXELS = 2**26
+#: Slices whose pixels are decoded at a time.
+_BATCH = 64
 
-_CLASS = b"1.2.840.10008.5.1.4.1.1."
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-#: The tag (7FE0,0010) in either byte order.
-_PIXEL_DATA: tuple[tuple[Literal["big", "little"], bytes], ...] = (
-    ("big", b"\x7f\xe0\x00\x10"),
-    ("little", b"\xe0\x7f\x10\x00"),
-)
+_CLASS = "1.2.840.10008.5.1.4.1.1."
 #: Directories, presentation states, raw data, reports, encapsulated documents, radiotherapy.
 _NOT_IMAGES = (
-    b"1.2.840.10008.1.3.10",
-    *(_CLASS + part for part in (b"9.", b"11.", b"66", b"88.", b"104.", b"481.")),
+    "1.2.840.10008.1.3.10",
+    *(_CLASS + part for part in ("9.", "11.", "66", "88.", "104.", "481.")),
 )
 
 
@@ -46,44 +46,49 @@ class Series:
 
     Attributes
     ----------
-    image : SimpleITK.Image
-        float32, in the stored unit.
-    modality : str
-        DICOM's code: ``"PT"``, ``"CT"``, ``"MR"``, ...
+    image : Image
+        float32; in the stored unit, or SUV.
+    direction : tuple of 9 floats
+        Row-major matrix whose columns are the world directions of the slices' rows, of their
+        columns, and from slice to slice.
     files : tuple of Path
-        The slices in the order of the volume.
+        The slices in that order.
     """
 
-    image: sitk.Image
-    modality: str
+    image: Image
+    direction: tuple[float, ...]
     files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
 class _Slice:
     path: Path
+    series: str
     position: np.ndarray
     axes: np.ndarray  # (2, 3): direction of the rows' and of the columns' course
     pixel_spacing: tuple[float, float]  # between rows, between columns
-    size: tuple[int, int]
-    bytes_per_pixel: int
     modality: str
+    slope: float
+    intercept: float
+    pixels: PixelData
+    dataset: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.rows, self.pixels.columns
 
 
-def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: the letters DICM after the preamble, or the suffix .dcm."""
-    with open(path, "rb") as file:
-        start = file.read(132)
-    return start[128:132] == b"DICM" or path.suffix.lower() == ".dcm"
-
-
-def read_series(folder: Path) -> Series:
+def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
     """Read the one DICOM image series in a folder.
 
     Parameters
     ----------
     folder : Path
         Not searched recursively; files that are not DICOM images are ignored.
+    root : Path or None
+        Folder in which the slices must lie, their links followed; None for anywhere.
+    suv : bool
+        Convert PET to SUV.
 
     Returns
     -------
@@ -91,36 +96,44 @@ def read_series(folder: Path) -> Series:
 
     Raises
     ------
+    ImportError
+        pydicom is not installed.
     ValueError
         No series or several (they are listed), slices of different size, orientation or modality,
         missing, duplicate, unevenly spaced or shifted slices, a tilted gantry, several frames or
-        colours in one file, headers that do not fit the pixels, slices that cannot be decoded.
+        colours in one file, headers that do not fit the pixels, slices that cannot be decoded, PET
+        that cannot be converted.
     """
-    slices = _the_only_series(folder)
-    stack, spacing, normal = _sorted_stack(slices, folder)
-    image = sitk.GetImageFromArray(np.stack([_pixels(entry) for entry in stack]))
+    stack, spacing, normal = _sorted_stack(_the_only_series(folder, root), folder)
     first = stack[0]
-    image.SetSpacing((first.pixel_spacing[1], first.pixel_spacing[0], spacing))
-    image.SetOrigin(first.position.tolist())
-    image.SetDirection(np.column_stack([first.axes[0], first.axes[1], normal]).ravel().tolist())
-    return Series(image, first.modality, tuple(entry.path for entry in stack))
+    factor = 1.0
+    if suv and first.modality == "PT":
+        factor = suv_factor_of_slices(folder, [(entry.path.name, entry.dataset) for entry in stack])
+    volume = np.empty((len(stack), *first.size), dtype=np.float32)
+    for start in range(0, len(stack), _BATCH):
+        batch = stack[start : start + _BATCH]
+        for i, frames in enumerate(read_frames([entry.pixels for entry in batch]), start):
+            volume[i] = frames[0] * np.float64(stack[i].slope) + stack[i].intercept
+    if factor != 1.0:
+        volume *= np.float32(factor)
+    steps = (first.pixel_spacing[1], first.pixel_spacing[0], spacing)
+    axes = np.column_stack([first.axes[0], first.axes[1], normal])
+    image = placed_image(volume, steps, first.position, axes, folder)
+    files = tuple(entry.path for entry in stack)
+    return Series(image, tuple(axes.ravel().tolist()), files)
 
 
-def _the_only_series(folder: Path) -> list[_Slice]:
+def _the_only_series(folder: Path, root: Path | None) -> list[_Slice]:
     found: dict[str, list[_Slice]] = {}
-    try:
-        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        names = {u: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), u) for u in uids}
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"A slice in the folder {folder} is damaged: {reason}") from None
-    for uid in uids:
-        found[uid] = [_read_slice(Path(name)) for name in names[uid]]
-    listed = {entry.path.name for slices in found.values() for entry in slices}
+    others = []
     for path in sorted(folder.iterdir()):
-        # GDCM leaves out what it cannot parse: a truncated last slice would just be missing
-        if path.is_file() and path.name not in listed and is_dicom(path) and not _is_other(path):
-            raise ValueError(f"{path} is not a readable DICOM slice; it may be truncated.")
+        if path.is_dir():
+            continue
+        check_inside(path, root, folder)
+        if not is_dicom(path):
+            others.append(path)
+        elif (entry := _read_slice(path)) is not None:
+            found.setdefault(entry.series, []).append(entry)
     if not found:
         raise ValueError(f"The folder {folder} holds no DICOM image series.")
     if len(found) > 1:
@@ -131,120 +144,82 @@ def _the_only_series(folder: Path) -> list[_Slice]:
             f"The folder {folder} holds {len(found)} DICOM series; put the one that is meant into "
             f"a folder of its own: {series}."
         )
-    return next(iter(found.values()))
+    (slices,) = found.values()
+    suffixes = {entry.path.suffix for entry in slices}
+    for path in others:
+        if path.suffix in suffixes:  # else a damaged slice at an end would just be missing
+            raise ValueError(f"{path} is no DICOM file, though named like the slices beside it.")
+    return slices
 
 
-def _is_other(path: Path) -> bool:
-    with open(path, "rb") as file:
-        kind = re.search(rb"1\.2\.840\.10008\.[0-9.]+", file.read(2048)[132:])
-    return kind is not None and kind.group().startswith(_NOT_IMAGES)
-
-
-def _read_slice(path: Path) -> _Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} is not a readable DICOM slice: {reason}") from None
-    tags = {
-        name: reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
-        for name, tag in {
-            "ImagePositionPatient": "0020|0032",
-            "ImageOrientationPatient": "0020|0037",
-            "PixelSpacing": "0028|0030",
-            "Modality": "0008|0060",
-            "BitsAllocated": "0028|0100",
-        }.items()
-    }
-    missing = [name for name, value in tags.items() if not value]
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: its place in the patient is unknown.")
-    for name, tag in {"SamplesPerPixel": "0028|0002", "NumberOfFrames": "0028|0008"}.items():
-        count = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "1"
-        if count not in ("", "1"):
-            raise ValueError(
-                f"{path} has {name} {count}; a slice of a series has one frame and one grey value "
-                "per pixel."
+def _read_slice(path: Path) -> _Slice | None:
+    """Read what is needed of a header; None where the object is not an image."""
+    dataset, pixels = read_with_pixels(path, not_images=_NOT_IMAGES)
+    if pixels is None:
+        return None
+    if pixels.n_frames != 1:
+        raise ValueError(
+            f"{path} has NumberOfFrames {pixels.n_frames}; a slice of a series has one frame."
+        )
+    with damage_refused(path):
+        needed = (
+            "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+            "Modality",
+        )
+        missing = [name for name in needed if not dataset.get(name)]
+        if missing:
+            raise DicomError(
+                f"{path} lacks {', '.join(missing)}: its place in the patient is unknown."
             )
-    width, height = reader.GetSize()[:2]
-    if width * height > _MAX_PIXELS:
-        raise ValueError(f"{path} claims {height} x {width} pixels; its header is damaged.")
-    row_spacing, column_spacing = _numbers(tags["PixelSpacing"], 2, path)
+        if dataset.get("ModalityLUTSequence"):
+            raise DicomError(f"{path} has a table instead of a RescaleSlope; it is not supported.")
+        series, modality = str(dataset.SeriesInstanceUID), str(dataset.Modality)
+    row_spacing, column_spacing = _numbers(dataset, "PixelSpacing", 2, path)
     if min(row_spacing, column_spacing) <= 0:
-        raise ValueError(f"{path}: PixelSpacing must be positive; found {tags['PixelSpacing']!r}.")
+        raise ValueError(
+            f"{path}: PixelSpacing must be positive; found {row_spacing:g} and {column_spacing:g}."
+        )
+    given = dataset.get("RescaleSlope") is not None
+    slope = _numbers(dataset, "RescaleSlope", 1, path)[0] if given else 1.0
+    if slope == 0:
+        raise ValueError(f"{path}: RescaleSlope is 0.")
+    given = dataset.get("RescaleIntercept") is not None
+    intercept = _numbers(dataset, "RescaleIntercept", 1, path)[0] if given else 0.0
     return _Slice(
         path=path,
-        position=np.array(_numbers(tags["ImagePositionPatient"], 3, path)),
-        axes=_axes(tags["ImageOrientationPatient"], path),
+        series=series,
+        position=np.array(_numbers(dataset, "ImagePositionPatient", 3, path)),
+        axes=_axes(dataset, path),
         pixel_spacing=(row_spacing, column_spacing),
-        size=(height, width),
-        bytes_per_pixel=int(tags["BitsAllocated"]) // 8,
-        modality=tags["Modality"],
+        modality=modality,
+        slope=slope,
+        intercept=intercept,
+        pixels=pixels,
+        dataset=dataset,
     )
 
 
-def _axes(text: str, path: Path) -> np.ndarray:
-    axes = np.array(_numbers(text, 6, path)).reshape(2, 3)
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
+def _axes(dataset: Any, path: Path) -> np.ndarray:
+    axes = np.array(_numbers(dataset, "ImageOrientationPatient", 6, path)).reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), rtol=0, atol=1e-3):
         raise ValueError(
             f"{path}: ImageOrientationPatient is not a pair of perpendicular directions of length "
-            f"1; found {text!r}."
+            f"1; found {axes.tolist()}."
         )
     return axes
 
 
-def _pixels(entry: _Slice) -> np.ndarray:
-    # slice by slice: ITK's series reader takes the first slice's pixel type for all, so that the
-    # fractional rescale slopes of later slices could be rounded away
-    _check_complete(entry)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(entry.path))
-    reader.SetOutputPixelType(sitk.sitkFloat32)
+def _numbers(dataset: Any, name: str, count: int, path: Path) -> list[float]:
+    values: Sequence[float] = []
     try:
-        pixels = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{entry.path} cannot be decoded: {reason}") from None
-    if pixels.size != entry.size[0] * entry.size[1]:
-        raise ValueError(f"{entry.path} holds several frames or components; one is expected.")
-    return pixels.reshape(entry.size)
-
-
-def _check_complete(entry: _Slice) -> None:
-    # GDCM reads what is missing at the end of uncompressed pixels as if it were there, and where
-    # the header claims more pixels than there are, whatever lies behind them in memory
-    content = entry.path.read_bytes()
-    if _DEFLATED in content[:1024]:
-        return  # the tags are compressed as well; zlib knows its end
-    row = entry.size[1] * entry.bytes_per_pixel
-    expected = entry.size[0] * row
-    for order, tag in _PIXEL_DATA:
-        for head in (tag + b"OW\x00\x00", tag + b"OB\x00\x00", tag):  # explicit, implicit
-            # an icon in the header has pixels of its own
-            for found in re.finditer(re.escape(head), content):
-                at = found.end() + 4
-                length = int.from_bytes(content[at - 4 : at], order)
-                if length == 0xFFFFFFFF and b"\xfe\xff\x00\xe0" in content[at : at + 4]:
-                    return  # compressed: the decoder finds what is missing
-                # a few bytes more are padding, a row more is another image
-                if 0 <= length - expected < row and len(content) - at >= expected:
-                    return
-    raise ValueError(
-        f"{entry.path} is truncated, or its header does not fit its pixels: there are no "
-        f"{expected} bytes for {entry.size[0]} x {entry.size[1]} pixels."
-    )
-
-
-def _numbers(text: str, count: int, path: Path) -> list[float]:
-    try:
-        values = [float(part) for part in text.split("\\")]
-    except ValueError:
+        with damage_refused(path):
+            value = dataset[name].value
+            values = [float(part) for part in ([value] if count == 1 else value)]
+    except ValueError:  # not numbers, or one for several
         values = []
     if len(values) != count or not np.isfinite(values).all():
-        raise ValueError(f"{path}: expected {count} numbers in the header, found {text!r}.")
-    return values
+        raise ValueError(f"{path}: {name} must be {count} finite numbers; it is damaged.")
+    return list(values)
 
 
 def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], float, np.ndarray]:

@@ -11,22 +11,30 @@ guessed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from survimg.io.dicom.objects import damage_refused, damage_types, read_dataset
+from survimg.io.dicom.objects import damage_types
 
-__all__ = ["pet_header", "suv_factor", "suv_factor_of_files"]
+__all__ = ["pet_header", "suv_factor", "suv_factor_of_slices"]
 
 _SAME_FOR_ALL = (
     "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight",
     "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
     "RadiopharmaceuticalStartDateTime", "PhilipsPETPrivateGroup", "SeriesDate", "SeriesTime",
+    "TimezoneOffsetFromUTC",
 )
+#: Creators of the private elements that are used.
+_PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
 #: Largest difference between the slices' own scan starts (rounding of times in the header).
 _START_TOLERANCE = timedelta(seconds=10)
+#: Largest difference between two statements of the time of injection.
+_CLOCK_TOLERANCE = timedelta(seconds=60)
+_DATE_TIME = re.compile(r"(\d{14}|\d{12})(?:\.(\d{1,6}))?([+-]\d{4})?", re.ASCII)
+_ZONE = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)", re.ASCII)
 #: Radiopharmaceuticals are scanned within a few half-lives; more is a wrong date.
 _MAX_HALF_LIVES = 10.0
 
@@ -116,7 +124,7 @@ def pet_header(dataset: Any) -> dict[str, Any]:
     names = (
         "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate",
         "SeriesTime", "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime",
-        "ActualFrameDuration",
+        "ActualFrameDuration", "TimezoneOffsetFromUTC",
     )
     header = {name: _attribute(dataset, name) for name in names if name in dataset}
     items = list(dataset.get("RadiopharmaceuticalInformationSequence") or [])
@@ -135,19 +143,22 @@ def pet_header(dataset: Any) -> dict[str, Any]:
             if name in item:
                 header[name] = _attribute(item, name)
     header["PhilipsPETPrivateGroup"] = {
-        "SUVScaleFactor": _private(dataset, (0x7053, 0x1000)),
-        "ActivityConcentrationScaleFactor": _private(dataset, (0x7053, 0x1009)),
+        "SUVScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x00),
+        "ActivityConcentrationScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x09),
     }
-    header["GEPrivatePostInjectionDateTime"] = _private(dataset, (0x0009, 0x100D))
+    header["GEPrivatePostInjectionDateTime"] = _private(dataset, 0x0009, _GE, 0x0D)
     return header
 
 
-def suv_factor_of_files(files: Sequence[Path]) -> float:
+def suv_factor_of_slices(folder: Path, slices: Sequence[tuple[str, Any]]) -> float:
     """Return `suv_factor` of the slices of a PET series.
 
     Parameters
     ----------
-    files : sequence of Path
+    folder : Path
+        For messages.
+    slices : sequence of (str, pydicom.Dataset)
+        File name and header of each.
 
     Returns
     -------
@@ -155,33 +166,26 @@ def suv_factor_of_files(files: Sequence[Path]) -> float:
 
     Raises
     ------
-    ImportError
-        pydicom is not installed.
     ValueError
         As `suv_factor`; the message names the folder.
     """
     try:
-        return suv_factor([_header_of_file(path) for path in files])
+        return suv_factor([_header_of_slice(name, dataset) for name, dataset in slices])
     except ValueError as error:
         raise ValueError(
-            f"The PET series in {files[0].parent} cannot be converted to SUV: {error}"
+            f"The PET series in {folder} cannot be converted to SUV: {error}"
         ) from None
 
 
-def _header_of_file(path: Path) -> dict[str, Any]:
-    dataset = read_dataset(path, "convert PET to SUV", stop_before_pixels=True)
+def _header_of_slice(name: str, dataset: Any) -> dict[str, Any]:
     try:
         header = pet_header(dataset)
     except ValueError:
         raise
     except damage_types() as error:
-        raise ValueError(f"{path.name} is damaged ({type(error).__name__}).") from None
-    with damage_refused(path):
-        slope = dataset.get("RescaleSlope")
-    if slope is None:
-        raise ValueError(
-            f"RescaleSlope is missing in {path.name}: the stored numbers have no unit."
-        )
+        raise ValueError(f"{name} is damaged ({type(error).__name__}).") from None
+    if dataset.get("RescaleSlope") is None:
+        raise ValueError(f"RescaleSlope is missing in {name}: the stored numbers have no unit.")
     return header
 
 
@@ -225,7 +229,7 @@ def _scan_start(headers: Sequence[Mapping[str, Any]], half_life: float) -> datet
         return series
     private = headers[0].get("GEPrivatePostInjectionDateTime")
     if private:
-        return _parse_date_time(str(private), "GE's private scan time (0009,100D)")
+        return _parse_date_time(str(private), "GE's private scan time (0009,100D)", headers[0])
     frames = [
         (_positive_or_none(header.get("FrameReferenceTime")),
          _positive_or_none(header.get("ActualFrameDuration")))
@@ -257,30 +261,65 @@ def _mean_count_time(duration: float, half_life: float) -> timedelta:
 
 def _injection(header: Mapping[str, Any], start: datetime) -> datetime:
     stamp = str(header.get("RadiopharmaceuticalStartDateTime") or "").strip()
-    if stamp:
-        return _parse_date_time(stamp, "RadiopharmaceuticalStartDateTime")
-    if not header.get("RadiopharmaceuticalStartTime"):
+    time = str(header.get("RadiopharmaceuticalStartTime") or "").strip()
+    if not stamp and not time:
         raise ValueError(
             "RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime are missing."
         )
-    time = str(header["RadiopharmaceuticalStartTime"])
-    return _parse_date_time(f"{start:%Y%m%d}{time}", "RadiopharmaceuticalStartTime")
+    if not stamp:
+        return _parse_date_time(f"{start:%Y%m%d}{time}", "RadiopharmaceuticalStartTime")
+    if time and not header.get("TimezoneOffsetFromUTC"):
+        stamp = re.sub(r"[+-]\d{4}$", "", stamp)  # if it is the scanner's zone, the clocks agree
+    moment = _parse_date_time(stamp, "RadiopharmaceuticalStartDateTime", header)
+    if time:
+        clock = _parse_date_time(f"{moment:%Y%m%d}{time}", "RadiopharmaceuticalStartTime")
+        apart = abs(moment - clock)
+        if min(apart, timedelta(days=1) - apart) > _CLOCK_TOLERANCE:
+            raise ValueError(
+                f"RadiopharmaceuticalStartDateTime is {moment:%H:%M:%S} on the scanner's clock, "
+                f"and RadiopharmaceuticalStartTime {clock:%H:%M:%S}; one of them is wrong."
+            )
+    return moment
 
 
 def _date_time(header: Mapping[str, Any], date: str, time: str) -> datetime:
     return _parse_date_time(f"{_need(header, date)}{_need(header, time)}", f"{date}/{time}")
 
 
-def _parse_date_time(text: str, name: str) -> datetime:
-    # local time throughout: a zone suffix (&ZZXX) would shift one of two clocks of one hospital
-    whole, _, fraction = text.strip().split("+")[0].split("-")[0].partition(".")
+def _parse_date_time(
+    text: str, name: str, header: Mapping[str, Any] | None = None
+) -> datetime:
+    """Return a moment on the scanner's own clock.
+
+    With a `header`, the text may end in an offset from UTC, and is brought to that of the header's
+    other times (TimezoneOffsetFromUTC).
+    """
+    parts = _DATE_TIME.fullmatch(text.strip())
     try:
-        if len(whole) < 12:  # a time without minutes would be a guess
+        if parts is None:  # also a time without minutes, which would be a guess
             raise ValueError
+        whole, fraction, zone = parts.groups()
         moment = datetime.strptime(whole, "%Y%m%d%H%M%S" if len(whole) == 14 else "%Y%m%d%H%M")
-        return moment + timedelta(seconds=float(f"0.{fraction or 0}"))
     except ValueError:
         raise ValueError(f"{name} is not a date and time: {text!r}.") from None
+    moment += timedelta(seconds=float(f"0.{fraction or 0}"))
+    if zone is None:
+        return moment
+    local = str((header or {}).get("TimezoneOffsetFromUTC") or "").strip()
+    if not local:
+        raise ValueError(
+            f"{name} has the time zone {zone}, and TimezoneOffsetFromUTC is missing: the zone of "
+            "the other times is not known."
+        )
+    return moment - _offset(zone, name) + _offset(local, "TimezoneOffsetFromUTC")
+
+
+def _offset(text: str, name: str) -> timedelta:
+    parts = _ZONE.fullmatch(text)
+    if parts is None:
+        raise ValueError(f"{name} has no time zone that exists: {text!r}.")
+    sign, hours, minutes = parts.groups()
+    return (-1 if sign == "-" else 1) * timedelta(hours=int(hours), minutes=int(minutes))
 
 
 def _need(header: Mapping[str, Any], name: str) -> Any:
@@ -317,9 +356,14 @@ def _positive_or_none(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _private(dataset: Any, tag: tuple[int, int]) -> str | None:
-    if tag not in dataset:
+def _private(dataset: Any, group: int, creator: str, offset: int) -> str | None:
+    """Return a private element of one creator, wherever in its group the creator has its block."""
+    try:
+        block = dataset.private_block(group, creator)
+    except KeyError:
         return None
-    value = dataset[tag].value
+    if offset not in block:
+        return None
+    value = block[offset].value
     text = value.decode("ascii", "ignore") if isinstance(value, bytes) else str(value)
     return text.strip("\x00 ") or None

@@ -6,14 +6,15 @@ the left-right axis of every patient**, whatever the file's own order of axes; t
 the augmentation depends on it. An oblique image keeps its small rotation in `Image.direction`: its
 axes are permuted and flipped to the nearest world axes, never interpolated.
 
-SimpleITK counts axes as (x, y, z) and so does everything it returns; the conversion is in
-`from_sitk` and `to_sitk` and nowhere else.
+SimpleITK and every file format count axes as (x, y, z); the conversion is in `placed_image` and
+`to_sitk` and nowhere else.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,17 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 __all__ = [
     "Image",
-    "from_sitk",
+    "placed_image",
     "resample_like",
     "same_grid",
     "to_sitk",
     "write_image",
 ]
 
+#: mm; nothing that is scanned is larger, or lies further away.
+_MAX_LENGTH = 1e6
+#: Scalar products of the axes of a file may be off by this much: headers round.
+_SHEAR_TOLERANCE = 1e-3
 #: Grids whose corners lie within this part of a voxel of each other are the same grid.
 GRID_TOLERANCE = 0.01
 
@@ -193,13 +198,79 @@ def same_grid(first: Image, second: Image, tolerance: float = GRID_TOLERANCE) ->
     return bool(distance <= tolerance * min(first.spacing))
 
 
-def from_sitk(image: sitk.Image) -> Image:
-    """Convert a SimpleITK image to canonical orientation and ``(z, y, x)`` axes, float32."""
-    oriented = sitk.DICOMOrient(image, "LPS")
-    with np.errstate(over="ignore"):
-        array = sitk.GetArrayFromImage(oriented).astype(np.float32)
-    x, y, z = oriented.GetSpacing()
-    return Image(array, (z, y, x), oriented.GetOrigin(), oriented.GetDirection())
+def placed_image(
+    array: np.ndarray,
+    spacing: npt.ArrayLike,
+    origin: npt.ArrayLike,
+    direction: npt.ArrayLike,
+    path: Path,
+) -> Image:
+    """Bring voxels in a file's own order to canonical orientation, and check where they lie.
+
+    Parameters
+    ----------
+    array : ndarray of shape (z, y, x)
+        In the order of the file: its fastest axis last.
+    spacing : array-like of shape (3,)
+        In mm, of the file's axes, the fastest first.
+    origin : array-like of shape (3,)
+        World coordinates (x, y, z) in mm (LPS) of the first voxel.
+    direction : array-like of shape (3, 3)
+        Columns are the world directions of the file's axes, the fastest first.
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    Image
+        `array` is a view of the given one, with its type.
+
+    Raises
+    ------
+    ValueError
+        Voxels without size, a position that is not finite, or directions that are not orthonormal:
+        a scalar product that is off by more than 0.001 (an angle of 0.06 degrees). What is within
+        the tolerance, such as rounded numbers, becomes the nearest orthonormal matrix.
+    """
+    steps, corner = np.asarray(spacing, np.float64), np.asarray(origin, np.float64)
+    axes = np.asarray(direction, np.float64).reshape(3, 3)
+    if not (np.isfinite(steps) & (steps > 0) & (steps < _MAX_LENGTH)).all():
+        raise ValueError(
+            f"{path} has a damaged header: the voxels have no size (spacing {steps.tolist()} mm)."
+        )
+    if not (np.abs(corner) < _MAX_LENGTH).all():  # false for NaN as well
+        raise ValueError(f"{path} has a damaged header: it lies at {corner.tolist()} mm.")
+    if not (np.abs(axes) <= 2).all() or np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
+        raise ValueError(
+            f"{path}: the directions of its axes, {axes.T.tolist()}, are not perpendicular and of "
+            "length 1; such a grid is not supported. Resample the image to one that is."
+        )
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-9:
+        left, _, right = np.linalg.svd(axes)
+        axes = left @ right
+    order, signs = _nearest_axes(axes)
+    turned = array.transpose([2 - order[world] for world in (2, 1, 0)])
+    ends = [array.shape[2 - axis] - 1 for axis in order]
+    for world, axis in enumerate(order):
+        if signs[world] < 0:
+            corner = corner + axes[:, axis] * steps[axis] * ends[world]
+            turned = np.flip(turned, 2 - world)
+    x, y, z = corner.tolist()
+    width, height, depth = steps[order].tolist()
+    matrix = axes[:, order] * signs
+    return Image(turned, (depth, height, width), (x, y, z), tuple(matrix.ravel().tolist()))
+
+
+def _nearest_axes(axes: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Return the file's axis along each world axis, and whether it runs the same way (1 or -1)."""
+    left = np.abs(axes)
+    order, signs = [0, 0, 0], np.ones(3)
+    for _ in range(3):  # the strongest first, of equals the last, as ITK does
+        last = left.size - 1 - int(np.argmax(left.ravel()[::-1]))
+        world, axis = np.unravel_index(last, left.shape)
+        order[int(world)], signs[world] = int(axis), np.sign(axes[world, axis])
+        left[world, :] = left[:, axis] = -1
+    return order, signs
 
 
 def to_sitk(image: Image) -> sitk.Image:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from survimg.io.dicom.objects import damage_refused, is_dicom, read_dataset
 from survimg.io.dicom.rtstruct import read_rtstruct
-from survimg.io.dicom.seg import is_segmentation, read_segmentation
-from survimg.io.dicom.series import is_dicom
-from survimg.io.images.image import Image, from_sitk, resample_like, same_grid
+from survimg.io.dicom.seg import read_segmentation
+from survimg.io.images.image import Image, resample_like, same_grid
 from survimg.io.images.mask_place import check_mask_place
-from survimg.io.images.reading import read_image
+from survimg.io.images.reading import read_stored, readable_root
 
-__all__ = ["read_mask", "read_mask_image"]
+__all__ = ["Label", "read_mask", "read_mask_image"]
+
+#: What marks the tumour: one label, several that are merged, or the only one.
+Label = int | float | str | Sequence[int | float | str] | None
+_MAX_LISTED = 10
 
 
 def read_mask(
-    path: str | os.PathLike[str], like: Image, label: int | str | None = None
+    path: str | os.PathLike[str],
+    like: Image,
+    label: Label = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    allow_outside: bool = False,
 ) -> np.ndarray:
     """Read a tumour mask on the grid of an image.
 
@@ -30,16 +40,23 @@ def read_mask(
     like : Image
         The image whose grid is wanted. A mask on another grid is resampled to it by world
         coordinates (nearest neighbour).
-    label : int or str, optional
+    label : int, float, str or sequence of these, optional
         The label that marks the tumour; for an RTSTRUCT the name of the region, for a segmentation
-        object the name or number of the segment. By default the only labels allowed are 0 and 1,
-        because in public data sets the number carries a meaning
-        (in HECKTOR, 2 is a lymph node: taking "whatever is not 0" would mix lesions).
+        object the name or number of the segment. Several are merged: ``["GTVp", "GTVn"]``. By
+        default the only labels allowed are 0 and 1, because in public data sets the number carries
+        a meaning (in HECKTOR, 2 is a lymph node: taking "whatever is not 0" would mix lesions).
+    root, allow_outside
+        As in `read_image`.
 
     Returns
     -------
     ndarray of shape (z, y, x), uint8
         1 inside the tumour. All zeros where the file marks no tumour.
+
+    Warns
+    -----
+    UserWarning
+        As `read_rtstruct`.
 
     Raises
     ------
@@ -52,19 +69,24 @@ def read_mask(
         with tumour outside the image, or with a tumour whose volume changes by more than half on
         the image's voxels.
     """
-    mask = read_mask_image(path, like, label)
+    mask = read_mask_image(path, like, label, root=root, allow_outside=allow_outside)
     moved = resample_like(mask, like, interpolation="nearest", padding=0.0).array
     return moved.astype(np.uint8)
 
 
 def read_mask_image(
-    path: str | os.PathLike[str], like: Image, label: int | str | None = None
+    path: str | os.PathLike[str],
+    like: Image,
+    label: Label = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    allow_outside: bool = False,
 ) -> Image:
     """Read a tumour mask on its own grid, after checking that it belongs to an image.
 
     Parameters
     ----------
-    path, like, label
+    path, like, label, root, allow_outside
         As in `read_mask`.
 
     Returns
@@ -79,14 +101,21 @@ def read_mask_image(
         As in `read_mask`.
     """
     path = Path(path)
+    wanted = _labels(label)
+    folder = readable_root(path, root, allow_outside)
     if path.is_file() and is_dicom(path):
-        if is_segmentation(path):
-            return _placed_mask(from_sitk(read_segmentation(path, label)), like, path)
-        marked = read_rtstruct(path, like, roi=None if label is None else str(label))
+        header = read_dataset(
+            path, "read a DICOM object", stop_before_pixels=True, tags=["Modality"]
+        )
+        with damage_refused(path):
+            modality = str(header.get("Modality"))
+        if modality == "SEG":
+            return _placed_mask(read_segmentation(path, wanted), like, path)  # type: ignore[arg-type]
+        marked = read_rtstruct(path, like, wanted if wanted is None else [*map(str, wanted)])
         return Image(marked, like.spacing, like.origin, like.direction)
-    source = read_image(path, pet_units="stored")
+    source = read_stored(path, folder, suv=False)
     mask = Image(
-        _select_label(source.array, label, path), source.spacing, source.origin, source.direction
+        _select_labels(source.array, wanted, path), source.spacing, source.origin, source.direction
     )
     if mask.shape != like.shape and same_grid(_cut(mask, like), _cut(like, mask)):
         raise ValueError(
@@ -97,30 +126,69 @@ def read_mask_image(
     return _placed_mask(mask, like, path)
 
 
-def _select_label(array: np.ndarray, label: int | str | None, path: Path) -> np.ndarray:
-    found = np.unique(array)
+def _labels(label: Label) -> list[int | float | str] | None:
     if label is None:
-        if not np.isin(found, (0.0, 1.0)).all():
+        return None
+    labels = [label] if isinstance(label, (int, float, str, np.number)) else list(label)
+    if not labels:
+        raise ValueError("label must name at least one label; the list is empty.")
+    return labels
+
+
+def _select_labels(
+    array: np.ndarray, wanted: Sequence[int | float | str] | None, path: Path
+) -> np.ndarray:
+    """Mark the voxels of labels, which are compared in the type that the file holds."""
+    labels = np.unique(array)
+    if not np.isfinite(labels).all():
+        raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
+    if wanted is None:
+        if not np.isin(labels, (0, 1)).all():
             raise ValueError(
-                f"The mask {path} holds the labels {_listed(found)}; 0 and 1 are expected. Say "
+                f"The mask {path} holds the labels {_listed(labels)}; 0 and 1 are expected. Say "
                 "which label is the tumour (label=..., or --label)."
             )
         return array.astype(np.uint8)
-    try:
-        wanted = float(label)
-    except ValueError:
-        raise ValueError(
-            f"label={label!r} names a region, which only an RTSTRUCT has; the mask {path} holds "
-            f"the labels {_listed(found)}."
-        ) from None
-    if wanted not in found:
-        raise ValueError(f"The mask {path} has no label {label}; it holds {_listed(found)}.")
-    return (array == wanted).astype(np.uint8)
+    mask = np.zeros(array.shape, dtype=bool)
+    for label in wanted:
+        value = _number(label)
+        if value is None:
+            raise ValueError(
+                f"label={label!r} names a region, which only an RTSTRUCT has; the mask {path} "
+                f"holds the labels {_listed(labels)}."
+            )
+        if labels.dtype.kind == "f":
+            # what was written as 1/255 is there as its nearest number of few digits
+            same = labels.astype(np.float32) == np.float32(value)
+            same = labels == value if same.sum() > 1 else same
+        else:
+            same = np.array([int(other) == value for other in labels.tolist()], dtype=bool)
+        if not same.any():
+            raise ValueError(f"The mask {path} has no label {label}; it holds {_listed(labels)}.")
+        mask |= array == labels[same][0]
+    return mask.astype(np.uint8)
 
 
-def _listed(values: np.ndarray) -> str:
-    listed = ", ".join(f"{value:g}" for value in values[:10])
-    return f"[{listed}{', ...' if values.size > 10 else ''}]"
+def _number(label: int | float | str) -> int | float | None:
+    """Return a label as a number, whole ones of any size exactly; None for a name."""
+    for kind in (int, float):
+        try:
+            if not isinstance(label, str) and kind is int and int(label) != label:
+                continue
+            return kind(label)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _listed(labels: np.ndarray) -> str:
+    """Return labels so that each can be given back as it is printed."""
+    texts = [
+        np.format_float_positional(value, unique=True, trim="-") if labels.dtype.kind == "f"
+        else str(int(value))
+        for value in labels[:_MAX_LISTED]
+    ]
+    return f"[{', '.join(texts)}{', ...' if labels.size > _MAX_LISTED else ''}]"
 
 
 def _placed_mask(mask: Image, like: Image, path: Path) -> Image:

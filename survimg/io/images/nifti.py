@@ -1,179 +1,239 @@
-"""Checks of NIfTI files that ITK does not make.
+"""NIfTI-1 and NIfTI-2: single files and pairs, plain and gzip.
 
-ITK's NIfTI reader fills a truncated file with zeros, replaces NaN by zero and a voxel size of 0 by
-1, and takes one of two contradicting positions, all without an error. Each would turn a damaged
-scan into a plausible one. (NIfTI-1: Cox et al. 2004, nifti1.h, whose names the code below uses.)
+The names of the fields are those of nifti1.h and nifti2.h (Cox et al. 2004). nibabel is no help
+here: it reads voxels through a memory map or gzip without looking at what follows them, takes a
+header whose qform and sform contradict each other, and has no limit on what a header may claim.
 """
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["check_nifti", "is_nifti"]
+from survimg.io.images.image import Image, placed_image
+from survimg.io.images.stream import MAX_VOXELS, inflated, raw_bytes, start_of
+from survimg.io.inside import check_inside
 
-_FLOAT_TYPES = {16: "f4", 64: "f8"}
-#: Bits per voxel of the types that hold one real number.
-_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
-_CHUNK = 1 << 22
+__all__ = ["header_beside", "is_nifti", "read_nifti"]
+
+#: Field, type, place in NIfTI-1, type, place in NIfTI-2; numpy's letters.
+_FIELDS = (
+    ("dim", "8i2", 40, "8i8", 16), ("datatype", "i2", 70, "i2", 12),
+    ("bitpix", "i2", 72, "i2", 14), ("pixdim", "8f4", 76, "8f8", 104),
+    ("vox_offset", "f4", 108, "i8", 168), ("scl_slope", "f4", 112, "f8", 176),
+    ("scl_inter", "f4", 116, "f8", 184), ("xyzt_units", "u1", 123, "i4", 500),
+    ("qform_code", "i2", 252, "i4", 344), ("sform_code", "i2", 254, "i4", 348),
+    ("quatern", "6f4", 256, "6f8", 352), ("srow", "(3,4)f4", 280, "(3,4)f8", 400),
+)  # fmt: skip
+#: Length of the header, where its magic lies, that of a single file, that of a pair.
+_VERSIONS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")}
+_HEADER = 544
+#: Types that hold one real number.
+_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
+    1280: "u8",
+}  # fmt: skip
+#: mm in a unit of length; a file that does not say is taken to mean mm, as everywhere.
+_UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: Part of a voxel by which the two positions of a file may differ: both are rounded.
 _PLACE_TOLERANCE = 0.5
 #: Part by which voxel sizes may differ.
 _SIZE_TOLERANCE = 0.01
-#: Shortest header and extension flag before the voxels in the same file.
-_FIRST_VOXEL = 352
+_SCANNER = 1  # the code of a transform to the scanner's coordinates
 
 
 @dataclass(frozen=True)
 class _Header:
-    order: str
-    dim: tuple[int, ...]
-    datatype: int
-    bits: int
+    fields: np.void
+    single: bool
+    shape: tuple[int, int, int]  # (x, y, z)
+    dtype: np.dtype
     offset: int
-    pixdim: np.ndarray  # (8,)
-    scale: np.ndarray  # (2,): scl_slope, scl_inter
-    codes: tuple[int, int]  # qform, sform
-    quaternion: np.ndarray  # (6,): b, c, d, offset x, y, z
-    srow: np.ndarray  # (3, 4)
 
 
-def is_nifti(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI: a single file, or one of a pair."""
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".img.gz"))
+def is_nifti(start: bytes) -> bool:
+    """Tell by its first bytes, inflated, whether a file is a NIfTI header."""
+    return _version(start) is not None
 
 
-def check_nifti(path: Path) -> None:
-    """Check header and voxels; the voxels pass through in small pieces.
-
-    Parameters
-    ----------
-    path : Path
-        ``.nii`` or ``.nii.gz``; or either file of a pair ``.hdr`` and ``.img`` (``.img.gz``).
+def header_beside(path: Path) -> Path:
+    """Return the header of a pair for either of its files, which share their name but the suffix.
 
     Raises
     ------
     ValueError
-        No NIfTI-1 header, truncated or longer than the header says, a damaged header, qform and
-        sform that place the voxels differently, or values that are not finite.
+        There is none, or there are two.
     """
-    header_path, voxel_path = _files(path)
-    try:
-        with _opened(header_path) as file:
-            header = _read_header(file.read(544), path, header_path == voxel_path)
-        _check_place(header, path)
-        with _opened(voxel_path) as file:
-            _check_voxels(file, header, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or truncated ({error}).") from None
+    if not path.name.lower().endswith((".img", ".img.gz")):
+        return path
+    return _beside(path, ".hdr")
 
 
-def _files(path: Path) -> tuple[Path, Path]:
-    name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        return path, path
-    stem = path.name[: -len(".img.gz")] if name.endswith(".gz") else path.name[: -len(".img")]
-    header = path if name.endswith(".hdr") else path.with_name(f"{stem}.hdr")
-    candidates = [path.with_name(f"{stem}.img"), path.with_name(f"{stem}.img.gz")]
-    voxels = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if voxels is None or not header.is_file():
-        raise ValueError(f"{path} is one of a pair .hdr and .img; the other file is missing.")
-    return header, voxels
+def read_nifti(path: Path, root: Path | None) -> Image:
+    """Read a NIfTI file; of a pair, give the header.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii``, ``.nii.gz``, ``.hdr`` or ``.hdr.gz``.
+    root : Path or None
+        Folder in which the voxels of a pair must lie; None for anywhere.
+
+    Returns
+    -------
+    Image
+        Voxels in the stored type, or float64 where the header has a scale.
+
+    Raises
+    ------
+    ValueError
+        Not one volume of real numbers, truncated or longer than the header says, a damaged header,
+        qform and sform that place the voxels differently, directions that are not orthonormal.
+    """
+    header = _read_header(path)
+    voxels = path
+    if not header.single:
+        voxels = _beside(path, ".img")
+        check_inside(voxels, root, path)
+    n_bytes = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
+    with open(voxels, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    if compressed:
+        content = inflated(voxels, 0, header.offset + n_bytes, "gzip")[header.offset :]
+    else:
+        content = raw_bytes(voxels, header.offset, n_bytes)
+    array = content.view(header.dtype).reshape(header.shape[::-1])
+    slope, inter = float(header.fields["scl_slope"]), float(header.fields["scl_inter"])
+    if np.isfinite(slope) and slope != 0 and (slope, inter) != (1.0, 0.0):
+        array = array * slope + inter
+    matrix = _matrix(header, path) * _UNITS[int(header.fields["xyzt_units"]) & 7]
+    matrix = matrix * [[-1.0], [-1.0], [1.0]]  # right, anterior, superior to LPS
+    steps = np.linalg.norm(matrix[:, :3], axis=0)
+    return placed_image(array, steps, matrix[:, 3], matrix[:, :3] / steps, path)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    if path.name.lower().endswith(".gz"):
-        return cast(IO[bytes], gzip.open(path))
-    return open(path, "rb")
+def _version(start: bytes) -> tuple[int, Literal["<", ">"], bool] | None:
+    """Return length of the header, byte order, and whether the voxels are in the same file."""
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
+        length = int.from_bytes(start[:4], "little" if order == "<" else "big")
+        if length in _VERSIONS and len(start) >= length:
+            at, single, pair = _VERSIONS[length]
+            magic = start[at : at + len(single)]
+            if magic in (single, pair):
+                return length, order, magic == single
+    return None
 
 
-def _read_header(content: bytes, path: Path, single: bool) -> _Header:
-    order = _byte_order(content, path)
+def _beside(path: Path, suffix: str) -> Path:
+    name = path.name.removesuffix(".gz") if path.name.lower().endswith(".gz") else path.name
+    stem = name[:-4] if name[-4:].lower() in (".hdr", ".img") else name
+    names = (f"{stem}{end}" for plain in (suffix, suffix.upper()) for end in (plain, f"{plain}.gz"))
+    files = [file for file in map(path.with_name, names) if file.is_file() or file.is_symlink()]
+    if len(files) != 1:
+        count = "two of those" if files else "the other file is missing"
+        raise ValueError(f"{path} is one of a pair .hdr and .img; {count}.")
+    return files[0]
 
-    def numbers(kind: str, at: int) -> tuple[Any, ...]:
-        return struct.unpack_from(f"{order}{kind}", content, at)
 
-    wanted = b"n+1\0" if single else b"ni1\0"
-    magic = content[344:348]
-    if single and magic != wanted:
-        raise ValueError(f"{path} is not a readable image: its NIfTI header is damaged (magic).")
-    dim = numbers("8h", 40)
-    datatype, bits = numbers("2h", 70)
-    offset = numbers("f", 108)[0]
-    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
-        raise ValueError(f"{path} has a damaged NIfTI header (dimensions {dim}).")
-    if _BITS.get(datatype) != bits:
+def _read_header(path: Path) -> _Header:
+    start = start_of(path, _HEADER)
+    version = _version(start)
+    if version is None:
+        raise ValueError(f"{path} is not a readable image: it has no NIfTI header.")
+    length, order, single = version
+    columns = [(name, one, at) if length == 348 else (name, two, place)
+               for name, one, at, two, place in _FIELDS]
+    dtype = np.dtype({
+        "names": [name for name, _, _ in columns],
+        "formats": [np.dtype(kind).newbyteorder(order) for _, kind, _ in columns],
+        "offsets": [at for _, _, at in columns],
+        "itemsize": length,
+    })
+    fields = np.frombuffer(start, dtype, count=1)[0]
+    datatype, bits = int(fields["datatype"]), int(fields["bitpix"])
+    if datatype not in _TYPES or 8 * np.dtype(_TYPES[datatype]).itemsize != bits:
         raise ValueError(
             f"{path} has voxels of type {datatype} with {bits} bits; one real number per voxel is "
-            f"expected (types {sorted(_BITS)}, each with its own number of bits)."
+            f"expected (types {sorted(_TYPES)}, each with its own number of bits)."
         )
-    lowest = _FIRST_VOXEL if single else 0
-    if not (np.isfinite(offset) and lowest <= offset < 2**31 and offset == int(offset)):
+    offset, lowest = float(fields["vox_offset"]), length + 4 if single else 0
+    if not (lowest <= offset < 2**31 and offset == int(offset)):
         raise ValueError(f"{path} has a damaged NIfTI header (vox_offset {offset}).")
-    header = _Header(
-        order, dim, datatype, bits, int(offset),
-        pixdim=np.array(numbers("8f", 76), dtype=np.float64),
-        scale=np.array(numbers("2f", 112), dtype=np.float64),
-        # Analyze 7.5, the ancestor of the pair, has other things in their place
-        codes=cast(tuple[int, int], numbers("2h", 252)) if magic == wanted else (0, 0),
-        quaternion=np.array(numbers("6f", 256), dtype=np.float64),
-        srow=np.array(numbers("12f", 280), dtype=np.float64).reshape(3, 4),
-    )
-    if np.isinf(header.scale).any():  # NaN means that there is no scale
-        raise ValueError(f"{path} has a damaged NIfTI header (scale {header.scale.tolist()}).")
-    return header
+    if np.isinf([fields["scl_slope"], fields["scl_inter"]]).any():  # NaN: there is no scale
+        raise ValueError(f"{path} has a damaged NIfTI header (infinite scale).")
+    if int(fields["xyzt_units"]) & 7 not in _UNITS:
+        raise ValueError(f"{path} has a damaged NIfTI header (unit {fields['xyzt_units']}).")
+    voxel = np.dtype(_TYPES[datatype]).newbyteorder(order)
+    return _Header(fields, single, _shape(fields["dim"], path), voxel, int(offset))
 
 
-def _byte_order(header: bytes, path: Path) -> str:
-    if len(header) >= 348:
-        for order in "<>":
-            size = struct.unpack_from(f"{order}i", header)[0]
-            if size == 348:
-                return order
-            if size == 540:
-                raise ValueError(f"{path} is NIfTI-2, which is not read; save it as NIfTI-1.")
-    raise ValueError(f"{path} is not a readable image: it has no NIfTI header.")
+def _shape(dim: np.ndarray, path: Path) -> tuple[int, int, int]:
+    n_axes, *extents = dim.tolist()
+    if not 1 <= n_axes <= 7 or min(extents[:n_axes]) < 1:
+        raise ValueError(f"{path} has a damaged NIfTI header (dimensions {dim.tolist()}).")
+    if n_axes < 3 or max(extents[3:n_axes], default=1) != 1:
+        raise ValueError(
+            f"{path} must be one three-dimensional volume; it has size "
+            f"{tuple(extents[:n_axes])} (x, y, z)."
+        )
+    if np.prod(extents[:3], dtype=object) > MAX_VOXELS:
+        raise ValueError(
+            f"{path} claims {tuple(extents[:3])} voxels; a volume has {MAX_VOXELS} at most."
+        )
+    x, y, z = extents[:3]
+    return x, y, z
 
 
-def _check_place(header: _Header, path: Path) -> None:
-    sizes = header.pixdim[1:4]
+def _matrix(header: _Header, path: Path) -> np.ndarray:
+    """Return the matrix (3, 4) from voxels to world coordinates (right, anterior, superior)."""
+    fields = header.fields
+    sizes = np.abs(fields["pixdim"][1:4].astype(np.float64))
     if not (np.isfinite(sizes) & (sizes != 0)).all():
         raise ValueError(
             f"{path} has a damaged NIfTI header (pixdim {sizes.tolist()}): the voxels have no size."
         )
-    qform_code, sform_code = header.codes
+    qform_code, sform_code = int(fields["qform_code"]), int(fields["sform_code"])
+    sform = fields["srow"].astype(np.float64)
     if sform_code > 0:
-        lengths = np.linalg.norm(header.srow[:, :3], axis=0)
-        if not np.allclose(lengths, np.abs(sizes), rtol=_SIZE_TOLERANCE, atol=0):
+        lengths = np.linalg.norm(sform[:, :3], axis=0)
+        if not np.allclose(lengths, sizes, rtol=_SIZE_TOLERANCE, atol=0):
             raise ValueError(
-                f"{path} has voxels of {np.abs(sizes).tolist()} mm by pixdim and of "
-                f"{lengths.tolist()} mm by its sform; one of the two is damaged."
+                f"{path} has voxels of {sizes.tolist()} mm by pixdim and of {lengths.tolist()} mm "
+                "by its sform; one of the two is damaged."
             )
-    if qform_code > 0 and not np.isfinite(header.quaternion).all():
-        raise ValueError(f"{path} has a damaged NIfTI header (qform is not finite).")
-    if qform_code <= 0 or sform_code <= 0:
-        return
-    last = np.array([*header.dim[1:4]], dtype=np.float64) - 1
-    corners = np.array(np.meshgrid(*([0.0, end] for end in last))).reshape(3, -1)
-    ends = np.vstack([corners, np.ones(corners.shape[1])])
-    apart = np.linalg.norm((_qform(header) - header.srow) @ ends, axis=0).max()
-    if not apart <= _PLACE_TOLERANCE * np.abs(sizes).min():
+    if qform_code <= 0 and sform_code <= 0:  # no place at all: as ITK has it, unturned in LPS
+        return np.column_stack([np.diag(sizes * [-1.0, -1.0, 1.0]), np.zeros(3)])
+    if qform_code <= 0:
+        return sform
+    qform = _qform(fields, sizes, path)
+    if sform_code <= 0:
+        return qform
+    corners = np.array(np.meshgrid(*([0.0, extent - 1.0] for extent in header.shape)))
+    ends = np.vstack([corners.reshape(3, -1), np.ones(8)])
+    apart = np.linalg.norm((qform - sform) @ ends, axis=0).max()
+    if not apart <= _PLACE_TOLERANCE * sizes.min():
         raise ValueError(
             f"The qform and the sform of {path} place its voxels up to {apart:.1f} mm apart, and "
             "nothing tells which is right. Write the file again with the right one alone (the code "
             "of the other set to 0)."
         )
+    return sform if sform_code == _SCANNER else qform  # ITK's choice
 
 
-def _qform(header: _Header) -> np.ndarray:
+def _qform(fields: np.void, sizes: np.ndarray, path: Path) -> np.ndarray:
     """Matrix (3, 4) of the quaternion, as nifti1.h defines it."""
-    b, c, d = header.quaternion[:3]
+    quaternion = fields["quatern"].astype(np.float64)
+    b, c, d = quaternion[:3]
+    squares = b * b + c * c + d * d
+    if not squares <= 1 + 1e-4:
+        raise ValueError(
+            f"{path} has a damaged NIfTI header: its quaternion {[b, c, d]} is no rotation."
+        )
+    b, c, d = quaternion[:3] / max(1.0, np.sqrt(squares))
     a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
     rotation = np.array(
         [
@@ -182,25 +242,5 @@ def _qform(header: _Header) -> np.ndarray:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
         ]
     )
-    steps = np.abs(header.pixdim[1:4]) * [1.0, 1.0, -1.0 if header.pixdim[0] < 0 else 1.0]
-    return np.column_stack([rotation * steps, header.quaternion[3:]])
-
-
-def _check_voxels(file: IO[bytes], header: _Header, path: Path) -> None:
-    left = int(np.prod(header.dim[1 : header.dim[0] + 1], dtype=object)) * header.bits // 8
-    file.seek(header.offset)
-    while left:
-        block = file.read(min(left, _CHUNK))
-        if not block:
-            raise ValueError(f"{path} is truncated: {left} bytes of its voxels are missing.")
-        left -= len(block)
-        if header.datatype in _FLOAT_TYPES:
-            kind = np.dtype(header.order + _FLOAT_TYPES[header.datatype])
-            whole = len(block) - len(block) % kind.itemsize
-            if not np.isfinite(np.frombuffer(block[:whole], kind)).all():
-                raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
-    if file.read(1):
-        raise ValueError(
-            f"{path} holds more voxels than the {header.dim[1 : header.dim[0] + 1]} of its header; "
-            "its header is damaged, or it is two files in one."
-        )
+    steps = sizes * [1.0, 1.0, -1.0 if fields["pixdim"][0] < 0 else 1.0]
+    return np.column_stack([rotation * steps, quaternion[3:]])

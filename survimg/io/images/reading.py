@@ -1,38 +1,49 @@
-"""Reading of images: which reader a file gets."""
+"""Reading of images: each format has one reader, chosen by the file's first bytes."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
-from survimg.io.dicom.series import is_dicom, read_series
-from survimg.io.dicom.suv import suv_factor_of_files
-from survimg.io.images.image import Image, from_sitk
-from survimg.io.images.nifti import check_nifti, is_nifti
-from survimg.io.images.text_headers import check_text_header, has_text_header
+from survimg.io.dicom.series import read_series
+from survimg.io.images.formats import format_of
+from survimg.io.images.image import Image
+from survimg.io.images.metaimage import read_metaimage
+from survimg.io.images.nifti import header_beside, read_nifti
+from survimg.io.images.nrrd import read_nrrd
+from survimg.io.inside import check_inside
 
-__all__ = ["read_image"]
+__all__ = ["read_image", "read_stored", "readable_root"]
 
-#: 8 GB in float32. No clinical volume has so many voxels; a damaged header may claim more.
-_MAX_VOXELS = 2**31
-
-#: gzip, the strongest compression in use for NIfTI and NRRD, shrinks zeros to about 1/1030.
-_MAX_COMPRESSION = 1100
+_READERS = {"NIfTI": read_nifti, "NRRD": read_nrrd, "MetaImage": read_metaimage}
 
 
-def read_image(path: str | os.PathLike[str], *, pet_units: str = "suv") -> Image:
-    """Read a volume from a NIfTI, NRRD or other file that SimpleITK knows, or a DICOM series.
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    pet_units: str = "suv",
+    root: str | os.PathLike[str] | None = None,
+    allow_outside: bool = False,
+) -> Image:
+    """Read a volume from a NIfTI, NRRD or MetaImage file, or from a DICOM series.
 
     Parameters
     ----------
     path : path
-        An image file, or a folder that holds exactly one DICOM image series.
+        An image file, or a folder that holds exactly one DICOM image series. The format is that of
+        the first bytes, whatever the name; of a NIfTI pair give either file.
     pet_units : {"suv", "stored"}, default="suv"
         For DICOM PET only: convert to SUV (body weight, g/ml), or keep the stored unit (usually
         Bq/ml). Other formats do not say what they hold and are read as they are.
+    root : path, optional
+        Folder in which every file that is opened must lie, its links followed: the image, the other
+        file of a pair, the voxels that a header names, the slices of a series. By default that of
+        `path` (for a series, `path` itself), which itself may be a link.
+    allow_outside : bool, default=False
+        Read files wherever they lie.
 
     Returns
     -------
@@ -43,75 +54,81 @@ def read_image(path: str | os.PathLike[str], *, pet_units: str = "suv") -> Image
     FileNotFoundError
         Nothing at `path`.
     ValueError
-        Unreadable or truncated, not one three-dimensional scalar volume, a header that contradicts
-        itself or the voxels, voxels outside the header's folder, values that are not finite; a
-        folder without a series, with several series, or with missing, duplicate or unevenly spaced
-        slices; PET whose header does not allow the conversion to SUV (the message names the missing
-        tag).
+        Another format; unreadable, truncated or damaged; not one three-dimensional scalar volume; a
+        header that contradicts itself or the voxels; directions that are not orthonormal; files
+        outside of `root`; values that are not finite; a folder without a series, with several
+        series, or with missing, duplicate or unevenly spaced slices; PET whose header does not
+        allow the conversion to SUV (the message names the missing tag).
     ImportError
-        PET is to be converted and pydicom is not installed.
+        DICOM, and pydicom is not installed.
     """
     path = Path(path)
     if pet_units not in ("suv", "stored"):
         raise ValueError(f"pet_units must be 'suv' or 'stored'; got {pet_units!r}.")
+    image = read_stored(path, readable_root(path, root, allow_outside), suv=pet_units == "suv")
+    array = image.array
+    with np.errstate(over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN that is cast
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
+    return Image(array, image.spacing, image.origin, image.direction)
+
+
+def readable_root(
+    path: Path, root: str | os.PathLike[str] | None, allow_outside: bool
+) -> Path | None:
+    """Return the folder in which the files of an image must lie; None for anywhere.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing at `path`.
+    ValueError
+        `path` lies outside of `root`.
+    """
     if not path.exists():
         raise FileNotFoundError(f"There is no image {path}.")
-    scale = 1.0
+    if allow_outside:
+        return None
+    if root is None:
+        return (path if path.is_dir() else path.parent).resolve()
+    folder = Path(root).resolve()
+    if not path.is_dir():
+        check_inside(path, folder, path)
+    return folder
+
+
+def read_stored(path: Path, root: Path | None, *, suv: bool) -> Image:
+    """Read a volume in the type it is stored in, which `read_image` then makes float32.
+
+    Parameters
+    ----------
+    path : Path
+    root : Path or None
+        See `readable_root`.
+    suv : bool
+        Convert DICOM PET to SUV.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    ValueError, ImportError
+        As in `read_image`.
+    """
     if path.is_dir():
-        series = read_series(path)
-        raw = series.image
-        if series.modality == "PT" and pet_units == "suv":
-            scale = suv_factor_of_files(series.files)
-    else:
-        raw = _read_file(path)
-    image = from_sitk(raw)
-    if scale != 1.0:
-        image = Image(image.array * np.float32(scale), image.spacing, image.origin, image.direction)
-    if not np.isfinite(image.array).all():
-        raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
-    return image
-
-
-def _read_file(path: Path) -> sitk.Image:
-    if not path.is_file():  # opening a named pipe would wait for ever
-        raise ValueError(f"{path} is neither a file nor a folder.")
-    if is_nifti(path):
-        check_nifti(path)
-    elif has_text_header(path):
-        check_text_header(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        _check_header(reader, path)
-        size = list(reader.GetSize())
-        reader.SetExtractSize(size[:3] + [0] * (len(size) - 3))
-        return reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"{path} is not a readable image: {_last_line(error)}") from None
-
-
-def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
-    size = reader.GetSize()
-    if len(size) < 3 or any(extent != 1 for extent in size[3:]) or min(size) < 1:
+        return read_series(path, root, suv=suv).image
+    check_inside(path, None, path)  # opening a named pipe would wait for ever
+    header = header_beside(path)
+    if header != path:
+        check_inside(header, root, path)
+    name = format_of(header)
+    if name == "DICOM":
         raise ValueError(
-            f"{path} must be one three-dimensional volume; it has size {size} (x, y, z)."
+            f"{path} is one DICOM file, a slice or an object with several frames; give the folder "
+            "that holds a series of single slices."
         )
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() != 1 or "complex" in kind:
-        raise ValueError(f"{path} must have one real value per voxel; it has {kind} values.")
-    if is_dicom(path):
-        what = "one DICOM slice" if size[2] == 1 else "a DICOM object with several frames"
-        raise ValueError(f"{path} is {what}; give the folder that holds a series of single slices.")
-    claimed = int(np.prod(size, dtype=object))
-    if claimed > _MAX_VOXELS:
-        raise ValueError(f"{path} claims {claimed} voxels; a volume has {_MAX_VOXELS} at most.")
-    if path.suffix.lower() not in (".nhdr", ".mhd", ".hdr"):  # these keep the voxels elsewhere
-        available = path.stat().st_size * _MAX_COMPRESSION
-        if claimed > available:
-            raise ValueError(f"{path} claims {claimed} voxels in {path.stat().st_size} bytes.")
-
-
-def _last_line(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)
+    return _READERS[name](header, root)

@@ -41,7 +41,7 @@ def table_frame(table: PatientTable) -> tuple[pd.DataFrame, dict[str, dict[str, 
         event, time = (table.outcome[name] for name in table.outcome.dtype.names or ())
         columns["event"], columns["time"] = event.astype(int), time.astype(np.float64)
     if table.groups is not None:
-        columns["group"] = [str(group) for group in table.groups]
+        columns["group"] = table.groups
     columns["has_mask"] = table.has_mask.astype(int)
     for c, name in enumerate(table.channel_names):
         columns[f"present_{name}"] = table.present[:, c].astype(int)
@@ -92,7 +92,7 @@ def read_table(
         return {
             "ids": _names(frame["patient_id"]),
             "outcome": outcome,
-            "groups": _names(frame["group"]) if "group" in frame else None,
+            "groups": frame["group"].to_numpy(dtype=object) if "group" in frame else None,
             "has_mask": _flags(frame["has_mask"]),
             "present": np.stack([_flags(frame[f"present_{n}"]) for n in channel_names], axis=1),
             "clinical": _read_clinical(frame, clinical_dtypes),

@@ -16,12 +16,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import DeepMTS, DeepSurv, LassoCox, OutOfFold, RandomSurvivalForest
-from survimg.estimators.compose import fit_once as module
-from survimg.estimators.compose.fit_once import FitOnce
-from survimg.estimators.compose.pipelines import (
+from survimg.estimators import (
+    DeepMTS,
+    DeepSurv,
+    FitOnce,
+    LassoCox,
+    OutOfFold,
+    RandomSurvivalForest,
     deep_features_pipeline,
 )
+from survimg.estimators.compose import fit_once as module
 from survimg.evaluation import SurvivalScorer
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome

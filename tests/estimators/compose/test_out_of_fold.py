@@ -8,15 +8,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from survimg.estimators.compose.out_of_fold import OutOfFold
-from survimg.estimators.compose.survival_stacking import SurvivalStacking
-from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
-from survimg.features.selection import SpearmanFilter
+from survimg.estimators import OutOfFold, RandomSurvivalForest, SurvivalStacking
+from survimg.features import SpearmanFilter
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
@@ -84,17 +83,33 @@ def test_training_features_come_from_models_that_have_not_seen_the_patient():
     np.testing.assert_array_equal(maker.transform(X)["seen"], 1.0)
 
 
-def test_risks_equal_a_manual_loop_and_are_centred_fold_by_fold():
+def test_risks_equal_a_manual_loop_and_are_z_scores_fold_by_fold():
     X, y = simulate(60)
     model = columns("signal", "z1")
     maker = OutOfFold(model, cv=KFold(3), method="predict")
     risk = maker.fit_transform(X, y)["risk"].to_numpy()
     for train, test in KFold(3).split(X):
         fitted = clone(model).fit(X.iloc[train], y[train])
-        expected = fitted.predict(X.iloc[test]) - fitted.predict(X.iloc[train]).mean()
+        of_training = fitted.predict(X.iloc[train])
+        expected = (fitted.predict(X.iloc[test]) - of_training.mean()) / of_training.std()
         np.testing.assert_allclose(risk[test], expected)
     everyone = clone(model).fit(X, y).predict(X)
-    np.testing.assert_allclose(maker.transform(X)["risk"], everyone - everyone.mean())
+    np.testing.assert_allclose(maker.transform(X)["risk"], stats.zscore(everyone))
+
+
+class Blind(BaseEstimator):
+    """Gives everybody the same risk."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), 3.0)
+
+
+def test_a_model_that_says_nothing_gives_zeros():
+    X, y = simulate(30)
+    assert not OutOfFold(Blind(), method="predict", cv=3).fit_transform(X, y)["risk"].any()
 
 
 def test_seed_and_method_change_the_features():

@@ -12,9 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from survimg import Cohort
-from survimg.estimators.compose.fit_once import FitOnce
-from survimg.estimators.compose.out_of_fold import OutOfFold
-from survimg.estimators.compose.pipelines import (
+from survimg.estimators import (
+    DeepSurv,
+    FitOnce,
+    LassoCox,
+    OutOfFold,
+    RandomSurvivalForest,
     deep_features_deepsurv,
     deep_features_lasso_cox,
     deep_features_pipeline,
@@ -24,9 +27,6 @@ from survimg.estimators.compose.pipelines import (
     radiomics_pipeline,
     radiomics_rsf,
 )
-from survimg.estimators.tabular.deepsurv import DeepSurv
-from survimg.estimators.tabular.lasso_cox import LassoCox
-from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome

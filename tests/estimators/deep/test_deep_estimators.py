@@ -27,7 +27,7 @@ from survimg.estimators.deep.discrete_time import PAPER_CUTS_MONTHS
 from survimg.losses import discrete_survival_curve
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
-from survimg.training.parameters import TrainingParameters
+from survimg.training import TrainingParameters
 
 SHAPE = (16, 18, 18)
 N = 8

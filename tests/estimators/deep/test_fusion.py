@@ -14,14 +14,13 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators.deep.fusion_classifier import FusionClassifier
+from survimg.estimators import FusionClassifier, FusionSurvival
 from survimg.estimators.deep.fusion_inputs import RegionView
-from survimg.estimators.deep.fusion_survival import FusionSurvival
 from survimg.radiomics import RadiomicsFeatures
 from survimg.suites.fusion import labels_at_horizon
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
-from survimg.training.parameters import TrainingParameters
+from survimg.training import TrainingParameters
 
 N = 12
 LABELS = np.array(["no", "yes"])[np.arange(N) % 2]

@@ -142,7 +142,7 @@ def cohort():
 
 
 def make(**changes):
-    settings = {"extractor": Look(), "radiomics": RIDGE, "cv": 3, "random_state": 0}
+    settings = {"extractor": Look(), "radiomics_model": RIDGE, "cv": 3, "random_state": 0}
     return MTDLR(Segments(), **{**settings, **changes})
 
 
@@ -263,7 +263,7 @@ def test_predictions_follow_from_scores_and_stage(cohort):
     for k, time in enumerate((1.0, 3.0)):
         found = model.predict_survival_at(new, [1.0, 3.0])[:, k]
         np.testing.assert_allclose(found, [curve(time) for curve in curves])
-    with pytest.raises(ValueError, match="last training event"):
+    with pytest.raises(ValueError, match="last event"):
         model.predict_survival_at(new, 1e6)
 
 
@@ -468,7 +468,7 @@ class WithThread(Segments):
 
 
 def test_inner_fits_run_side_by_side_and_give_the_same(cohort):
-    X, settings = cohort[:30], {"radiomics": RIDGE, "cv": 3, "random_state": 0}
+    X, settings = cohort[:30], {"radiomics_model": RIDGE, "cv": 3, "random_state": 0}
     for model in (
         MTDLR(WithThread(), extractor=Look(), clinical_columns=[], **settings),
         SingleTaskCox(WithThread(), clinical_columns=[], cv=3),
@@ -539,7 +539,7 @@ def test_survival_estimator_checks_with_real_networks(index):
 
 
 def test_unsuitable_parts_are_refused(cohort):
-    with pytest.raises(ValueError, match="'network' parameter of MTDLR"):
+    with pytest.raises(ValueError, match="'estimator' parameter of MTDLR"):
         MTDLR(SingleTaskSurvival()).fit(cohort, cohort.outcome)
     with pytest.raises(ValueError, match="'scores' parameter"):
         make(scores="both").fit(cohort, cohort.outcome)

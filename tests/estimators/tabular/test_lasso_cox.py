@@ -16,8 +16,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, ShuffleSplit, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from survimg.estimators import LassoCox
 from survimg.estimators.tabular.coxnet_path import CoxnetPath
-from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 

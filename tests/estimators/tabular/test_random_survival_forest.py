@@ -11,7 +11,8 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sksurv.ensemble import RandomSurvivalForest as ReferenceForest
 
-from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest, _time_grid
+from survimg.estimators import RandomSurvivalForest
+from survimg.estimators.tabular.random_survival_forest import _time_grid
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
@@ -31,10 +32,13 @@ def test_equals_scikit_survival_when_times_are_not_grouped():
     for n_time_bins in (None, 100):
         model = RandomSurvivalForest(n_time_bins=n_time_bins, **settings).fit(X, y)
         np.testing.assert_array_equal(model.predict(X), reference.predict(X))
-        np.testing.assert_array_equal(
-            model.predict_survival_function(X, return_array=True),
-            reference.predict_survival_function(X, return_array=True),
-        )
+        np.testing.assert_array_equal(model.unique_times_, [0, *reference.unique_times_])
+        for name, start in (("survival", 1), ("cumulative_hazard", 0)):
+            predict = f"predict_{name}_function"
+            curves = getattr(model, predict)(X, return_array=True)
+            assert (curves[:, 0] == start).all()
+            expected = getattr(reference, predict)(X, return_array=True)
+            np.testing.assert_array_equal(curves[:, 1:], expected)
     assert model.time_grid_ is None
     assert model.feature_names_in_.tolist() == list("abcde")
 
@@ -44,7 +48,7 @@ def test_grouped_times_shrink_the_forest_and_hardly_change_its_order():
     settings = {"n_estimators": 20, "random_state": 0}
     exact = RandomSurvivalForest(n_time_bins=None, **settings).fit(X, y)
     grouped = RandomSurvivalForest(n_time_bins=15, **settings).fit(X, y)
-    assert grouped.unique_times_.size <= 16
+    assert grouped.unique_times_.size <= 17  # 0 and 16
     assert len(pickle.dumps(grouped)) < 0.3 * len(pickle.dumps(exact))
     X_new, y_new = simulate(500, seed=1)
     assert grouped.score(X_new, y_new) == pytest.approx(exact.score(X_new, y_new), abs=0.03)

@@ -60,5 +60,5 @@ def test_only_the_planes_with_frames_are_kept(masks, like):
 
 
 def test_an_object_is_a_mask_and_no_image():
-    with pytest.raises(ValueError, match=r"binary\.dcm is a DICOM object with several frames"):
+    with pytest.raises(ValueError, match=r"binary\.dcm is one DICOM file"):
         read_image(HERE / "binary.dcm")

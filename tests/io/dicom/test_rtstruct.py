@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_a_real_region_reproduces_its_reference_mask(shared_dir):
 
 @pytest.fixture
 def write(tmp_path):
-    def write(contours, kind="CLOSED_PLANAR", modality="RTSTRUCT"):
+    def write(contours, kind="CLOSED_PLANAR", modality="RTSTRUCT", change=None):
         dataset = pydicom.Dataset()
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -45,6 +47,8 @@ def write(tmp_path):
             contour.ContourData = [f"{value:g}" for value in np.ravel(points)]
             entry.ContourSequence.append(contour)
         dataset.StructureSetROISequence, dataset.ROIContourSequence = [roi], [entry]
+        if change is not None:
+            change(dataset)
         dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
         return tmp_path / "rt.dcm"
 
@@ -82,10 +86,77 @@ def test_planes_apply_to_a_finer_grid(write):
     assert (mask[filled].sum(axis=(1, 2)) == 16).all()
 
 
-def test_a_region_partly_outside_the_image_is_cut_at_its_border(write):
-    mask = read_rtstruct(write([_square(-5.5, 3.5, 0.0)]), _image())
-    assert mask[0, :4, :4].all()
+@pytest.mark.parametrize(
+    "outside",
+    [_square(-5.5, 3.5, 0.0), _square(8.5, 13.5, 0.0), _square(1, 5, 8.0), _square(1, 5, -2.0)],
+)
+def test_a_region_partly_outside_the_image_is_refused(write, outside):
+    contours = [_square(0.5, 4.5, 2.0), outside]
+    with pytest.raises(ValueError, match="'GTV' .* 1 of 2 contours reach out of it"):
+        read_rtstruct(write(contours), _image())
+
+
+def test_a_region_that_ends_at_the_border_voxels_is_inside(write):
+    assert read_rtstruct(write([_square(-0.5, 11.5, 6.0)]), _image()).sum() == 144
+
+
+def _cross(shift):
+    return [(y + shift, x + shift, 2.0) for y, x, _ in _square(0.5, 6.5, 2.0)]
+
+
+@pytest.mark.parametrize("again", [
+    lambda points: points,
+    lambda points: points[2:] + points[:2],
+    lambda points: points[::-1],
+    lambda points: [(x + 0.04, y - 0.04, z) for x, y, z in points],
+    lambda points: points + points[:1],
+])  # fmt: skip
+def test_a_contour_that_is_stored_twice_counts_once(write, again):
+    square = _square(0.5, 9.5, 2.0)
+    mask = read_rtstruct(write([square, again(square)]), _image())
+    assert mask.sum() == 81
+
+
+def test_an_island_in_a_hole(write):
+    nested = [_square(2.5, 7.5, 2.0), _square(0.5, 9.5, 2.0), _square(3.5, 6.5, 2.0)]
+    assert read_rtstruct(write(nested), _image()).sum() == 81 - 25 + 9
+
+
+def test_contours_that_cross_are_united_and_said(write):
+    with pytest.warns(UserWarning, match="contours that cross in 1 plane"):
+        mask = read_rtstruct(write([_cross(0), _cross(3)]), _image())
+    assert mask.sum() == 36 + 36 - 9
+
+
+def test_exclusive_or_where_the_file_asks_for_it(write):
+    path = write([_cross(0), _cross(3)], kind="CLOSEDPLANAR_XOR")
+    assert read_rtstruct(path, _image()).sum() == 36 + 36 - 2 * 9
+
+
+def test_lone_points_are_left_out_and_said(write):
+    with pytest.warns(UserWarning, match="1 contour.* of one or two points"):
+        mask = read_rtstruct(write([_square(0.5, 4.5, 2.0), [(8, 8, 2.0)]]), _image())
     assert mask.sum() == 16
+
+
+def test_several_regions_are_merged_on_request(write):
+    def add(dataset):
+        roi, entry = pydicom.Dataset(), copy.deepcopy(dataset.ROIContourSequence[0])
+        roi.ROINumber, roi.ROIName, entry.ReferencedROINumber = 2, "node", 2
+        entry.ContourSequence[0].ContourData = [f"{v:g}" for v in np.ravel(_square(2.5, 9.5, 2.0))]
+        dataset.StructureSetROISequence.append(roi)
+        dataset.ROIContourSequence.append(entry)
+
+    path = write([_square(0.5, 4.5, 2.0)], change=add)
+    assert read_mask(path, _image(), label=["GTV", "node"]).sum() == 16 + 49 - 4
+    assert read_mask(path, _image(), label=["node"]).sum() == 49
+    with pytest.raises(ValueError, match="not exactly one region 'lung'"):
+        read_mask(path, _image(), label=["GTV", "lung"])
+
+
+def test_a_region_hardly_larger_than_a_voxel_is_refused(write):
+    with pytest.raises(ValueError, match=r"has 0\.0005 ml, and 0\.002 ml"):
+        read_rtstruct(write([_square(0.75, 1.25, 2.0)]), _image())
 
 
 @pytest.mark.parametrize(
@@ -95,8 +166,9 @@ def test_a_region_partly_outside_the_image_is_cut_at_its_border(write):
         ([_square(0, 5, 0)], {"kind": "POINT"}, "only CLOSED_PLANAR encloses a volume"),
         ([_square(0, 5, 0)], {"modality": "RTPLAN"}, "modality is 'RTPLAN'"),
         ([[(0, 0, 0), (5, 0, 0), (5, 5, 6)]], {}, "crosses 3.0 slices"),
-        ([_square(50, 55, 0)], {}, "contains no voxel of its image"),
-        ([[(0, 0, 0), (1, 1, 0)]], {}, "a contour with 6 coordinates"),
+        ([_square(50, 55, 0)], {}, "outside its image"),
+        ([[(0, 0, 0), (1, 1, 0)]], {}, "only points"),
+        ([_square(1.1, 1.9, 0)], {}, "lies between their centres"),
     ],
 )
 def test_regions_that_enclose_nothing_are_refused(write, contours, options, message):

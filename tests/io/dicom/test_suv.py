@@ -220,4 +220,3 @@ def test_without_pydicom_the_error_says_what_to_install(dicom_series, monkeypatc
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImportError, match="pip install pydicom"):
         read_image(folder)
-    read_image(folder, pet_units="stored")

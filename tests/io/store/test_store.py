@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from survimg.columns import as_frame
 from survimg.io import (
     Image,
     PatientTable,
@@ -86,7 +87,7 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(stored.outcome, outcome)
     assert stored.groups.tolist() == ["1", "1", "2"]
     np.testing.assert_array_equal(stored.present, [[True, False], [True, True], [True, True]])
-    pd.testing.assert_frame_equal(stored.clinical, _clinical())
+    pd.testing.assert_frame_equal(stored.clinical, as_frame(_clinical()))
     np.testing.assert_array_equal(stored.spacing, [[4, 2, 1]] * 3)
     assert stored.time_unit == "days"
     assert stored.settings == {"shape": [3, 4, 5]}

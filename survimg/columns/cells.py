@@ -1,0 +1,112 @@
+"""Single cells: what is missing, which number or level one means, what a spreadsheet runs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+__all__ = [
+    "DECIMAL_COMMA", "MISSING", "formula", "is_missing", "level_of", "number_of", "odd_mark",
+    "truth_of",
+]
+
+#: Text that means a missing value.
+MISSING = frozenset({"", "NA", "NaN", "nan", "NAN"})
+#: A number as half of the world writes it.
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_MARK = re.compile(r"\.+|#(?:N/A|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)")
+_WORDS = {"true": True, "false": False}
+_EXACT = 2**53  # whole numbers beyond it are no longer told apart as floats
+_SIGN_AND_WORD = re.compile(r"[+-]+\s*[\w%]*")
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a cell is missing."""
+    if isinstance(value, str):
+        return value.strip() in MISSING
+    return bool(types.is_scalar(value) and pd.isna(value))
+
+
+def number_of(text: str) -> float | None:
+    """Return the number that a text means, or None.
+
+    Text of a whole number that a float cannot hold (an identifier of 17 digits) is no number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if "_" in text:  # Python reads 1_000 as a number, nobody else does
+        return None
+    if np.isnan(number) or (np.isfinite(number) and abs(number) > _EXACT and number.is_integer()):
+        return None
+    return number
+
+
+def level_of(value: Any) -> str:
+    """Return the text of a cell as a level: one text for all ways to write one value.
+
+    Raises
+    ------
+    TypeError
+        The value is no text, number or truth value.
+    """
+    if isinstance(value, str):
+        text = unicodedata.normalize("NFC", " ".join(value.split()))
+        number = number_of(text)
+        return text if number is None else _number_text(number)
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return _number_text(float(value))
+    raise TypeError(f"{value!r} of type {type(value).__name__}")
+
+
+def _number_text(number: float) -> str:
+    return str(int(number)) if np.isfinite(number) and number.is_integer() else repr(number)
+
+
+def truth_of(level: str) -> bool | None:
+    """Return what a level means as true or false, or None."""
+    if level in ("0", "1"):
+        return level == "1"
+    return _WORDS.get(level.lower())
+
+
+def odd_mark(text: str) -> str | None:
+    """Say what is wrong with a cell that is never a level: a dot, an error of a spreadsheet.
+
+    Returns
+    -------
+    str or None
+        None for every other text.
+    """
+    if not _MARK.fullmatch(text):
+        return None
+    what = "an error of a spreadsheet" if text[0] == "#" else "a common mark for a missing value"
+    return f"{text!r} is {what}. Leave such cells empty (na_values=[{text!r}] does so)"
+
+
+def formula(text: str, *, strict: bool = False) -> bool:
+    """Tell whether a spreadsheet would run a cell.
+
+    Parameters
+    ----------
+    text : str
+    strict : bool, default=False
+        Count every text that begins with a sign and is no number, as for names of patients.
+        Otherwise ``+``, ``++`` and ``-ve`` are levels like any others.
+    """
+    text = text.lstrip()
+    if text[:1] in ("=", "@"):
+        return True
+    if text[:1] not in ("+", "-") or number_of(text) is not None:
+        return False
+    return strict or not _SIGN_AND_WORD.fullmatch(text)

@@ -1,0 +1,135 @@
+"""Tables with plain columns: what a reader, a cohort and a model take clinical columns as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from survimg.columns.cells import formula, is_missing, level_of, number_of
+
+__all__ = ["as_frame", "holds_text", "plain_column", "plain_values"]
+
+
+def as_frame(table: Any) -> pd.DataFrame:
+    """Return a table with text as names of its columns and every column in a plain type.
+
+    Parameters
+    ----------
+    table : DataFrame, mapping of name to column, or array-like of shape (n, k)
+        Columns of an array are named ``clinical0`` and so on.
+
+    Returns
+    -------
+    DataFrame
+        With the index of `table`. Whatever a cell looks like, its column is a float, integer or
+        boolean one, a categorical, or one of text with None where it is missing.
+
+    Raises
+    ------
+    ValueError
+        A column name that is empty, that stands twice, or that a spreadsheet would run.
+    """
+    if isinstance(table, Mapping):
+        table = pd.DataFrame(dict(table))
+    if not isinstance(table, pd.DataFrame):
+        values = np.asarray(table)
+        values = values[:, np.newaxis] if values.ndim == 1 else values
+        table = pd.DataFrame(values, columns=[f"clinical{j}" for j in range(values.shape[1])])
+    if isinstance(table.columns, pd.MultiIndex):
+        raise ValueError("Clinical columns need simple names; got several header rows.")
+    names = [" ".join(str(name).split()) for name in table.columns]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"There are several clinical columns named {repeated[0]!r}; rename them.")
+    for name in names:
+        if not name or formula(name):
+            raise ValueError(
+                f"{name!r} cannot be the name of a clinical column: "
+                + ("a spreadsheet would run it." if name else "it is empty.")
+            )
+    frame = table.copy(deep=False)
+    frame.columns = pd.Index(names, dtype=object)
+    for j, dtype in enumerate(table.dtypes):
+        if not (types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)) or _is_sparse(dtype):
+            frame.isetitem(j, plain_column(frame.iloc[:, j]))
+    return frame
+
+
+def plain_column(column: pd.Series) -> pd.Series:
+    """Return a column in a plain type; see `as_frame`.
+
+    What cannot be one (dates, lists) stays as it is: it is refused when a model would learn it.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _plain_categories(column)
+    if _is_sparse(dtype):
+        column = pd.Series(np.asarray(column), column.index, name=column.name)
+    if not holds_text(column.dtype):
+        return column
+    try:
+        values = plain_values(column.to_numpy(dtype=object))
+    except TypeError:  # dates, lists, ...
+        return column
+    return pd.Series(values, index=column.index, name=column.name)
+
+
+def _is_sparse(dtype: Any) -> bool:
+    return isinstance(dtype, pd.SparseDtype)
+
+
+def holds_text(dtype: Any) -> bool:
+    """Tell whether a column of this type may hold text."""
+    return bool(types.is_object_dtype(dtype) or types.is_string_dtype(dtype))
+
+
+def plain_values(values: np.ndarray) -> Any:
+    """Return the cells of a column, objects or text, as an array of one plain type.
+
+    Raises
+    ------
+    TypeError
+        Cells that are no text, number or truth value.
+    """
+    gone = np.fromiter((is_missing(value) for value in values), dtype=bool, count=len(values))
+    present = values[~gone]
+    kinds = {type(value) for value in present}
+    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        if not gone.any():
+            return present.astype(bool)
+        truths = [None if g else bool(v) for v, g in zip(values, gone, strict=True)]
+        return pd.array(truths, "boolean")
+    levels = [level_of(value) for value in present]
+    numbers = [number_of(level) for level in levels]
+    if all(number is not None for number in numbers):
+        result = np.full(len(values), np.nan)
+        result[~gone] = numbers
+        return result
+    text = np.full(len(values), None, dtype=object)
+    text[~gone] = levels
+    return text
+
+
+def _plain_categories(column: pd.Series) -> pd.Series:
+    """Turn categories of mixed or oddly written text into levels; others stay as they are."""
+    categories = column.cat.categories
+    if not holds_text(categories.dtype):
+        return column
+    try:
+        levels = [None if is_missing(value) else level_of(value) for value in categories]
+    except TypeError:
+        return column
+    if levels == list(categories) and categories.dtype == object:
+        return column
+    distinct = list(dict.fromkeys(level for level in levels if level is not None))
+    codes = [-1 if level is None else distinct.index(level) for level in levels]
+    moved = np.append(np.array(codes, dtype=np.intp), -1)[column.cat.codes.to_numpy()]
+    named = pd.CategoricalDtype(pd.Index(distinct, dtype=object), ordered=column.cat.ordered)
+    return pd.Series(
+        pd.Categorical.from_codes(moved, dtype=named), index=column.index, name=column.name
+    )

@@ -1,0 +1,75 @@
+"""Learning rates over the steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+__all__ = ["CosineSchedule", "LearningRate", "StepSchedule"]
+
+
+class StepSchedule:
+    """Learning-rate factor of the DeepMTS paper, stretched to the length of the training.
+
+    The paper trains for 15,000 iterations at 1e-4, from iteration 2,500 at 5e-5, from 5,000 at
+    1e-5 and from 10,000 at 1e-6: factors 1, 0.5, 0.1, 0.01 from 0, 1/6, 1/3 and 2/3 of the length.
+
+    Parameters
+    ----------
+    n_iterations : int
+    """
+
+    def __init__(self, n_iterations: int) -> None:
+        self.n_iterations = n_iterations
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        if 6 * iteration < self.n_iterations:
+            return 1.0
+        if 3 * iteration < self.n_iterations:
+            return 0.5
+        return 0.1 if 3 * iteration < 2 * self.n_iterations else 0.01
+
+
+class CosineSchedule:
+    """Learning-rate factor that falls from 1 to 0 along half a cosine.
+
+    Parameters
+    ----------
+    n_iterations : int
+    """
+
+    def __init__(self, n_iterations: int) -> None:
+        self.n_iterations = n_iterations
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        return 0.5 * (1 + float(np.cos(np.pi * min(iteration / self.n_iterations, 1.0))))
+
+
+class LearningRate(Callback):
+    """Set the learning rate of each step from the number of steps done.
+
+    torch's schedulers count steps themselves, which a resumed training would have to repair.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Before any factor.
+    factor : callable
+        From the number of steps done.
+    """
+
+    def __init__(self, learning_rate: float, factor: Callable[[int], float]) -> None:
+        self.learning_rate = learning_rate
+        self.factor = factor
+
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: Any) -> None:
+        """Set it, before a step of the training."""
+        if training:
+            for group in net.optimizer_.param_groups:
+                group["lr"] = self.learning_rate * self.factor(net.iteration_)
