@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -285,7 +286,7 @@ class Cohort(PatientColumns):
             folder, len(self), self.shape[1:], channel_names=names, masks=masks
         ) as writer:
             for i, patient in enumerate(self.ids):
-                mask = self.mask(i) if self.has_masks[i] else None
+                mask = self.marks(i) if self.has_masks[i] else None
                 writer.write_case(
                     i, self.volume(i), mask, patient=patient, finer=self._finer_block(i)
                 )
@@ -349,7 +350,7 @@ class Cohort(PatientColumns):
         images = ImageFileStore(rows, manifest.root)
         masks = None
         if manifest.has_mask.any():
-            masks = MaskFileStore(manifest.masks, images, label)
+            masks = MaskFileStore(manifest.masks, images, label, manifest.organs)
         return cls.from_table(manifest, images, masks)
 
     # ------------------------------------------------------------------ what scikit-learn uses
@@ -467,6 +468,24 @@ class Cohort(PatientColumns):
             The mask holds values other than 0 and 1, or (in a raw cohort of files) lies elsewhere
             than the image.
         """
+        marks = self.marks(i)
+        return (marks == 1).astype(np.uint8) if marks.max(initial=0) > 1 else marks
+
+    def organs(self, i: int) -> np.ndarray | None:
+        """Return the organs of patient `i` that shells leave out, uint8, shape (z, y, x).
+
+        Returns
+        -------
+        ndarray or None
+            None where none are known (the manifest's column ``organs``), or without a tumour mask.
+        """
+        if not self.has_masks[i]:
+            return None
+        marks = self.marks(i)
+        return (marks == 2).astype(np.uint8) if marks.max(initial=0) > 1 else None
+
+    def marks(self, i: int) -> np.ndarray:
+        """Return tumour (1) and organs (2) of patient `i` in one array; as `mask`."""
         position = self._position(i)
         patient = self._table.ids[position]
         if self._masks is None or not self._table.has_mask[position]:
@@ -475,9 +494,9 @@ class Cohort(PatientColumns):
                 "mask column in the manifest), or use a model that needs none."
             )
         mask = np.asarray(self._masks.read(position), dtype=np.uint8)
-        if mask.max(initial=0) > 1:
+        if mask.max(initial=0) > 2:
             raise ValueError(
-                f"The stored mask of patient {patient!r} holds values other than 0 and 1 "
+                f"The stored mask of patient {patient!r} holds values other than 0, 1 and 2 "
                 f"(up to {mask.max()})."
             )
         return mask
@@ -490,6 +509,7 @@ class Cohort(PatientColumns):
         position = self._position(i)
         table = self._table
         mask_source: Any = None
+        organs: Path | None = None
         present = table.present[position]
         if isinstance(self._volumes, ImageFileStore):
             sources: Sequence[Any] = self._volumes.paths(position)
@@ -498,6 +518,7 @@ class Cohort(PatientColumns):
             sources = [Image(channel, (z, y, x)) for channel in self.volume(i)]
         if isinstance(self._masks, MaskFileStore) and table.has_mask[position]:
             mask_source = self._masks.path(position)
+            organs = self._masks.organs(position)
         elif table.has_mask[position]:
             mask_source = self.mask(i)
         return Patient(
@@ -505,11 +526,33 @@ class Cohort(PatientColumns):
             channel_names=table.channel_names,
             sources=tuple(s if there else None for s, there in zip(sources, present, strict=True)),
             mask_source=mask_source,
+            organ_source=organs,
             label=self.label,
             root=self._volumes.root if isinstance(self._volumes, ImageFileStore) else None,
             images_key=self._volumes.case_key(position),
             key=self.case_key(i),
         )
+
+    def stored_axes(self, i: int) -> tuple[int, ...]:
+        """Return how the axes of patient `i`'s first file run; see `survimg.io.Image`.
+
+        Raises
+        ------
+        ValueError
+            The cohort does not know: it was made of arrays, registered, or prepared long ago.
+        """
+        position = self._position(i)
+        if isinstance(self._volumes, ImageFileStore):
+            return self._volumes.grid(position).stored
+        geometry = self._table.geometry
+        place = {} if geometry is None else geometry[position]
+        if "registration" in place or "stored" not in place.get("image", {}):
+            raise ValueError(
+                f"Patient {self._table.ids[position]!r}: the cohort does not say how the axes of "
+                "the patient's file run (it was made of arrays, registered to a template, or "
+                "prepared by an earlier survimg)."
+            )
+        return tuple(place["image"]["stored"])
 
     @property
     def label(self) -> Label:
@@ -561,7 +604,7 @@ class Cohort(PatientColumns):
         finer = self.finer
         if finer is None or not finer.has_masks[i] or finer.geometry is None:
             return None
-        return finer.volume(i), finer.mask(i), finer.geometry[i]
+        return finer.volume(i), finer.marks(i), finer.geometry[i]
 
     def _position(self, i: int) -> int:
         if not -len(self) <= i < len(self):

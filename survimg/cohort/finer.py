@@ -104,8 +104,16 @@ def finer_table(
         spacing=np.array(
             [own[i] if place is None else place["spacing"] for i, place in enumerate(places)]
         ),
-        geometry=tuple({} if place is None else dict(place) for place in places),
+        geometry=tuple(
+            {**_image(table, i), **({} if place is None else place)}
+            for i, place in enumerate(places)
+        ),
     )
+
+
+def _image(table: PatientTable, i: int) -> dict[str, Any]:
+    place = {} if table.geometry is None else table.geometry[i]
+    return {"image": place["image"]} if "image" in place else {}
 
 
 def finer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import Label, read_mask_image
+from survimg.io.images.masks import Label, read_mask_image, read_organs
 from survimg.io.images.reading import read_image
 
 __all__ = ["Patient"]
@@ -30,6 +30,8 @@ class Patient:
         Per channel the file, or the image itself; None where the patient lacks it.
     mask_source : Path, ndarray of shape (z, y, x), or None
         An array lies on the grid of the first image.
+    organ_source : Path, optional
+        Mask of organs that shells leave out.
     label : int, str or sequence of these, optional
         The tumour's label in the mask's file.
     root : Path, optional
@@ -42,6 +44,7 @@ class Patient:
     channel_names: tuple[str, ...]
     sources: tuple[Path | Image | None, ...]
     mask_source: Path | np.ndarray | None
+    organ_source: Path | None
     label: Label
     root: Path | None
     images_key: str
@@ -91,6 +94,15 @@ class Patient:
         if isinstance(source, np.ndarray):
             return Image(source, reference.spacing, reference.origin, reference.direction)
         return self._read(read_mask_image, "column 'mask'", source, reference, self.label)
+
+    def organs(self) -> Image | None:
+        """Read the organs, on their own grid."""
+        if self.organ_source is None:
+            return None
+        try:
+            return read_organs(self.organ_source, self.root)
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(f"column 'organs': {error}") from None
 
     def _read(
         self, reader: Callable[..., Image], where: str, path: Path, *arguments: Any

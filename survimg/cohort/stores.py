@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import Label, read_mask_image
+from survimg.io.images.masks import Label, read_mask_image, read_organs
 from survimg.io.images.reading import read_image
-from survimg.io.images.resampling import resample_image, resample_mask
+from survimg.io.images.resampling import resample_image, resample_mask, with_organs
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 
@@ -252,13 +252,23 @@ class MaskFileStore:
     label : int, str or sequence of these, optional
         Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour;
         several are merged.
+    organs : sequence of (Path or None), optional
+        Masks of organs, which are left out of shells around the tumour.
     """
 
     def __init__(
-        self, paths: Sequence[Path | None], images: ImageFileStore, label: Label = None
+        self,
+        paths: Sequence[Path | None],
+        images: ImageFileStore,
+        label: Label = None,
+        organs: Sequence[Path | None] | None = None,
     ) -> None:
         self._paths = [path.absolute() if path else None for path in paths]
         self._stamps = [file_stamp(path) if path else None for path in self._paths]
+        self._organs = [
+            path.absolute() if path else None for path in organs or [None] * len(self._paths)
+        ]
+        self._organ_stamps = [file_stamp(path) if path else None for path in self._organs]
         self._images = images
         self.label = label
 
@@ -283,18 +293,32 @@ class MaskFileStore:
         check_stamp(path, stamp)
         return path
 
+    def organs(self, position: int) -> Path | None:
+        """Return the file of the organs of one case, unchanged as that of the mask."""
+        path, stamp = self._organs[position], self._organ_stamps[position]
+        if path is not None and stamp is not None:
+            check_stamp(path, stamp)
+        return path
+
     def read(self, position: int) -> np.ndarray:
-        """Return the mask of one case on the grid of its images."""
+        """Return the mask of one case on the grid of its images; organs are 2."""
         grid = self._images.grid(position)
         root = self._images.root
         mask = read_mask_image(
             self.path(position), grid, self.label, root=root, allow_outside=root is None
         )
-        return resample_mask(mask, grid)
+        marks = resample_mask(mask, grid)
+        organs = self.organs(position)
+        if organs is None:
+            return marks
+        return with_organs(marks, read_organs(organs, root), grid)
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return digest_of(_place(self._paths[position]), self._stamps[position], self.label)
+        organs = _place(self._organs[position]), self._organ_stamps[position]
+        return digest_of(
+            _place(self._paths[position]), self._stamps[position], self.label, organs
+        )
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:

@@ -7,6 +7,7 @@ patient_id    required; different and non-empty. Text: ``007`` stays ``007``
 ``PET`` ...   one column per modality; a path relative to the CSV: an image file, or a folder with
               one DICOM series. An empty cell: this patient lacks the modality
 mask          optional; path of the tumour mask; empty where there is none
+organs        optional; path of a mask of organs (any label but 0) that are left out of shells
 time, event   both or neither; time to the event or to censoring (any unit, >= 0), event 1 or 0
               (or true or false)
 group         optional; the centre or scanner, for group-aware splitting
@@ -84,7 +85,7 @@ class Manifest(PatientTable):
         The CSV.
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
-    masks : list of (Path or None)
+    masks, organs : list of (Path or None)
     root : Path or None
         Folder in which every file that is opened must lie; None for anywhere.
     """
@@ -92,6 +93,7 @@ class Manifest(PatientTable):
     path: Path
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
+    organs: list[Path | None]
     root: Path | None
 
     def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
@@ -105,6 +107,7 @@ class Manifest(PatientTable):
         return super().take(rows)._with(
             images={name: [paths[i] for i in rows] for name, paths in self.images.items()},
             masks=[self.masks[i] for i in rows],
+            organs=[self.organs[i] for i in rows],
         )
 
 
@@ -215,7 +218,10 @@ def _checked(
         name: read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
     }
     check_any_image(images, ids)
-    masks = read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
+    masks, organs = (
+        read_paths(name, table.get(name, [""] * len(ids)), ids, path.parent, allow_outside)
+        for name in ("mask", "organs")
+    )
     outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in RESERVED]
     _check_names(others, path)
@@ -224,6 +230,7 @@ def _checked(
         path=path,
         images=images,
         masks=masks,
+        organs=organs,
         root=None if allow_outside else path.parent,
         ids=np.array(ids, dtype=object),
         channel_names=tuple(images),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.resampling import resample_image, resample_mask
+from survimg.io.images.resampling import resample_image, resample_mask, with_organs
 from survimg.preprocessing.alignment import voxels_of
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
@@ -36,6 +36,7 @@ class PreparedCase:
     volume : ndarray of shape (channels, z, y, x), float32
         Zeros in the channels that the patient lacks.
     mask : ndarray of shape (z, y, x), uint8, or None
+        1 is tumour, 2 an organ that shells leave out.
     spacing : tuple of float
         mm, ``(z, y, x)``.
     origin, direction
@@ -59,6 +60,7 @@ def prepare_case(
     channel_names: Sequence[str],
     settings: Preparation,
     grid: Image | None = None,
+    organs: Image | None = None,
 ) -> PreparedCase:
     """Resample, crop and normalise one patient.
 
@@ -77,6 +79,8 @@ def prepare_case(
     grid : Image, optional
         The block in the patient's world, where a registration has found it (`mapped_grid`);
         `spacing`, `shape`, `crop` and `centre` are then in it.
+    organs : Image, optional
+        Mask of organs on any grid; they are 2 in the prepared mask.
 
     Returns
     -------
@@ -106,11 +110,16 @@ def prepare_case(
         except ValueError as error:
             raise ValueError(f"channel {name!r}: {error}") from None
     block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid, settings)
+    if block_mask is not None and organs is not None:
+        block_mask = with_organs(block_mask, organs, grid)
     return PreparedCase(volume, block_mask, grid.spacing, grid.origin, grid.direction, cut)
 
 
 def finer_case(
-    images: Sequence[Image | None], mask: Image, settings: Preparation
+    images: Sequence[Image | None],
+    mask: Image,
+    settings: Preparation,
+    organs: Image | None = None,
 ) -> PreparedCase:
     """Resample one patient around the tumour for features, in the units of the images.
 
@@ -121,6 +130,8 @@ def finer_case(
         On any grid.
     settings : Preparation
         Its `features_spacing` and `features_margin` say how.
+    organs : Image, optional
+        As in `prepare_case`.
 
     Returns
     -------
@@ -151,6 +162,8 @@ def finer_case(
                 image, grid, interpolation=settings.interpolation, antialias=settings.antialias
             ).array
     marks = resample_mask(mask, grid, settings.mask_interpolation)
+    if organs is not None:
+        marks = with_organs(marks, organs, grid)
     return PreparedCase(volume, marks, grid.spacing, grid.origin, grid.direction, 0.0)
 
 

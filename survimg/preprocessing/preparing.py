@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from survimg.cohort import Cohort
+from survimg.cohort import ArrayStore, Cohort
 from survimg.cohort.finer import finer_settings, finer_table
 from survimg.cohort.patient import Patient
 from survimg.io.dicom.folder import manifest_of_dicom
@@ -186,7 +186,8 @@ class _Run:
         table = prepared_table(self.cohort, rows)
         warn_of_patients(self.cohort.ids.tolist(), rows)
         settings = stored_settings(self.settings, self.registered)
-        cohort = Cohort.from_table(table, volumes, masks, settings=settings)
+        marks = None if masks is None else ArrayStore(masks)
+        cohort = Cohort.from_table(table, volumes, marks, settings=settings)
         return _with_finer(cohort, finer) if finer else cohort
 
     def on_disk(self, out: Path, overwrite: bool) -> Cohort:
@@ -298,10 +299,11 @@ def _prepare_patient(task: _Task) -> _Result:
     try:
         images = patient.images()
         mask = patient.mask(next(image for image in images if image is not None))
-        case = prepare_case(images, mask, patient.channel_names, settings, task.grid)
+        organs = patient.organs()
+        case = prepare_case(images, mask, patient.channel_names, settings, task.grid, organs)
         finer = None
         if mask is not None and settings.features_spacing is not None:
-            finer = finer_case(images, mask, settings)
+            finer = finer_case(images, mask, settings, organs)
     except MaskError as error:
         return _Result(task.i, {}, error=f"{patient.mask_name}{error}")
     except ValueError as error:
@@ -321,12 +323,13 @@ def _prepare_patient(task: _Task) -> _Result:
 
 def _with_finer(cohort: Cohort, blocks: Mapping[int, PreparedCase]) -> Cohort:
     nothing = np.zeros((len(cohort.channel_names), 0, 0, 0), dtype=np.float32)
+    none = np.zeros((0, 0, 0), dtype=np.uint8)
     cases = [blocks.get(i) for i in range(len(cohort))]
     places = [None if case is None else place_of(case) for case in cases]
     finer = Cohort.from_table(
         finer_table(cohort.table, places),
         [nothing if case is None else case.volume for case in cases],
-        [None if case is None else case.mask for case in cases],
+        ArrayStore([none if case is None or case.mask is None else case.mask for case in cases]),
         settings=finer_settings(cohort.settings),
     )
     return cohort.with_finer(finer)

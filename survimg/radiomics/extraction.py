@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.cohort import Cohort
+from survimg.io.images.image import as_stored
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
 from survimg.radiomics.engines import Engine
 from survimg.radiomics.names import ExtractionSettings
-from survimg.radiomics.regions import measurable, shell
+from survimg.radiomics.regions import measurable, peritumoral, shell
 
 __all__ = ["Job", "extract_one"]
 
@@ -32,6 +33,10 @@ class Job:
         Voxel size in mm, (z, y, x).
     shell_mm : float or None
         Thickness of the shell to measure instead of the mask.
+    shell_hu : (low, high) or None
+        HU of the shell's voxels.
+    stored : tuple of int or None
+        `Image.stored` of the file in whose order the voxels are measured; None for LPS.
     packed_mask : ndarray of shape (n_bytes,), uint8, or None
         Bits of a mask that replaces the cohort's.
     refuse_empty : bool
@@ -42,6 +47,8 @@ class Job:
     key: str
     spacing: np.ndarray
     shell_mm: float | None
+    shell_hu: tuple[float, float] | None
+    stored: tuple[int, ...] | None
     packed_mask: np.ndarray | None
     refuse_empty: bool
 
@@ -80,11 +87,15 @@ def extract_one(
             "than three voxels, or voxels along one line), so that no feature is defined. "
             f"{_WAY_OUT}"
         )
+    spacing = job.spacing
+    if job.stored is not None:
+        volume, region = as_stored(volume, job.stored), as_stored(region, job.stored)
+        spacing = spacing[[3 - abs(axis) for axis in reversed(job.stored)]]
     case = RadiomicsCase(
         patient=patient,
-        volume=volume,
-        region=region,
-        spacing=job.spacing,
+        volume=np.ascontiguousarray(volume),
+        region=np.ascontiguousarray(region),
+        spacing=spacing,
         channel_names=cohort.channel_names,
         present=cohort.present[job.index],
     )
@@ -104,4 +115,7 @@ def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | No
         region = np.asarray(cohort.mask(job.index)) > 0
     else:
         return None
-    return region if job.shell_mm is None else shell(region, job.spacing, job.shell_mm)
+    if job.shell_mm is None:
+        return region
+    around = shell(region, job.spacing, job.shell_mm)
+    return peritumoral(cohort, job.index, around, job.shell_hu)

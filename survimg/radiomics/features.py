@@ -25,11 +25,14 @@ from survimg.radiomics.engines import ENGINES, load_engine
 from survimg.radiomics.extraction import Job, extract_one
 from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
 from survimg.radiomics.regions import (
+    SOFT_TISSUE_HU,
     PredictsMasks,
     check_mask_source,
     check_measured_on,
     measured_voxels,
+    peritumoral,
     predicted_mask,
+    shell,
 )
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
@@ -78,6 +81,11 @@ default="deepmts-1456"
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.
+    shell_hu : (low, high) or None, default=(-200, 300)
+        Leave voxels of the shell out whose CT is outside these HU: air, lung and cortical bone.
+        Applies where the cohort has a channel CT in HU (raw, finer, or prepared without normalising
+        CT); None takes the whole shell. `Cohort.organs` are left out of the shell in any case.
+        `shell_removed` says which part that is.
     mask_from : fitted estimator with ``predict_mask(X)``, optional
         Source of the masks instead of the cohort's, for example a fitted `DeepMTS`. Inside
         cross-validation wrap it in `sklearn.frozen.FrozenEstimator`, and mind that a network that
@@ -85,6 +93,13 @@ default="deepmts-1456"
     spacing : float or (z, y, x) triple, optional
         Voxel size in mm of data that brings none. Shape, TotalEnergy, "log" and `shell_mm` need a
         voxel size and raise without one.
+    orientation : {"LPS", "as-stored"}, default="LPS"
+        Order of the axes in which voxels are measured. Every image is turned to LPS when it is read
+        (x to the patient's left, y to the back, z to the head), so that a feature does not depend
+        on how a file happens to be stored. Wavelet bands are directed and the mesh of the surface
+        is not symmetric: of a file that is not stored in LPS, these differ from PyRadiomics' on the
+        file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
+        instead, for parity with PyRadiomics on that file.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -173,8 +188,10 @@ default="deepmts-1456"
         image_types: Sequence[str] = ("original", "wavelet"),
         log_sigma: Sequence[float] | None = None,
         shell_mm: float | None = None,
+        shell_hu: tuple[float, float] | None = SOFT_TISSUE_HU,
         mask_from: PredictsMasks | None = None,
         spacing: float | Sequence[float] | None = None,
+        orientation: str = "LPS",
         on_empty_mask: str = "raise",
         memory: str | os.PathLike[str] | HasLocation | None = None,
         n_jobs: int | None = None,
@@ -187,8 +204,10 @@ default="deepmts-1456"
         self.image_types = image_types
         self.log_sigma = log_sigma
         self.shell_mm = shell_mm
+        self.shell_hu = shell_hu
         self.mask_from = mask_from
         self.spacing = spacing
+        self.orientation = orientation
         self.on_empty_mask = on_empty_mask
         self.memory = memory
         self.n_jobs = n_jobs
@@ -309,9 +328,49 @@ default="deepmts-1456"
         check_is_fitted(self, "channel_names_in_")
         return np.array(list(self.ibsi_identifiers_), dtype=object)
 
+    def shell_removed(self, X: Cohort | npt.ArrayLike) -> pd.Series:
+        """Return which part of each patient's shell is air, bone or an excluded organ.
+
+        Parameters
+        ----------
+        X : Cohort
+
+        Returns
+        -------
+        Series of shape (n,), float64
+            Between 0 and 1, by patient; NaN where there is no mask or no shell.
+
+        Raises
+        ------
+        ValueError
+            `shell_mm` is None.
+        """
+        check_is_fitted(self, "channel_names_in_")
+        if self.shell_mm is None:
+            raise ValueError("There is no shell: shell_mm is None.")
+        cohort, _ = measured_voxels(as_cohort(X), self.mask_from)
+        spacings, parts = self._spacings(cohort, self._settings()), np.full(len(cohort), np.nan)
+        for i in range(len(cohort)):
+            if self.mask_from is not None:
+                mask = predicted_mask(self.mask_from, cohort, i)
+            elif cohort.has_masks[i]:
+                mask = cohort.mask(i) > 0
+            else:
+                continue
+            whole = shell(mask, spacings[i], self.shell_mm)
+            if whole.any():
+                parts[i] = 1 - peritumoral(cohort, i, whole, self.shell_hu).sum() / whole.sum()
+        return pd.Series(parts, index=cohort.ids.tolist(), name="shell_removed")
+
     # ------------------------------------------------------------------ parameters
 
     def _settings(self) -> ExtractionSettings:
+        if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
+            raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
+        if self.orientation not in ("LPS", "as-stored"):
+            raise ValueError(
+                f"orientation must be 'LPS' or 'as-stored'; got {self.orientation!r}."
+            )
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
         return ExtractionSettings(
@@ -415,9 +474,11 @@ default="deepmts-1456"
 
     def _jobs(self, cohort: Cohort, settings: ExtractionSettings, version: str) -> list[Job]:
         spacings = self._spacings(cohort, settings)
+        window = None if self.shell_mm is None else self.shell_hu
         jobs = []
         for i in range(len(cohort)):
             packed = None
+            stored = cohort.stored_axes(i) if self.orientation == "as-stored" else None
             if self.mask_from is not None:
                 packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
             key = digest(
@@ -425,11 +486,14 @@ default="deepmts-1456"
                 settings,
                 version,
                 self.shell_mm,
+                window,
+                stored,
                 spacings[i].tolist(),
                 None if packed is None else packed.tobytes(),
             )
             refuse_empty = self.on_empty_mask == "raise"
-            jobs.append(Job(i, key, spacings[i], self.shell_mm, packed, refuse_empty))
+            place = spacings[i], self.shell_mm, window, stored
+            jobs.append(Job(i, key, *place, packed, refuse_empty))
         return jobs
 
     def _warn_of_few_levels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +11,19 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.preprocessing.agreement import preparation_of
 
 __all__ = [
-    "PredictsMasks", "check_mask_source", "check_measured_on", "measurable", "measured_voxels",
-    "predicted_mask", "shell",
+    "SOFT_TISSUE_HU",
+    "PredictsMasks",
+    "check_mask_source",
+    "check_measured_on",
+    "holds_hu",
+    "measurable",
+    "measured_voxels",
+    "peritumoral",
+    "predicted_mask",
+    "shell",
 ]
 
 
@@ -59,6 +69,44 @@ def check_measured_on(now: str, before: str | None, estimator: str) -> None:
             f"{estimator} was fitted on the {before} and would now measure the {now}. Prepare both "
             "cohorts alike (features_spacing, --features-spacing)."
         )
+
+
+#: HU between which tissue around a tumour lies: air, lung and cortical bone are outside, fat and
+#: enhancing vessels inside, with room for noise.
+SOFT_TISSUE_HU = (-200.0, 300.0)
+
+
+def peritumoral(
+    cohort: Cohort, i: int, shell_voxels: np.ndarray, window: tuple[float, float] | None
+) -> np.ndarray:
+    """Return the voxels of a shell that are soft tissue and no excluded organ.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    i : int
+    shell_voxels : ndarray of shape (z, y, x), bool
+    window : (low, high) or None
+        HU that the channel CT must have, where the patient has one in HU; None for any.
+    """
+    region = shell_voxels.copy()
+    if window is not None and holds_hu(cohort) and cohort.present[i, _ct(cohort)]:
+        ct = cohort.volume(i)[_ct(cohort)]
+        region &= (ct >= window[0]) & (ct <= window[1])
+    organs = cohort.organs(i)
+    return region if organs is None else region & (organs == 0)
+
+
+def holds_hu(cohort: Cohort) -> bool:
+    """Say whether a cohort has a channel CT that no preparation has normalised."""
+    if "CT" not in cohort.channel_names:
+        return False
+    how = (preparation_of(cohort) or {}).get("normalise")
+    return (how.get("CT") if isinstance(how, Mapping) else how) in (None, "none")
+
+
+def _ct(cohort: Cohort) -> int:
+    return cohort.channel_names.index("CT")
 
 
 def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray:

@@ -7,7 +7,9 @@ from scipy import ndimage
 
 from survimg.io.images.image import Image, resample_like, same_grid
 
-__all__ = ["IMAGE_INTERPOLATIONS", "MASK_INTERPOLATIONS", "resample_image", "resample_mask"]
+__all__ = [
+    "IMAGE_INTERPOLATIONS", "MASK_INTERPOLATIONS", "resample_image", "resample_mask", "with_organs",
+]
 
 #: Interpolations of images and of masks; see `Preparation`.
 IMAGE_INTERPOLATIONS = ("linear", "cubic")
@@ -112,6 +114,21 @@ def resample_mask(mask: Image, grid: Image, interpolation: str = "volume") -> np
     volume = float((levels * counts).sum()) * _SAME_PART
     threshold = levels[::-1][int(np.argmin(np.abs(voxels - volume)))]
     return (parts >= threshold).astype(np.uint8)
+
+
+def with_organs(marks: np.ndarray, organs: Image, grid: Image) -> np.ndarray:
+    """Mark the organs around a tumour by 2, for stores that keep both in one array.
+
+    Parameters
+    ----------
+    marks : ndarray of shape (z, y, x)
+        The tumour's mask on `grid`, 0 and 1.
+    organs : Image
+        0 and 1, anywhere.
+    grid : Image
+    """
+    there = resample_mask(organs, grid, "linear") > 0
+    return np.where((marks == 0) & there, np.uint8(2), marks)
 
 
 def _blur(image: Image, grid: Image) -> np.ndarray:

@@ -203,7 +203,7 @@ class StoreWriter:
         volume : array-like of shape (channels, z, y, x)
             Written as float32.
         mask : array-like of shape (z, y, x), optional
-            Non-zero is tumour; None where this patient has no mask.
+            1 is tumour, 2 an organ that shells leave out; None where this patient has no mask.
         record : dict, optional
             JSON-serialisable facts to keep about this patient.
         patient : str, optional
@@ -375,7 +375,9 @@ def _write_finer(
 
 
 def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: str) -> np.ndarray:
-    values = np.ascontiguousarray(np.asarray(mask) != 0, dtype=np.uint8)
+    values = np.ascontiguousarray(mask, dtype=np.uint8)
+    if values.max(initial=0) > 2:
+        raise ValueError(f"{name}: the mask holds {values.max()}; 0, 1 (tumour), 2 (organs) exist.")
     if values.shape != shape:
         raise ValueError(f"{name}: the mask has shape {values.shape}; the volume has {shape}.")
     if not (partial / "masks.npy").is_file():
