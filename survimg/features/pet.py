@@ -24,7 +24,7 @@ from survimg.radiomics.regions import (
     check_mask_source,
     check_measured_on,
     measured_voxels,
-    predicted_mask,
+    region_mask,
 )
 
 __all__ = ["PETParameters"]
@@ -249,7 +249,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
         self, cohort: Cohort, i: int, spacing: np.ndarray, voxel_ml: float
     ) -> list[float]:
         patient = str(cohort.ids[i])
-        mask = self._mask(cohort, i)
+        mask = region_mask(cohort, i, self.mask_from)
         if mask is None or not mask.any():
             if self.on_empty_mask == "nan":
                 return [np.nan] * self.n_features_out_
@@ -296,8 +296,3 @@ class PETParameters(TransformerMixin, BaseEstimator):
             # The glycolysis is the sum itself: volume times mean, without a mean of nothing.
             found += [active.size * voxel_ml, float(active.sum()) * voxel_ml]
         return found
-
-    def _mask(self, cohort: Cohort, i: int) -> np.ndarray | None:
-        if self.mask_from is not None:
-            return predicted_mask(self.mask_from, cohort, i)
-        return np.asarray(cohort.mask(i)) > 0 if cohort.has_masks[i] else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -22,7 +21,7 @@ from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics.cache import CaseCache, HasLocation, digest
 from survimg.radiomics.case import CaseFeatures
 from survimg.radiomics.engines import ENGINES, load_engine
-from survimg.radiomics.extraction import Job, extract_one
+from survimg.radiomics.extraction import Job, extract_one, voxel_sizes, warn_of_few_levels
 from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
 from survimg.radiomics.regions import (
     SOFT_TISSUE_HU,
@@ -30,9 +29,9 @@ from survimg.radiomics.regions import (
     check_mask_source,
     check_measured_on,
     measured_voxels,
-    peritumoral,
     predicted_mask,
-    shell,
+    region_mask,
+    removed_part,
 )
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
@@ -44,7 +43,6 @@ __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 #: co-occurrence matrices; 64 would leave it a quarter.
 DEFAULT_BIN_COUNT = 32
 
-_FEWEST_SENSIBLE_LEVELS = 4
 
 
 class RadiomicsFeatures(TransformerMixin, BaseEstimator):
@@ -292,7 +290,7 @@ default="deepmts-1456"
         check_preparation(cohort, self.preparation_in_, name)
         settings = self._settings()
         found = self._extract(cohort, settings)
-        self._warn_of_few_levels(cohort, settings, found)
+        warn_of_few_levels(cohort, settings, found)
         values = np.array([case.values for case in found], dtype=np.float64)
         return pd.DataFrame(
             values.reshape(len(cohort), self.n_features_out_), columns=self.get_feature_names_out()
@@ -351,15 +349,9 @@ default="deepmts-1456"
         cohort, _ = measured_voxels(as_cohort(X), self.mask_from)
         spacings, parts = self._spacings(cohort, self._settings()), np.full(len(cohort), np.nan)
         for i in range(len(cohort)):
-            if self.mask_from is not None:
-                mask = predicted_mask(self.mask_from, cohort, i)
-            elif cohort.has_masks[i]:
-                mask = cohort.mask(i) > 0
-            else:
-                continue
-            whole = shell(mask, spacings[i], self.shell_mm)
-            if whole.any():
-                parts[i] = 1 - peritumoral(cohort, i, whole, self.shell_hu).sum() / whole.sum()
+            mask = region_mask(cohort, i, self.mask_from)
+            if mask is not None:
+                parts[i] = removed_part(cohort, i, mask, spacings[i], self.shell_mm, self.shell_hu)
         return pd.Series(parts, index=cohort.ids.tolist(), name="shell_removed")
 
     # ------------------------------------------------------------------ parameters
@@ -410,34 +402,7 @@ default="deepmts-1456"
         return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
 
     def _spacings(self, cohort: Cohort, settings: ExtractionSettings) -> np.ndarray:
-        if self.spacing is not None:
-            if cohort.spacing is not None:
-                raise ValueError(
-                    f"spacing={self.spacing!r} was given, but the cohort brings its own voxel "
-                    "sizes; leave spacing=None."
-                )
-            given = np.asarray(self.spacing, dtype=np.float64)
-            if given.shape not in ((), (3,)) or not (np.isfinite(given) & (given > 0)).all():
-                raise ValueError(
-                    f"spacing must be one size or a (z, y, x) triple in mm; got {self.spacing!r}."
-                )
-            return np.broadcast_to(given, (len(cohort), 3))
-        if cohort.spacing is not None:
-            return cohort.spacing
-        firstorder = dict(settings.features).get("firstorder", ())
-        needs = {
-            "features 'shape'": bool(settings.shape_names),
-            "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
-            "image_types 'log'": bool(settings.log_sigma),
-            "shell_mm": self.shell_mm is not None,
-        }
-        if any(needs.values()):
-            raise ValueError(
-                f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel "
-                "sizes, and X brings none: give the cohort spacing=, or "
-                "RadiomicsFeatures(spacing=...) in mm, order (z, y, x)."
-            )
-        return np.ones((len(cohort), 3))
+        return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
 
     def _check_margin(self, cohort: Cohort) -> None:
         margin = cohort.settings.get("features_margin")
@@ -495,22 +460,3 @@ default="deepmts-1456"
             place = spacings[i], self.shell_mm, window, stored
             jobs.append(Job(i, key, *place, packed, refuse_empty))
         return jobs
-
-    def _warn_of_few_levels(
-        self, cohort: Cohort, settings: ExtractionSettings, found: list[CaseFeatures]
-    ) -> None:
-        if settings.bin_width is None or not found:
-            return
-        levels = np.array([case.n_levels for case in found])
-        few = np.argwhere((levels > 0) & (levels < _FEWEST_SENSIBLE_LEVELS))
-        if len(few):
-            i, c, t = few[0]
-            warnings.warn(
-                f"bin_width={settings.bin_width:g} gives fewer than {_FEWEST_SENSIBLE_LEVELS} grey "
-                f"levels in {len(few)} image(s), first in patient {str(cohort.ids[i])!r}, channel "
-                f"{cohort.channel_names[c]!r}, image {settings.image_types[t]!r} "
-                f"({levels[i, c, t]} level(s)): texture features are nearly constant there. Choose "
-                "a smaller width for the unit of that channel, or bin_count.",
-                UserWarning,
-                stacklevel=3,
-            )

@@ -97,6 +97,30 @@ def peritumoral(
     return region if organs is None else region & (organs == 0)
 
 
+def region_mask(
+    cohort: Cohort, i: int, mask_from: PredictsMasks | None
+) -> np.ndarray | None:
+    """Return the tumour of patient `i`, bool, shape (z, y, x); None without a mask."""
+    if mask_from is not None:
+        return predicted_mask(mask_from, cohort, i)
+    return np.asarray(cohort.mask(i)) > 0 if cohort.has_masks[i] else None
+
+
+def removed_part(
+    cohort: Cohort,
+    i: int,
+    mask: np.ndarray,
+    spacing: np.ndarray,
+    thickness: float,
+    window: tuple[float, float] | None,
+) -> float:
+    """Return the part of a shell that `peritumoral` leaves out; NaN without a shell."""
+    whole = shell(mask, spacing, thickness)
+    if not whole.any():
+        return np.nan
+    return float(1 - peritumoral(cohort, i, whole, window).sum() / whole.sum())
+
+
 def holds_hu(cohort: Cohort) -> bool:
     """Say whether a cohort has a channel CT that no preparation has normalised."""
     if "CT" not in cohort.channel_names:

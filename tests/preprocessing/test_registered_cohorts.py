@@ -153,6 +153,7 @@ def own_workers():
     get_reusable_executor().shutdown(wait=True)
 
 
+@pytest.mark.filterwarnings("ignore:1 patient.* hardly SUV")  # noise
 def test_a_failed_registration_stops_is_left_out_or_only_translated(spoiled, tmp_path):
     def run(on_failure, **more):
         registration = Registration(template="model", on_failure=on_failure, **more)

@@ -282,7 +282,7 @@ def as_stored(array: np.ndarray, stored: Sequence[int]) -> np.ndarray:
 
     Returns
     -------
-    ndarray
+    ndarray of shape (..., 3 axes)
         A view; the file's fastest axis is the last.
     """
     lead = array.ndim - 3
