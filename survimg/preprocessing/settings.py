@@ -93,10 +93,11 @@ class Preparation:
     one interpolation. Without registration, ``crop="fixed"`` crops at a position relative to each
     patient's field of view.
 
-    For masks the volume decides by measurement: of spheres of 6 mm radius, drawn at 0.98 x 0.98 x
-    3 mm, the volume is off by 5, 14 and 92 % (root mean square) at 4, 8 and 12 mm with
-    ``"volume"``, by 16, 41 and 96 % with ``"linear"`` and by 21, 44 and 96 % with ``"nearest"``,
-    which at 12 mm lose every second of them (``benchmarks/preparation.py``).
+    ``mask_interpolation`` was chosen by measurement (``benchmarks/preparation.py masks``): the volume
+    of spheres of 6 mm radius, drawn at 0.98 x 0.98 x 3 mm, is off by 4 and 14 % (root mean square)
+    at 4 and 8 mm with ``"volume"``, by 17 and 38 % with ``"linear"`` and by 23 and 37 % with
+    ``"nearest"``. At 12 mm, where a voxel is twice the tumour, none of them knows the volume, but
+    ``"linear"`` and ``"nearest"`` lose every second tumour and ``"volume"`` none.
     """
 
     shape: tuple[int, int, int]

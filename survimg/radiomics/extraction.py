@@ -137,7 +137,7 @@ def voxel_sizes(
     Parameters
     ----------
     cohort : Cohort
-    given : float or (z, y, x) triple, optional
+    given : float, (z, y, x) triple or None
         Of data that brings none.
     settings : ExtractionSettings
     shell : bool

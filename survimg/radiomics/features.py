@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from survimg.radiomics.regions import (
     PredictsMasks,
     check_mask_source,
     check_measured_on,
+    hides_hu,
     measured_voxels,
     predicted_mask,
     region_mask,
@@ -242,6 +244,14 @@ default="deepmts-1456"
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
         self._check_margin(cohort)
+        if self.shell_mm is not None and self.shell_hu is not None and hides_hu(cohort):
+            warnings.warn(
+                "The channel CT was normalised when the cohort was prepared, so that air and bone "
+                "cannot be left out of the shell. Prepare with features_spacing, or give "
+                "shell_hu=None to measure the whole shell.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"

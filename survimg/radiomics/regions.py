@@ -18,7 +18,7 @@ __all__ = [
     "PredictsMasks",
     "check_mask_source",
     "check_measured_on",
-    "holds_hu",
+    "hides_hu",
     "measurable",
     "measured_voxels",
     "peritumoral",
@@ -90,9 +90,11 @@ def peritumoral(
         HU that the channel CT must have, where the patient has one in HU; None for any.
     """
     region = shell_voxels.copy()
-    if window is not None and holds_hu(cohort) and cohort.present[i, _ct(cohort)]:
-        ct = cohort.volume(i)[_ct(cohort)]
-        region &= (ct >= window[0]) & (ct <= window[1])
+    if window is not None and "CT" in cohort.channel_names and not hides_hu(cohort):
+        c = cohort.channel_names.index("CT")
+        if cohort.present[i, c]:
+            ct = cohort.volume(i)[c]
+            region &= (ct >= window[0]) & (ct <= window[1])
     organs = cohort.organs(i)
     return region if organs is None else region & (organs == 0)
 
@@ -121,16 +123,11 @@ def removed_part(
     return float(1 - peritumoral(cohort, i, whole, window).sum() / whole.sum())
 
 
-def holds_hu(cohort: Cohort) -> bool:
-    """Say whether a cohort has a channel CT that no preparation has normalised."""
-    if "CT" not in cohort.channel_names:
-        return False
+def hides_hu(cohort: Cohort) -> bool:
+    """Say whether a cohort has a channel CT that was normalised when it was prepared."""
     how = (preparation_of(cohort) or {}).get("normalise")
-    return (how.get("CT") if isinstance(how, Mapping) else how) in (None, "none")
-
-
-def _ct(cohort: Cohort) -> int:
-    return cohort.channel_names.index("CT")
+    how = how.get("CT") if isinstance(how, Mapping) else how
+    return "CT" in cohort.channel_names and how not in (None, "none")
 
 
 def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray:

@@ -144,3 +144,12 @@ def test_what_does_not_know_its_file_refuses_as_stored():
         RadiomicsFeatures(**ALL, orientation="as-stored").fit_transform(cohort)
     with pytest.raises(ValueError, match="orientation must be"):
         RadiomicsFeatures(**ALL, orientation="RAS").fit(cohort)
+
+
+def test_a_normalised_ct_cannot_limit_the_shell_and_says_so():
+    ct, mask = _thigh()
+    cohort = Cohort(ct[None, None], masks=mask[None], spacing=1.0, channel_names=("CT",))
+    scored = prepare(cohort, Preparation(shape=(12, 14, 14)), progress=False)
+    with pytest.warns(UserWarning, match="CT was normalised .* cannot be left out of the shell"):
+        extractor = RadiomicsFeatures(**SHELL).fit(scored)
+    assert extractor.shell_removed(scored).tolist() == [0.0]
