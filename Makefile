@@ -6,14 +6,33 @@ GALLERY ?= 1
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.pyradiomics
 
-.PHONY: demo test lint docs linkcheck bench chaos
+LOWEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= $(PYTHON)
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# One worker per core, up to eight, each with one thread: threads of several workers slow each other down.
+PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+check test test-lowest test-newest: export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo check test test-lowest test-newest lint docs linkcheck bench chaos
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
 	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
 	    --folds 3 --seed 0 --out runs/demo
 
-test: $(STAMP) $(PARITY)  ## the fast suite
-	$(BIN)/python -m pytest
+check: $(STAMP)  ## in a minute: style, types, imports, a test of every package
+	$(BIN)/ruff check survimg tests examples benchmarks .ci
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python $(PYTEST) @tests/check.txt
+
+test: $(STAMP) $(PARITY)  ## the fast suite, on all cores
+	$(BIN)/python $(PYTEST)
+
+test-lowest: .venv-lowest/.installed  ## the fast suite with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python $(PYTEST)
+
+test-newest: .venv-newest/.installed  ## the fast suite with the newest versions of all but torch
+	.venv-newest/bin/python $(PYTEST)
 
 lint: $(STAMP)  ## style, types, the import contract, known vulnerabilities of dependencies
 	$(BIN)/ruff check survimg tests examples benchmarks .ci
@@ -46,6 +65,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
+
+.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
+	$(LOWEST_PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python $(INSTALL) torch -c constraints-lowest.txt
+	.venv-lowest/bin/python $(INSTALL) -c constraints-lowest.txt -e ".[test]"
+	touch $@
+
+# torch stays as it is in the constraints file: its newest may have no build for the CPU alone.
+.venv-newest/.installed: pyproject.toml constraints.txt
+	$(NEWEST_PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python $(INSTALL) "$$(grep '^torch==' constraints.txt)" -e ".[test]"
+	touch $@
 
 # PyRadiomics is for the parity tests only, which skip without it. Its sdist builds without isolation
 # alone, and not at all on Python 3.12 or later.

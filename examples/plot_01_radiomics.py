@@ -2,13 +2,13 @@
 Radiomics and Lasso-Cox in cross_val_score
 ==========================================
 
-1456 features and 60 patients: whatever is learned from the outcome has to be learned again in every
-fold. In a pipeline this happens by itself. Done by hand before the cross-validation, the same
-selection finds something even where there is nothing to find.
+With 1456 features and 60 patients, everything that is learned from the outcome has to be learned
+again in every fold. A pipeline does this by itself. If features are selected before the
+cross-validation instead, the selection finds a signal even where there is none.
 """
 
 # %%
-# Phantom patients have a known true risk. It is the ceiling for every model.
+# Phantom patients have a known true risk. No model can be expected to rank better.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -32,11 +32,11 @@ folds = EventStratifiedKFold(n_splits=3, shuffle=True, random_state=0)
 print(f"true risk: C = {concordance_index(y, phantom.oracle_risk):.2f}")
 
 # %%
-# Two models on the same folds. Features of a patient depend on that patient alone, so they may be
-# kept on disk and shared by all folds (``memory=``). The filter, the imputation and the penalty
-# learn, and do so in each training fold.
-kept = tempfile.TemporaryDirectory()
-radiomics = RadiomicsFeatures(memory=kept.name)
+# Two models on the same folds. The features of a patient depend on that patient alone, so they may
+# be stored on disk and shared by all folds (``memory=``). The filter, the imputation and the
+# penalty are learned in each training fold.
+folder = tempfile.TemporaryDirectory()
+radiomics = RadiomicsFeatures(memory=folder.name)
 models = {
     "clinical + volume": ClinicalVolumeCox(),
     "radiomics + Lasso-Cox": radiomics_lasso_cox(extractor=radiomics),
@@ -56,9 +56,9 @@ print(used[used != 0].sort_values(key=abs, ascending=False).round(3).to_string()
 # %%
 # The mistake that this guards against
 # ------------------------------------
-# Now the outcomes are dealt out to the patients anew: nothing can be predicted, and C should be
-# near 0.5. Both ways below choose the ten best features and fit a Cox model on them. The wrong one
-# chooses on *all* patients before it cross-validates.
+# Now the outcomes are permuted among the patients: nothing can be predicted, and C should be
+# near 0.5. Both ways below select the ten best features and fit a Cox model on them. The wrong way
+# selects on *all* patients before the cross-validation.
 
 
 def separation(table: np.ndarray, outcome: np.ndarray) -> np.ndarray:
@@ -68,13 +68,13 @@ def separation(table: np.ndarray, outcome: np.ndarray) -> np.ndarray:
 table = radiomics.fit_transform(X)
 noise = permute_outcome(y, random_state=0)
 cox = make_pipeline(StandardScaler(), CoxPHSurvivalAnalysis(alpha=1))
-chosen_before = SelectKBest(separation, k=10).fit_transform(table, noise)
-wrong = cross_val_score(cox, chosen_before, noise, cv=folds)
+best_ten = SelectKBest(separation, k=10).fit_transform(table, noise)
+wrong = cross_val_score(cox, best_ten, noise, cv=folds)
 right = cross_val_score(make_pipeline(SelectKBest(separation, k=10), cox), table, noise, cv=folds)
 figure, ax = plt.subplots(figsize=(6, 1.8), layout="constrained")
-for way, found in {"chosen before": wrong, "chosen inside": right}.items():
-    print(f"{way}: C = {found.mean():.2f} where there is nothing to find")
-    ax.plot(found, [way] * len(found), "o")
+for way, scores in {"selected before": wrong, "selected inside": right}.items():
+    print(f"{way}: C = {scores.mean():.2f} where there is nothing to find")
+    ax.plot(scores, [way] * len(scores), "o")
 ax.axvline(0.5, color="0.6", linestyle=":")
-ax.set(xlabel="C of each fold, on outcomes without meaning", ylim=(-0.5, 1.5))
+ax.set(xlabel="C of each fold, on permuted outcomes", ylim=(-0.5, 1.5))
 plt.show()

@@ -3,14 +3,14 @@ DeepMTS: risk and tumour mask from one network
 ==============================================
 
 One network segments the tumour and predicts the risk. Here it is trained for seconds, which is
-enough to find the tumour and too little to rank patients well: 40 steps of 4 patients on volumes
-of 16 x 32 x 32 voxels. The default is 400 steps. The paper takes 15,000 steps of 8 patients on
-volumes of up to 128 voxels a side (``DeepMTS.published()``). That needs a GPU, and hundreds of
-patients.
+enough to find the tumour but not to rank patients well: 40 steps of 4 patients on volumes
+of 16 x 32 x 32 voxels. The default is 400 steps. The paper's training (``DeepMTS.published()``)
+takes 15,000 steps of 8 patients on volumes of up to 128 voxels a side; it needs a GPU and hundreds
+of patients.
 """
 
 # %%
-# Fewer steps, smaller batches and less averaging than by default, so that this page is quick.
+# Fewer steps, smaller batches and less averaging than by default keep this example short.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -31,7 +31,7 @@ model = DeepMTS(
 model.fit(train, train.outcome)
 
 # %%
-# The training curve belongs to every result. The Dice loss falls steadily; the Cox loss jumps from
+# Always look at the training curve. The Dice loss falls steadily; the Cox loss varies from
 # batch to batch, because each batch has another risk set.
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 for ax, term in zip(axes, ["dice", "cox"], strict=True):
@@ -39,15 +39,15 @@ for ax, term in zip(axes, ["dice", "cox"], strict=True):
     ax.set(xlabel="step", title=f"{term} loss")
 
 # %%
-# Masks of patients whom the network has not seen, and how well they agree with the truth.
+# Masks of patients that the network has not seen, and how well they agree with the truth.
 masks = model.predict_mask(test)
 overlap = [dice(test.mask(i), masks[i]) for i in range(len(test))]
 print(f"Dice of {len(test)} test patients: median {np.median(overlap):.2f}")
 
 order = np.argsort(overlap)
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
-for ax, (name, i) in zip(axes, chosen.items(), strict=True):
+patients = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
+for ax, (name, i) in zip(axes, patients.items(), strict=True):
     z = test.mask(i).sum(axis=(1, 2)).argmax()
     ax.imshow(test.volume(i)[0, z], cmap="gray_r")
     ax.contour(test.mask(i)[z], [0.5], colors="tab:green")
@@ -59,8 +59,8 @@ figure.suptitle("PET of test patients; green: true outline, red: predicted")
 plt.show()
 
 # %%
-# Risks of twenty patients say little; the interval says how little. ``predict`` is higher for an
-# earlier event, and the survival curve comes from a Breslow baseline on the training patients.
+# Twenty patients are few, as the wide interval shows. ``predict`` is higher for an
+# earlier event; survival curves use a Breslow baseline hazard of the training patients.
 risk = model.predict(test)
 print(concordance_index(test.outcome, risk, confidence_interval="analytic"))
 curves = model.predict_survival_function(test, return_array=True)

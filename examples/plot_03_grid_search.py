@@ -3,13 +3,13 @@ Grid search over a network
 ==========================
 
 Every network is a scikit-learn estimator, so ``GridSearchCV`` tunes it. The score of the best
-setting is not what new patients will get: the setting was chosen because it scored well. How large
-that gap is can be seen here, because phantoms never run out.
+setting is too optimistic for new patients, because the setting was chosen for this score. With
+phantoms, any number of new patients can be made to show how large the difference is.
 """
 
 # %%
-# CNN-Survival, a 2D network on the largest slice of the tumour, is the quickest to train. Give
-# ``n_threads`` a number, and the results do not depend on ``n_jobs``.
+# CNN-Survival, a 2D network on the largest slice of the tumour, is the fastest to train. With a
+# fixed number of ``n_threads`` the results do not depend on ``n_jobs``.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.model_selection import GridSearchCV
@@ -28,21 +28,21 @@ search = GridSearchCV(
 search.fit(X, X.outcome)
 
 # %%
-# The table of the search. The standard deviation over folds is of the size of the differences
-# between the settings: this search could have ended otherwise.
-found = pd.DataFrame(search.cv_results_).sort_values("rank_test_score")
+# The results of the search. The standard deviation over folds is as large as the differences
+# between the settings: on other patients another setting could have been the best.
+results = pd.DataFrame(search.cv_results_).sort_values("rank_test_score")
 columns = ["param_learning_rate", "param_dropout", "mean_test_score", "std_test_score"]
-print(found[columns].round(3).to_string(index=False))
+print(results[columns].round(3).to_string(index=False))
 
 # %%
-# The winner on 200 new patients, beside what the search promised.
+# The best setting on 200 new patients, compared with its score in the search.
 achieved = search.score(new, new.outcome)
-print(f"promised by the search: C = {search.best_score_:.3f}, on 200 new patients: {achieved:.3f}")
+print(f"in the search: C = {search.best_score_:.3f}, on 200 new patients: {achieved:.3f}")
 
 figure, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
 labels = [f"rate {row.param_learning_rate:g}, dropout {row.param_dropout:g}"
-          for row in found.itertuples()]  # fmt: skip
-ax.errorbar(found["mean_test_score"], labels, xerr=found["std_test_score"], fmt="o")
+          for row in results.itertuples()]  # fmt: skip
+ax.errorbar(results["mean_test_score"], labels, xerr=results["std_test_score"], fmt="o")
 ax.plot(achieved, labels[0], "D", color="tab:red", label="new patients")
 ax.axvline(0.5, color="0.6", linestyle=":")
 ax.invert_yaxis()
@@ -51,7 +51,7 @@ ax.legend()
 plt.show()
 
 # %%
-# Real cohorts have no spare 200 patients. Put the search *inside* a cross-validation then:
+# With real patients, who are few, put the search *inside* a cross-validation:
 # ``cross_val_score(search, X, y, cv=...)``, or
-# :func:`survimg.model_selection.nested_cross_validate`, which also keeps what each fold has chosen.
-# It multiplies the number of trainings, so see :doc:`/tuning` before you start one.
+# :func:`survimg.model_selection.nested_cross_validate`, which also returns the best setting of each
+# fold. This multiplies the number of trainings, so see :doc:`/tuning` first.

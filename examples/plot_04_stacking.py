@@ -3,12 +3,13 @@ Deep features for classic survival models
 =========================================
 
 ``DeepMTS.transform`` gives 236 features of a patient (124 in the small variant used here), and any
-survival model can be fitted on them. But a network knows its training patients: their features look
-better than those of anybody else, and a second model that is trained on them trusts them too much.
+survival model can be fitted on them. But a network is overfitted to its training patients: their
+features predict better than those of new patients, and a second model that is trained on them
+relies on them too much.
 """
 
 # %%
-# Trained networks are kept in a folder (``memory=``), and everything below shares them.
+# Trained networks are stored in a folder (``memory=``), and the models below share them.
 import tempfile
 
 import pandas as pd
@@ -34,8 +35,8 @@ in_sample = deep_features_lasso_cox(estimator=network, in_sample=True, memory=fo
 out_of_fold = deep_features_lasso_cox(estimator=network, cv=2, memory=folder.name)
 
 # %%
-# In-sample is how it was published. Out-of-fold trains ``cv`` more networks, so that each training
-# patient's features come from a network that has not seen that patient.
+# The paper used in-sample features. Out-of-fold trains ``cv`` more networks, so that each training
+# patient's features come from a network that was not trained on that patient.
 rows = {}
 for name, model in {"in-sample": in_sample, "out-of-fold": out_of_fold}.items():
     model.fit(train, train.outcome)
@@ -48,11 +49,11 @@ print(table.round(2).to_string())
 table.plot.barh(xlim=(0.4, 1), xlabel="C", figsize=(6, 2.4)).invert_yaxis()
 
 # %%
-# The first column is no guide to the second: never judge such a model on its training patients.
-# Which of the two rows is better for new patients is not settled by one small cohort; with enough
-# patients for the extra networks it is out-of-fold.
+# The first column does not predict the second: never evaluate such a model on its training
+# patients. One small cohort does not show which of the two rows is better for new patients; with
+# enough patients for the extra networks it is out-of-fold.
 #
-# Stacking combines whole models by their out-of-fold risks, with the same precaution inside.
+# Stacking combines several models by their out-of-fold risks.
 stack = SurvivalStacking(
     [
         ("clinical", ClinicalVolumeCox()),

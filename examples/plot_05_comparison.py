@@ -2,12 +2,12 @@
 Comparing models with intervals
 ===============================
 
-Which model is better, and could it be luck? Three habits: the same folds for all models, a paired
-test instead of two intervals held side by side, and a baseline that a new model has to beat.
+Which model is better, and could the difference be chance? Use the same folds for all models, a
+paired test instead of a comparison of two intervals, and a simple model as the baseline.
 """
 
 # %%
-# ``run_benchmark`` fits every model on every fold and keeps each prediction on disk. Called again,
+# ``run_benchmark`` fits every model on every fold and writes each prediction to disk. Called again,
 # it computes only what is missing; splits that leak are refused.
 import tempfile
 
@@ -42,20 +42,20 @@ run = run_benchmark(
 )
 
 # %%
-# One row per model. Differences are paired: both models judge the same pairs of patients.
+# One row per model. Differences are paired: both models rank the same pairs of patients.
 # ``p_holm`` is corrected for the number of comparisons and holds for *these fitted models*;
-# ``p_holm_folds`` asks whether the difference would survive training again. A difference that
-# passes the first test alone is not called significant.
+# ``p_holm_folds`` tests whether the difference would remain after training again. A difference
+# is called significant only if both tests agree.
 scores = score_run(run)
 table = score_table(scores).set_index("model")
-shown = ["c_within_folds", "c_lower95", "c_upper95", "difference", "p_holm", "p_holm_folds"]
-print(table[shown].round(3).to_string())
+columns = ["c_within_folds", "c_lower95", "c_upper95", "difference", "p_holm", "p_holm_folds"]
+print(table[columns].round(3).to_string())
 for score in scores:
     print(f"{score.model}: {score.verdict}")
 
 # %%
-# The intervals of two models overlap more than the evidence on their difference does, because both
-# were measured on the same patients. The text on the right is the paired difference.
+# Both models were measured on the same patients, so two intervals may overlap although the
+# difference is clear. The text on the right is the paired difference.
 figure, ax = plt.subplots(figsize=(9, 2.6))
 plot_concordance_forest(
     {score.model: score.within_folds for score in scores},
@@ -66,7 +66,7 @@ figure.subplots_adjust(left=0.2, right=0.45, bottom=0.25)
 plt.show()
 
 # %%
-# The run folder also becomes a page with survival curves by risk group, calibration and decision
+# ``render`` makes a report of the run, with survival curves by risk group, calibration and decision
 # curves. ``survimg benchmark`` on the command line does all of this at once.
 render(run.folder)
 print("in the folder:", *sorted(path.name for path in run.folder.iterdir()))

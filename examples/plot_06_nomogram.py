@@ -1,9 +1,9 @@
 """
-A nomogram, and whether to believe it
-=====================================
+A nomogram and its calibration
+==============================
 
-A nomogram is a Cox model drawn so that it can be read with a ruler. It looks equally convincing
-whether the model is good or not, so draw the calibration beside it.
+A nomogram draws a Cox model so that its predictions can be read with a ruler. It looks the same
+whether the model is good or not, so show its calibration as well.
 """
 
 # %%
@@ -40,7 +40,7 @@ table = measure(train)
 fit = fit_cox(train.outcome, table)
 
 # %%
-# A covariate is an axis. Several columns can share one, which then has levels.
+# Each covariate is an axis. Several columns can share an axis, which then has levels.
 ranges = {
     "Volume": (2, 26),
     "SUVmean": (2, 9),
@@ -59,8 +59,8 @@ predicted = nomogram.predict(unseen, time=36)
 print(predicted.head(3).round(2).to_string())
 
 # %%
-# Discrimination: what the training patients show, what is left after the bootstrap has taken the
-# optimism away, and what 200 new patients say.
+# Discrimination: on the training patients, after the bootstrap correction for optimism, and on
+# 200 new patients.
 correction = optimism_corrected_concordance(
     CoxPHSurvivalAnalysis(), table, train.outcome, n_resamples=50, random_state=0
 )
@@ -68,11 +68,11 @@ print(f"apparent C = {correction.apparent:.3f}, corrected {correction.corrected:
 print(f"new patients: C = {concordance_index(new.outcome, predicted['points']):.3f}")
 
 # %%
-# Calibration: of the new patients who were promised 60 %, did 60 % remain free of the event?
+# Calibration: of the new patients with a predicted 60 %, did 60 % remain free of the event?
 groups = calibration_groups(new.outcome, predicted["survival"], 36)
 figure, ax = plt.subplots(figsize=(4.2, 4.2), layout="constrained")
 plot_calibration(groups, ax)
 plt.show()
 
 # %%
-# :func:`survimg.report.nomogram_page.write_nomogram_page` makes a page with sliders of it.
+# :func:`survimg.report.nomogram_page.write_nomogram_page` turns it into an interactive page.

@@ -2,14 +2,14 @@
 Your own network in the training engine
 =======================================
 
-Bring a ``torch.nn.Module``; the engine brings the Cox loss on balanced batches, augmentation, early
-stopping, checkpoints, devices and seeds, and scikit-learn's interface.
+You write a ``torch.nn.Module``; the training engine adds the Cox loss on balanced batches,
+augmentation, early stopping, checkpoints, devices, seeds and scikit-learn's interface.
 """
 
 # %%
 # The network takes ``volumes`` (b, channels, z, y, x) and ``clinical`` (b, k), and returns a risk
-# (b,), higher = earlier event, with the features that it was computed from. Weights are drawn from
-# the generator that is handed in: that is what makes a fit reproducible.
+# (b,), higher = earlier event, with the features from which it was computed. Weights are drawn from
+# the given generator, which makes a fit reproducible.
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ class SmallNet(nn.Module):
 
 
 # %%
-# The estimator is a dataclass: its fields are its parameters, on top of those of the engine.
+# The estimator is a dataclass: its fields are its parameters, in addition to those of the engine.
 @dataclass(kw_only=True, eq=False, repr=False)
 class SmallSurvival(CoxVolumeEstimator):
     """Two convolutions and a Cox loss."""
@@ -55,14 +55,14 @@ class SmallSurvival(CoxVolumeEstimator):
 
 
 # %%
-# That is all. Does it keep the contract that other tools rely on? A dozen checks answer: same seed,
-# same result; no patient's risk depends on the others; the risk has the sign of the curves.
+# A dozen checks test whether it behaves as other tools expect: same seed, same result; no patient's
+# risk depends on the others; the risk has the sign of the curves.
 X = make_phantom_cohort(n=60, shape=(16, 16, 16), random_state=0).cohort
 quick = SmallSurvival(n_iterations=2, batch_norm_batches=1, n_threads=1, random_state=0)
 check_survival_estimator(quick, X[:12], X.outcome[:12])
 
 # %%
-# Cross-validation, held-out patients, and everything else that drives estimators.
+# Cross-validation, and early stopping on held-out patients.
 model = SmallSurvival(
     n_iterations=80, learning_rate=1e-2, validation_fraction=0.2,
     iterations_per_epoch=20, batch_norm_batches=5, n_threads=1, random_state=0,
@@ -72,7 +72,7 @@ history = model.fit(X, X.outcome).history_
 history.plot(x="epoch", y=["loss", "validation_c_index"], subplots=True, xticks=history["epoch"])
 
 # %%
-# A model file holds no code, so name your class when you save and when you load.
+# A model file contains no code, so name your class when you save and when you load.
 with tempfile.TemporaryDirectory() as folder:
     survimg.save(model, f"{folder}/model", trusted=[SmallSurvival])
     again = survimg.load(f"{folder}/model", trusted=[SmallSurvival])

@@ -1,8 +1,8 @@
 """
-Saliency, and a check that it means something
-=============================================
+Saliency, compared with that of an untrained network
+====================================================
 
-Where in the image does the risk come from? A map always looks like an answer, so compare it with
+Where in the image does the risk come from? Every map looks convincing, so compare it with
 that of a network that has learned nothing.
 """
 
@@ -29,30 +29,30 @@ untrained.fit(train, train.outcome)
 print(f"test patients: C = {model.score(test, test.outcome):.2f}")
 
 # %%
-# Integrated gradients share the risk out among the voxels: a map adds up to the patient's risk less
-# that of an empty image. The error says how far the numerical integration is from doing so.
+# Integrated gradients distribute the risk over the voxels: a map adds up to the patient's risk
+# minus that of an empty image. The error is what the numerical integration lacks of this sum.
 few = test[:6]
-found = integrated_gradients(model, few, n_steps=24)
+trained = integrated_gradients(model, few, n_steps=24)
 for score, baseline, error in zip(
-    found.score, found.baseline_score, found.completeness_error, strict=True
+    trained.score, trained.baseline_score, trained.completeness_error, strict=True
 ):
     print(f"risk {score:+.2f}, empty image {baseline:+.2f}, sum of the map off by {error:.3f}")
 
 # %%
 # Red raises the risk, blue lowers it; the outline is the tumour mask, which the network never saw.
-# The planes pass through the strongest voxel. Look where that is: after so short a training it may
-# well be the bladder, which is hot too. To find such things is what maps are good for.
-patient = int(found.score.argmax())
-picture = plot_saliency(few, patient, found.maps[patient])
+# The planes pass through the strongest voxel. After so short a training it may be in the bladder,
+# which is bright too. Maps help to find such mistakes.
+patient = int(trained.score.argmax())
+picture = plot_saliency(few, patient, trained.maps[patient])
 
 # %%
 # How much of the map lies in the tumour, compared with the tumour's share of the volume? A ratio of
-# 1 knows nothing. A network with random weights is well above 1 too, because bright structures
-# attract gradients whatever a network has learned. Only the difference speaks for the training.
+# 1 means no preference for the tumour. A network with random weights is well above 1 too, because
+# bright structures have large gradients in any network. Only the difference is due to the training.
 masks = [few.mask(i) for i in range(len(few))]
-blind = integrated_gradients(untrained, few, n_steps=24)
-for name, maps in {"trained": found.maps, "random weights": blind.maps}.items():
+random = integrated_gradients(untrained, few, n_steps=24)
+for name, maps in {"trained": trained.maps, "random weights": random.maps}.items():
     print(f"{name}: ratio {mass_in_region(maps, masks)['ratio'].median():.1f}")
 
 # %%
-# :doc:`/explanations` says what has been checked about these maps, and what they cannot tell.
+# :doc:`/explanations` lists what has been checked about these maps, and their limits.

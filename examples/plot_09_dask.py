@@ -2,14 +2,14 @@
 The same cross-validation on a Dask cluster
 ===========================================
 
-Everything that computes through joblib runs on a cluster inside ``dask_cluster``, with the same
-scores to the bit. Here the cluster is two processes of this machine; :doc:`/scaling` has the recipe
-for several machines and for SLURM.
+Everything that uses joblib runs on a cluster inside ``dask_cluster``, with identical
+scores. Here the cluster is two processes on this machine; :doc:`/scaling` explains how to use
+several machines and SLURM.
 """
 
 # %%
-# A script that starts processes needs the guard on its last line. ``n_threads=1`` gives the network
-# the same arithmetic in a worker as in the main process, where it may have more threads.
+# A script that starts processes needs the ``if __name__ == "__main__"`` at its end. ``n_threads=1``
+# makes results in a worker identical to those in the main process, which may have more threads.
 import logging
 import tempfile
 import time
@@ -32,7 +32,7 @@ def main() -> None:
     )
     folds = EventStratifiedKFold(n_splits=4, shuffle=True, random_state=0)
     with tempfile.TemporaryDirectory() as folder:
-        # A saved cohort travels as its path: some hundred bytes a fit instead of all voxels.
+        # Workers receive the path of a saved cohort: some hundred bytes instead of all voxels.
         X: Cohort = make_phantom_cohort(n=48, shape=(18, 18, 18), random_state=0).cohort.save(
             f"{folder}/cohort"
         )

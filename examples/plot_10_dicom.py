@@ -2,8 +2,8 @@
 From DICOM to a cohort
 ======================
 
-Folders of DICOM slices, an RTSTRUCT each, and a table become a cohort with one call. Phantoms are
-stored first as a clinic would: ``Units`` GML means SUV; from BQML survimg computes it.
+One call turns folders of DICOM slices, RTSTRUCT files and a table into a cohort. First, phantoms
+are written as DICOM. Their ``Units`` are GML, which is SUV already; survimg converts BQML to SUV.
 """
 
 import tempfile
@@ -55,7 +55,7 @@ def write_contours(path: Path, mask: np.ndarray) -> None:
 
 
 # %%
-# The table: paths are relative to it; columns without a meaning of their own are clinical.
+# The manifest: paths are relative to it; all other columns are clinical.
 study = tempfile.TemporaryDirectory()
 root = Path(study.name)
 phantoms = make_phantom_cohort(n=6, shape=(32, 32, 32), random_state=0, normalise=False).cohort
@@ -69,7 +69,7 @@ table.to_csv(root / "manifest.csv", index=False)
 print(table.to_string(index=False))
 
 # %%
-# Resample, crop, z-score. Then look at every patient before you train.
+# Resample, crop and z-score. Then look at every patient before you train a model.
 settings = Preparation(shape=(16,) * 3, spacing=4, label="GTV")
 prepare(root / "manifest.csv", settings, root / "prepared")
 X = Cohort.load(root / "prepared")

@@ -145,16 +145,21 @@ def check_outcome(
     return event, time
 
 
-def as_outcome(y: Any, ids: Sequence[str] | None = None) -> np.ndarray:
+def as_outcome(y: Any, X: Any = None) -> np.ndarray:
     """Return an outcome of any accepted form as one structured array (event, time).
 
     Parameters
     ----------
     y : structured array of shape (n,), DataFrame, or mapping
-    ids : sequence of str, optional
-        See `check_outcome`, also for errors.
+    X : Cohort or array, optional
+        The patients. If it has their names, a table that has them too is put into its order.
+
+    Raises
+    ------
+    ValueError
+        As `check_outcome`.
     """
-    event, time = check_outcome(y, ids=ids)
+    event, time = check_outcome(y, ids=getattr(X, "ids", None))
     return make_outcome(event, time)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,41 @@ def _is_own_address(host: str) -> bool:
 
 # Before the tests import survimg, so that importing counts too.
 socket.socket.connect = _connect_on_this_machine  # type: ignore[method-assign]
+
+
+_running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note whose fixtures and body run."""
+    _running[:] = [item]
+    return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def precision_is_stated() -> Iterator[None]:
+    """Fail a test whose fit asks whether the hardware computes bfloat16, unless it is marked.
+
+    ``precision="auto"`` is another precision on another machine, and weights that were trained in
+    another precision are other weights: state ``precision="float32"``, or mark the test
+    ``any_precision`` if what it claims holds for both.
+    """
+    from survimg.compute import runtime
+
+    ask = runtime.has_bfloat16
+
+    def ask_if_marked(device: Any) -> bool:
+        if _running[0].get_closest_marker("any_precision") is None:
+            pytest.fail(
+                "A fit left its precision to the hardware: state precision='float32', or mark the "
+                "test any_precision."
+            )
+        return ask(device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "has_bfloat16", ask_if_marked)
+        yield
 
 
 @pytest.fixture(scope="session")

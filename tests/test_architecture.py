@@ -89,14 +89,15 @@ def test_files_named_in_the_documents_exist():
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+@pytest.mark.any_precision
 def test_readme_python_runs():
     """The README's Python blocks, with fewer patients and iterations, in one namespace."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert len(blocks) >= 2
     code = "\n".join(blocks)
     for shown, quick in {
-        "n=60, shape=(32, 32, 32)": "n=24, shape=(16, 16, 16)",
-        "n_iterations=400": "n_iterations=1, batch_size=4",
+        "n=60, shape=(36, 36, 36)": "n=24, shape=(16, 16, 16)",
+        "DeepMTS()": "DeepMTS(n_iterations=1, batch_size=4, precision='float32')",
         "EventStratifiedKFold(3)": "EventStratifiedKFold(2)",
     }.items():
         assert shown in code

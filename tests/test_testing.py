@@ -30,6 +30,7 @@ from survimg.testing import check_survival_estimator, survival_checks
 
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
+    "precision": "float32",
 }  # fmt: skip
 
 

@@ -155,7 +155,8 @@ def run_benchmark(
         Another process is writing to `out`.
     """
     out = Path(out)
-    event, time = check_outcome(y, n_patients=n_patients(X), require_event=True)
+    known = getattr(X, "ids", None)
+    event, time = check_outcome(y, n_patients=n_patients(X), ids=known, require_event=True)
     y = make_outcome(event, time) if is_table(y) else y
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)

@@ -395,8 +395,7 @@ def _verdict(run: Run, score: ModelScore) -> str:
     failed = [r for r in run.failures if r.model == score.model and r.error is not None]
     if failed:
         error = failed[0].error or {}
-        first = f"{error['type']}: {error['message']}"
-        first = first if len(first) <= 80 else f"{first[:79]}…"
+        first = f"{error['type']}: {' '.join(error['message'].split())}"
         return f"FAILED in {len(failed)} of {score.n_planned} fits ({first})"
     if score.n_done < score.n_planned:
         return f"not finished: {score.n_done} of {score.n_planned} fits"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "PREPARATION", "add_dicom", "add_preparation", "add_reading", "at_least", "manifest_reading",
-    "names", "preparation", "refuse",
+    "PREPARATION", "add_dicom", "add_empty_masks", "add_preparation", "add_reading", "at_least",
+    "manifest_reading", "names", "preparation", "refuse", "table_reading",
 ]  # fmt: skip
 
 #: Options that say how volumes are resampled, cropped and normalised.
@@ -113,6 +113,23 @@ def add_reading(group: argparse._ArgumentGroup) -> None:
         "--allow-outside", action="store_true", default=None,
         help="read files outside the manifest's folder too",
     )
+    group.add_argument(
+        "--na-values", type=names, metavar="CELLS",
+        help="further cells that mean missing, comma-separated, such as .,unknown",
+    )
+    group.add_argument(
+        "--kinds", type=_kinds, metavar="COLUMNS",
+        help="kinds of clinical columns where the guess is wrong, as grade=categorical,age=numeric",
+    )
+
+
+def add_empty_masks(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says what becomes of patients whose tumour mask is empty."""
+    parser.add_argument(
+        "--empty-masks", choices=("refuse", "leave-out", "keep"), default="refuse",
+        help="patients whose tumour mask holds no voxel: name them and stop (default), leave them "
+        "out, or keep them for models that read no masks",
+    )
 
 
 def add_dicom(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +173,18 @@ def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
         raise ValueError(f"--{given[0]} does not apply to {cohort}.")
 
 
+def _kinds(text: str) -> dict[str, str]:
+    pairs = [part.rpartition("=") for part in names(text)]
+    if not all(equals for _, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"must be like grade=categorical; got {text!r}")
+    return {column.strip(): kind.strip() for column, _, kind in pairs}
+
+
+def table_reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Turn the arguments that say what cells mean into those of `survimg.io.read_manifest`."""
+    return {"na_values": arguments.na_values or (), "kinds": arguments.kinds}
+
+
 def _label(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
@@ -187,6 +216,7 @@ def manifest_reading(arguments: argparse.Namespace) -> dict[str, Any]:
         "label": labels(arguments),
         "time_unit": arguments.time_unit,
         "allow_outside": bool(arguments.allow_outside),
+        **table_reading(arguments),
     }
 
 

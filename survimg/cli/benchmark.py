@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 
-from survimg.cli.arguments import add_preparation, at_least
+from survimg.cli.arguments import add_empty_masks, add_preparation, at_least
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
@@ -23,9 +23,10 @@ from survimg.cli.cohorts import (
     find_cohort,
     outcome_of,
     with_external,
+    without_empty_masks,
 )
 from survimg.cli.model_parameters import set_parameters_of_models
-from survimg.cli.output import Answer, add_progress
+from survimg.cli.output import Answer, add_progress, note
 from survimg.cli.protocols import (
     add_protocol,
     check_protocol,
@@ -141,6 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each network's training (default: the cores shared out among --n-jobs; on a "
         "cluster 1); another number changes last digits, so that networks are fitted again",
     )
+    add_empty_masks(parser)
     add_progress(parser)
     control = parser.add_mutually_exclusive_group()
     control.add_argument(
@@ -177,7 +179,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     outcome_of(source.cohort, arguments.cohort)
     if arguments.protocol != "external":  # what cannot be split shows before it is prepared
         _plan(arguments, Study(source.cohort, ""), arguments.permute_outcome)
-    patients = source.load()
+    patients = without_empty_masks(arguments, source.load())
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
     caveats = _mask_caveats(names, patients.cohort)
@@ -216,6 +218,7 @@ def _run_and_report(
         if arguments.negative_control is not None:
             folder, seed = negative_control_folder(out), arguments.negative_control
             failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
+    _show_warnings(finished)
     page = render(out)
     scores = score_run(finished)
     control = arguments.permute_outcome
@@ -272,6 +275,18 @@ def _benchmark(
         progress=arguments.progress,
         **protocol.arguments(),
     )
+
+
+def _show_warnings(finished: Run) -> None:
+    """Show the warnings of all fits, each once with the models that gave it."""
+    models: dict[str, list[str]] = {}
+    for (name, _, _), record in finished.records.items():
+        for text in [] if record is None else record.details.get("warnings", []):
+            told = models.setdefault(text.partition(": ")[2], [])
+            if name not in told:
+                told.append(name)
+    for text, names in models.items():
+        note("warning", f"{', '.join(names)}: {text}")
 
 
 def _check_cluster(arguments: argparse.Namespace) -> None:

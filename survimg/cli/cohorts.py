@@ -7,12 +7,14 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import PREPARATION, at_least, manifest_reading, preparation, refuse
+from survimg.cli.output import note
 from survimg.io.files import write_json
+from survimg.io.patients import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,16 +27,18 @@ __all__ = [
     "PHANTOM_SHAPE",
     "Source",
     "Study",
+    "check_empty_masks",
     "find_cohort",
     "outcome_of",
     "with_external",
+    "without_empty_masks",
 ]
 
 PHANTOM_PATIENTS = 120
 EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
-_READING = ("modalities", "label", "time_unit", "allow_outside")
+_READING = ("modalities", "label", "time_unit", "allow_outside", "na_values", "kinds")
 _PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
 
@@ -124,6 +128,53 @@ def outcome_of(cohort: Cohort, name: str) -> np.ndarray:
     return cohort.outcome
 
 
+def check_empty_masks(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray:
+    """Find the patients with empty masks before any model does.
+
+    Returns
+    -------
+    ndarray of shape (m,), int
+        Positions of the patients that stay.
+
+    Raises
+    ------
+    ValueError
+        There are such patients, and nothing says what is to become of them.
+    """
+    import numpy as np
+
+    every = np.arange(len(cohort))
+    if arguments.empty_masks == "keep":
+        return every
+    masked = np.flatnonzero(cohort.has_masks).tolist()
+    empty = [i for i in masked if not cohort.mask(i).any()]
+    names = listed([str(cohort.ids[i]) for i in empty])
+    said = f"{len(empty)} patient(s) have an empty tumour mask: {names}"
+    if empty and arguments.empty_masks == "refuse":
+        raise ValueError(
+            f"{said}. Repair the masks; or --empty-masks leave-out goes on without these patients "
+            "(keep: with them, for models that read no masks)."
+        )
+    if empty:
+        note("warning", f"{said}; they are left out.")
+    return np.setdiff1d(every, empty)
+
+
+def without_empty_masks(arguments: argparse.Namespace, study: Study) -> Study:
+    """Leave out patients with empty masks, where that is asked for; see `check_empty_masks`."""
+    kept = check_empty_masks(arguments, study.cohort)
+    if len(kept) == len(study.cohort):
+        return study
+    risk = None if study.oracle_risk is None else study.oracle_risk[kept]
+    left_out = {"left_out_for_empty_masks": len(study.cohort) - len(kept)}
+    return replace(
+        study,
+        cohort=study.cohort[kept],
+        oracle_risk=risk,
+        settings={**study.settings, **left_out},
+    )
+
+
 def with_external(arguments: argparse.Namespace, training: Study) -> Study:
     """Put the patients of ``--external`` behind those of the cohort.
 
@@ -136,7 +187,7 @@ def with_external(arguments: argparse.Namespace, training: Study) -> Study:
 
     from survimg.model_selection import join_cohorts
 
-    external = _external(arguments, training)
+    external = without_empty_masks(arguments, _external(arguments, training))
     prefix = "external-" if external.oracle_risk is not None else ""  # phantoms are all named alike
     risks = [risk for risk in (training.oracle_risk, external.oracle_risk) if risk is not None]
     return Study(

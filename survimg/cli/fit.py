@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from survimg.cli.arguments import at_least
+from survimg.cli.arguments import add_empty_masks, at_least
+from survimg.cli.cohorts import check_empty_masks
 from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
 from survimg.suites import MODELS, ModelSettings, build_models
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="of a network's training")
     parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
+    add_empty_masks(parser)
     add_progress(parser)
 
 
@@ -64,6 +66,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     if out.exists() and any(out.iterdir()) and not arguments.overwrite:
         raise FileExistsError(f"--out {out} exists; give another folder, or --overwrite.")
     cohort = Cohort.load(arguments.cohort)
+    cohort = cohort[check_empty_masks(arguments, cohort)]
     if cohort.outcome is None:
         raise ValueError(
             f"--cohort {arguments.cohort} has no outcome: its manifest lacks the columns time and "

@@ -1,35 +1,52 @@
-"""Say what a folder of survimg holds: a prepared cohort, a fitted model, or a benchmark run.
+"""Say what a manifest or a folder of survimg holds: a cohort, a fitted model, or a benchmark run.
 
-A model is described from what its folder says of itself, without loading it; a run may be
-unfinished.
+Of clinical columns it shows what was understood: numbers, or levels with their counts, as a model
+would learn them from all of these patients. A model is described from what its folder says of
+itself, without loading it; a run may be unfinished.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from survimg.cli.arguments import add_reading, names, refuse, table_reading
 from survimg.cli.output import Answer, counted
 from survimg.cli.tables import score_lines, score_record
+from survimg.io.patients import listed
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from survimg.cohort import Cohort
+    from survimg.io import PatientTable
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "what a cohort, a model or a run holds"
-EXAMPLES = ("survimg info cohort", "survimg info runs/demo --json")
+SUMMARY = "what a manifest, a cohort, a model or a run holds"
+EXAMPLES = (
+    "survimg info manifest.csv", "survimg info cohort", "survimg info runs/demo --json"
+)
+_MOST_LEVELS = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "folder", help="written by survimg prepare, fit or benchmark, or by survimg.save"
+        "folder", metavar="PATH",
+        help="manifest (.csv), or folder written by survimg prepare, fit or benchmark, or by "
+        "survimg.save",
     )
+    group = parser.add_argument_group("reading of a manifest")
+    group.add_argument(
+        "--modalities", type=names, metavar="COLUMNS",
+        help="image columns, comma-separated (default: all found)",
+    )
+    add_reading(group)
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -38,9 +55,12 @@ def run(arguments: argparse.Namespace) -> Answer:
     Raises
     ------
     FileNotFoundError
-        No such folder, or one that holds none of the three.
+        No such path, or a folder that holds none of the three.
     """
     folder = Path(arguments.folder)
+    if folder.suffix.lower() == ".csv":
+        return _manifest(arguments, folder)
+    refuse(arguments, "a folder", "modalities", "label", "allow_outside", "na_values", "kinds")
     # The names of the files that a cohort, a run and a model each begin with.
     known = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
     for name, describe in known.items():
@@ -61,54 +81,78 @@ def _cohort(folder: Path) -> Answer:
     return Answer(_aligned(_cohort_lines(record)), {"kind": "cohort", **record})
 
 
+def _manifest(arguments: argparse.Namespace, path: Path) -> Answer:
+    from survimg.io import read_manifest
+
+    manifest = read_manifest(
+        path, arguments.modalities, allow_outside=bool(arguments.allow_outside),
+        **table_reading(arguments),
+    )
+    record = {"shape": None, "settings": None, **_table_record(manifest), "empty_masks": None}
+    return Answer(_aligned(_cohort_lines(record)), {"kind": "manifest", **record})
+
+
 def _cohort_record(cohort: Cohort) -> dict[str, Any]:
+    masked = [i for i in range(len(cohort)) if cohort.has_masks[i]]
+    return {
+        **_table_record(cohort.table),
+        "shape": list(cohort.shape[2:]),
+        "empty_masks": [str(cohort.ids[i]) for i in masked if not cohort.mask(i).any()],
+        "settings": cohort.settings,
+    }
+
+
+def _table_record(table: PatientTable) -> dict[str, Any]:
     import numpy as np
 
     from survimg.benchmark.follow_up import median_follow_up
 
+    present = table.present.sum(axis=0).tolist()
     record: dict[str, Any] = {
-        "patients": len(cohort),
-        "channels": list(cohort.channel_names),
-        "shape": list(cohort.shape[2:]),
-        "masks": int(cohort.has_masks.sum()),
+        "patients": len(table),
+        "channels": list(table.channel_names),
+        "masks": int(table.has_mask.sum()),
         "spacing_mm": None,
-        "present": dict(
-            zip(cohort.channel_names, cohort.present.sum(axis=0).tolist(), strict=True)
-        ),
-        "time_unit": cohort.time_unit,
+        "present": dict(zip(table.channel_names, present, strict=True)),
+        "time_unit": table.time_unit,
         "outcome": None,
         "groups": None,
         "clinical": None,
-        "settings": cohort.settings,
     }
-    if cohort.spacing is not None:
-        low, high = cohort.spacing.min(axis=0), cohort.spacing.max(axis=0)
+    if table.spacing is not None:
+        low, high = table.spacing.min(axis=0), table.spacing.max(axis=0)
         record["spacing_mm"] = np.stack([low, high], axis=1).tolist()
-    if cohort.outcome is not None:
-        event, time = cohort.outcome["event"], cohort.outcome["time"]
+    if table.outcome is not None:
+        event, time = table.outcome["event"], table.outcome["time"]
         record["outcome"] = {
             "events": int(event.sum()),
-            "median_follow_up": median_follow_up(cohort.outcome),
+            "median_follow_up": median_follow_up(table.outcome),
             "longest": float(time.max()),
         }
-    if cohort.groups is not None:
-        names, counts = np.unique(cohort.groups, return_counts=True)
-        record["groups"] = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    if cohort.clinical is not None:
+    if table.groups is not None:
+        groups = [str(group) for group in table.groups.tolist()]
+        record["groups"] = dict(sorted(Counter(groups).items()))
+    if table.clinical is not None:
         record["clinical"] = {
-            str(name): _column_record(column) for name, column in cohort.clinical.items()
+            str(name): _column_record(column, table.ids)
+            for name, column in table.clinical.items()
         }
     return record
 
 
 def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
     patients = record["patients"]
+    size = "" if record["shape"] is None else (
+        f", {' x '.join(map(str, record['shape']))} voxels (z, y, x)"
+    )
     lines = {
         "patients": str(patients),
-        "volumes": f"{'+'.join(record['channels'])}, {' x '.join(map(str, record['shape']))} "
-        "voxels (z, y, x)",
+        "volumes": f"{'+'.join(record['channels'])}{size}",
         "masks": f"{record['masks']} of {patients}",
     }
+    if record["empty_masks"]:
+        empty = record["empty_masks"]
+        lines["masks"] += f"; {len(empty)} of them empty: {listed(empty)}"
     if record["spacing_mm"] is not None:
         sizes = [
             f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -130,26 +174,43 @@ def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
     if record["groups"] is not None:
         lines["groups"] = ", ".join(f"{name}: {n}" for name, n in record["groups"].items())
     if record["clinical"] is not None:
-        lines["clinical"] = ", ".join(
-            f"{name} ({_column_text(column)})" for name, column in record["clinical"].items()
+        lines["clinical"] = "\n".join(
+            f"{name}: {_column_text(column)}" for name, column in record["clinical"].items()
         )
-    lines["settings"] = json.dumps(record["settings"], sort_keys=True)
+    if record["settings"] is not None:
+        lines["settings"] = json.dumps(record["settings"], sort_keys=True)
     return lines
 
 
-def _column_record(column: pd.Series) -> dict[str, Any]:
-    from pandas.api import types
+def _column_record(column: pd.Series, patients: np.ndarray) -> dict[str, Any]:
+    from survimg.columns import bring_levels, bring_numbers, learn_column
 
-    # As ClinicalFeatures has it: booleans are categories.
-    number = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-    categories = None if number else int(column.nunique())
-    return {"categories": categories, "missing": int(column.isna().sum())}
+    missing, names = int(column.isna().sum()), patients.tolist()
+    try:
+        learned = learn_column(column, names)
+    except ValueError as error:
+        return {"kind": "refused", "missing": missing, "reason": str(error)}
+    if learned.kind != "numeric":
+        counts = Counter(bring_levels(column, learned, names).dropna())
+        levels = {level: counts[level] for level in learned.levels if level in counts}
+        return {"kind": learned.kind, "missing": missing, "levels": levels}
+    values = bring_numbers(column, learned, names).dropna()
+    limits = None if values.empty else [float(values.min()), float(values.max())]
+    return {"kind": "numeric", "missing": missing, "range": limits}
 
 
 def _column_text(column: dict[str, Any]) -> str:
-    n, missing = column["categories"], column["missing"]
-    kind = "number" if n is None else "1 category" if n == 1 else f"{n} categories"
-    return f"{kind}, {missing} missing" if missing else kind
+    text = str(column["kind"])
+    if "reason" in column:
+        text += f". {column['reason']}"
+    elif "levels" in column:
+        shown = list(column["levels"].items())[:_MOST_LEVELS]
+        more = len(column["levels"]) - len(shown)
+        text += ", " + ", ".join(f"{level}: {count}" for level, count in shown)
+        text += f" and {more} more levels" if more else ""
+    elif column["range"] is not None:
+        text += ", {:g} to {:g}".format(*column["range"])
+    return f"{text}; {column['missing']} missing" if column["missing"] else text
 
 
 def _model(folder: Path) -> Answer:
@@ -205,4 +266,7 @@ def _run(folder: Path) -> Answer:
 
 def _aligned(lines: dict[str, str]) -> str:
     width = max(len(name) for name in lines)
-    return "".join(f"{name.ljust(width)}  {text}\n" for name, text in lines.items())
+    indent = "\n" + " " * (width + 2)
+    return "".join(
+        f"{name.ljust(width)}  {text.replace(chr(10), indent)}\n" for name, text in lines.items()
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import labels, refuse
+from survimg.cli.arguments import labels, refuse, table_reading
 from survimg.cli.dicom import find_manifest, is_raw_folder
 from survimg.io.manifest import listed
 
@@ -64,7 +64,8 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     path, outside = find_manifest(
         arguments, path, scratch, modalities=channels, every_row=False
     )
-    manifest = read_manifest(path, channels, allow_outside=outside)
+    cells = table_reading(arguments)
+    manifest = read_manifest(path, channels, allow_outside=outside, **cells)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
     cohort = prepare(
@@ -73,6 +74,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
         scratch / "cohort",
         modalities=channels,
         allow_outside=outside,
+        **cells,
         n_jobs=arguments.n_jobs,
         progress=arguments.progress,
     )
@@ -84,8 +86,8 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    options = ("label", "allow_outside", "clinical", "by_patient_id", "series")
-    refuse(arguments, "a prepared cohort", *options)
+    reading = ("label", "allow_outside", "na_values", "kinds")
+    refuse(arguments, "a prepared cohort", *reading, "clinical", "by_patient_id", "series")
     if _writes_segmentations(arguments):
         raise ValueError(
             "--mask-format dicom-seg needs the DICOM series that segmentation objects refer to, "

@@ -2,6 +2,7 @@
 
 from survimg.cohort.cohort import Cohort
 from survimg.cohort.conversion import as_cohort
+from survimg.cohort.joining import concatenate_cohorts
 from survimg.cohort.stores import ArrayStore, ImageFileStore, MaskFileStore, MemmapStore, Store
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "MemmapStore",
     "Store",
     "as_cohort",
+    "concatenate_cohorts",
 ]

@@ -6,10 +6,11 @@ import copy
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,32 +19,26 @@ from joblib.hashing import Hasher
 
 from survimg.cohort.checks import (
     as_positions,
-    check_on_invalid,
-    check_voxels,
-    clinical_columns,
-    name_channels,
-    name_patients,
-    take_masks,
 )
 from survimg.cohort.finer import BlockStore, finer_settings, finer_table
 from survimg.cohort.html import cohort_html
 from survimg.cohort.stores import (
-    ArrayStore,
     ImageFileStore,
     MaskFileStore,
     MemmapStore,
-    Store,
-    as_store,
 )
+from survimg.cohort.tables import guessed, parts_of_frame, table_of_dicts, without_odd_entries
+from survimg.cohort.torch_dataset import TorchCohort
 from survimg.cohort.voxels import PatientVoxels
 from survimg.io.images.masks import Label
-from survimg.io.manifest import Manifest, manifest_of_frame, read_manifest
-from survimg.io.patients import PatientTable, check_ids, check_length
+from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store.store import StoreWriter, read_store
 
 __all__ = ["Cohort"]
 
-PatientIndex: TypeAlias = "int | np.integer | slice | Sequence[int] | np.ndarray"
+PatientIndex: TypeAlias = (
+    "int | np.integer | slice | Sequence[int] | np.ndarray | str | Sequence[str]"
+)
 
 
 class Cohort(PatientVoxels):
@@ -116,84 +111,6 @@ class Cohort(PatientVoxels):
     ndim = 5
     dtype = np.dtype(np.float32)
 
-    def __init__(
-        self,
-        volumes: npt.ArrayLike | Sequence[np.ndarray] | Store,
-        masks: npt.ArrayLike | Sequence[np.ndarray | None] | Store | None = None,
-        clinical: pd.DataFrame | Mapping[str, Any] | npt.ArrayLike | None = None,
-        outcome: Any = None,
-        ids: Sequence[str] | np.ndarray | None = None,
-        groups: Sequence[Any] | np.ndarray | None = None,
-        spacing: float | npt.ArrayLike | None = None,
-        channel_names: Sequence[str] | None = None,
-        time_unit: str | None = None,
-        has_mask: npt.ArrayLike | None = None,
-        present: npt.ArrayLike | None = None,
-        on_invalid: Literal["raise", "fill"] = "raise",
-        kinds: Mapping[str, str] | None = None,
-    ) -> None:
-        if isinstance(volumes, np.ndarray) and volumes.ndim == 4:
-            volumes = volumes[:, np.newaxis]
-        with np.errstate(over="ignore"):  # beyond float32: infinite, which is looked for below
-            self._volumes = as_store(volumes, ndim=4, dtype=np.float32)
-        n = len(self._volumes)
-        if ids is None:
-            parts = (clinical, outcome, groups, has_mask, present, spacing)
-            ids, parts = name_patients(n, parts)
-            clinical, outcome, groups, has_mask, present, spacing = parts
-        names = check_length("ids", check_ids(ids), n)
-        self.on_invalid = check_on_invalid(on_invalid)
-        if isinstance(self._volumes, ArrayStore) and on_invalid == "raise":
-            check_voxels(self._volumes, names)
-        self._masks, available = take_masks(masks, has_mask, self._volumes, names)
-        self._table = PatientTable(
-            ids=names,
-            channel_names=name_channels(channel_names, self._volumes.case_shape),
-            outcome=outcome,
-            time_unit=time_unit,
-            groups=groups,  # type: ignore[arg-type]  # the table makes arrays of what it is given
-            clinical=clinical_columns(clinical, kinds),
-            has_mask=available,
-            present=present,  # type: ignore[arg-type]
-            spacing=spacing,  # type: ignore[arg-type]
-        )
-        self._index = np.arange(n)
-        self._finer: Cohort | None = None
-        #: What the store says of its making (preparation settings, versions); empty in memory.
-        self.settings: dict[str, Any] = {}
-
-    @classmethod
-    def from_table(
-        cls,
-        table: PatientTable,
-        volumes: npt.ArrayLike | Sequence[np.ndarray] | Store,
-        masks: npt.ArrayLike | Sequence[np.ndarray | None] | Store | None = None,
-        *,
-        settings: Mapping[str, Any] | None = None,
-    ) -> Cohort:
-        """Put voxels to a table of patients.
-
-        Parameters
-        ----------
-        table : survimg.io.PatientTable
-            Of a manifest, a store or another cohort.
-        volumes, masks
-            As in the constructor; the table says which patients have a mask.
-        settings : mapping, optional
-            How the volumes were prepared.
-        """
-        cohort = cls(
-            volumes,
-            masks=masks,
-            has_mask=None if masks is None else table.has_mask,
-            ids=table.ids,
-            channel_names=table.channel_names,
-        )
-        shared = {f.name: getattr(table, f.name) for f in fields(PatientTable)}
-        cohort._table = PatientTable(**{**shared, "has_mask": cohort._table.has_mask})
-        cohort.settings = dict(settings or {})
-        return cohort
-
     # ------------------------------------------------------------------ reading and writing
 
     @classmethod
@@ -227,31 +144,6 @@ class Cohort(PatientVoxels):
             cls.from_table(finer_table(stored, places), blocks, marked, settings=settings)
         )
 
-    def with_finer(self, finer: Cohort) -> Cohort:
-        """Return the cohort with finer voxels of the same patients; see `finer`.
-
-        Raises
-        ------
-        ValueError
-            They are others, or in another order.
-        """
-        if self.ids.tolist() != finer.ids.tolist():
-            raise ValueError("The finer voxels are of other patients, or in another order.")
-        if len(self) != len(self._table):
-            raise ValueError("Give finer voxels to the whole cohort, before it is sliced.")
-        changed = copy.copy(self)
-        changed._finer = finer
-        return changed
-
-    @property
-    def finer(self) -> Cohort | None:
-        """The same patients around their tumours, finer and in SUV and HU, or None.
-
-        Kept by a preparation with `features_spacing`, for features: radiomics, PET parameters and
-        tumour volumes are measured on it. Patients without a mask have no voxels there.
-        """
-        return None if self._finer is None else self._finer[self._index]
-
     def save(self, folder: str | os.PathLike[str]) -> Cohort:
         """Write the cohort to a folder of memory-mapped files and open it from there.
 
@@ -272,7 +164,7 @@ class Cohort(PatientVoxels):
         FileExistsError
             The folder holds files already.
         """
-        if None in self.shape:
+        if not self.read_sizes():
             raise ValueError(
                 "A raw cohort holds volumes of different sizes and cannot be saved as one array; "
                 "prepare it first (survimg.preprocessing.prepare, or `survimg prepare`)."
@@ -298,6 +190,8 @@ class Cohort(PatientVoxels):
         label: Label = None,
         time_unit: str | None = None,
         allow_outside: bool = False,
+        na_values: Sequence[str] = (),
+        kinds: Mapping[str, str] | None = None,
     ) -> Cohort:
         """Build a raw cohort from a manifest; images are read when they are asked for.
 
@@ -314,55 +208,158 @@ class Cohort(PatientVoxels):
             Unit of the column ``time``.
         allow_outside : bool, default=False
             Accept files outside the manifest's folder.
+        na_values, kinds
+            See `survimg.io.read_manifest`.
         """
-        manifest = read_manifest(csv, modalities=modalities, allow_outside=allow_outside)
-        return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
+        manifest = read_manifest(
+            csv, modalities, allow_outside=allow_outside, na_values=na_values, kinds=kinds
+        )
+        return cls.of_manifest(manifest, label, time_unit)
 
     @classmethod
-    def from_frame(
-        cls,
-        frame: pd.DataFrame,
-        modalities: Sequence[str] | None = None,
-        *,
-        label: Label = None,
-        time_unit: str | None = None,
-    ) -> Cohort:
-        """Build a raw cohort from a manifest in memory.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            The columns of a manifest. Paths count from the working folder and may lead anywhere;
-            clinical columns keep their types.
-        modalities, label, time_unit
-            As in `from_manifest`.
-        """
-        manifest = manifest_of_frame(frame, modalities)
-        return cls._of_manifest(replace(manifest, time_unit=time_unit), label)
-
-    @classmethod
-    def _of_manifest(cls, manifest: Manifest, label: Label) -> Cohort:
+    def of_manifest(cls, manifest: Manifest, label: Label, time_unit: str | None) -> Cohort:
+        """Build a raw cohort from a manifest that is read already; see `from_manifest`."""
         rows = list(zip(*manifest.images.values(), strict=True))
         images = ImageFileStore(rows, manifest.root)
         masks = None
         if manifest.has_mask.any():
             masks = MaskFileStore(manifest.masks, images, label, manifest.organs)
-        return cls.from_table(manifest, images, masks)
+        return cls.from_table(replace(manifest, time_unit=time_unit), images, masks)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        images: str | Sequence[str] | Mapping[str, Sequence[Any]],
+        *,
+        mask: str | Sequence[Any] | None = None,
+        time: str | None = None,
+        event: str | None = None,
+        patient_id: str | None = None,
+        group: str | None = None,
+        clinical: Sequence[str] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        spacing: float | npt.ArrayLike | None = None,
+        label: int | str | None = None,
+        time_unit: str | None = None,
+        folder: str | os.PathLike[str] = ".",
+    ) -> Cohort:
+        """Build a cohort from a table with one row per patient.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        images : str, sequence of str, or mapping of name to sequence
+            Columns with the images, in the order of the channels; or the images themselves. An
+            image is a path, an array (z, y, x) or (channel, z, y, x), or an image of nibabel,
+            SimpleITK or TorchIO. None or an empty cell: the patient lacks it. Files are read when
+            they are asked for.
+        mask : str or sequence, optional
+            Column with the tumour masks, or these; in the form of the images.
+        time, event, patient_id, group : str, optional
+            Columns; by default those of these names, where there are such. Without ``patient_id``
+            the index names the patients, where it holds names.
+        clinical : sequence of str, optional
+            Clinical columns; by default all that are left.
+        kinds : mapping of str to str, optional
+            As in the constructor.
+        spacing : float, triple or array-like of shape (n, 3), optional
+            Voxel size (z, y, x) in mm, of arrays only; images say it themselves.
+        label : int or str, optional
+            Label that marks the tumour in masks with several labels.
+        time_unit : str, optional
+        folder : path-like, default="."
+            Where relative paths begin.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Columns that are not there, patients without images, cells that are no images; the
+            message names patient and column.
+        FileNotFoundError
+            A path leads nowhere.
+        """
+        return cls.from_table(
+            *parts_of_frame(
+                frame, images=images, mask=mask, time=time, event=event, patient_id=patient_id,
+                group=group, clinical=clinical, kinds=kinds, spacing=spacing, label=label,
+                time_unit=time_unit, folder=Path(folder),
+            )
+        )
+
+    @classmethod
+    def from_dicts(
+        cls,
+        dicts: Iterable[Mapping[str, Any]],
+        images: str | Sequence[str] | None = None,
+        *,
+        mask: str | None = None,
+        time: str | None = None,
+        event: str | None = None,
+        patient_id: str | None = None,
+        group: str | None = None,
+        clinical: Sequence[str] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        spacing: float | npt.ArrayLike | None = None,
+        label: int | str | None = None,
+        time_unit: str | None = None,
+        folder: str | os.PathLike[str] = ".",
+    ) -> Cohort:
+        """Build a cohort from one dict per patient: MONAI's lists and datasets, TorchIO's subjects.
+
+        Parameters
+        ----------
+        dicts : iterable of mapping
+        images : str or sequence of str, optional
+            Keys of the images; by default ``image``, or every `ScalarImage` of TorchIO. A list of
+            paths under one key is one channel each.
+        mask : str, optional
+            Key of the tumour mask; by default ``mask``, ``label`` or ``seg``, or TorchIO's
+            `LabelMap`.
+        patient_id : str, optional
+            Key of the identifiers; by default ``patient_id``, ``subject_id`` or ``id``.
+        clinical : sequence of str, optional
+            Keys of clinical values; by default all that are left and hold single values.
+        time, event, group, kinds, spacing, label, time_unit, folder
+            As in `from_frame`, which also says what images may be.
+        """
+        frame = table_of_dicts(dicts)
+        found, found_mask, found_id = guessed(frame, images)
+        mask, patient_id = mask or found_mask, patient_id or found_id
+        return cls.from_frame(
+            without_odd_entries(frame, [*found, mask]), found, mask=mask, time=time, event=event,
+            patient_id=patient_id, group=group, clinical=clinical, kinds=kinds, spacing=spacing,
+            label=label, time_unit=time_unit, folder=folder,
+        )
+
+    def to_torch_dataset(self, clinical: pd.DataFrame | npt.ArrayLike | None = None) -> TorchCohort:
+        """Return the patients as a dataset of torch, for a ``DataLoader`` and a loop of your own.
+
+        Parameters
+        ----------
+        clinical : DataFrame or array-like of shape (n, k), optional
+            Encoded clinical columns, such as ``ClinicalFeatures().fit(train).transform(cohort)``;
+            by default the cohort's own, if all of them are numbers.
+
+        Returns
+        -------
+        TorchCohort
+            One dict of tensors per patient: ``volume`` (channels, z, y, x); ``mask`` (1, z, y, x)
+            and ``has_mask``; ``clinical`` (k,); ``time`` and ``event``; each where the cohort has
+            it.
+        """
+        return TorchCohort(self, clinical)
 
     # ------------------------------------------------------------------ what scikit-learn uses
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(n, channels, z, y, x)``; None for axes that differ between raw cases."""
-        return (len(self), *self._volumes.case_shape)  # type: ignore[arg-type]
 
     def __getitem__(self, key: PatientIndex | tuple[PatientIndex, EllipsisType]) -> Any:
         """Select patients: an int gives one volume, everything else a cohort.
 
         Parameters
         ----------
-        key : int, slice, integer array, boolean array, or (key, Ellipsis)
-            The tuple form is what scikit-learn 1.9 uses for arrays of any dimension.
+        key : int, slice, integer array, boolean array, str, sequence of str, or (key, Ellipsis)
+            Names are identifiers of patients; a single one gives a cohort of one patient. The
+            tuple form is what scikit-learn 1.9 uses for arrays of any dimension.
 
         Returns
         -------
@@ -377,6 +374,10 @@ class Cohort(PatientVoxels):
             key = key[0]
         if isinstance(key, int | np.integer):
             return self.volume(int(key))
+        if isinstance(key, str) or (
+            isinstance(key, list | tuple | np.ndarray) and len(key) and isinstance(key[0], str)
+        ):
+            key = self._positions_of([key] if isinstance(key, str) else [str(n) for n in key])
         chosen = copy.copy(self)
         chosen._index = self._index[as_positions(key, len(self))]
         return chosen
@@ -405,6 +406,7 @@ class Cohort(PatientVoxels):
         )
 
     def __sizeof__(self) -> int:
+        # Dask decides by size whether to ship an object once or with every task.
         own = object.__sizeof__(self) + sys.getsizeof(self._index)
         finer = 0 if self._finer is None else self._finer.__sizeof__()
         stores = (self._volumes, self._masks)
@@ -429,11 +431,7 @@ class Cohort(PatientVoxels):
             self.table, self.shape[2:], in_files=in_files, volume=self.volume, mask=self.mask
         )
 
-    def to_numpy(self) -> np.ndarray:
-        """Read all volumes into one array of shape (n, channels, z, y, x)."""
-        if None in self.shape:
-            raise ValueError("A raw cohort holds volumes of different sizes; prepare it first.")
-        return np.stack([self.volume(i) for i in range(len(self))])
+    # ------------------------------------------------------------------ data of the patients
 
     # ------------------------------------------------------------------ identity
 
@@ -452,14 +450,6 @@ class Cohort(PatientVoxels):
             digest.update(repr([list(t) if isinstance(t, pd.Index) else t for t in types]).encode())
             digest.update(frame.to_csv(index=False).encode())
         return digest.hexdigest()
-
-    # ------------------------------------------------------------------ internal
-
-    def _finer_block(self, i: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
-        finer = self.finer
-        if finer is None or not finer.has_masks[i] or finer.geometry is None:
-            return None
-        return finer.volume(i), finer.marks(i), finer.geometry[i]
 
 
 def _save_fingerprint(hasher: Hasher, cohort: Cohort) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import Label, read_mask_image, read_organs
+from survimg.io.images.masks import Label, placed_mask, read_mask_image, read_organs
 from survimg.io.images.reading import read_image
 
 __all__ = ["Patient"]
@@ -28,7 +28,7 @@ class Patient:
     channel_names : tuple of str
     sources : tuple of (Path, Image or None)
         Per channel the file, or the image itself; None where the patient lacks it.
-    mask_source : Path, ndarray of shape (z, y, x), or None
+    mask_source : Path, Image, ndarray of shape (z, y, x), or None
         An array lies on the grid of the first image.
     organ_source : Path, optional
         Mask of organs that shells leave out.
@@ -43,8 +43,8 @@ class Patient:
     id: str
     channel_names: tuple[str, ...]
     sources: tuple[Path | Image | None, ...]
-    mask_source: Path | np.ndarray | None
-    organ_source: Path | None
+    mask_source: Path | Image | np.ndarray | None
+    organ_source: Path | Image | None
     label: Label
     root: Path | None
     images_key: str
@@ -93,12 +93,17 @@ class Patient:
             return None
         if isinstance(source, np.ndarray):
             return Image(source, reference.spacing, reference.origin, reference.direction)
+        if isinstance(source, Image):
+            try:
+                return placed_mask(source, reference, self.label, Path("in memory"))
+            except ValueError as error:
+                raise ValueError(f"its mask: {error}") from None
         return self._read(read_mask_image, "column 'mask'", source, reference, self.label)
 
     def organs(self) -> Image | None:
         """Read the organs, on their own grid."""
-        if self.organ_source is None:
-            return None
+        if self.organ_source is None or isinstance(self.organ_source, Image):
+            return self.organ_source
         try:
             return read_organs(self.organ_source, self.root)
         except (ValueError, FileNotFoundError) as error:

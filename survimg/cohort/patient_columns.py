@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from survimg.io.patients import PatientTable
+from survimg.columns import as_frame, declare
+from survimg.io.patients import PatientTable, listed
 from survimg.target import OUTCOME_DTYPE, check_outcome
 
 __all__ = ["PatientColumns"]
@@ -81,12 +83,13 @@ class PatientColumns:
         """Which modalities each patient has, shape (n, channels), bool."""
         return self._table.present[self._index]
 
-    def with_outcome(self, outcome: np.ndarray, time_unit: str | None = None) -> Self:
+    def with_outcome(self, outcome: Any, time_unit: str | None = None) -> Self:
         """Return the same patients with another endpoint.
 
         Parameters
         ----------
-        outcome : structured array of shape (n,)
+        outcome : structured array of shape (n,), DataFrame or mapping
+            See `survimg.target.make_outcome`.
         time_unit : str, optional
             Unit of the new times; by default that of this cohort.
         """
@@ -98,6 +101,79 @@ class PatientColumns:
         unit = self.time_unit if time_unit is None else time_unit
         changed._table = replace(self._table, outcome=known, time_unit=unit)
         return changed
+
+    def with_clinical(
+        self,
+        clinical: pd.DataFrame | Mapping[str, Any],
+        *,
+        kinds: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the same patients with further clinical columns.
+
+        Parameters
+        ----------
+        clinical : DataFrame or mapping of name to column
+            One row per patient; a DataFrame whose index holds identifiers is put into their order.
+            A column that the cohort has already is replaced.
+        kinds : mapping of str to str, optional
+            As in `survimg.Cohort`.
+        """
+        more = declare(as_frame(clinical), kinds)
+        added = replace(self.table, clinical=more).clinical  # checked, and in the order of ids
+        assert added is not None
+        known = self._table.clinical
+        whole = pd.DataFrame(index=pd.RangeIndex(len(self._table))) if known is None else known
+        rows = added.set_axis(self._index, axis=0).reindex(whole.index)
+        rows = rows.astype(added.dtypes) if len(self) == len(whole) else rows
+        changed = copy.copy(self)
+        kept = whole.drop(columns=[name for name in rows if name in whole])
+        changed._table = replace(self._table, clinical=pd.concat([kept, rows], axis=1))
+        return changed
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return outcome, groups and clinical columns in one table.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``patient_id``; the columns ``time``, ``event`` and ``group`` where the
+            cohort has them, then the clinical columns.
+
+        Raises
+        ------
+        ValueError
+            A clinical column has one of these names.
+        """
+        columns: dict[str, Any] = {}
+        if self.outcome is not None:
+            columns = {"time": self.outcome["time"], "event": self.outcome["event"]}
+        if self.groups is not None:
+            columns["group"] = self.groups
+        clinical = pd.DataFrame() if self.clinical is None else self.clinical
+        twice = [name for name in columns if name in clinical]
+        if twice:
+            raise ValueError(f"Clinical columns are named like outcome or groups: {twice}.")
+        index = pd.Index(self.ids, name="patient_id")
+        table = pd.DataFrame(columns, index=index)
+        for name in clinical:
+            table[name] = clinical[name].array
+        return table
+
+    def _positions_of(self, names: Sequence[str]) -> list[int]:
+        """Return where patients stand in the slice.
+
+        Raises
+        ------
+        IndexError
+            No such patient.
+        """
+        positions = {name: i for i, name in enumerate(self.ids.tolist())}
+        unknown = [name for name in names if name not in positions]
+        if unknown:
+            raise IndexError(
+                f"There is no patient {unknown[0]!r} among {listed(self.ids.tolist())}."
+            )
+        return [positions[name] for name in names]
 
     def _of_slice(self, values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else values[self._index]

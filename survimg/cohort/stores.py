@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from survimg.io.images.image import Image
-from survimg.io.images.masks import Label, read_mask_image, read_organs
+from survimg.io.images.masks import Label, placed_mask, read_mask_image, read_organs
 from survimg.io.images.reading import read_image
 from survimg.io.images.resampling import resample_image, resample_mask, with_organs
 
@@ -175,44 +175,44 @@ class ImageFileStore:
 
     Parameters
     ----------
-    paths : sequence of sequence of (Path or None), shape (n, channels)
-        None where the patient lacks the modality; its channel is filled with zeros.
+    paths : sequence of sequence of (Path, Image or None), shape (n, channels)
+        Files, or images in memory. None where the patient lacks the modality; its channel is
+        filled with zeros.
     root : Path, optional
         Folder in which every file that is opened must lie, its links followed; by default anywhere.
     """
 
     def __init__(
-        self, paths: Sequence[Sequence[Path | None]], root: Path | None = None
+        self, paths: Sequence[Sequence[Path | Image | None]], root: Path | None = None
     ) -> None:
-        # links stay as they are: the other files of an image lie beside the link
-        self._paths = [tuple(p.absolute() if p else None for p in row) for row in paths]
+        self._sources = [tuple(_absolute(source) for source in row) for row in paths]
         self.root = None if root is None else root.absolute()
-        self._stamps = [tuple(file_stamp(p) if p else None for p in row) for row in self._paths]
+        self._stamps = [tuple(_stamp_of(source) for source in row) for row in self._sources]
         self._spacings: dict[int, tuple[float, float, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
         """Shape of one case; None for axes that differ between cases."""
-        return (len(self._paths[0]), None, None, None)
+        return (len(self._sources[0]), None, None, None)
 
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for row in self._sources for s in row if isinstance(s, Image))
 
-    def paths(self, position: int) -> tuple[Path | None, ...]:
-        """Return the files of one case, which must be as they were when the store was made."""
-        for path, stamp in zip(self._paths[position], self._stamps[position], strict=True):
-            if path is not None and stamp is not None:
-                check_stamp(path, stamp)
-        return self._paths[position]
+    def sources(self, position: int) -> tuple[Path | Image | None, ...]:
+        """Return the files, as they were when the store was made, or images of one case."""
+        for source, stamp in zip(self._sources[position], self._stamps[position], strict=True):
+            if isinstance(source, Path):
+                check_stamp(source, stamp)
+        return self._sources[position]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
-        images = [self._read(path) if path else None for path in self.paths(position)]
+        images = [None if s is None else self._read(s) for s in self.sources(position)]
         grid = next(image for image in images if image is not None)
         return np.stack(
             [
@@ -223,11 +223,12 @@ class ImageFileStore:
 
     def grid(self, position: int) -> Image:
         """Return the image whose grid `read` uses."""
-        first = next(path for path in self._paths[position] if path is not None)
-        return self._read(first)
+        return self._read(next(s for s in self._sources[position] if s is not None))
 
-    def _read(self, path: Path) -> Image:
-        return read_image(path, root=self.root, allow_outside=self.root is None)
+    def _read(self, source: Path | Image) -> Image:
+        if isinstance(source, Image):
+            return source
+        return read_image(source, root=self.root, allow_outside=self.root is None)
 
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) in mm of `grid`; read once and kept."""
@@ -237,7 +238,7 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return digest_of(map(_place, self._paths[position]), self._stamps[position])
+        return digest_of(map(_place, self._sources[position]), self._stamps[position])
 
 
 class MaskFileStore:
@@ -245,8 +246,8 @@ class MaskFileStore:
 
     Parameters
     ----------
-    paths : sequence of (Path or None), length n
-        None where the patient has no mask.
+    paths : sequence of (Path, Image or None), length n
+        Files, or masks in memory. None where the patient has no mask.
     images : ImageFileStore
         The images of the same cases.
     label : int, str or sequence of these, optional
@@ -258,22 +259,20 @@ class MaskFileStore:
 
     def __init__(
         self,
-        paths: Sequence[Path | None],
+        paths: Sequence[Path | Image | None],
         images: ImageFileStore,
         label: Label = None,
         organs: Sequence[Path | None] | None = None,
     ) -> None:
-        self._paths = [path.absolute() if path else None for path in paths]
-        self._stamps = [file_stamp(path) if path else None for path in self._paths]
-        self._organs = [
-            path.absolute() if path else None for path in organs or [None] * len(self._paths)
-        ]
-        self._organ_stamps = [file_stamp(path) if path else None for path in self._organs]
+        self._sources = [_absolute(source) for source in paths]
+        self._stamps = [_stamp_of(source) for source in self._sources]
+        self._organs = [_absolute(source) for source in organs or [None] * len(self._sources)]
+        self._organ_stamps = [_stamp_of(source) for source in self._organs]
         self._images = images
         self.label = label
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     @property
     def case_shape(self) -> tuple[int | None, ...]:
@@ -283,42 +282,60 @@ class MaskFileStore:
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that travel when the store is pickled."""
-        return 0
+        return sum(s.array.nbytes for s in self._sources if isinstance(s, Image))
 
-    def path(self, position: int) -> Path:
-        """Return the file of one case, which must be as it was when the store was made."""
-        path, stamp = self._paths[position], self._stamps[position]
-        if path is None or stamp is None:
+    def source(self, position: int) -> Path | Image:
+        """Return the file, as it was when the store was made, or mask of one case."""
+        source = self._sources[position]
+        if source is None:
             raise LookupError(f"The case at position {position} has no mask file.")
-        check_stamp(path, stamp)
-        return path
+        if isinstance(source, Path):
+            check_stamp(source, self._stamps[position])
+        return source
 
-    def organs(self, position: int) -> Path | None:
-        """Return the file of the organs of one case, unchanged as that of the mask."""
-        path, stamp = self._organs[position], self._organ_stamps[position]
-        if path is not None and stamp is not None:
-            check_stamp(path, stamp)
-        return path
+    def organs(self, position: int) -> Path | Image | None:
+        """Return the file of the organs of one case, if there is one."""
+        source = self._organs[position]
+        if isinstance(source, Path):
+            check_stamp(source, self._organ_stamps[position])
+        return source
 
     def read(self, position: int) -> np.ndarray:
         """Return the mask of one case on the grid of its images; organs are 2."""
-        grid = self._images.grid(position)
-        root = self._images.root
-        mask = read_mask_image(
-            self.path(position), grid, self.label, root=root, allow_outside=root is None
-        )
+        grid, root = self._images.grid(position), self._images.root
+        source, organs = self.source(position), self.organs(position)
+        if isinstance(source, Image):
+            mask = placed_mask(source, grid, self.label, Path("in memory"))
+        else:
+            mask = read_mask_image(
+                source, grid, self.label, root=root, allow_outside=root is None
+            )
         marks = resample_mask(mask, grid)
-        organs = self.organs(position)
-        if organs is None:
-            return marks
-        return with_organs(marks, read_organs(organs, root), grid)
+        if isinstance(organs, Path):
+            return with_organs(marks, read_organs(organs, root), grid)
+        return marks
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
         organs = _place(self._organs[position]), self._organ_stamps[position]
         return digest_of(
-            _place(self._paths[position]), self._stamps[position], self.label, organs
+            _place(self._sources[position]), self._stamps[position], self.label, organs
         )
+
+
+def _absolute(source: Path | Image | None) -> Path | Image | None:
+    # links stay as they are: the other files of an image lie beside the link
+    return source.absolute() if isinstance(source, Path) else source
+
+
+def _stamp_of(source: Path | Image | None) -> tuple[Any, ...] | None:
+    """Return what changes with the content: of a file its stamp, of an image its digest."""
+    if isinstance(source, Path):
+        return file_stamp(source)
+    if source is None:
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(source.array).view(np.uint8).data)
+    return (digest.hexdigest(), source.spacing, source.origin, source.direction)
 
 
 def as_store(data: Any, ndim: int, dtype: type) -> Store:
@@ -392,7 +409,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+def check_stamp(path: Path, stamp: Any) -> None:
     """Refuse a file that has changed since a store was made of it."""
     if file_stamp(path) != tuple(stamp):
         raise RuntimeError(
@@ -401,15 +418,15 @@ def check_stamp(path: Path, stamp: tuple[int, int]) -> None:
         )
 
 
-def _place(path: Path | None) -> str:
-    """Return where a file lies, or the first slice of a folder.
+def _place(source: Path | Image | None) -> str:
+    """Return where a file lies, or the first slice of a folder; an image's stamp is its content.
 
     Folders of links to slices are made anew for each run; the slices stay where they are.
     """
-    if path is None:
-        return ""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return str((files or [path])[0].resolve())
+    if not isinstance(source, Path):
+        return "" if source is None else "image in memory"
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return str((files or [source])[0].resolve())
 
 
 def digest_of(*parts: Any) -> str:

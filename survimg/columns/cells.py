@@ -28,8 +28,15 @@ _SIGN_AND_WORD = re.compile(r"[+-]+\s*[\w%]*")
 def is_missing(value: Any) -> bool:
     """Tell whether a cell is missing."""
     if isinstance(value, str):
-        return value.strip() in MISSING
+        return value in MISSING or clean(value) in MISSING
     return bool(types.is_scalar(value) and pd.isna(value))
+
+
+def clean(text: str) -> str:
+    """Return a text without what nobody sees: blanks around it, control characters."""
+    if not text.isprintable():
+        text = "".join(sign for sign in text if sign.isprintable() or sign.isspace())
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def number_of(text: str) -> float | None:
@@ -57,7 +64,7 @@ def level_of(value: Any) -> str:
         The value is no text, number or truth value.
     """
     if isinstance(value, str):
-        text = unicodedata.normalize("NFC", " ".join(value.split()))
+        text = clean(value)
         number = number_of(text)
         return text if number is None else _number_text(number)
     if isinstance(value, bool | np.bool_):

@@ -20,6 +20,7 @@ __all__ = [
     "RandomStreams",
     "choose_device",
     "choose_precision",
+    "has_bfloat16",
     "isolated_torch",
     "slot_on",
 ]
@@ -180,14 +181,21 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     """
     if precision == "float32":
         return precision
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = torch.cpu.get_capabilities()
-        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    native = has_bfloat16(device)
     if precision == "bfloat16" and not native:
         raise ValueError(
             f"precision='bfloat16' was asked for, but this {device.type} device only emulates it; "
             "use precision='auto' or 'float32'."
         )
     return "bfloat16" if native else "float32"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware computes bfloat16 itself, so that ``precision="auto"`` takes it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    # Early versions tell it of x86 processors only; all that have AMX have its bfloat16.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from survimg.cohort import Cohort, as_cohort
 from survimg.evaluation.concordance import concordance_index
 from survimg.survival import BreslowBaseline, step_functions
-from survimg.target import check_outcome, make_outcome, risk_of
+from survimg.target import as_outcome, check_outcome, make_outcome, risk_of
 
 __all__ = [
     "ProportionalHazardsMixin",
@@ -63,7 +63,7 @@ class SurvivalMixin:
         ValueError
             No pair of patients can be compared.
         """
-        return concordance_index(y, risk_of(self, X), sample_weight=sample_weight)
+        return concordance_index(as_outcome(y, X), risk_of(self, X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -134,7 +134,7 @@ def cross_validated_family_importance(
         is the mean number of features that a fold's model was given.
     """
     generator = check_random_state(random_state)
-    y = as_outcome(y)
+    y = as_outcome(y, X)
     found, scores, used = [], [], []
     for train, test in cv.split(X, y):
         fitted = clone(model).fit(_safe_indexing(X, train), y[train])

@@ -224,7 +224,7 @@ def _checked(
     )
     outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in RESERVED]
-    _check_names(others, path)
+    check_names(others, path)
     clinical = [name for name in others if not holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
@@ -266,7 +266,7 @@ def read_patient_table(csv_path: str | os.PathLike[str]) -> dict[str, list[str]]
     if not path.is_file():
         raise FileNotFoundError(f"There is no table {path}.")
     table = _read_cells(path)
-    _check_names([name for name in table if name not in RESERVED], path)
+    check_names([name for name in table if name not in RESERVED], path)
     return table
 
 
@@ -331,8 +331,15 @@ def _empty(table: dict[str, list[str]], na_values: Sequence[str]) -> None:
             table[name] = ["" if cell in marks else cell for cell in cells]
 
 
-def _check_names(others: list[str], path: Path) -> None:
-    """Refuse columns that would be clinical although they were meant, or must not, be so."""
+def check_names(others: Sequence[str], path: Path | str) -> None:
+    """Refuse columns that would be clinical although they were meant, or must not, be so.
+
+    Parameters
+    ----------
+    others : sequence of str
+    path : Path or str
+        Of the table, for messages.
+    """
     for name in others:
         if name.lower() in RESERVED:
             raise ValueError(f"{path} has a column {name!r}; write {name.lower()!r}.")

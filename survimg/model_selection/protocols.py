@@ -11,12 +11,14 @@ models::
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.utils import _safe_indexing
 
 from survimg.model_selection.known_groups import KnownGroups
@@ -272,14 +274,39 @@ def leave_one_centre_out_protocol(X: Any, y: npt.ArrayLike, centres: npt.ArrayLi
     ------
     ValueError
         A single centre, or one without events or with all of them.
+
+    Warns
+    -----
+    UserWarning
+        A clinical column of which every level belongs to one centre.
     """
     splits = _splits(LeaveOneCentreOut().split(X, y, centres))
+    _tell_of_centre_columns(getattr(X, "clinical", None), centres)
     names = np.unique([str(name) for name in np.asarray(centres).tolist()]).tolist()
     return Protocol(
         "leave-one-centre-out",
         splits,
         parameters={"n_folds": len(splits), "n_repeats": 1, "centres": names},
     )
+
+
+def _tell_of_centre_columns(clinical: pd.DataFrame | None, centres: npt.ArrayLike) -> None:
+    """Say so if a clinical column tells the centre, which no model knows of a new one."""
+    if clinical is None:
+        return
+    groups = pd.Series(np.asarray(centres).tolist()).astype(str)
+    for name, column in clinical.items():
+        texts = column.astype(object).map(str, na_action="ignore")
+        n_levels = texts.nunique()
+        within = texts.notna().any() and int(groups.groupby(texts).nunique().max()) == 1
+        if within and n_levels >= 2 and 3 * n_levels <= len(texts):
+            warnings.warn(
+                f"The clinical column {str(name)!r} tells the centre: each of its {n_levels} "
+                "values belongs to one. Models learn the centre from it, and of a left-out "
+                "centre know nothing; leave the column out.",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _shuffled(n_folds: int, groups: npt.ArrayLike | None, random_state: int | None) -> Any:
@@ -297,7 +324,7 @@ def _inner(
 def _inner_splits(
     inner: Any, X: Any, y: npt.ArrayLike, splits: Iterable[Split]
 ) -> tuple[tuple[Split, ...], ...]:
-    outcome = as_outcome(y)
+    outcome = as_outcome(y, X)
     return tuple(
         tuple(
             (train[fitted], train[held_out])

@@ -342,7 +342,8 @@ def _folds(fold: np.ndarray, n_splits: int) -> Iterator[Split]:
 def _outcome(X: Any, y: Any) -> Split:
     if y is None:
         raise ValueError("Splitting by events needs y; pass the outcome (for a Cohort, X.outcome).")
-    return check_outcome(y, n_patients=X.shape[0] if hasattr(X, "shape") else len(X))
+    n_patients = X.shape[0] if hasattr(X, "shape") else len(X)
+    return check_outcome(y, n_patients=n_patients, ids=getattr(X, "ids", None))
 
 
 def _groups(

@@ -167,9 +167,11 @@ def check_images(images: Tensor, n_channels: int, n_spatial: int, minimum: int) 
             f"{tuple(images.shape)}. Build it with in_channels equal to the number of channels."
         )
     if min(images.shape[2:]) < minimum:
+        last = images.shape[-1] < minimum <= min(images.shape[1:-1])
+        hint = " If the last axis counts channels: np.moveaxis(volumes, -1, 1)." if last else ""
         raise ValueError(
             f"Every spatial axis needs at least {minimum} voxels; got {tuple(images.shape[2:])}. "
-            "Crop less tightly or resample to a finer grid."
+            f"Crop less tightly or resample to a finer grid.{hint}"
         )
 
 

@@ -22,6 +22,7 @@ from survimg.cohort.patient import Patient
 from survimg.io.dicom.folder import manifest_of_dicom
 from survimg.io.images.image import Image
 from survimg.io.images.masks import Label
+from survimg.io.manifest import manifest_of_frame
 from survimg.io.store.store import StoreWriter, write_row
 from survimg.preprocessing.case import PreparedCase, finer_case, prepare_case
 from survimg.preprocessing.cohort_registration import CohortRegistration
@@ -49,6 +50,8 @@ def prepare(
     *,
     modalities: Sequence[str] | None = None,
     allow_outside: bool = False,
+    na_values: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
     clinical: str | os.PathLike[str] | None = None,
     series: Mapping[str, str | Sequence[str]] | None = None,
     time_unit: str | None = None,
@@ -75,7 +78,7 @@ def prepare(
     out : path, optional
         Folder to write. It appears when everything is finished, and not before. By default the
         result is held in memory.
-    modalities, allow_outside
+    modalities, allow_outside, na_values, kinds
         Of a manifest, a frame or a folder; see `survimg.io.read_manifest`.
     clinical, series
         Of a folder of DICOM; see `survimg.io.manifest_of_dicom`.
@@ -131,7 +134,10 @@ def prepare(
     if on_error not in ("raise", "continue"):
         raise ValueError(f"on_error must be 'raise' or 'continue'; got {on_error!r}.")
     folder = None if out is None else Path(out)
-    reading = {"modalities": modalities, "allow_outside": allow_outside, "time_unit": time_unit}
+    reading = {
+        "modalities": modalities, "allow_outside": allow_outside, "time_unit": time_unit,
+        "na_values": na_values, "kinds": kinds,
+    }
     of_dicom = {"clinical": clinical, "series": series, "n_jobs": n_jobs, "progress": progress}
     with _opened(source, settings.label, reading, of_dicom) as raw:
         cohort = raw
@@ -358,15 +364,15 @@ def _opened(
             )
         yield source
     elif isinstance(source, pd.DataFrame):
-        more = {name: reading[name] for name in ("modalities", "time_unit")}
-        yield Cohort.from_frame(source, label=label, **more)
+        manifest = manifest_of_frame(source, reading["modalities"])
+        yield Cohort.of_manifest(manifest, label, reading["time_unit"])
     elif is_folder:
         with tempfile.TemporaryDirectory(prefix="survimg-") as scratch:
-            manifest = manifest_of_dicom(
+            written = manifest_of_dicom(
                 source, scratch, modalities=reading["modalities"], every_row=True, **of_dicom
             )
             yield Cohort.from_manifest(
-                manifest, label=label, **{**reading, "allow_outside": True}
+                written, label=label, **{**reading, "allow_outside": True}
             )
     else:
         yield Cohort.from_manifest(source, label=label, **reading)

@@ -93,11 +93,11 @@ class Preparation:
     one interpolation. Without registration, ``crop="fixed"`` crops at a position relative to each
     patient's field of view.
 
-    ``mask_interpolation`` was chosen by measurement (``benchmarks/preparation.py masks``): the volume
-    of spheres of 6 mm radius, drawn at 0.98 x 0.98 x 3 mm, is off by 4 and 14 % (root mean square)
-    at 4 and 8 mm with ``"volume"``, by 17 and 38 % with ``"linear"`` and by 23 and 37 % with
-    ``"nearest"``. At 12 mm, where a voxel is twice the tumour, none of them knows the volume, but
-    ``"linear"`` and ``"nearest"`` lose every second tumour and ``"volume"`` none.
+    ``mask_interpolation`` was chosen by measurement (``benchmarks/preparation.py masks``): the
+    volume of spheres of 6 mm radius, drawn at 0.98 x 0.98 x 3 mm, is off by 4 and 14 % (root mean
+    square) at 4 and 8 mm with ``"volume"``, by 17 and 38 % with ``"linear"`` and by 23 and 37 %
+    with ``"nearest"``. At 12 mm, where a voxel is twice the tumour, none of them keeps the volume,
+    but ``"linear"`` and ``"nearest"`` lose every second tumour and ``"volume"`` none.
     """
 
     shape: tuple[int, int, int]

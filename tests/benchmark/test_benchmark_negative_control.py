@@ -62,7 +62,7 @@ def run(tmp_path_factory, phantoms):
     """The true outcomes, with a negative control of cheap models and a network."""
     out = tmp_path_factory.mktemp("control")
     cheap = {"cox": ClinicalVolumeCox(), "uptake": MeanUptake(), "peeking": Peeking()}
-    network = DeepMTS(n_iterations=2, batch_size=8, device="cpu", n_threads=1)
+    network = DeepMTS(n_iterations=2, batch_size=8, device="cpu", n_threads=1, precision="float32")
     compare(phantoms, cheap, out, reference="cox")
     compare(permuted(phantoms, 1), cheap | {"net": network}, negative_control_folder(out))
     return read_run(out)

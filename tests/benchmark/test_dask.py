@@ -159,7 +159,7 @@ def test_a_network_gives_the_bits_of_one_machine(client, tmp_path):
     patients = make_cohort(n=18, size=20)[0].save(tmp_path / "store")
     network = CNNSurvival(
         n_iterations=1, batch_size=4, batch_norm_batches=1, width=2, hidden=4, n_threads=1,
-        random_state=0, device="cpu",
+        random_state=0, device="cpu", precision="float32",
     )  # fmt: skip
     options = {"cv": folds(), "return_estimator": True}
     serial = cross_validate(network, patients, patients.outcome, **options)["estimator"]

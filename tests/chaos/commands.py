@@ -173,6 +173,7 @@ def training_command(inputs: Path) -> Command:
             n_iterations=12, iterations_per_epoch=2, batch_size=4, batch_norm_batches=1, width=4,
             hidden=8, learning_rate=1e-2, n_threads=1, random_state=0,
             checkpoint_folder=folder / "checkpoints", checkpoint_every=1, verbose=0,
+            precision="float32",
         ).fit(X, X.outcome)
         temporary = folder / f"risk.{time.monotonic_ns()}.npy"
         np.save(temporary, model.predict(X))

@@ -134,7 +134,7 @@ def test_prepare_then_info(tmp_path, capsys):
     assert main(["info", str(out)]) == 0
     shown = capsys.readouterr().out
     volumes = "12 x 12 x 12 voxels (z, y, x)"
-    for part in (volumes, "8, 8, 8 mm", "4 of 4", "months", "stage (number)", "window"):
+    for part in (volumes, "8, 8, 8 mm", "4 of 4", "months", "stage: numeric, ", "window"):
         assert part in shown, part
 
 

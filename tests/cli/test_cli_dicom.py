@@ -37,7 +37,8 @@ def hospital(tmp_path_factory):
     assert main(["prepare", str(manifest), "--out", str(store), *shape, "-q"]) == 0
     status = main([
         "fit", "--cohort", str(store), "--model", "deepmts", "--iterations", "2", "--threads", "1",
-        "--set", "batch_size=4", "--set", "batch_norm_batches=1", "--out", str(model), "-q",
+        "--set", "batch_size=4", "--set", "batch_norm_batches=1",
+        "--set", "precision=float32", "--out", str(model), "-q",
     ])
     assert status == 0
     new = table[table["patient_id"].isin(NEW)].drop(columns=["PET", "time", "event"])

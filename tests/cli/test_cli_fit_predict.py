@@ -31,7 +31,8 @@ def images(tmp_path_factory):
     assert main(["prepare", str(manifest), "--out", str(store), *SHAPE, "--no-progress"]) == 0
     status = main([
         "fit", "--cohort", str(store), "--model", "deepmts", "--iterations", "2", "--threads", "1",
-        "--set", "batch_size=4", "--set", "batch_norm_batches=1", "--out", str(model),
+        "--set", "batch_size=4", "--set", "batch_norm_batches=1",
+        "--set", "precision=float32", "--out", str(model),
     ])
     assert status == 0
     return manifest, store, model

@@ -101,7 +101,7 @@ def test_slicing_and_splitting_touch_no_voxel():
     repr(cohort)
 
 
-@pytest.mark.parametrize("key", [(0, 1), (slice(None), 0), "p0", np.array([[0]]), np.array([0.5])])
+@pytest.mark.parametrize("key", [(0, 1), (slice(None), 0), np.array([[0]]), np.array([0.5])])
 def test_indexing_by_anything_but_patients_is_refused(key):
     with pytest.raises(IndexError, match="indexed by"):
         make_cohort()[key]

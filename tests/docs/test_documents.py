@@ -7,7 +7,6 @@ import importlib
 import inspect
 import re
 import shlex
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,6 +102,7 @@ RUN = {
 }
 
 
+@pytest.mark.any_precision
 @pytest.mark.filterwarnings("ignore:LassoCox selected none")  # of so few patients
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_runs(page, tmp_path, monkeypatch):
@@ -220,8 +220,8 @@ def test_the_api_reference_is_complete():
 
 
 def test_one_version_everywhere():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
-    assert project["version"] == survimg.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(r"^## ([\d.]+)", changes, re.MULTILINE)[1] == survimg.__version__
     assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == survimg.__version__
     assert f"version = {{{survimg.__version__}}}" in (ROOT / "docs/citing.md").read_text("utf-8")

@@ -17,7 +17,7 @@ N = 8
 EVENT = np.array([1, 0, 1, 0, 1, 0, 1, 0], dtype=bool)
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
-    "width": 4, "hidden": 4, "balanced": False,
+    "width": 4, "hidden": 4, "balanced": False, "precision": "float32",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def quick(**changes: object) -> CNNSurvival:
     arguments: dict = {
         "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
         "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
+        "precision": "float32",
     }  # fmt: skip
     return CNNSurvival(**{**arguments, **changes})
 
@@ -210,7 +211,7 @@ def test_masks_of_held_out_patients_train_no_segmentation(monkeypatch):
     partly = Cohort(small.to_numpy(), masks=masks_of(small), has_mask=held_out)
     model = DeepMTS(
         n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1, random_state=0,
-        validation_fraction=0.4,
+        validation_fraction=0.4, precision="float32",
     )  # fmt: skip
     with pytest.warns(UserWarning, match="No patient of the training set has a tumour mask"):
         model.fit(partly, small.outcome)

@@ -111,7 +111,7 @@ class FlatSingleTask(Flat, SingleTaskSurvival):
 
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
-    "augmentation": None,
+    "augmentation": None, "precision": "float32",
 }  # fmt: skip
 
 SMALL = [

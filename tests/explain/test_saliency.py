@@ -39,11 +39,12 @@ from survimg.target import make_outcome
 LAYERS = {"cnn": "stages.0.0", "fusion": "encoders.tumour.patches"}
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 8, "batch_norm_batches": 4, "n_threads": 1, "random_state": 0,
-    "learning_rate": 1e-3, "device": "cpu",
+    "learning_rate": 1e-3, "device": "cpu", "precision": "float32",
 }  # fmt: skip
 METHODS = [IntegratedGradients(n_steps=16), Occlusion(window=12), GradCAM()]
 SWIN: dict = {
-    "embed_dim": 8, "depths": (1,), "heads": (1,), "radiomics": False, "shell_width": 16.0,
+    "embed_dim": 8, "depths": (1,), "heads": (1,), "shell_width": 16.0,
+    "branches": ("tumour", "peritumoral", "clinical"),
 }  # fmt: skip
 NETWORKS = {
     "deepmts": DeepMTS(**QUICK, map_gradient=False),
@@ -337,7 +338,8 @@ def planted(n: int) -> tuple[Cohort, np.ndarray]:
     [
         SmallCox(n_iterations=60, learning_rate=1e-2),
         pytest.param(
-            SingleTaskSurvival(n_iterations=60, learning_rate=3e-3, dropout=0.0, dense_dropout=0.0),
+            SingleTaskSurvival(n_iterations=60, learning_rate=3e-3, dropout=0.0, dense_dropout=0.0,
+                               precision="float32"),
             marks=pytest.mark.slow,
         ),
     ],

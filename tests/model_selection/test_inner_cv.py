@@ -97,7 +97,7 @@ def test_networks_over_a_stored_cohort(tmp_path):
     stored = make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort.save(tmp_path)
     network = CNNSurvival(
         n_iterations=2, batch_size=4, batch_norm_batches=1, width=2, hidden=4, n_threads=1,
-        random_state=0, device="cpu",
+        random_state=0, device="cpu", precision="float32",
     )  # fmt: skip
     one, two = (FoldEnsemble(network, cv=2, n_jobs=k).fit(stored, stored.outcome) for k in (1, 2))
     np.testing.assert_array_equal(one.predict(stored), two.predict(stored))

@@ -12,17 +12,18 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import survimg
+
 pytestmark = pytest.mark.slow  # builds, and installs in fresh environments
 
 ROOT = Path(__file__).parents[2]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+VERSION = survimg.__version__
 _NOT_SOURCE = (".*", "__pycache__", "*.egg-info", "build", "dist", "docs", "runs", "benchmarks")
 
 

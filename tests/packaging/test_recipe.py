@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import survimg
+
 ROOT = Path(__file__).parents[2]
 #: Packages that conda-forge calls otherwise; all others by their own name in small letters.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -47,7 +49,7 @@ def test_extras_constrain_and_are_not_installed(project, recipe):
 
 def test_the_rest_is_the_same(project, recipe):
     about = project["project"]
-    assert recipe["package"] == {"name": about["name"], "version": about["version"]}
+    assert recipe["package"] == {"name": about["name"], "version": survimg.__version__}
     build = [_for_conda(text) for text in project["build-system"]["requires"]]
     assert set(build) <= set(recipe["requirements"]["host"])
     scripts = [f"{name} = {place}" for name, place in about["scripts"].items()]

@@ -25,7 +25,10 @@ QUICK = {
     "radiomics-rsf", "seg-backbone-unet", "single-task", "sur-casnet-masked", "sur-hs-masked",
 }  # fmt: skip
 #: For 12 patients, of whom 6 have an event.
-SMALL = {"batch_size": 4, "batch_norm_batches": 1, "n_estimators": 5, "n_iterations": 2}
+SMALL = {
+    "batch_size": 4, "batch_norm_batches": 1, "precision": "float32", "n_estimators": 5,
+    "n_iterations": 2,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

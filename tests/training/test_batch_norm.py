@@ -27,7 +27,7 @@ def test_statistics_are_averages_over_the_last_batches_under_the_final_weights(
     )
     model = CNNSurvival(
         n_iterations=4, batch_norm_batches=3, batch_size=6, width=4, hidden=8, learning_rate=0.05,
-        n_threads=1, random_state=0,
+        n_threads=1, random_state=0, precision="float32",
     ).fit(cohort, cohort.outcome)  # fmt: skip
     assert len(drawn) == 4 + 3
     network = model.net_.module_.eval()
@@ -44,7 +44,10 @@ def test_statistics_are_averages_over_the_last_batches_under_the_final_weights(
 
 
 def test_a_single_value_per_channel_is_named(cohort):
-    model = MDSN(n_iterations=1, batch_size=4, micro_batch_size=1, n_threads=1, random_state=0)
+    model = MDSN(
+        n_iterations=1, batch_size=4, micro_batch_size=1, n_threads=1, random_state=0,
+        precision="float32",
+    )  # fmt: skip
     with pytest.raises(ValueError, match=r"1 patient\(s\) of 18 x 18 x 18.*micro_batch"):
         model.fit(cohort, cohort.outcome)
 

@@ -106,7 +106,7 @@ def test_risk_and_mask_in_one_pass_are_those_of_two():
     cohort = make_phantom_cohort(n=8, shape=(16, 16, 16), random_state=0).cohort
     model = DeepMTS(
         n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1, random_state=0,
-        device="cpu",
+        device="cpu", precision="float32",
     ).fit(cohort, cohort.outcome)  # fmt: skip
     level = float(np.median(model.predict_mask_proba(cohort)))
     risk, mask = model.predict_risk_and_mask(cohort, threshold=level)

@@ -15,7 +15,7 @@ from survimg.training.holdout import HoldOut
 QUICK: dict = {
     "n_iterations": 8, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
     "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-    "validation_fraction": 0.4, "schedule": "constant",
+    "validation_fraction": 0.4, "schedule": "constant", "precision": "float32",
 }  # fmt: skip
 
 

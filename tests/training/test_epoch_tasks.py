@@ -52,6 +52,7 @@ def quick(**changes: object) -> CNNSurvival:
     arguments: dict = {
         "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
         "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
+        "precision": "float32",
     }  # fmt: skip
     return CNNSurvival(**{**arguments, **changes})
 

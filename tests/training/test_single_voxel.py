@@ -11,10 +11,7 @@ from torch import nn
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival, SingleTaskSurvival
-from survimg.nets.deepmts import DeepMTSNet
-from survimg.nets.densenet_survival import DenseNetSurvivalNet
-from survimg.nets.mdsn import MDSNNet
-from survimg.nets.transfer import freeze
+from survimg.nets import DeepMTSNet, DenseNetSurvivalNet, MDSNNet, freeze
 from survimg.training import SingleVoxelWarning
 from survimg.training.single_voxel import check_normalised_sizes
 

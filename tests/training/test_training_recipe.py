@@ -17,7 +17,7 @@ from survimg.training.schedules import CosineSchedule, StepSchedule
 
 QUICK: dict = {
     "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-    "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
+    "learning_rate": 1e-2, "n_threads": 1, "random_state": 0, "precision": "float32",
 }  # fmt: skip
 
 

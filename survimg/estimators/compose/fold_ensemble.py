@@ -141,7 +141,8 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             training patients the same risk, which has no z-score.
         """
         self._validate_params()
-        X, y = joined(X, masks, clinical), as_outcome(y)
+        X = joined(X, masks, clinical)
+        y = as_outcome(y, X)
         event, time = check_outcome(y, n_patients=_num_samples(X), require_event=True)
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, y))
         folds = [

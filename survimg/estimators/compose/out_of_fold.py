@@ -119,7 +119,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """
         self._check(X, y)
         fits = [self._whole("the fit of all patients")]
-        (whole,) = run_inner_fits(fits, X, as_outcome(y), n_jobs=1)
+        (whole,) = run_inner_fits(fits, X, as_outcome(y, X), n_jobs=1)
         self._keep(whole)
         return self
 
@@ -241,7 +241,7 @@ def fit_transform_together(
     ValueError
         As in `OutOfFold.fit_transform`.
     """
-    y = as_outcome(y)
+    y = as_outcome(y, X)
     for maker in makers.values():
         maker._check(X, y)
     wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]

@@ -333,13 +333,13 @@ def refuse_empty_masks(cohort: Cohort) -> None:
 
 
 def check_prepared(cohort: Cohort) -> None:
-    """Refuse a cohort whose volumes differ in size.
+    """Refuse a cohort whose volumes differ in size; of image files, all are read once to know.
 
     Raises
     ------
     ValueError
     """
-    if None in cohort.shape:
+    if not cohort.read_sizes():
         raise ValueError(
             "This cohort is raw (volumes of different sizes); networks need one size. Prepare it "
             "with survimg.preprocessing.prepare or `survimg prepare`."

@@ -16,8 +16,8 @@ __all__ = [
 ]
 
 _DAMAGE: tuple[type[Exception], ...] = (
-    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
-    RuntimeError, TypeError, ValueError, struct.error,
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
+    RecursionError, RuntimeError, TypeError, ValueError, struct.error,
 )
 
 
@@ -68,6 +68,8 @@ def damage_refused(path: Path) -> Iterator[None]:
     except DicomError:
         raise
     except damage_types() as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; pydicom's own have no number
         # an AttributeError names an attribute, never a value
         what = f": {error}" if isinstance(error, AttributeError) else ""
         raise ValueError(

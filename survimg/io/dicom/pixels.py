@@ -34,6 +34,8 @@ _BY_GDCM = tuple(
 #: No detector or reconstruction has so many pixels; a damaged header would ask for their memory.
 _MAX_PIXELS = 2**26
 _MAX_VOXELS = 2**30
+#: Elements behind the pixels: digital signatures, padding.
+_AFTER_PIXELS = ((0xFFFA, 0xFFFA), (0xFFFC, 0xFFFC))
 _DECODER = Path(__file__).with_name("decoder.py")
 #: Limits of the decoding process: to start and per frame in s, beside the frames' own in bytes.
 _SECONDS, _SECONDS_PER_FRAME, _BYTES = 60.0, 0.5, 4 << 30
@@ -107,23 +109,26 @@ def read_with_pixels(
                 f"{path} has the transfer syntax {syntax}, which is not read: convert it with "
                 "gdcmconv --raw, or dcmdjpeg of DCMTK."
             )
-        samples = int(dataset.get("SamplesPerPixel", 1))
-        if samples != 1:
+        samples, colours = int(dataset.SamplesPerPixel), str(dataset.PhotometricInterpretation)
+        if samples != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
             raise DicomError(
-                f"{path} has SamplesPerPixel {samples}; a slice has one grey value per pixel."
+                f"{path} has SamplesPerPixel {samples} and PhotometricInterpretation {colours[:20]}"
+                "; a slice has one grey value per pixel."
             )
         start, length = _pixel_element(content, at, syntax, path)
+        if length is not None:
+            _check_end(content, start + length, syntax, path)
         pixels = PixelData(
             path, start, length,
             n_frames=int(dataset.get("NumberOfFrames") or 1),
             rows=int(dataset.Rows),
             columns=int(dataset.Columns),
             allocated=int(dataset.BitsAllocated),
-            stored=int(dataset.get("BitsStored", dataset.BitsAllocated)),
+            stored=int(dataset.BitsStored),
             signed=bool(int(dataset.PixelRepresentation)),
             syntax=syntax,
         )
-        high = int(dataset.get("HighBit", pixels.stored - 1))
+        high = int(dataset.HighBit)
         if pixels.allocated not in (1, 8, 16, 32) or not 1 <= pixels.stored <= pixels.allocated:
             raise DicomError(f"{path} has {pixels.stored} of {pixels.allocated} bits per pixel.")
         if high != pixels.stored - 1 or (pixels.signed and pixels.allocated == 1):
@@ -186,6 +191,14 @@ def _pixel_element(
     return start, None if encapsulated else length
 
 
+def _check_end(content: bytes, end: int, syntax: str, path: Path) -> None:
+    """Refuse what follows the pixels, unless the standard has an element there."""
+    order = ">" if syntax == _BIG_ENDIAN else "<"
+    rest = content[end : end + 4]
+    if rest and (len(rest) < 4 or struct.unpack(f"{order}HH", rest) not in _AFTER_PIXELS):
+        raise DicomError(f"{path} is damaged: something follows its pixels.")
+
+
 def _check_size(image: PixelData) -> None:
     path, n_pixels = image.path, image.rows * image.columns
     if not 1 <= n_pixels <= _MAX_PIXELS or not 1 <= image.n_frames * n_pixels <= _MAX_VOXELS:
@@ -239,6 +252,7 @@ def _encoded_frames(image: PixelData) -> list[bytes]:
         at += 8 + length
     fragments = items[1:]  # the first one is a table of offsets
     ended = content[at : at + 8] == b"\xfe\xff\xdd\xe0\0\0\0\0"
+    _check_end(content, at + 8, image.syntax, image.path)
     if not ended or len(fragments) < image.n_frames:
         raise ValueError(f"{image.path} is truncated: its compressed pixels have no end.")
     if image.n_frames == 1:

@@ -174,17 +174,21 @@ def _read_slice(path: Path) -> _Slice | None:
         if dataset.get("ModalityLUTSequence"):
             raise DicomError(f"{path} has a table instead of a RescaleSlope; it is not supported.")
         series, modality = str(dataset.SeriesInstanceUID), str(dataset.Modality)
+        with_slope = dataset.get("RescaleSlope") is not None
+        with_intercept = dataset.get("RescaleIntercept") is not None
+        if with_slope != with_intercept:
+            raise DicomError(f"{path} has only one of RescaleSlope and RescaleIntercept.")
     row_spacing, column_spacing = _numbers(dataset, "PixelSpacing", 2, path)
     if min(row_spacing, column_spacing) <= 0:
         raise ValueError(
             f"{path}: PixelSpacing must be positive; found {row_spacing:g} and {column_spacing:g}."
         )
-    given = dataset.get("RescaleSlope") is not None
-    slope = _numbers(dataset, "RescaleSlope", 1, path)[0] if given else 1.0
+    slope, intercept = 1.0, 0.0
+    if with_slope:
+        slope = _numbers(dataset, "RescaleSlope", 1, path)[0]
+        intercept = _numbers(dataset, "RescaleIntercept", 1, path)[0]
     if slope == 0:
         raise ValueError(f"{path}: RescaleSlope is 0.")
-    given = dataset.get("RescaleIntercept") is not None
-    intercept = _numbers(dataset, "RescaleIntercept", 1, path)[0] if given else 0.0
     return _Slice(
         path=path,
         series=series,

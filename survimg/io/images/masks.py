@@ -15,7 +15,7 @@ from survimg.io.images.image import Image, resample_like, same_grid
 from survimg.io.images.mask_place import check_mask_place
 from survimg.io.images.reading import read_stored, readable_root
 
-__all__ = ["Label", "read_mask", "read_mask_image"]
+__all__ = ["Label", "placed_mask", "read_mask", "read_mask_image"]
 
 #: What marks the tumour: one label, several that are merged, or the only one.
 Label = int | float | str | Sequence[int | float | str] | None
@@ -113,10 +113,33 @@ def read_mask_image(
             return _placed_mask(read_segmentation(path, wanted), like, path)  # type: ignore[arg-type]
         marked = read_rtstruct(path, like, wanted if wanted is None else [*map(str, wanted)])
         return Image(marked, like.spacing, like.origin, like.direction)
-    source = read_stored(path, folder, suv=False)
-    mask = Image(
-        _select_labels(source.array, wanted, path), source.spacing, source.origin, source.direction
-    )
+    return placed_mask(read_stored(path, folder, suv=False), like, label, path)
+
+
+def placed_mask(source: Image, like: Image, label: Label, path: Path) -> Image:
+    """Return the tumour of a label image, after checking that it belongs to an image.
+
+    Parameters
+    ----------
+    source : Image
+        Labels, on any grid.
+    like, label
+        As in `read_mask`.
+    path : Path
+        Name of `source`, for messages.
+
+    Returns
+    -------
+    Image
+        On the grid of `source`; uint8, 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        As in `read_mask`.
+    """
+    array = _select_labels(source.array, _labels(label), path)
+    mask = Image(array, source.spacing, source.origin, source.direction)
     if mask.shape != like.shape and same_grid(_cut(mask, like), _cut(like, mask)):
         raise ValueError(
             f"The mask {path} has shape {mask.shape} and its image {like.shape} (z, y, x), "

@@ -45,6 +45,10 @@ _READ = frozenset(
      "ElementNumberOfChannels", "ElementType", "ElementDataFile", "DistanceUnits",
      "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"}
 )  # fmt: skip
+#: Fields whose length is the number of axes.
+_AFTER_NDIMS = frozenset(
+    {"TransformMatrix", "Offset", "CenterOfRotation", "ElementSpacing", "ElementSize", "DimSize"}
+)
 #: What ITK keeps of a file that it converted: DICOM tags and notes of its own.
 _NOTES = re.compile(r"[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}|ITK_\w+")
 #: Fields that must have this value where they are given: all else would change the voxels.
@@ -107,6 +111,8 @@ def _fields(header: bytes) -> dict[str, str]:
             raise HeaderError(f"the field {name[:40]!r} is not known")
         if name in fields:
             raise HeaderError(f"the field {name!r} is given twice")
+        if name in _AFTER_NDIMS and "NDims" not in fields:
+            raise HeaderError(f"the field {name!r} must come after 'NDims'")
         fields[name] = value.strip(" \t")
     for name in ("NDims", "DimSize", "ElementType", "ElementSpacing"):
         if name not in fields:

@@ -41,8 +41,8 @@ _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: Part of a voxel by which the two positions of a file may differ: both are rounded.
 _PLACE_TOLERANCE = 0.5
 #: Part by which voxel sizes may differ.
-_SIZE_TOLERANCE = 0.01
-_SCANNER = 1  # the code of a transform to the scanner's coordinates
+_SIZE_TOLERANCE = 0.001
+_SCANNER, _LAST_CODE = 1, 5  # codes of a transform to the scanner's coordinates, to a template
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,10 @@ def _matrix(header: _Header, path: Path) -> np.ndarray:
             f"{path} has a damaged NIfTI header (pixdim {sizes.tolist()}): the voxels have no size."
         )
     qform_code, sform_code = int(fields["qform_code"]), int(fields["sform_code"])
+    if not (0 <= qform_code <= _LAST_CODE and 0 <= sform_code <= _LAST_CODE):
+        raise ValueError(
+            f"{path} has a damaged NIfTI header (qform_code {qform_code}, sform_code {sform_code})."
+        )
     sform = fields["srow"].astype(np.float64)
     if sform_code > 0:
         lengths = np.linalg.norm(sform[:, :3], axis=0)

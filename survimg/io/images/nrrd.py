@@ -53,6 +53,14 @@ _READ = frozenset(
      "space directions", "space origin", "space units", "units", "kinds", "spacings", "data file",
      "byte skip", "line skip"}
 )  # fmt: skip
+#: Fields that the format wants behind others.
+_AFTER_DIMENSION = frozenset(
+    {"sizes", "spacings", "kinds", "centers", "labels", "thicknesses", "units", "space",
+     "space dimension"}
+)  # fmt: skip
+_AFTER_SPACE = frozenset(
+    {"space directions", "space origin", "space units", "measurement frame"}
+)
 #: World axes, and which of them run against left, posterior and superior.
 _SPACES = {
     "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
@@ -114,6 +122,10 @@ def _fields(header: bytes) -> dict[str, str]:
             raise HeaderError(f"the field {name[:40]!r} is not known")
         if name in fields:
             raise HeaderError(f"the field {name!r} is given twice")
+        if name in _AFTER_DIMENSION and "dimension" not in fields:
+            raise HeaderError(f"the field {name!r} must come after 'dimension'")
+        if name in _AFTER_SPACE and not {"space", "space dimension"} & fields.keys():
+            raise HeaderError(f"the field {name!r} must come after 'space'")
         fields[name] = value.strip(" \t")
     for name in ("type", "dimension", "sizes", "encoding"):
         if name not in fields:
@@ -209,7 +221,10 @@ def _spacings(fields: dict[str, str], axes: list[int]) -> np.ndarray:
 def _vector(text: str, name: str) -> np.ndarray:
     if not (text.startswith("(") and text.endswith(")")):
         raise HeaderError(f"{name} must be (x,y,z); found {text!r}")
-    return np.array([numbers(part, 1, name)[0] for part in text[1:-1].split(",")] or [0.0])
+    parts = text[1:-1].split(",")
+    if len(parts) != 3:
+        raise HeaderError(f"{name} must have three components; found {text!r}")
+    return np.array([numbers(part, 1, name)[0] for part in parts])
 
 
 def _content(voxels: Path, start: int, n_bytes: int, fields: dict[str, str]) -> np.ndarray:

@@ -298,7 +298,7 @@ def test_a_network_from_the_folder_predicts_to_the_bit(tmp_path):
     X = make_phantom_cohort(n=8, shape=(16, 16, 16), random_state=0).cohort
     network = DeepMTS(
         variant="sur-casnet", n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1,
-        random_state=0,
+        random_state=0, precision="float32",
     )  # fmt: skip
     first, second = (FitOnce(network, memory=tmp_path).fit(X, X.outcome) for _ in range(2))
     assert (first.reused_, second.reused_) == (False, True)

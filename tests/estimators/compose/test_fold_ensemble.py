@@ -106,7 +106,8 @@ def test_equal_risks_have_no_z_score():
 def test_masks_of_networks_are_averaged():
     X = make_phantom_cohort(n=8, shape=(16, 16, 16), random_state=0).cohort
     network = DeepMTS(
-        n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1, random_state=0
+        n_iterations=1, batch_size=4, batch_norm_batches=1, n_threads=1, random_state=0,
+        precision="float32"
     )
     model = FoldEnsemble(network, cv=2)
     with pytest.raises(NotFittedError):

@@ -33,7 +33,7 @@ SHAPE = (16, 18, 18)
 N = 8
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
-    "learning_rate": 1e-2,
+    "learning_rate": 1e-2, "precision": "float32",
 }  # fmt: skip
 ESTIMATORS = [CNNSurvival, DLPM, MDSN, SingleTaskSurvival]
 DISCRETE = [CNNSurvival, DLPM]
@@ -363,7 +363,7 @@ def test_the_segmenter_finds_the_tumour_and_refuses_to_predict_risk():
     easy = make_phantom_cohort(n=4, shape=(16, 16, 16), random_state=3).cohort
     model = TumourSegmenter(
         n_iterations=40, batch_size=4, learning_rate=5e-3, schedule="constant", augmentation=None,
-        n_threads=1, random_state=0, balanced=False,
+        n_threads=1, random_state=0, balanced=False, precision="float32",
     ).fit(easy)  # fmt: skip
     masks = np.stack([easy.mask(i) for i in range(4)])
     found = model.predict_mask(easy)

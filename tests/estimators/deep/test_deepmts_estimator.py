@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
 
 from survimg import Cohort
+from survimg.compute.runtime import has_bfloat16
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS
 from survimg.model_selection import EventStratifiedKFold
@@ -31,7 +32,7 @@ def small_model(**changes: object) -> DeepMTS:
         "iterations_per_epoch": 2,
         "max_translation": 0.1,
         "n_threads": 1,
-        "random_state": 0,
+        "random_state": 0, "precision": "float32",
     }
     return DeepMTS(**{**arguments, **changes})
 
@@ -124,7 +125,7 @@ CHANGES = {
     "segmentation_weight": 0.5,
     "l2": 1.0,
     "dropout": 0.1,
-    "map_gradient": False,
+    "map_gradient": True,
     "augmentation": "fixed",
     "max_translation": 0.05,
     "max_rotation": 30,
@@ -165,10 +166,10 @@ def test_a_missing_gpu_is_refused(cohort):
         small_model(device="cuda").fit(cohort, cohort.outcome)
 
 
+@pytest.mark.any_precision
 def test_bfloat16_is_used_where_the_hardware_has_it_and_refused_elsewhere(fitted, cohort):
     model = small_model(precision="bfloat16")
-    found = torch.cpu.get_capabilities()
-    if not (found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16")):
+    if not has_bfloat16(torch.device("cpu")):
         with pytest.raises(ValueError, match="only emulates it"):
             model.set_params(device="cpu").fit(cohort, cohort.outcome)
         return
@@ -206,7 +207,7 @@ def test_the_network_learns_what_it_is_shown():
     cohort = make_phantom_cohort(n=8, shape=SHAPE, random_state=3, censoring=0.0).cohort
     model = DeepMTS(
         n_iterations=100, batch_size=8, learning_rate=2e-3, augmentation=None, l2=0.0, dropout=0.0,
-        schedule="constant", n_threads=1, random_state=0,
+        schedule="constant", n_threads=1, random_state=0, precision="float32",
     ).fit(cohort, cohort.outcome)  # fmt: skip
     assert model.score(cohort, cohort.outcome) > 0.9
     masks = np.stack([cohort.mask(i) for i in range(len(cohort))])

@@ -30,7 +30,7 @@ EXTRACTOR = RadiomicsFeatures(
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "n_threads": 1, "random_state": 0, "learning_rate": 1e-2,
     "extractor": EXTRACTOR, "n_trees": 5, "n_selected": 4, "embed_dim": 6, "depths": (1, 1),
-    "heads": (2, 2), "image_features": 8, "hidden": 8, "shell_width": 16.0,
+    "heads": (2, 2), "image_features": 8, "hidden": 8, "shell_width": 16.0, "precision": "float32",
 }  # fmt: skip
 CHANGES = {
     "branches": ("tumour", "radiomics", "clinical"), "shell_width": 24.0,
@@ -103,6 +103,7 @@ def informative() -> Cohort:
 TABLE_ONLY: dict = {
     "branches": ("clinical",), "n_iterations": 60, "batch_size": 8, "n_threads": 1,
     "random_state": 0, "learning_rate": 1e-2, "dropout": 0.0, "augmentation": None, "hidden": 8,
+    "precision": "float32",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from survimg.model_selection import EventStratifiedKFold
 N = 10
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
+    "precision": "float32",
 }  # fmt: skip
 CURVES = ["predict_survival_function", "predict_cumulative_hazard_function"]
 TAKES_ARRAYS = [

@@ -479,7 +479,7 @@ def test_inner_fits_run_side_by_side_and_give_the_same(cohort):
             shared = clone(model).set_params(n_jobs=2).fit(X, X.outcome)
         pd.testing.assert_frame_equal(shared.training_scores_, alone.training_scores_, rtol=0)
         np.testing.assert_array_equal(shared.predict(X), alone.predict(X))
-        if hasattr(model, "network"):
+        if hasattr(model, "estimator"):
             own = threading.get_ident()
             networks = [getattr(m.estimator_, "estimator_", m.estimator_) for m in (alone, shared)]
             assert [network.thread_ == own for network in networks] == [True, False]
@@ -506,7 +506,7 @@ def tiny_networks():
         "clinical_columns": [],
         "random_state": 0,
         "device": "cpu",
-        "n_threads": 1,
+        "n_threads": 1, "precision": "float32",
     }
     extractor = RadiomicsFeatures(
         features=("firstorder",), image_types=("original",), on_empty_mask="nan"

@@ -168,7 +168,7 @@ def test_scikit_learn_tools_over_a_memory_mapped_cohort(tmp_path):
     y = cohort.outcome
     folds = EventStratifiedKFold(3)
     assert cross_val_score(ClinicalVolumeCox(), cohort, y, cv=folds).mean() > 0.6
-    grid = {"alpha": [1.0, 1e4], "columns": [None, []]}
+    grid = {"alpha": [1.0, 1e4], "clinical_columns": [None, []]}
     search = GridSearchCV(ClinicalVolumeCox(), grid, cv=folds)
     search.fit(cohort, y)
     assert search.best_params_["alpha"] == 1.0
