@@ -24,7 +24,7 @@ from survimg import Cohort
 from survimg.benchmark import run_benchmark, score_run
 from survimg.datasets import load_sts51, make_phantom_cohort
 from survimg.model_selection import EventStratifiedKFold
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 from survimg.suites import REFERENCE, ModelSettings, build_models
 
 DEEP = ("deepmts", "mt-hs", "sur-hs", "single-task", "mdsn", "dlpm", "cnn-survival")
@@ -43,7 +43,7 @@ def load(arguments: argparse.Namespace) -> tuple[Cohort, np.ndarray | None, dict
         cohort = Cohort.load(store)
     else:
         raw = load_sts51(arguments.sts51, endpoint="dfs")
-        cohort = prepare_cohort(raw, out=store, shape=shape, spacing=spacing)
+        cohort = prepare(raw, Preparation(shape=shape, spacing=spacing), store)
     return cohort, None, {"cohort": "STS-51, disease-free survival", "spacing_mm": spacing}
 
 

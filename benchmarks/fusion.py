@@ -31,7 +31,7 @@ from sklearn.model_selection import StratifiedKFold
 from survimg.benchmark.identity import code_identity
 from survimg.datasets import load_sts51, make_phantom_cohort
 from survimg.evaluation import learn_cutoff
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 from survimg.radiomics import RadiomicsFeatures
 from survimg.suites.fusion import ROWS, build_row, classification_table, labels_at_horizon
 from survimg.target import make_outcome
@@ -69,7 +69,7 @@ def load(options):
         cohort, oracle = phantom.cohort, phantom.oracle_risk
     else:
         raw = load_sts51(options.sts51, "lung_metastasis")
-        cohort = prepare_cohort(raw, shape=size, spacing=options.spacing, crop="mask")
+        cohort = prepare(raw, Preparation(shape=size, spacing=options.spacing))
         outcome, horizon, oracle = raw.outcome, options.horizon, None
         failed = load_sts51(options.sts51, "dfs").outcome["event"]
         competing = failed & ~outcome["event"]

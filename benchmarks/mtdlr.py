@@ -49,7 +49,7 @@ from survimg.estimators.mtdlr.score_cox import default_radiomics_model
 from survimg.evaluation import Nomogram, concordance_index
 from survimg.evaluation.plots import plot_nomogram
 from survimg.model_selection import EventStratifiedKFold
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 from survimg.radiomics import RadiomicsFeatures
 from survimg.report.nomogram_page import write_nomogram_page
 from survimg.suites.mtdlr import MtdlrModels
@@ -184,7 +184,7 @@ def sts51(arguments: argparse.Namespace) -> Cohort:
         folder = Path(shared) / "data" / "sts51_petgrid"
     raw = load_sts51(folder, endpoint=arguments.endpoint)
     size = arguments.size
-    return prepare_cohort(raw, out=store, shape=(size,) * 3, spacing=192 / size)
+    return prepare(raw, Preparation(shape=(size,) * 3, spacing=192 / size), store)
 
 
 def run_sts51(arguments: argparse.Namespace) -> dict[str, Any]:

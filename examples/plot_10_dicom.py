@@ -18,7 +18,7 @@ from pydicom import Dataset, uid
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.preprocessing import prepare
+from survimg.preprocessing import Preparation, prepare
 
 TAGS = {"0008|0060": "PT", "0054|1001": "GML", "0020|0037": r"1\0\0\0\1\0", "0028|1052": "0"}
 TAGS |= {"0028|1053": "0.001"}  # slope: stored in steps of 0.001 g/ml, 16 bits with a sign
@@ -70,7 +70,8 @@ print(table.to_string(index=False))
 
 # %%
 # Resample, crop and z-score. Then look at every patient before you train a model.
-prepare(root / "manifest.csv", root / "prepared", shape=(16,) * 3, spacing=4, label="GTV")
+settings = Preparation(shape=(16,) * 3, spacing=4, label="GTV")
+prepare(root / "manifest.csv", settings, root / "prepared")
 X = Cohort.load(root / "prepared")
 figure, axes = plt.subplots(1, 6, figsize=(10, 2), layout="constrained")
 for i, ax in enumerate(axes):

@@ -9,7 +9,7 @@ The second command is the real size: 15 GB of voxels and masks, besides as much 
 images, and hours on a CPU. Each stage runs in a process of its own, whose tree's resident memory
 (files that are mapped into memory included) is watched by psutil:
 
-* prepare: raw images on disk, resampled and z-scored into a store, with `prepare_cohort`;
+* prepare: raw images on disk, resampled and z-scored into a store, with `prepare`;
 * read: the batches of one epoch, without a network: the most that training can ask for;
 * train: steps of DeepMTS;
 * predict: risk and mask of patients by DeepMTS;
@@ -100,13 +100,14 @@ def drop_from_cache(folder: Path) -> None:
 
 
 def prepare(options: argparse.Namespace, n: int) -> Callable[[], int]:
-    from survimg.preprocessing import prepare_cohort
+    from survimg.preprocessing import Preparation
+    from survimg.preprocessing import prepare as prepare_cohort
 
     raw, out = raw_cohort(options.folder / "raw", n), options.folder / "prepared"
     shutil.rmtree(out, ignore_errors=True)
 
     def run() -> int:
-        prepare_cohort(raw, shape=raw.shape[2:], normalise="zscore", out=out, progress=False)
+        prepare_cohort(raw, Preparation(shape=raw.shape[2:]), out, progress=False)
         return n
 
     return run

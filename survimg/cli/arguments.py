@@ -7,9 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "add_dicom", "add_empty_masks", "add_preparation", "add_reading", "at_least",
+    "PREPARATION", "add_dicom", "add_empty_masks", "add_preparation", "add_reading", "at_least",
     "manifest_reading", "names", "preparation", "refuse", "table_reading",
 ]  # fmt: skip
+
+#: Options that say how volumes are resampled, cropped and normalised.
+PREPARATION = (
+    "shape", "spacing", "crop", "centre", "normalise", "interpolation", "no_antialias",
+    "mask_interpolation", "features_spacing", "features_margin",
+)
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -39,6 +45,10 @@ def _spacing(text: str) -> float | tuple[float, ...]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _features_spacing(text: str) -> str | float | tuple[float, ...]:
+    return text if text == "native" else _spacing(text)
+
+
 def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add the arguments that say how volumes are resampled, cropped and normalised."""
     group = parser.add_argument_group("preparation of raw volumes")
@@ -61,6 +71,27 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group.add_argument(
         "--normalise", metavar="HOW",
         help="zscore (default), none or window:LOW:HIGH; per channel PET=zscore,CT=window:-200:300",
+    )
+    group.add_argument(
+        "--interpolation", choices=("linear", "cubic"), help="of images (default: linear)"
+    )
+    group.add_argument(
+        "--no-antialias", action="store_true", default=None,
+        help="do not blur along axes that become coarser: their noise aliases",
+    )
+    group.add_argument(
+        "--mask-interpolation", choices=("volume", "linear", "nearest"),
+        help="voxels of a mask: as many as its volume fills (default), those whose centre it "
+        "covers by linear interpolation, or nearest neighbour",
+    )
+    group.add_argument(
+        "--features-spacing", type=_features_spacing, metavar="MM",
+        help="keep finer voxels around each tumour for features, in SUV and HU: voxel size in mm, "
+        "or native",
+    )
+    group.add_argument(
+        "--features-margin", type=float, metavar="MM",
+        help="how far they reach beyond the tumour (default: 20)",
     )
     group = parser.add_argument_group("reading of images")
     group.add_argument(
@@ -166,17 +197,15 @@ def labels(arguments: argparse.Namespace) -> int | str | list[int | str] | None:
 
 def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
     """Turn the arguments on the volumes into those of `survimg.preprocessing.prepare`."""
-    given: dict[str, Any] = {}
-    if arguments.shape is not None:
-        given["shape"] = tuple(arguments.shape)
-    if arguments.spacing is not None:
-        given["spacing"] = arguments.spacing
-    if arguments.crop is not None:
-        given["crop"] = arguments.crop
-    if arguments.centre is not None:
-        given["centre"] = tuple(arguments.centre)
-    if arguments.normalise is not None:
-        given["normalise"] = _normalisation(arguments.normalise)
+    values = {name: getattr(arguments, name) for name in PREPARATION}
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in ("shape", "centre"):
+        if name in given:
+            given[name] = tuple(given[name])
+    if "normalise" in given:
+        given["normalise"] = _normalisation(given["normalise"])
+    if given.pop("no_antialias", False):
+        given["antialias"] = False
     return given
 
 

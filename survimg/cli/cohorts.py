@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import at_least, manifest_reading, preparation, refuse
+from survimg.cli.arguments import PREPARATION, at_least, manifest_reading, preparation, refuse
 from survimg.cli.output import note
 from survimg.io.files import write_json
 from survimg.io.patients import listed
@@ -39,7 +39,7 @@ EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
 _READING = ("modalities", "label", "time_unit", "allow_outside", "na_values", "kinds")
-_PREPARATION = ("spacing", "crop", "centre", "normalise")
+_PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
 
 @dataclass(frozen=True)
@@ -270,65 +270,53 @@ def _phantom(arguments: argparse.Namespace) -> Source:
 
 def _sts51(arguments: argparse.Namespace, folder: Path) -> Source:
     from survimg.datasets import load_sts51
-    from survimg.preprocessing import prepare_cohort
 
     endpoint = arguments.endpoint or "dfs"
-    raw = load_sts51(folder, endpoint=endpoint)
-    steps = _steps(arguments)
-    store = _store(arguments, raw, steps)
-
-    def load() -> Study:
-        if not store.is_dir():
-            more = {"out": store, "progress": arguments.progress}
-            _prepare_and_note(store, lambda: prepare_cohort(raw, **more, **steps))
-        cohort, settings = _open(store)
-        return Study(
-            cohort,
-            "Soft-tissue sarcoma, STS-51",
-            settings={"endpoint": endpoint, **settings},
-            caveats=(
-                "Anything about other tumours, scanners or treatments: this is one retrospective "
-                "cohort of soft-tissue sarcoma from one centre.",
-            ),
-        )
-
-    return Source(raw, load)
+    return _raw(
+        arguments,
+        load_sts51(folder, endpoint=endpoint),
+        "Soft-tissue sarcoma, STS-51",
+        settings={"endpoint": endpoint},
+        caveats=(
+            "Anything about other tumours, scanners or treatments: this is one retrospective "
+            "cohort of soft-tissue sarcoma from one centre.",
+        ),
+    )
 
 
 def _manifest(arguments: argparse.Namespace, csv: Path) -> Source:
     from survimg.cohort import Cohort
-    from survimg.preprocessing import prepare
 
-    steps, reading = _steps(arguments), manifest_reading(arguments)
-    raw = Cohort.from_manifest(csv, **reading)
-    store = _store(arguments, raw, {**steps, "label": reading["label"]})
+    return _raw(arguments, Cohort.from_manifest(csv, **manifest_reading(arguments)), csv.stem)
+
+
+def _raw(
+    arguments: argparse.Namespace,
+    raw: Cohort,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    caveats: tuple[str, ...] = (),
+) -> Source:
+    """Prepare a raw cohort into a folder of the run, unless an earlier run has done it."""
+    from survimg.preprocessing import Preparation, prepare
+
+    if arguments.shape is None:
+        raise ValueError(
+            "--shape Z Y X is needed: raw volumes of different sizes have to be prepared first."
+        )
+    steps = Preparation(**preparation(arguments))
+    # another folder if an image or a setting changes
+    key = hashlib.sha256(f"{raw.fingerprint()}\n{steps.key()}".encode()).hexdigest()[:16]
+    store = Path(arguments.out) / "cohort" / key
 
     def load() -> Study:
         if not store.is_dir():
             more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
-            _prepare_and_note(store, lambda: prepare(csv, store, **more, **reading, **steps))
-        cohort, settings = _open(store)
-        return Study(cohort, csv.stem, settings=settings)
+            _prepare_and_note(store, lambda: prepare(raw, steps, store, **more))
+        cohort, prepared = _open(store)
+        return Study(cohort, name, settings={**(settings or {}), **prepared}, caveats=caveats)
 
     return Source(raw, load)
-
-
-def _steps(arguments: argparse.Namespace) -> dict[str, Any]:
-    steps = preparation(arguments)
-    if "shape" not in steps:
-        raise ValueError(
-            "--shape Z Y X is needed: raw volumes of different sizes have to be prepared first."
-        )
-    return steps
-
-
-def _store(arguments: argparse.Namespace, raw: Cohort, steps: Mapping[str, Any]) -> Path:
-    """Folder of the prepared cohort: another one if an image or a setting changes."""
-    from survimg.preprocessing import Preparation
-
-    parts = [raw.fingerprint(), Preparation(**steps).key()]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return Path(arguments.out) / "cohort" / key
 
 
 def _prepare_and_note(store: Path, prepare: Callable[[], object]) -> None:

@@ -51,7 +51,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     from survimg.cohort import Cohort
     from survimg.io import read_manifest
     from survimg.io.dicom.seg_writing import import_highdicom
-    from survimg.preprocessing import prepare
+    from survimg.preprocessing import Preparation, prepare
 
     path = Path(arguments.cohort)
     if path.suffix.lower() != ".csv" and not is_raw_folder(path):
@@ -60,17 +60,25 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     if _writes_segmentations(arguments):
         import_highdicom()  # a missing package is reported before the work
     steps = _training_preparation(arguments.model)
+    channels = steps.pop("modalities", None)
     path, outside = find_manifest(
-        arguments, path, scratch, modalities=steps.get("modalities"), every_row=False
+        arguments, path, scratch, modalities=channels, every_row=False
     )
     cells = table_reading(arguments)
-    manifest = read_manifest(path, steps.get("modalities"), allow_outside=outside, **cells)
+    manifest = read_manifest(path, channels, allow_outside=outside, **cells)
     _check_masks(manifest, steps, arguments.model)
     series = _series(manifest) if _writes_segmentations(arguments) else []
-    steps |= {"label": labels(arguments), "allow_outside": outside, **cells}
-    more = {"n_jobs": arguments.n_jobs, "progress": arguments.progress}
-    prepare(path, scratch / "cohort", **more, **steps)
-    return NewPatients(Cohort.load(scratch / "cohort"), series)
+    cohort = prepare(
+        path,
+        Preparation(**steps, label=labels(arguments)),
+        scratch / "cohort",
+        modalities=channels,
+        allow_outside=outside,
+        **cells,
+        n_jobs=arguments.n_jobs,
+        progress=arguments.progress,
+    )
+    return NewPatients(cohort, series)
 
 
 def _writes_segmentations(arguments: argparse.Namespace) -> bool:
@@ -118,6 +126,7 @@ def _series(manifest: Manifest) -> list[Path]:
 def _training_preparation(folder: str) -> dict[str, Any]:
     """Return how the training cohort was prepared, as arguments of `prepare`."""
     from survimg.model_files import read_manifest
+    from survimg.preprocessing.settings import BEFORE_CHOICE
 
     trained_on = read_manifest(folder)["trained_on"]
     preparation = trained_on.get("preparation")
@@ -133,5 +142,6 @@ def _training_preparation(folder: str) -> dict[str, Any]:
             f"{preparation['registration.transform']} --template-image FILE and give that folder."
         )
     steps = {name: value for name, value in preparation.items() if "." not in name}
+    steps = {**BEFORE_CHOICE, **steps}
     steps["modalities"] = trained_on.get("channels")
     return {name: value for name, value in steps.items() if value is not None}

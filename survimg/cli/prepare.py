@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Prepare the cohort and describe it."""
     from survimg.cohort import Cohort
-    from survimg.preprocessing.from_manifest import check_not_there
+    from survimg.preprocessing.preparing import check_not_there
 
     check_not_there(Path(arguments.out), arguments.overwrite)  # before hours of reading
     with tempfile.TemporaryDirectory(prefix="survimg-") as scratch:
@@ -84,22 +84,24 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _prepare(arguments: argparse.Namespace, scratch: Path) -> None:
-    from survimg.preprocessing import prepare
+    from survimg.preprocessing import Preparation, prepare
 
     reading = manifest_reading(arguments)
+    settings = Preparation(
+        **preparation(arguments), label=reading.pop("label"), registration=_registration(arguments)
+    )
     manifest, reading["allow_outside"] = find_manifest(
         arguments, Path(arguments.source), scratch, modalities=arguments.modalities, every_row=True
     )
     prepare(
         manifest,
+        settings,
         arguments.out,
         n_jobs=arguments.n_jobs,
         progress=arguments.progress,
         on_error="continue" if arguments.keep_going else "raise",
         overwrite=arguments.overwrite,
-        registration=_registration(arguments),
         **reading,
-        **preparation(arguments),
     )
 
 

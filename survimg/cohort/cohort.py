@@ -20,6 +20,7 @@ from joblib.hashing import Hasher
 from survimg.cohort.checks import (
     as_positions,
 )
+from survimg.cohort.finer import BlockStore, finer_settings, finer_table
 from survimg.cohort.html import cohort_html
 from survimg.cohort.stores import (
     ImageFileStore,
@@ -30,7 +31,7 @@ from survimg.cohort.tables import guessed, parts_of_frame, table_of_dicts, witho
 from survimg.cohort.torch_dataset import TorchCohort
 from survimg.cohort.voxels import PatientVoxels
 from survimg.io.images.masks import Label
-from survimg.io.manifest import read_manifest
+from survimg.io.manifest import Manifest, read_manifest
 from survimg.io.store.store import StoreWriter, read_store
 
 __all__ = ["Cohort"]
@@ -128,8 +129,19 @@ class Cohort(PatientVoxels):
         """
         stored = read_store(folder)
         masks = None if stored.masks is None else MemmapStore(stored.masks)
-        return cls.from_table(
+        cohort = cls.from_table(
             stored, MemmapStore(stored.volumes), masks, settings=stored.settings
+        )
+        places = stored.header.finer
+        if places is None:
+            return cohort
+        shapes = [None if place is None else place["shape"] for place in places]
+        blocks, marked = (
+            BlockStore(stored.header.finer_path, shapes, masks=masks) for masks in (False, True)
+        )
+        settings = finer_settings(stored.settings)
+        return cohort.with_finer(
+            cls.from_table(finer_table(stored, places), blocks, marked, settings=settings)
         )
 
     def save(self, folder: str | os.PathLike[str]) -> Cohort:
@@ -155,15 +167,17 @@ class Cohort(PatientVoxels):
         if not self.read_sizes():
             raise ValueError(
                 "A raw cohort holds volumes of different sizes and cannot be saved as one array; "
-                "prepare it first (survimg.preprocessing.prepare_cohort, or `survimg prepare`)."
+                "prepare it first (survimg.preprocessing.prepare, or `survimg prepare`)."
             )
         names, masks = self.channel_names, bool(self.has_masks.any())
         with StoreWriter(
             folder, len(self), self.shape[1:], channel_names=names, masks=masks
         ) as writer:
             for i, patient in enumerate(self.ids):
-                mask = self.mask(i) if self.has_masks[i] else None
-                writer.write_case(i, self.volume(i), mask, patient=patient)
+                mask = self.marks(i) if self.has_masks[i] else None
+                writer.write_case(
+                    i, self.volume(i), mask, patient=patient, finer=self._finer_block(i)
+                )
             writer.finish(self.table, settings=self.settings)
         return Cohort.load(folder)
 
@@ -200,11 +214,16 @@ class Cohort(PatientVoxels):
         manifest = read_manifest(
             csv, modalities, allow_outside=allow_outside, na_values=na_values, kinds=kinds
         )
+        return cls.of_manifest(manifest, label, time_unit)
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, label: Label, time_unit: str | None) -> Cohort:
+        """Build a raw cohort from a manifest that is read already; see `from_manifest`."""
         rows = list(zip(*manifest.images.values(), strict=True))
         images = ImageFileStore(rows, manifest.root)
         masks = None
         if manifest.has_mask.any():
-            masks = MaskFileStore(manifest.masks, images, label)
+            masks = MaskFileStore(manifest.masks, images, label, manifest.organs)
         return cls.from_table(replace(manifest, time_unit=time_unit), images, masks)
 
     @classmethod
@@ -389,12 +408,16 @@ class Cohort(PatientVoxels):
     def __sizeof__(self) -> int:
         # Dask decides by size whether to ship an object once or with every task.
         own = object.__sizeof__(self) + sys.getsizeof(self._index)
-        return own + sum(s.nbytes_in_memory for s in (self._volumes, self._masks) if s is not None)
+        finer = 0 if self._finer is None else self._finer.__sizeof__()
+        stores = (self._volumes, self._masks)
+        return own + finer + sum(s.nbytes_in_memory for s in stores if s is not None)
 
     def __repr__(self) -> str:
         size = "x".join("?" if s is None else str(s) for s in self.shape[2:])
         parts = [f"n={len(self)}", f"channels={'+'.join(self.channel_names)}", f"size={size}"]
         parts.append(f"masks={int(self.has_masks.sum())}")
+        if self._finer is not None:
+            parts.append("finer=yes")
         if self._table.clinical is not None:
             parts.append(f"clinical={list(self._table.clinical.columns)}")
         if self.outcome is not None:
@@ -420,6 +443,7 @@ class Cohort(PatientVoxels):
         digest.update("\n".join(self.ids.tolist()).encode())
         for array in (self.outcome, self.groups):
             digest.update(b"none" if array is None else repr(array.tolist()).encode())
+        digest.update(b"" if self.finer is None else self.finer.fingerprint().encode())
         if (frame := self.clinical) is not None:
             # The text of a table does not tell 1 from "1", nor the order of categories.
             types = [getattr(dtype, "categories", dtype) for dtype in frame.dtypes]

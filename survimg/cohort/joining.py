@@ -142,7 +142,7 @@ class _JoinedStore:
     def read(self, position: int) -> np.ndarray:
         """Return the array of one case."""
         cohort, i = self._find(position)
-        return cohort.mask(i) if self._masks else cohort.volume(i)
+        return cohort.marks(i) if self._masks else cohort.volume(i)
 
     def case_key(self, position: int) -> str:
         """Key of the case in its own cohort."""

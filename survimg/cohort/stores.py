@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from survimg.io.images.image import Image, resample_like
-from survimg.io.images.masks import Label, placed_mask, read_mask
+from survimg.io.images.image import Image
+from survimg.io.images.masks import Label, placed_mask, read_mask_image, read_organs
 from survimg.io.images.reading import read_image
+from survimg.io.images.resampling import resample_image, resample_mask, with_organs
 
 __all__ = ["ArrayStore", "ImageFileStore", "MaskFileStore", "MemmapStore", "Store"]
 
@@ -114,7 +115,7 @@ class MemmapStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).resolve()
-        self._stamp = _stamp(self.path)
+        self._stamp = file_stamp(self.path)
         self._array: np.ndarray | None = None
         self._touched = 0
 
@@ -124,7 +125,7 @@ class MemmapStore:
 
     def _open(self) -> np.ndarray:
         if self._array is None:
-            _check_stamp(self.path, self._stamp)
+            check_stamp(self.path, self._stamp)
             self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return self._array
 
@@ -161,15 +162,16 @@ class MemmapStore:
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the file, and the position in it."""
-        _check_stamp(self.path, self._stamp)
+        check_stamp(self.path, self._stamp)
         return f"{self.path}:{self._stamp[0]}:{self._stamp[1]}:{position}"
 
 
 class ImageFileStore:
     """Raw images of different sizes, read from their files whenever a case is asked for.
 
-    All channels of a case come back on the grid of its first present channel; a channel on another
-    grid is resampled to it by world coordinates (linear).
+    Every modality stays on its own grid for a preparation (`Cohort.patient`). `read`, for whoever
+    wants one array, brings the others onto the grid of the first that the patient has, by world
+    coordinates and without aliasing.
 
     Parameters
     ----------
@@ -201,22 +203,20 @@ class ImageFileStore:
         """Bytes that travel when the store is pickled."""
         return sum(s.array.nbytes for row in self._sources for s in row if isinstance(s, Image))
 
-    def images(self, position: int) -> list[Image | None]:
-        """Return the images of one case, each on its own grid."""
-        pairs = zip(self._sources[position], self._stamps[position], strict=True)
-        for source, stamp in pairs:
+    def sources(self, position: int) -> tuple[Path | Image | None, ...]:
+        """Return the files, as they were when the store was made, or images of one case."""
+        for source, stamp in zip(self._sources[position], self._stamps[position], strict=True):
             if isinstance(source, Path):
-                _check_stamp(source, stamp)
-        sources = self._sources[position]
-        return [None if source is None else self._read(source) for source in sources]
+                check_stamp(source, stamp)
+        return self._sources[position]
 
     def read(self, position: int) -> np.ndarray:
         """Return the channels of one case on one grid."""
-        images = self.images(position)
+        images = [None if s is None else self._read(s) for s in self.sources(position)]
         grid = next(image for image in images if image is not None)
         return np.stack(
             [
-                np.zeros_like(grid.array) if image is None else resample_like(image, grid).array
+                np.zeros_like(grid.array) if image is None else resample_image(image, grid).array
                 for image in images
             ]
         )
@@ -238,9 +238,7 @@ class ImageFileStore:
 
     def case_key(self, position: int) -> str:
         """Paths, sizes and modification times of the files."""
-        return _digest(
-            zip(map(_named, self._sources[position]), self._stamps[position], strict=True)
-        )
+        return digest_of(map(_place, self._sources[position]), self._stamps[position])
 
 
 class MaskFileStore:
@@ -255,15 +253,23 @@ class MaskFileStore:
     label : int, str or sequence of these, optional
         Label that marks the tumour in masks with several labels, or name of the RTSTRUCT contour;
         several are merged.
+    organs : sequence of (Path or None), optional
+        Masks of organs, which are left out of shells around the tumour.
     """
 
     def __init__(
-        self, paths: Sequence[Path | Image | None], images: ImageFileStore, label: Label = None
+        self,
+        paths: Sequence[Path | Image | None],
+        images: ImageFileStore,
+        label: Label = None,
+        organs: Sequence[Path | None] | None = None,
     ) -> None:
         self._sources = [_absolute(source) for source in paths]
         self._stamps = [_stamp_of(source) for source in self._sources]
+        self._organs = [_absolute(source) for source in organs or [None] * len(self._sources)]
+        self._organ_stamps = [_stamp_of(source) for source in self._organs]
         self._images = images
-        self._label = label
+        self.label = label
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -278,25 +284,43 @@ class MaskFileStore:
         """Bytes that travel when the store is pickled."""
         return sum(s.array.nbytes for s in self._sources if isinstance(s, Image))
 
-    def read(self, position: int) -> np.ndarray:
-        """Return the mask of one case on the grid of its images."""
-        source, stamp = self._sources[position], self._stamps[position]
+    def source(self, position: int) -> Path | Image:
+        """Return the file, as it was when the store was made, or mask of one case."""
+        source = self._sources[position]
         if source is None:
             raise LookupError(f"The case at position {position} has no mask file.")
+        if isinstance(source, Path):
+            check_stamp(source, self._stamps[position])
+        return source
+
+    def organs(self, position: int) -> Path | Image | None:
+        """Return the file of the organs of one case, if there is one."""
+        source = self._organs[position]
+        if isinstance(source, Path):
+            check_stamp(source, self._organ_stamps[position])
+        return source
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the mask of one case on the grid of its images; organs are 2."""
         grid, root = self._images.grid(position), self._images.root
+        source, organs = self.source(position), self.organs(position)
         if isinstance(source, Image):
-            return _mask_in_memory(source, grid, self._label)
-        _check_stamp(source, stamp)
-        return read_mask(source, grid, self._label, root=root, allow_outside=root is None)
+            mask = placed_mask(source, grid, self.label, Path("in memory"))
+        else:
+            mask = read_mask_image(
+                source, grid, self.label, root=root, allow_outside=root is None
+            )
+        marks = resample_mask(mask, grid)
+        if isinstance(organs, Path):
+            return with_organs(marks, read_organs(organs, root), grid)
+        return marks
 
     def case_key(self, position: int) -> str:
         """Path, size and modification time of the mask file, and the label."""
-        return _digest([(_named(self._sources[position]), self._stamps[position], self._label)])
-
-
-def _mask_in_memory(mask: Image, grid: Image, label: Label) -> np.ndarray:
-    marked = placed_mask(mask, grid, label, Path("in memory"))
-    return resample_like(marked, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
+        organs = _place(self._organs[position]), self._organ_stamps[position]
+        return digest_of(
+            _place(self._sources[position]), self._stamps[position], self.label, organs
+        )
 
 
 def _absolute(source: Path | Image | None) -> Path | Image | None:
@@ -304,14 +328,10 @@ def _absolute(source: Path | Image | None) -> Path | Image | None:
     return source.absolute() if isinstance(source, Path) else source
 
 
-def _named(source: Path | Image | None) -> Path | str | None:
-    return "image in memory" if isinstance(source, Image) else source  # its stamp is its content
-
-
 def _stamp_of(source: Path | Image | None) -> tuple[Any, ...] | None:
     """Return what changes with the content: of a file its stamp, of an image its digest."""
     if isinstance(source, Path):
-        return _stamp(source)
+        return file_stamp(source)
     if source is None:
         return None
     digest = hashlib.sha256(np.ascontiguousarray(source.array).view(np.uint8).data)
@@ -378,7 +398,8 @@ def is_whole_npy(array: Any, dtype: type) -> bool:
     )
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file, or of a folder of slices."""
     if not path.exists():
         raise FileNotFoundError(f"No such file or folder: {path}.")
     if path.is_dir():  # a DICOM series
@@ -388,16 +409,30 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_stamp(path: Path, stamp: Any) -> None:
-    if _stamp(path) != tuple(stamp):
+def check_stamp(path: Path, stamp: Any) -> None:
+    """Refuse a file that has changed since a store was made of it."""
+    if file_stamp(path) != tuple(stamp):
         raise RuntimeError(
             f"{path} changed after this cohort was made (size or modification time differ); "
             "load the cohort again."
         )
 
 
-def _digest(parts: Any) -> str:
-    return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+def _place(source: Path | Image | None) -> str:
+    """Return where a file lies, or the first slice of a folder; an image's stamp is its content.
+
+    Folders of links to slices are made anew for each run; the slices stay where they are.
+    """
+    if not isinstance(source, Path):
+        return "" if source is None else "image in memory"
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return str((files or [source])[0].resolve())
+
+
+def digest_of(*parts: Any) -> str:
+    """Return a key of paths, stamps and the like."""
+    texts = [list(part) if isinstance(part, map | tuple) else part for part in parts]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
 
 
 def _common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int | None, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,8 +22,11 @@ from survimg.cohort.checks import (
     name_patients,
     take_masks,
 )
+from survimg.cohort.patient import Patient
 from survimg.cohort.patient_columns import PatientColumns
-from survimg.cohort.stores import ArrayStore, ImageFileStore, Store, as_store
+from survimg.cohort.stores import ArrayStore, ImageFileStore, MaskFileStore, Store, as_store
+from survimg.io.images.image import Image
+from survimg.io.images.masks import Label
 from survimg.io.patients import PatientTable, aligned, check_ids, check_length
 
 __all__ = ["PatientVoxels"]
@@ -73,6 +78,7 @@ class PatientVoxels(PatientColumns):
             spacing=spacing,  # type: ignore[arg-type]
         )
         self._index = np.arange(n)
+        self._finer: Self | None = None
         self._size: tuple[int, ...] | None = None  # of raw volumes, once `read_sizes` knows it
         #: What the store says of its making (preparation settings, versions); empty in memory.
         self.settings: dict[str, Any] = {}
@@ -140,6 +146,11 @@ class PatientVoxels(PatientColumns):
             return np.array([self._volumes.spacing(i) for i in self._index.tolist()])
         return self._of_slice(self._table.spacing)
 
+    @property
+    def has_spacing(self) -> bool:
+        """Whether voxel sizes are known; reads no file."""
+        return self._table.spacing is not None or isinstance(self._volumes, ImageFileStore)
+
     def volume(self, i: int | str) -> np.ndarray:
         """Return the voxels of a patient, float32, shape (channels, z, y, x).
 
@@ -168,6 +179,24 @@ class PatientVoxels(PatientColumns):
             The mask holds values other than 0 and 1, or (in a raw cohort of files) lies elsewhere
             than the image.
         """
+        marks = self.marks(i)
+        return (marks == 1).astype(np.uint8) if marks.max(initial=0) > 1 else marks
+
+    def organs(self, i: int | str) -> np.ndarray | None:
+        """Return the organs of patient `i` that shells leave out, uint8, shape (z, y, x).
+
+        Returns
+        -------
+        ndarray of shape (z, y, x), or None
+            None where none are known (the manifest's column ``organs``), or without a tumour mask.
+        """
+        if not self._table.has_mask[self._position(i)]:
+            return None
+        marks = self.marks(i)
+        return (marks == 2).astype(np.uint8) if marks.max(initial=0) > 1 else None
+
+    def marks(self, i: int | str) -> np.ndarray:
+        """Return tumour (1) and organs (2) of patient `i` in one array; as `mask`."""
         position = self._position(i)
         patient = self._table.ids[position]
         if self._masks is None or not self._table.has_mask[position]:
@@ -176,12 +205,105 @@ class PatientVoxels(PatientColumns):
                 "mask column in the manifest), or use a model that needs none."
             )
         mask = np.asarray(self._masks.read(position), dtype=np.uint8)
-        if mask.max(initial=0) > 1:
+        if mask.max(initial=0) > 2:
             raise ValueError(
-                f"The stored mask of patient {patient!r} holds values other than 0 and 1 "
+                f"The stored mask of patient {patient!r} holds values other than 0, 1 and 2 "
                 f"(up to {mask.max()})."
             )
         return mask
+
+    def patient(self, i: int | str) -> Patient:
+        """Return patient `i` as files, or arrays, each modality on its own grid.
+
+        What `survimg.preprocessing.prepare` starts from; picklable, for other processes.
+        """
+        position = self._position(i)
+        table = self._table
+        mask_source: Any = None
+        organs: Path | Image | None = None
+        present = table.present[position]
+        if isinstance(self._volumes, ImageFileStore):
+            sources: Sequence[Any] = self._volumes.sources(position)
+        else:
+            z, y, x = (1.0,) * 3 if table.spacing is None else table.spacing[position].tolist()
+            sources = [Image(channel, (z, y, x)) for channel in self.volume(i)]
+        if isinstance(self._masks, MaskFileStore) and table.has_mask[position]:
+            mask_source = self._masks.source(position)
+            organs = self._masks.organs(position)
+        elif table.has_mask[position]:
+            mask_source = self.mask(i)
+        return Patient(
+            id=str(table.ids[position]),
+            channel_names=table.channel_names,
+            sources=tuple(s if there else None for s, there in zip(sources, present, strict=True)),
+            mask_source=mask_source,
+            organ_source=organs,
+            label=self.label,
+            root=self._volumes.root if isinstance(self._volumes, ImageFileStore) else None,
+            images_key=self._volumes.case_key(position),
+            key=self.case_key(i),
+        )
+
+    def stored_axes(self, i: int | str) -> tuple[int, ...]:
+        """Return how the axes of patient `i`'s first file run; see `survimg.io.Image`.
+
+        Raises
+        ------
+        ValueError
+            The cohort does not know: it was made of arrays, registered, or prepared long ago.
+        """
+        position = self._position(i)
+        if isinstance(self._volumes, ImageFileStore):
+            return self._volumes.grid(position).stored
+        geometry = self._table.geometry
+        place = {} if geometry is None else geometry[position]
+        if "registration" in place or "stored" not in place.get("image", {}):
+            raise ValueError(
+                f"Patient {self._table.ids[position]!r}: the cohort does not say how the axes of "
+                "the patient's file run (it was made of arrays, registered to a template, or "
+                "prepared by an earlier survimg)."
+            )
+        return tuple(place["image"]["stored"])
+
+    @property
+    def label(self) -> Label:
+        """The tumour's label in the masks of a raw cohort of files."""
+        return self._masks.label if isinstance(self._masks, MaskFileStore) else None
+
+    def with_finer(self, finer: Self) -> Self:
+        """Return the cohort with finer voxels of the same patients; see `finer`.
+
+        Raises
+        ------
+        ValueError
+            They are others, or in another order.
+        """
+        if self.ids.tolist() != finer.ids.tolist():
+            raise ValueError("The finer voxels are of other patients, or in another order.")
+        if len(self) != len(self._table):
+            raise ValueError("Give finer voxels to the whole cohort, before it is sliced.")
+        changed = copy.copy(self)
+        changed._finer = finer
+        return changed
+
+    @property
+    def finer(self) -> Self | None:
+        """The same patients around their tumours, finer and in SUV and HU, or None.
+
+        Kept by a preparation with `features_spacing`, for features: radiomics, PET parameters and
+        tumour volumes are measured on it. Patients without a mask have no voxels there.
+        """
+        if self._finer is None:
+            return None
+        part = copy.copy(self._finer)
+        part._index = self._finer._index[self._index]
+        return part
+
+    def _finer_block(self, i: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
+        finer = self.finer
+        if finer is None or not finer.has_masks[i] or finer.geometry is None:
+            return None
+        return finer.volume(i), finer.marks(i), finer.geometry[i]
 
     def to_numpy(self) -> np.ndarray:
         """Read all volumes into one array of shape (n, channels, z, y, x)."""

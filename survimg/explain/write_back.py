@@ -33,7 +33,7 @@ def write_saliency(
     Parameters
     ----------
     cohort : Cohort
-        Prepared by ``survimg prepare``, `prepare` or `prepare_cohort`; the patients of `maps`.
+        Prepared by ``survimg prepare`` or `prepare`; the patients of `maps`.
     maps : array-like of shape (n, z, y, x) or (n, channels, z, y, x)
         From `saliency`.
     folder : path-like

@@ -27,6 +27,7 @@ from survimg.columns import (
 )
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.preprocessing.patient_space import volume_factors
+from survimg.radiomics.regions import check_measured_on, measured_voxels
 
 __all__ = ["ClinicalFeatures", "TumourVolume"]
 
@@ -227,6 +228,8 @@ class TumourVolume(TransformerMixin, BaseEstimator):
     ----------
     channel_names_in_ : tuple of str
         Images of the training cohort, by whose grid masks are resampled in a preparation.
+    measured_on_ : {"finer voxels", "cohort's voxels"}
+        Which masks: those of `Cohort.finer` where the cohort has one (not for ``unit="voxels"``).
     preparation_in_ : dict or None
         How the training cohort was prepared; None where it does not say.
 
@@ -261,8 +264,9 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         del y
         self._validate_params()
         _require_cohort(X)
+        voxels, self.measured_on_ = self._voxels(X)
         self.channel_names_in_ = X.channel_names
-        self.preparation_in_ = preparation_of(X)
+        self.preparation_in_ = preparation_of(voxels)
         return self
 
     def transform(self, X: Cohort) -> pd.DataFrame:
@@ -288,7 +292,10 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         self._validate_params()
         _require_cohort(X)
         # Measuring needs no fit, and older model files know of no preparation.
-        check_preparation(X, getattr(self, "preparation_in_", None), type(self).__name__)
+        name = type(self).__name__
+        X, measured_on = self._voxels(X)
+        check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
+        check_preparation(X, getattr(self, "preparation_in_", None), name)
         voxels = np.array([np.count_nonzero(X.mask(i)) for i in range(len(X))], dtype=np.float64)
         if (voxels == 0).any():
             empty = X.ids[voxels == 0]
@@ -306,6 +313,10 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         del input_features
         prefix = "log_" if self.log else ""
         return np.array([f"{prefix}tumour_volume_{self.unit}"], dtype=object)
+
+    def _voxels(self, X: Cohort) -> tuple[Cohort, str]:
+        # a number of voxels means something only on the grid that all patients share
+        return (X, "cohort's voxels") if self.unit == "voxels" else measured_voxels(X)
 
     def _unit_per_voxel(self, X: Cohort) -> float | np.ndarray:
         if self.unit == "voxels":

@@ -19,7 +19,13 @@ from survimg.preprocessing.patient_space import volume_factors
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import region_geometry
 from survimg.radiomics.native.peak import sphere_means
-from survimg.radiomics.regions import PredictsMasks, check_mask_source, predicted_mask
+from survimg.radiomics.regions import (
+    PredictsMasks,
+    check_mask_source,
+    check_measured_on,
+    measured_voxels,
+    region_mask,
+)
 
 __all__ = ["PETParameters"]
 
@@ -29,7 +35,8 @@ _PEAK_ML = 1.0
 class PETParameters(TransformerMixin, BaseEstimator):
     """SUVmax, SUVmean, SUVpeak, MTV, TLG, largest diameter and volume of the tumour mask.
 
-    Needs the SUV itself: extract before any z-scoring.
+    Needs the SUV itself: a cohort with finer voxels (`Cohort.finer`), or one that was prepared
+    without normalising PET.
 
     Parameters
     ----------
@@ -50,6 +57,8 @@ class PETParameters(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     channel_names_in_ : tuple of str
+    measured_on_ : {"finer voxels", "cohort's voxels"}
+        Which voxels: `Cohort.finer` where the cohort has one, unless `mask_from` predicts masks.
     n_features_out_ : int
 
     Notes
@@ -123,7 +132,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
             "none" for it, or a parameter with a value that is not allowed.
         """
         self._validate_params()
-        cohort = as_cohort(X, masks=masks)
+        cohort, self.measured_on_ = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         if self.channel not in cohort.channel_names:
             raise ValueError(
                 f"channel={self.channel!r} is not among the channels {list(cohort.channel_names)}; "
@@ -159,7 +168,9 @@ class PETParameters(TransformerMixin, BaseEstimator):
             positive SUV in the mask, or a cohort that was normalised when it was prepared.
         """
         check_is_fitted(self, "channel_names_in_")
-        cohort = as_cohort(X, masks=masks)
+        cohort, measured_on = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
+        before = getattr(self, "measured_on_", None)
+        check_measured_on(measured_on, before, type(self).__name__)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
@@ -238,7 +249,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
         self, cohort: Cohort, i: int, spacing: np.ndarray, voxel_ml: float
     ) -> list[float]:
         patient = str(cohort.ids[i])
-        mask = self._mask(cohort, i)
+        mask = region_mask(cohort, i, self.mask_from)
         if mask is None or not mask.any():
             if self.on_empty_mask == "nan":
                 return [np.nan] * self.n_features_out_
@@ -285,8 +296,3 @@ class PETParameters(TransformerMixin, BaseEstimator):
             # The glycolysis is the sum itself: volume times mean, without a mean of nothing.
             found += [active.size * voxel_ml, float(active.sum()) * voxel_ml]
         return found
-
-    def _mask(self, cohort: Cohort, i: int) -> np.ndarray | None:
-        if self.mask_from is not None:
-            return predicted_mask(self.mask_from, cohort, i)
-        return np.asarray(cohort.mask(i)) > 0 if cohort.has_masks[i] else None

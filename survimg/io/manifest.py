@@ -7,6 +7,7 @@ patient_id    required; different and non-empty. Text: ``007`` stays ``007``
 ``PET`` ...   one column per modality; a path relative to the CSV: an image file, or a folder with
               one DICOM series. An empty cell: this patient lacks the modality
 mask          optional; path of the tumour mask; empty where there is none
+organs        optional; path of a mask of organs (any label but 0) that are left out of shells
 time, event   both or neither; time to the event or to censoring (any unit, >= 0), event 1 or 0
               (or true or false)
 group         optional; the centre or scanner, for group-aware splitting
@@ -32,7 +33,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,10 @@ from survimg.io.manifest_paths import (
 from survimg.io.patients import PatientTable, listed
 from survimg.target import event_of, make_outcome
 
-__all__ = ["IMAGE_SUFFIXES", "Manifest", "listed", "read_manifest", "read_patient_table"]
+__all__ = [
+    "IMAGE_SUFFIXES", "Manifest", "listed", "manifest_of_frame", "read_manifest",
+    "read_patient_table",
+]
 
 #: Words in names of columns that are known only after baseline. Another endpoint beside the one
 #: that is modelled would be taken for a clinical column, and predict it.
@@ -81,7 +85,7 @@ class Manifest(PatientTable):
         The CSV.
     images : dict of str to list of (Path or None)
         Per modality one path per patient; None where the patient lacks it.
-    masks : list of (Path or None)
+    masks, organs : list of (Path or None)
     root : Path or None
         Folder in which every file that is opened must lie; None for anywhere.
     """
@@ -89,6 +93,7 @@ class Manifest(PatientTable):
     path: Path
     images: dict[str, list[Path | None]]
     masks: list[Path | None]
+    organs: list[Path | None]
     root: Path | None
 
     def take(self, positions: Sequence[int] | np.ndarray | slice) -> Manifest:
@@ -102,6 +107,7 @@ class Manifest(PatientTable):
         return super().take(rows)._with(
             images={name: [paths[i] for i in rows] for name, paths in self.images.items()},
             masks=[self.masks[i] for i in rows],
+            organs=[self.organs[i] for i in rows],
         )
 
 
@@ -152,13 +158,70 @@ def read_manifest(
         raise FileNotFoundError(f"There is no manifest {path}.")
     table, declared = _split_kinds(_read_cells(path), kinds, path)
     _empty(table, na_values)
+    return _checked(path, table, declared, modalities, allow_outside)
+
+
+def manifest_of_frame(frame: pd.DataFrame, modalities: Sequence[str] | None = None) -> Manifest:
+    """Check a manifest in memory; no image is opened.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The columns of a manifest (see the module). Paths count from the working folder and may lead
+        anywhere; clinical columns keep their types.
+    modalities : sequence of str, optional
+        As in `read_manifest`.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    ValueError
+        As `read_manifest`.
+    """
+    path = Path.cwd() / "DataFrame"  # for messages, and where paths begin
+    frame = frame.reset_index(drop=True)
+    frame.columns = [str(name) for name in frame.columns]
+    if frame.columns.has_duplicates or "patient_id" not in frame or frame.empty:
+        raise ValueError(
+            "The table needs one row per patient, different column names and a column "
+            f"'patient_id'; it has {len(frame)} rows and the columns {list(frame.columns)}."
+        )
+    table = {str(name): _cells(column) for name, column in frame.items()}
+    _check_ids(table["patient_id"], path)
+    manifest = _checked(path, table, {}, modalities, allow_outside=True)
+    if manifest.clinical is None:
+        return manifest
+    return replace(manifest, clinical=frame[list(manifest.clinical.columns)])
+
+
+def _cells(column: pd.Series) -> list[str]:
+    values = column.astype(int) if column.dtype == bool else column
+    return [
+        "" if missing else str(value).strip()
+        for value, missing in zip(values, column.isna(), strict=True)
+    ]
+
+
+def _checked(
+    path: Path,
+    table: dict[str, list[str]],
+    declared: dict[str, str],
+    modalities: Sequence[str] | None,
+    allow_outside: bool,
+) -> Manifest:
     ids = table["patient_id"]
     names = image_columns(table, modalities, ids, path)
     images = {
         name: read_paths(name, table[name], ids, path.parent, allow_outside) for name in names
     }
     check_any_image(images, ids)
-    masks = read_paths("mask", table.get("mask", [""] * len(ids)), ids, path.parent, allow_outside)
+    masks, organs = (
+        read_paths(name, table.get(name, [""] * len(ids)), ids, path.parent, allow_outside)
+        for name in ("mask", "organs")
+    )
     outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in RESERVED]
     check_names(others, path)
@@ -167,6 +230,7 @@ def read_manifest(
         path=path,
         images=images,
         masks=masks,
+        organs=organs,
         root=None if allow_outside else path.parent,
         ids=np.array(ids, dtype=object),
         channel_names=tuple(images),

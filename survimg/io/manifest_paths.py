@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (
 )
 
 #: Columns with a meaning of their own.
-RESERVED = ("patient_id", "mask", "time", "event", "group")
+RESERVED = ("patient_id", "mask", "organs", "time", "event", "group")
 
 
 def image_columns(

@@ -44,12 +44,15 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
             f"identifiers, for example {shared[0]!r}. Take them out of one; if they are different "
             "people, rename those of one cohort (prefix=)."
         )
-    return joined(
+    both = joined(
         [training, external],
         ids=[training.ids.tolist(), names],
         groups=[_groups(training, "training"), _groups(external, "external")],
         settings={"training": training.settings, "external": external.settings},
     )
+    if training.finer is None or external.finer is None:
+        return both
+    return both.with_finer(join_cohorts(training.finer, external.finer, prefix=prefix))
 
 
 def _check_fit(training: Cohort, external: Cohort) -> None:

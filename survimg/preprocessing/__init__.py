@@ -1,10 +1,10 @@
 """Deterministic preparation of volumes: register, resample, crop, normalise, store."""
 
+from survimg.io.images.resampling import resample_image, resample_mask
 from survimg.preprocessing.alignment import Alignment, WorldMap, judge
 from survimg.preprocessing.case import PreparedCase, prepare_case
-from survimg.preprocessing.from_cohort import prepare_cohort
-from survimg.preprocessing.from_manifest import prepare
 from survimg.preprocessing.patient_space import to_patient_space
+from survimg.preprocessing.preparing import prepare
 from survimg.preprocessing.registration import Registration, RegistrationLimits
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
@@ -31,9 +31,10 @@ __all__ = [
     "pet_peak",
     "prepare",
     "prepare_case",
-    "prepare_cohort",
     "register",
     "resample",
+    "resample_image",
+    "resample_mask",
     "to_patient_space",
     "window",
     "zscore",

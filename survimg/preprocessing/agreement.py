@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from survimg.cohort import Cohort
+from survimg.preprocessing.settings import BEFORE_CHOICE
 
 __all__ = ["check_preparation", "preparation_of"]
 
 # What a preparation does to the voxels. The tumour's label is not among them, nor which patient of
 # a cohort was its template: hospitals name their contours as they like, and the digest says which
 # image the template was.
-_SETTINGS = ("shape", "spacing", "crop", "centre", "normalise", "padding")
+_SETTINGS = ("shape", "spacing", "crop", "centre", "normalise", "padding", *BEFORE_CHOICE)
+
+# Remembered for new patients. Features say themselves which voxels they were measured on; networks
+# do not see the finer ones.
+_FEATURES = ("features_spacing", "features_margin")
 
 
 def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
@@ -25,9 +30,11 @@ def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``shape``, ``spacing``, ``crop``, ``centre``, ``normalise`` and ``padding`` as in
-        `survimg.preprocessing.Preparation`, and ``registration.transform`` and
-        ``registration.template`` (digest of the template's image), None without a registration.
+        ``shape``, ``spacing``, ``crop``, ``centre``, ``normalise``, ``padding``, ``interpolation``,
+        ``antialias`` and ``mask_interpolation`` as in `survimg.preprocessing.Preparation`, and
+        ``registration.transform`` and ``registration.template`` (digest of the template's image),
+        None without a registration. Of a store from before one could choose the interpolation it
+        is what was done then.
         None where the cohort does not say: it is raw, or was made from arrays. Of joined cohorts
         it is the training cohort's preparation.
     """
@@ -39,7 +46,8 @@ def preparation_of(cohort: Cohort) -> dict[str, Any] | None:
     registration = settings.get("registration") or {}
     registered = settings.get("registered") or {}
     return {
-        **{name: settings.get(name) for name in _SETTINGS},
+        **{name: settings.get(name, BEFORE_CHOICE.get(name)) for name in _SETTINGS},
+        **{name: settings[name] for name in _FEATURES if settings.get(name) is not None},
         "registration.transform": registration.get("transform"),
         "registration.template": registered.get("template_digest"),
     }
@@ -66,7 +74,9 @@ def check_preparation(cohort: Cohort, trained_on: Mapping[str, Any] | None, mode
     found = preparation_of(cohort)
     if found is None or trained_on is None:
         return
-    differing = [name for name in found if found[name] != trained_on.get(name)]
+    trained_on = {**BEFORE_CHOICE, **trained_on}
+    compared = [name for name in found if name not in _FEATURES]
+    differing = [name for name in compared if found[name] != trained_on.get(name)]
     if differing:
         listed = "; ".join(
             f"{name} = {found[name]!r}, and in training {trained_on.get(name)!r}"

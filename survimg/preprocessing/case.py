@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from survimg.io.images.image import Image, resample_like
+from survimg.io.images.image import Image
+from survimg.io.images.resampling import resample_image, resample_mask, with_organs
 from survimg.preprocessing.alignment import voxels_of
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
@@ -23,7 +24,7 @@ from survimg.preprocessing.steps import (
     zscore,
 )
 
-__all__ = ["PreparedCase", "fixed_grid", "prepare_case"]
+__all__ = ["PreparedCase", "finer_case", "fixed_grid", "prepare_case"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class PreparedCase:
     volume : ndarray of shape (channels, z, y, x), float32
         Zeros in the channels that the patient lacks.
     mask : ndarray of shape (z, y, x), uint8, or None
+        1 is tumour, 2 an organ that shells leave out.
     spacing : tuple of float
         mm, ``(z, y, x)``.
     origin, direction
@@ -42,8 +44,6 @@ class PreparedCase:
         affine registration the columns of `direction` are neither of unit length nor orthogonal.
     mask_cut : float
         Part of the tumour (0 to 1) that lies outside the block.
-    pet_mean : float
-        Mean of the patient's whole PET, as it was read; 0 without PET.
     """
 
     volume: np.ndarray
@@ -52,7 +52,6 @@ class PreparedCase:
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
     mask_cut: float
-    pet_mean: float
 
 
 def prepare_case(
@@ -61,6 +60,7 @@ def prepare_case(
     channel_names: Sequence[str],
     settings: Preparation,
     grid: Image | None = None,
+    organs: Image | None = None,
 ) -> PreparedCase:
     """Resample, crop and normalise one patient.
 
@@ -79,6 +79,8 @@ def prepare_case(
     grid : Image, optional
         The block in the patient's world, where a registration has found it (`mapped_grid`);
         `spacing`, `shape`, `crop` and `centre` are then in it.
+    organs : Image, optional
+        Mask of organs on any grid; they are 2 in the prepared mask.
 
     Returns
     -------
@@ -99,20 +101,70 @@ def prepare_case(
             continue
         if _apart(grid, image):
             raise ValueError(f"channel {name!r}: {_outside(settings, images)}")
-        block = resample_like(image, grid, padding=settings.padding_of(name)).array
+        block = resample_image(
+            image, grid, interpolation=settings.interpolation, antialias=settings.antialias,
+            padding=settings.padding_of(name),
+        ).array
         try:
             volume[c] = _normalise(block, settings.normalisation(name))
         except ValueError as error:
             raise ValueError(f"channel {name!r}: {error}") from None
-    block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid)
-    means = [
-        float(image.array.mean(dtype=np.float64))
-        for name, image in zip(channel_names, images, strict=True)
-        if image is not None and name.upper() in ("PET", "PT")
-    ]
-    return PreparedCase(
-        volume, block_mask, grid.spacing, grid.origin, grid.direction, cut, max(means, default=0.0)
+    block_mask, cut = (None, 0.0) if mask is None else _block_mask(mask, grid, settings)
+    if block_mask is not None and organs is not None:
+        block_mask = with_organs(block_mask, organs, grid)
+    return PreparedCase(volume, block_mask, grid.spacing, grid.origin, grid.direction, cut)
+
+
+def finer_case(
+    images: Sequence[Image | None],
+    mask: Image,
+    settings: Preparation,
+    organs: Image | None = None,
+) -> PreparedCase:
+    """Resample one patient around the tumour for features, in the units of the images.
+
+    Parameters
+    ----------
+    images : sequence of (Image or None)
+    mask : Image
+        On any grid.
+    settings : Preparation
+        Its `features_spacing` and `features_margin` say how.
+    organs : Image, optional
+        As in `prepare_case`.
+
+    Returns
+    -------
+    PreparedCase
+
+    Raises
+    ------
+    MaskError
+        An empty mask.
+    """
+    reference, spacing = _first(images), settings.features_spacing
+    lattice = resampled_grid(
+        reference, reference.spacing if spacing in (None, "native") else spacing  # type: ignore[arg-type]
     )
+    marked = np.argwhere(mask.array)
+    if not marked.size:
+        raise MaskError(EMPTY_MASK)
+    reach = np.asarray(settings.features_margin) / np.asarray(lattice.spacing)
+    positions = lattice.index(mask.world(marked))
+    last = np.asarray(lattice.shape) - 1
+    low = np.clip(np.floor(positions.min(axis=0) - reach), 0, last)
+    high = np.clip(np.ceil(positions.max(axis=0) + reach), 0, last)
+    grid = crop_grid(lattice, (low + high) / 2, (high - low + 1).astype(int))
+    volume = np.zeros((len(images), *grid.shape), dtype=np.float32)
+    for c, image in enumerate(images):
+        if image is not None:
+            volume[c] = resample_image(
+                image, grid, interpolation=settings.interpolation, antialias=settings.antialias
+            ).array
+    marks = resample_mask(mask, grid, settings.mask_interpolation)
+    if organs is not None:
+        marks = with_organs(marks, organs, grid)
+    return PreparedCase(volume, marks, grid.spacing, grid.origin, grid.direction, 0.0)
 
 
 def _target_grid(
@@ -183,12 +235,12 @@ def _normalise(block: np.ndarray, how: str | tuple[Any, ...]) -> np.ndarray:
     return window(block, float(how[1]), float(how[2]))
 
 
-def _block_mask(mask: Image, grid: Image) -> tuple[np.ndarray, float]:
+def _block_mask(mask: Image, grid: Image, settings: Preparation) -> tuple[np.ndarray, float]:
     tumour = voxels_of(grid, mask.world(np.argwhere(mask.array)))
     if not tumour.size:
         raise MaskError(EMPTY_MASK)
     inside = ((tumour >= -0.5) & (tumour <= np.asarray(grid.shape) - 0.5)).all(axis=1)
-    block = resample_like(mask, grid, interpolation="nearest", padding=0.0).array.astype(np.uint8)
+    block = resample_mask(mask, grid, settings.mask_interpolation)
     if not block.any():
         where = "outside the crop" if not inside.any() else "between the voxels of the new spacing"
         raise MaskError(f"the tumour mask lies {where}, so that nothing of it would be left")

@@ -264,5 +264,5 @@ def image_place(image: Image) -> dict[str, Any]:
     """Return the grid of a patient's own image, which the store keeps for the way back."""
     return {
         "shape": list(image.shape), "spacing": list(image.spacing), "origin": list(image.origin),
-        "direction": list(image.direction),
+        "direction": list(image.direction), "stored": list(image.stored),
     }

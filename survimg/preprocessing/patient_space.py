@@ -29,7 +29,7 @@ def to_patient_space(
     Parameters
     ----------
     cohort : Cohort
-        Made by `prepare`, `prepare_cohort` or ``survimg prepare``, or a part of it.
+        Made by `prepare` or ``survimg prepare``, or a part of it.
     i : int
         Position of the patient in `cohort`.
     array : array-like of shape (z, y, x)
@@ -46,8 +46,8 @@ def to_patient_space(
     -------
     Image
         float32, with shape, spacing, origin and direction of the patient's image in the axes of
-        `survimg.io.Image`. `survimg.io.write_image` writes it. Of a cohort prepared by
-        `prepare_cohort` the origin is that of the array, which a raw cohort has instead of a place
+        `survimg.io.Image`. `survimg.io.write_image` writes it. Of a cohort prepared from
+        arrays the origin is that of the array, which a raw cohort has instead of a place
         in the world: write it with the file's header, ``write_image(path, result.array, like)``.
 
     Raises
@@ -62,7 +62,7 @@ def to_patient_space(
     if cohort.geometry is None or cohort.spacing is None:
         raise ValueError(
             "The cohort does not record where its volumes lie in the patients; prepare it with "
-            "survimg prepare, prepare or prepare_cohort."
+            "survimg prepare or prepare."
         )
     place = cohort.geometry[i]
     z, y, x = cohort.spacing[i].tolist()

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from survimg.io.images.image import Image, resample_like
+from survimg.io.images.image import Image
+from survimg.io.images.resampling import resample_image
 
 __all__ = [
     "EMPTY_MASK", "MaskError", "crop", "crop_grid", "mask_centre", "pet_peak", "resample",
@@ -31,7 +32,10 @@ class MaskError(ValueError):
 
 
 def resample(
-    image: Image, spacing: float | Sequence[float], interpolation: str = "linear"
+    image: Image,
+    spacing: float | Sequence[float],
+    interpolation: str = "linear",
+    antialias: bool = True,
 ) -> Image:
     """Resample a whole image to another spacing.
 
@@ -40,19 +44,16 @@ def resample(
     image : Image
     spacing : float or sequence of three floats
         mm, one number or ``(z, y, x)``.
-    interpolation : {"linear", "nearest"}, default="linear"
-        Linear for images, nearest for masks.
+    interpolation, antialias
+        See `resample_image`; for masks see `resample_mask`.
 
     Returns
     -------
     Image
         On `resampled_grid`; float32.
-
-    Notes
-    -----
-    No low-pass filter is applied before a coarser spacing, as in the published pipelines.
     """
-    return resample_like(image, resampled_grid(image, spacing), interpolation=interpolation)
+    grid = resampled_grid(image, spacing)
+    return resample_image(image, grid, interpolation=interpolation, antialias=antialias)
 
 
 def resampled_grid(image: Image, spacing: float | Sequence[float]) -> Image:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from survimg.cohort import Cohort
+from survimg.io.images.image import as_stored
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
 from survimg.radiomics.engines import Engine
 from survimg.radiomics.names import ExtractionSettings
-from survimg.radiomics.regions import measurable, shell
+from survimg.radiomics.regions import measurable, peritumoral, shell
 
-__all__ = ["Job", "extract_one"]
+__all__ = ["Job", "extract_one", "voxel_sizes", "warn_of_few_levels"]
+
+_FEWEST_SENSIBLE_LEVELS = 4
 
 
 _WAY_OUT = "Correct it, leave the patient out, or take a row of NaN with on_empty_mask='nan'."
@@ -32,6 +37,10 @@ class Job:
         Voxel size in mm, (z, y, x).
     shell_mm : float or None
         Thickness of the shell to measure instead of the mask.
+    shell_hu : (low, high) or None
+        HU of the shell's voxels.
+    stored : tuple of int or None
+        `Image.stored` of the file in whose order the voxels are measured; None for LPS.
     packed_mask : ndarray of shape (n_bytes,), uint8, or None
         Bits of a mask that replaces the cohort's.
     refuse_empty : bool
@@ -42,6 +51,8 @@ class Job:
     key: str
     spacing: np.ndarray
     shell_mm: float | None
+    shell_hu: tuple[float, float] | None
+    stored: tuple[int, ...] | None
     packed_mask: np.ndarray | None
     refuse_empty: bool
 
@@ -80,11 +91,15 @@ def extract_one(
             "than three voxels, or voxels along one line), so that no feature is defined. "
             f"{_WAY_OUT}"
         )
+    spacing = job.spacing
+    if job.stored is not None:
+        volume, region = as_stored(volume, job.stored), as_stored(region, job.stored)
+        spacing = spacing[[3 - abs(axis) for axis in reversed(job.stored)]]
     case = RadiomicsCase(
         patient=patient,
-        volume=volume,
-        region=region,
-        spacing=job.spacing,
+        volume=np.ascontiguousarray(volume),
+        region=np.ascontiguousarray(region),
+        spacing=spacing,
         channel_names=cohort.channel_names,
         present=cohort.present[job.index],
     )
@@ -104,4 +119,81 @@ def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | No
         region = np.asarray(cohort.mask(job.index)) > 0
     else:
         return None
-    return region if job.shell_mm is None else shell(region, job.spacing, job.shell_mm)
+    if job.shell_mm is None:
+        return region
+    around = shell(region, job.spacing, job.shell_mm)
+    return peritumoral(cohort, job.index, around, job.shell_hu)
+
+
+def voxel_sizes(
+    cohort: Cohort,
+    given: float | Sequence[float] | None,
+    settings: ExtractionSettings,
+    *,
+    shell: bool,
+) -> np.ndarray:
+    """Return the voxel size of every patient, shape (n, 3), in mm.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    given : float, (z, y, x) triple or None
+        Of data that brings none.
+    settings : ExtractionSettings
+    shell : bool
+        Whether a shell is to be measured, which needs a size.
+
+    Raises
+    ------
+    ValueError
+        Two sizes or none, where features need one.
+    """
+    if given is not None:
+        if cohort.spacing is not None:
+            raise ValueError(
+                f"spacing={given!r} was given, but the cohort brings its own voxel sizes; leave "
+                "spacing=None."
+            )
+        sizes = np.asarray(given, dtype=np.float64)
+        if sizes.shape not in ((), (3,)) or not (np.isfinite(sizes) & (sizes > 0)).all():
+            raise ValueError(
+                f"spacing must be one size or a (z, y, x) triple in mm; got {given!r}."
+            )
+        return np.broadcast_to(sizes, (len(cohort), 3))
+    if cohort.spacing is not None:
+        return cohort.spacing
+    firstorder = dict(settings.features).get("firstorder", ())
+    needs = {
+        "features 'shape'": bool(settings.shape_names),
+        "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
+        "image_types 'log'": bool(settings.log_sigma),
+        "shell_mm": shell,
+    }
+    if any(needs.values()):
+        raise ValueError(
+            f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel sizes, "
+            "and X brings none: give the cohort spacing=, or RadiomicsFeatures(spacing=...) in "
+            "mm, order (z, y, x)."
+        )
+    return np.ones((len(cohort), 3))
+
+
+def warn_of_few_levels(
+    cohort: Cohort, settings: ExtractionSettings, cases: Sequence[CaseFeatures]
+) -> None:
+    """Warn where a bin width leaves so few grey levels that textures are nearly constant."""
+    if settings.bin_width is None or not cases:
+        return
+    levels = np.array([case.n_levels for case in cases])
+    few = np.argwhere((levels > 0) & (levels < _FEWEST_SENSIBLE_LEVELS))
+    if len(few):
+        i, c, t = few[0]
+        warnings.warn(
+            f"bin_width={settings.bin_width:g} gives fewer than {_FEWEST_SENSIBLE_LEVELS} grey "
+            f"levels in {len(few)} image(s), first in patient {str(cohort.ids[i])!r}, channel "
+            f"{cohort.channel_names[c]!r}, image {settings.image_types[t]!r} "
+            f"({levels[i, c, t]} level(s)): texture features are nearly constant there. Choose "
+            "a smaller width for the unit of that channel, or bin_count.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -22,9 +22,19 @@ from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics.cache import CaseCache, HasLocation, digest
 from survimg.radiomics.case import CaseFeatures
 from survimg.radiomics.engines import ENGINES, load_engine
-from survimg.radiomics.extraction import Job, extract_one
+from survimg.radiomics.extraction import Job, extract_one, voxel_sizes, warn_of_few_levels
 from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
-from survimg.radiomics.regions import PredictsMasks, check_mask_source, predicted_mask
+from survimg.radiomics.regions import (
+    SOFT_TISSUE_HU,
+    PredictsMasks,
+    check_mask_source,
+    check_measured_on,
+    hides_hu,
+    measured_voxels,
+    predicted_mask,
+    region_mask,
+    removed_part,
+)
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 
@@ -35,7 +45,6 @@ __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 #: co-occurrence matrices; 64 would leave it a quarter.
 DEFAULT_BIN_COUNT = 32
 
-_FEWEST_SENSIBLE_LEVELS = 4
 
 
 class RadiomicsFeatures(TransformerMixin, BaseEstimator):
@@ -72,6 +81,11 @@ default="deepmts-1456"
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.
+    shell_hu : (low, high) or None, default=(-200, 300)
+        Leave voxels of the shell out whose CT is outside these HU: air, lung and cortical bone.
+        Applies where the cohort has a channel CT in HU (raw, finer, or prepared without normalising
+        CT); None takes the whole shell. `Cohort.organs` are left out of the shell in any case.
+        `shell_removed` says which part that is.
     mask_from : fitted estimator with ``predict_mask(X)``, optional
         Source of the masks instead of the cohort's, for example a fitted `DeepMTS`. Inside
         cross-validation wrap it in `sklearn.frozen.FrozenEstimator`, and mind that a network that
@@ -79,6 +93,13 @@ default="deepmts-1456"
     spacing : float or (z, y, x) triple, optional
         Voxel size in mm of data that brings none. Shape, TotalEnergy, "log" and `shell_mm` need a
         voxel size and raise without one.
+    orientation : {"LPS", "as-stored"}, default="LPS"
+        Order of the axes in which voxels are measured. Every image is turned to LPS when it is read
+        (x to the patient's left, y to the back, z to the head), so that a feature does not depend
+        on how a file happens to be stored. Wavelet bands are directed and the mesh of the surface
+        is not symmetric: of a file that is not stored in LPS, these differ from PyRadiomics' on the
+        file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
+        instead, for parity with PyRadiomics on that file.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -95,6 +116,8 @@ default="deepmts-1456"
     Attributes
     ----------
     channel_names_in_ : tuple of str
+    measured_on_ : {"finer voxels", "cohort's voxels"}
+        Which voxels: `Cohort.finer` where the cohort has one, unless `mask_from` predicts masks.
     preparation_in_ : dict or None
         How the cohort of `fit` was prepared; one that was prepared otherwise is refused.
     n_features_out_ : int
@@ -165,8 +188,10 @@ default="deepmts-1456"
         image_types: Sequence[str] = ("original", "wavelet"),
         log_sigma: Sequence[float] | None = None,
         shell_mm: float | None = None,
+        shell_hu: tuple[float, float] | None = SOFT_TISSUE_HU,
         mask_from: PredictsMasks | None = None,
         spacing: float | Sequence[float] | None = None,
+        orientation: str = "LPS",
         on_empty_mask: str = "raise",
         memory: str | os.PathLike[str] | HasLocation | None = None,
         n_jobs: int | None = None,
@@ -179,8 +204,10 @@ default="deepmts-1456"
         self.image_types = image_types
         self.log_sigma = log_sigma
         self.shell_mm = shell_mm
+        self.shell_hu = shell_hu
         self.mask_from = mask_from
         self.spacing = spacing
+        self.orientation = orientation
         self.on_empty_mask = on_empty_mask
         self.memory = memory
         self.n_jobs = n_jobs
@@ -210,12 +237,21 @@ default="deepmts-1456"
             The engine is PyRadiomics, and it is not installed.
         """
         self._validate_params()
-        cohort = as_cohort(X, masks=masks)
+        cohort, self.measured_on_ = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         settings = self._settings()
         load_engine(self.engine)
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
+        self._check_margin(cohort)
+        if self.shell_mm is not None and self.shell_hu is not None and hides_hu(cohort):
+            warnings.warn(
+                "The channel CT was normalised when the cohort was prepared, so that air and bone "
+                "cannot be left out of the shell. Prepare with features_spacing, or give "
+                "shell_hu=None to measure the whole shell.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
@@ -253,16 +289,18 @@ default="deepmts-1456"
             `bin_width` gives fewer than 4 grey levels.
         """
         check_is_fitted(self, "channel_names_in_")
-        cohort = as_cohort(X, masks=masks)
+        cohort, measured_on = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
                 f"{list(self.channel_names_in_)}."
             )
-        check_preparation(cohort, self.preparation_in_, type(self).__name__)
+        name = type(self).__name__
+        check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
+        check_preparation(cohort, self.preparation_in_, name)
         settings = self._settings()
         found = self._extract(cohort, settings)
-        self._warn_of_few_levels(cohort, settings, found)
+        warn_of_few_levels(cohort, settings, found)
         values = np.array([case.values for case in found], dtype=np.float64)
         return pd.DataFrame(
             values.reshape(len(cohort), self.n_features_out_), columns=self.get_feature_names_out()
@@ -298,9 +336,43 @@ default="deepmts-1456"
         check_is_fitted(self, "channel_names_in_")
         return np.array(list(self.ibsi_identifiers_), dtype=object)
 
+    def shell_removed(self, X: Cohort | npt.ArrayLike) -> pd.Series:
+        """Return which part of each patient's shell is air, bone or an excluded organ.
+
+        Parameters
+        ----------
+        X : Cohort
+
+        Returns
+        -------
+        Series of shape (n,), float64
+            Between 0 and 1, by patient; NaN where there is no mask or no shell.
+
+        Raises
+        ------
+        ValueError
+            `shell_mm` is None.
+        """
+        check_is_fitted(self, "channel_names_in_")
+        if self.shell_mm is None:
+            raise ValueError("There is no shell: shell_mm is None.")
+        cohort, _ = measured_voxels(as_cohort(X), self.mask_from)
+        spacings, parts = self._spacings(cohort, self._settings()), np.full(len(cohort), np.nan)
+        for i in range(len(cohort)):
+            mask = region_mask(cohort, i, self.mask_from)
+            if mask is not None:
+                parts[i] = removed_part(cohort, i, mask, spacings[i], self.shell_mm, self.shell_hu)
+        return pd.Series(parts, index=cohort.ids.tolist(), name="shell_removed")
+
     # ------------------------------------------------------------------ parameters
 
     def _settings(self) -> ExtractionSettings:
+        if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
+            raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
+        if self.orientation not in ("LPS", "as-stored"):
+            raise ValueError(
+                f"orientation must be 'LPS' or 'as-stored'; got {self.orientation!r}."
+            )
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
         return ExtractionSettings(
@@ -340,34 +412,16 @@ default="deepmts-1456"
         return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
 
     def _spacings(self, cohort: Cohort, settings: ExtractionSettings) -> np.ndarray:
-        if self.spacing is not None:
-            if cohort.spacing is not None:
-                raise ValueError(
-                    f"spacing={self.spacing!r} was given, but the cohort brings its own voxel "
-                    "sizes; leave spacing=None."
-                )
-            given = np.asarray(self.spacing, dtype=np.float64)
-            if given.shape not in ((), (3,)) or not (np.isfinite(given) & (given > 0)).all():
-                raise ValueError(
-                    f"spacing must be one size or a (z, y, x) triple in mm; got {self.spacing!r}."
-                )
-            return np.broadcast_to(given, (len(cohort), 3))
-        if cohort.spacing is not None:
-            return cohort.spacing
-        firstorder = dict(settings.features).get("firstorder", ())
-        needs = {
-            "features 'shape'": bool(settings.shape_names),
-            "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
-            "image_types 'log'": bool(settings.log_sigma),
-            "shell_mm": self.shell_mm is not None,
-        }
-        if any(needs.values()):
+        return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
+
+    def _check_margin(self, cohort: Cohort) -> None:
+        margin = cohort.settings.get("features_margin")
+        finer = self.measured_on_ == "finer voxels"
+        if finer and self.shell_mm is not None and margin is not None and self.shell_mm > margin:
             raise ValueError(
-                f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel "
-                "sizes, and X brings none: give the cohort spacing=, or "
-                "RadiomicsFeatures(spacing=...) in mm, order (z, y, x)."
+                f"shell_mm={self.shell_mm:g} reaches beyond the finer voxels, which end {margin:g} "
+                "mm from the tumour; prepare the cohort with a larger features_margin."
             )
-        return np.ones((len(cohort), 3))
 
     # ------------------------------------------------------------------ extraction
 
@@ -395,9 +449,11 @@ default="deepmts-1456"
 
     def _jobs(self, cohort: Cohort, settings: ExtractionSettings, version: str) -> list[Job]:
         spacings = self._spacings(cohort, settings)
+        window = None if self.shell_mm is None else self.shell_hu
         jobs = []
         for i in range(len(cohort)):
             packed = None
+            stored = cohort.stored_axes(i) if self.orientation == "as-stored" else None
             if self.mask_from is not None:
                 packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
             key = digest(
@@ -405,28 +461,12 @@ default="deepmts-1456"
                 settings,
                 version,
                 self.shell_mm,
+                window,
+                stored,
                 spacings[i].tolist(),
                 None if packed is None else packed.tobytes(),
             )
             refuse_empty = self.on_empty_mask == "raise"
-            jobs.append(Job(i, key, spacings[i], self.shell_mm, packed, refuse_empty))
+            place = spacings[i], self.shell_mm, window, stored
+            jobs.append(Job(i, key, *place, packed, refuse_empty))
         return jobs
-
-    def _warn_of_few_levels(
-        self, cohort: Cohort, settings: ExtractionSettings, found: list[CaseFeatures]
-    ) -> None:
-        if settings.bin_width is None or not found:
-            return
-        levels = np.array([case.n_levels for case in found])
-        few = np.argwhere((levels > 0) & (levels < _FEWEST_SENSIBLE_LEVELS))
-        if len(few):
-            i, c, t = few[0]
-            warnings.warn(
-                f"bin_width={settings.bin_width:g} gives fewer than {_FEWEST_SENSIBLE_LEVELS} grey "
-                f"levels in {len(few)} image(s), first in patient {str(cohort.ids[i])!r}, channel "
-                f"{cohort.channel_names[c]!r}, image {settings.image_types[t]!r} "
-                f"({levels[i, c, t]} level(s)): texture features are nearly constant there. Choose "
-                "a smaller width for the unit of that channel, or bin_count.",
-                UserWarning,
-                stacklevel=3,
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,20 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.preprocessing.agreement import preparation_of
 
-__all__ = ["PredictsMasks", "check_mask_source", "measurable", "predicted_mask", "shell"]
+__all__ = [
+    "SOFT_TISSUE_HU",
+    "PredictsMasks",
+    "check_mask_source",
+    "check_measured_on",
+    "hides_hu",
+    "measurable",
+    "measured_voxels",
+    "peritumoral",
+    "predicted_mask",
+    "shell",
+]
 
 
 class PredictsMasks(Protocol):
@@ -19,6 +32,102 @@ class PredictsMasks(Protocol):
 
     def predict_mask(self, X: Cohort) -> np.ndarray:
         """Return tumour masks of shape (n, z, y, x)."""
+
+
+def measured_voxels(
+    cohort: Cohort, mask_from: PredictsMasks | None = None
+) -> tuple[Cohort, str]:
+    """Return the voxels that features are measured on, and their name.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    mask_from : estimator, optional
+        Predicts the masks, and so on the cohort's own grid.
+
+    Returns
+    -------
+    voxels : Cohort
+        `Cohort.finer` where there is one; the cohort itself otherwise.
+    name : {"finer voxels", "cohort's voxels"}
+    """
+    if cohort.finer is None or mask_from is not None:
+        return cohort, "cohort's voxels"
+    return cohort.finer, "finer voxels"
+
+
+def check_measured_on(now: str, before: str | None, estimator: str) -> None:
+    """Refuse to measure on other voxels than in `fit`.
+
+    Raises
+    ------
+    ValueError
+        One cohort has finer voxels, and the other has none.
+    """
+    if before is not None and now != before:
+        raise ValueError(
+            f"{estimator} was fitted on the {before} and would now measure the {now}. Prepare both "
+            "cohorts alike (features_spacing, --features-spacing)."
+        )
+
+
+#: HU between which tissue around a tumour lies: air, lung and cortical bone are outside, fat and
+#: enhancing vessels inside, with room for noise.
+SOFT_TISSUE_HU = (-200.0, 300.0)
+
+
+def peritumoral(
+    cohort: Cohort, i: int, shell_voxels: np.ndarray, window: tuple[float, float] | None
+) -> np.ndarray:
+    """Return the voxels of a shell that are soft tissue and no excluded organ.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    i : int
+    shell_voxels : ndarray of shape (z, y, x), bool
+    window : (low, high) or None
+        HU that the channel CT must have, where the patient has one in HU; None for any.
+    """
+    region = shell_voxels.copy()
+    if window is not None and "CT" in cohort.channel_names and not hides_hu(cohort):
+        c = cohort.channel_names.index("CT")
+        if cohort.present[i, c]:
+            ct = cohort.volume(i)[c]
+            region &= (ct >= window[0]) & (ct <= window[1])
+    organs = cohort.organs(i)
+    return region if organs is None else region & (organs == 0)
+
+
+def region_mask(
+    cohort: Cohort, i: int, mask_from: PredictsMasks | None
+) -> np.ndarray | None:
+    """Return the tumour of patient `i`, bool, shape (z, y, x); None without a mask."""
+    if mask_from is not None:
+        return predicted_mask(mask_from, cohort, i)
+    return np.asarray(cohort.mask(i)) > 0 if cohort.has_masks[i] else None
+
+
+def removed_part(
+    cohort: Cohort,
+    i: int,
+    mask: np.ndarray,
+    spacing: np.ndarray,
+    thickness: float,
+    window: tuple[float, float] | None,
+) -> float:
+    """Return the part of a shell that `peritumoral` leaves out; NaN without a shell."""
+    whole = shell(mask, spacing, thickness)
+    if not whole.any():
+        return np.nan
+    return float(1 - peritumoral(cohort, i, whole, window).sum() / whole.sum())
+
+
+def hides_hu(cohort: Cohort) -> bool:
+    """Say whether a cohort has a channel CT that was normalised when it was prepared."""
+    how = (preparation_of(cohort) or {}).get("normalise")
+    how = how.get("CT") if isinstance(how, Mapping) else how
+    return "CT" in cohort.channel_names and how not in (None, "none")
 
 
 def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from survimg.io import Image, write_image
-from survimg.preprocessing import prepare
+from survimg.preprocessing import Preparation, prepare
 
 __all__ = ["PATIENT", "Fault", "Result", "at_the_door", "attempt", "blob", "manifest"]
 
@@ -106,10 +106,8 @@ def at_the_door(
     """Prepare a cohort with a broken file; a refusal must leave nothing behind."""
     csv = manifest(folder, image, mask)
     try:
-        prepare(
-            csv, folder / "out", shape=(4, 4, 4), crop="fixed", normalise="none", label=label,
-            progress=False,
-        )
+        settings = Preparation(shape=(4, 4, 4), crop="fixed", normalise="none", label=label)
+        prepare(csv, settings, folder / "out", progress=False)
     except REFUSALS:
         left = sorted(path.name for path in folder.glob("out*"))
         assert not left, f"left behind: {left}"

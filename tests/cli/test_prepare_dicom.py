@@ -128,18 +128,18 @@ def test_pet_is_suv_and_the_table_is_joined_by_name(archive, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(archive, by_hand, tmp_path, monkeypatch, capsys):
-    from survimg.preprocessing import from_manifest
+    from survimg.preprocessing import preparing
 
     seen, limit = [], [3]
-    whole = from_manifest._prepare_patient
+    whole = preparing._prepare_patient
 
-    def counted(partial, shape, i, patient, *task):
+    def counted(task):
         if len(seen) >= limit[0]:
             raise KeyboardInterrupt
-        seen.append(patient)
-        return whole(partial, shape, i, patient, *task)
+        seen.append(task.patient.id)
+        return whole(task)
 
-    monkeypatch.setattr(from_manifest, "_prepare_patient", counted)
+    monkeypatch.setattr(preparing, "_prepare_patient", counted)
     out = tmp_path / "store"
     assert prepare(archive, out) == 130
     assert "the same command does the rest" in capsys.readouterr().err

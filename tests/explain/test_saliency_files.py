@@ -10,8 +10,9 @@ from matplotlib.image import imread
 
 from survimg import Cohort
 from survimg.explain import mass_in_region, plot_saliency, write_saliency
-from survimg.io import Image, read_image, write_image
-from survimg.preprocessing import prepare
+from survimg.io.images.image import Image, write_image
+from survimg.io.images.reading import read_image
+from survimg.preprocessing import Preparation, prepare
 
 SHAPE = (12, 16, 20)
 
@@ -35,10 +36,9 @@ def prepared(tmp_path_factory) -> tuple[Cohort, dict]:
         rows.append(f"{patient},{k}_PET.nii.gz,{k}_mask.nii.gz")
         images[patient] = (image, tumour)
     (folder / "manifest.csv").write_text("\n".join(rows))
-    prepare(
-        folder / "manifest.csv", folder / "store", shape=SHAPE, spacing=3.0, progress=False
-    )  # fmt: skip
-    return Cohort.load(folder / "store"), images
+    settings = Preparation(shape=SHAPE, spacing=3.0)
+    cohort = prepare(folder / "manifest.csv", settings, folder / "store", progress=False)
+    return cohort, images
 
 
 def test_files_lie_where_the_patients_own_images_lie(prepared, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from survimg import Cohort
 from survimg.features import PETParameters
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 
 
 def make_pet(suv: np.ndarray, mask: np.ndarray, spacing: object = (2.0, 1.0, 1.0)) -> Cohort:
@@ -102,11 +102,11 @@ def test_a_cohort_that_was_normalised_is_refused(
 ) -> None:
     """A z-scored tumour has plausible values of more than 2.5, and no SUV."""
     raw = make_pet(*block)
-    made = {"shape": raw.shape[2:], "crop": "fixed", "progress": False}
-    suv = prepare_cohort(raw, normalise="none", **made)
+    made = {"shape": raw.shape[2:], "crop": "fixed"}
+    suv = prepare(raw, Preparation(**made, normalise="none"), progress=False)
     found = PETParameters().fit_transform(suv)
     np.testing.assert_allclose(found, PETParameters().fit_transform(raw))
-    other = prepare_cohort(raw, normalise=normalise, **made)
+    other = prepare(raw, Preparation(**made, normalise=normalise), progress=False)
     with pytest.raises(ValueError, match="'PET' was normalised"):
         PETParameters().fit(other)
     with pytest.raises(ValueError, match="'PET' was normalised"):

@@ -13,15 +13,15 @@ from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalCox, ClinicalVolumeCox
 from survimg.model_selection import join_cohorts
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics import RadiomicsFeatures
 
 
 def prepared(**changes) -> Cohort:
-    raw = make_phantom_cohort(n=6, shape=(16, 18, 18), random_state=0).cohort
+    raw = make_phantom_cohort(n=6, shape=(16, 18, 18), random_state=0, normalise=False).cohort
     settings = {"shape": (16, 18, 18), "spacing": 4.0, "normalise": "none", **changes}
-    return prepare_cohort(raw, **settings, progress=False)
+    return prepare(raw, Preparation(**settings), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +139,14 @@ def test_a_model_of_clinical_columns_knows_a_preparation_and_takes_any(
     assert manifest["trained_on"]["preparation"] == preparation_of(trained_on)
     model = survimg.load(tmp_path / "m")
     np.testing.assert_array_equal(model.predict(otherwise), model.predict(trained_on))
+
+
+def test_a_model_from_before_anti_aliasing_refuses_it_by_name(trained_on):
+    names = ("interpolation", "antialias", "mask_interpolation")
+    before = {k: v for k, v in preparation_of(trained_on).items() if k not in names}
+    with pytest.raises(ValueError, match="antialias = True, and in training False; mask_interpol"):
+        check_preparation(trained_on, before, "CNNSurvival")
+    same = prepared(antialias=False, mask_interpolation="nearest")
+    check_preparation(same, before, "CNNSurvival")
+    del same.settings["antialias"]  # a store from then
+    check_preparation(same, before, "CNNSurvival")

@@ -22,9 +22,19 @@ from survimg.io import (
     resample_like,
     write_image,
 )
-from survimg.preprocessing import crop, mask_centre, prepare, resample, zscore
+from survimg.preprocessing import (
+    Preparation,
+    crop,
+    mask_centre,
+    prepare,
+    resample,
+    resample_image,
+    resample_mask,
+    zscore,
+)
 
-SETTINGS = {"shape": (8, 10, 12), "spacing": 3.0, "progress": False}
+SETTINGS = {"shape": (8, 10, 12), "spacing": 3.0}
+RUN = ("n_jobs", "on_error", "overwrite", "time_unit", "progress")
 
 
 def _content(folder):
@@ -32,7 +42,9 @@ def _content(folder):
 
 
 def _prepare(folder, out, **more):
-    return prepare(folder / "manifest.csv", out, **{**SETTINGS, **more})
+    run = {"progress": False, **{name: more.pop(name) for name in RUN if name in more}}
+    settings = Preparation(**{**SETTINGS, **more})
+    return prepare(folder / "manifest.csv", settings, out, **run)
 
 
 def test_a_patient_is_what_the_single_steps_make_of_it(cohort_folder, tmp_path):
@@ -48,10 +60,8 @@ def test_a_patient_is_what_the_single_steps_make_of_it(cohort_folder, tmp_path):
     centre = whole.index(mask_centre(tumour))
     block = crop(whole, centre, (8, 10, 12), padding=pet.array.min())
     np.testing.assert_allclose(volumes[1, 0], zscore(block.array), atol=1e-4)
-    np.testing.assert_allclose(volumes[1, 1], zscore(resample_like(ct, block).array), atol=1e-4)
-    np.testing.assert_array_equal(
-        masks[1], crop(resample(tumour, 3.0, "nearest"), centre, (8, 10, 12), 0).array
-    )
+    np.testing.assert_allclose(volumes[1, 1], zscore(resample_image(ct, block).array), atol=1e-4)
+    np.testing.assert_array_equal(masks[1], resample_mask(tumour, block))
     np.testing.assert_allclose(stored.spacing, 3.0)
     np.testing.assert_allclose(stored.header.geometry[1]["origin"], block.origin)
 
@@ -71,7 +81,8 @@ def test_the_table_and_the_missing_modality_are_kept(cohort_folder, tmp_path):
 
 
 def test_masks_go_back_to_the_patients_own_image(cohort_folder, tmp_path):
-    header = _prepare(cohort_folder, tmp_path / "out", shape=(16, 16, 16))
+    _prepare(cohort_folder, tmp_path / "out", shape=(16, 16, 16))
+    header = read_store(tmp_path / "out").header
     masks = np.load(header.masks_path)
     pet = read_image(cohort_folder / "p2_PET.nii.gz")
     mask = read_mask(cohort_folder / "p2_mask.nii.gz", pet)
@@ -85,7 +96,8 @@ def test_masks_go_back_to_the_patients_own_image(cohort_folder, tmp_path):
     [{"shape": (9, 10, 12)}, {"spacing": 2.5}, {"crop": "fixed"},
      {"crop": "whole", "spacing": None}, {"normalise": "none"}, {"spacing": None},
      {"normalise": {"PET": ("window", 0.0, 20.0), "CT": "none"}},
-     {"normalise": "none", "padding": 99.0, "shape": (40, 10, 12)}],
+     {"normalise": "none", "padding": 99.0, "shape": (40, 10, 12)},
+     {"interpolation": "cubic"}, {"antialias": False}],
 )
 def test_every_setting_changes_the_result(cohort_folder, tmp_path, change):
     _prepare(cohort_folder, tmp_path / "a")
@@ -143,7 +155,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     import survimg.io.store.store as store
-    from survimg.preprocessing import prepare
+    from survimg.preprocessing import Preparation, prepare
 
     # die when the record of the third patient is about to be written, or after everything
     point, original = sys.argv[3], store.write_json
@@ -152,7 +164,8 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         original(path, content)
     store.write_json = write_json
-    prepare(sys.argv[1], sys.argv[2], shape=(8, 10, 12), spacing=3.0, progress=False)
+    settings = Preparation(shape=(8, 10, 12), spacing=3.0)
+    prepare(sys.argv[1], settings, sys.argv[2], progress=False)
 """
 
 
@@ -178,7 +191,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(cohort_folder, tmp_path, po
 
 
 def _interrupt(cohort_folder, out, monkeypatch, after):
-    import survimg.preprocessing.from_manifest as module
+    import survimg.preprocessing.preparing as module
 
     original, calls = module.prepare_case, []
 
@@ -439,10 +452,12 @@ def test_a_dicom_series_and_an_rtstruct_are_prepared_like_their_nifti_copies(sha
     blocks = {}
     for name, row in rows.items():
         (tmp_path / f"{name}.csv").write_text(f"patient_id,PET,mask\nSTS_001,{row}\n")
-        header = prepare(
-            tmp_path / f"{name}.csv", tmp_path / name, shape=(34, 24, 24), normalise="none",
-            label="GTV_Mass" if name == "dicom" else None, allow_outside=True, progress=False,
+        settings = Preparation(
+            shape=(34, 24, 24), normalise="none", label="GTV_Mass" if name == "dicom" else None
         )
-        blocks[name] = np.load(header.volumes_path)[0, 0], np.load(header.masks_path)[0]
+        cohort = prepare(
+            tmp_path / f"{name}.csv", settings, tmp_path / name, allow_outside=True, progress=False
+        )
+        blocks[name] = cohort.volume(0)[0], cohort.mask(0)
     np.testing.assert_allclose(blocks["dicom"][0], blocks["nifti"][0], atol=2e-3)
     np.testing.assert_array_equal(blocks["dicom"][1], blocks["nifti"][1])

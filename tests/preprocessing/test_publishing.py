@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from survimg import Cohort
-from survimg.preprocessing import prepare
+from survimg.cohort import Cohort
+from survimg.preprocessing import Preparation, prepare
 
 
-def _prepare(folder, out, **more):
+def _prepare(folder, out, crop="mask", **more):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the crop cuts off part of a tumour
-        return prepare(
-            folder / "manifest.csv", out, shape=(6, 6, 6), normalise="none", progress=False, **more
-        )
+        settings = Preparation(shape=(6, 6, 6), normalise="none", crop=crop)
+        return prepare(folder / "manifest.csv", settings, out, progress=False, **more)
 
 
 @pytest.mark.parametrize("dies_at", ["old name", "new name", "records"])

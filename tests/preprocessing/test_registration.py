@@ -27,7 +27,7 @@ from survimg.preprocessing import (
     to_patient_space,
 )
 from survimg.preprocessing.alignment import mapped_grid, mutual_information, voxels_of
-from survimg.preprocessing.from_manifest import case_record, geometry_of
+from survimg.preprocessing.records import case_record, geometry_of
 from survimg.target import make_outcome
 
 POINTS = np.random.default_rng(1).uniform(-30, 30, (200, 3))
@@ -169,6 +169,13 @@ def test_resampling_to_a_mapped_grid_is_simpleitks_resampling_with_the_transform
     np.testing.assert_allclose(voxels_of(grid, grid.world(index)), index, atol=1e-9)
 
 
+def _prepared(case, image, registration=None, **parts):
+    cohort = Cohort(case.volume[np.newaxis], spacing=[case.spacing], **parts)
+    place = geometry_of(case_record(case, {"CT": image}, registration))
+    cohort._table = replace(cohort.table, geometry=(place,))
+    return cohort
+
+
 def test_a_sheared_block_goes_back_and_its_volumes_by_the_volume_factor():
     truth = WorldMap(SHEARED, np.array([40.0, -20.0, 8.0]))
     ct, mask = draw(truth), draw(truth, "mask")
@@ -181,8 +188,7 @@ def test_a_sheared_block_goes_back_and_its_volumes_by_the_volume_factor():
     assert case.mask_cut == 0.0
     prepared_ml, own_ml = case.mask.sum() * 4.0**3, mask.array.sum() * 5.0**3
     assert prepared_ml * truth.volume_factor == pytest.approx(own_ml, rel=0.06)
-    cohort = Cohort(case.volume[np.newaxis], spacing=[case.spacing], channel_names=("CT",))
-    cohort._geometry = (geometry_of(case_record(case, ct)),)
+    cohort = _prepared(case, ct, channel_names=("CT",))
     back = to_patient_space(cohort, 0, case.mask, interpolation="nearest")
     assert back.shape == mask.shape
     assert dice(back.array, mask.array) > 0.9
@@ -200,11 +206,10 @@ def test_a_tumour_volume_in_ml_is_that_of_the_patient_after_an_affine_registrati
         registration=Registration("affine"),
     )
     case = prepare_case([ct], mask, ["CT"], settings, mapped_grid(block, truth))
-    cohort = Cohort(
-        case.volume[np.newaxis], masks=case.mask[np.newaxis], spacing=[case.spacing],
+    cohort = _prepared(
+        case, ct, {"status": "x", **truth.to_dict()}, masks=case.mask[np.newaxis],
         channel_names=("PET",), outcome=make_outcome([1], [5.0]),
     )
-    cohort._geometry = (geometry_of(case_record(case, ct, {"status": "x", **truth.to_dict()})),)
     own_ml = mask.array.sum() * 5.0**3 / 1000
     found = TumourVolume(log=False).fit_transform(cohort).iloc[0, 0]
     assert found == pytest.approx(own_ml, rel=0.06)

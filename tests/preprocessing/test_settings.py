@@ -98,3 +98,23 @@ def test_with_a_registration_the_crop_is_a_block_of_the_template():
     )
     with pytest.raises(ValueError, match=r"driven by channel 'MR'; the cohort has \['PET'\]"):
         settings.check_channels(["PET"])
+
+
+def test_what_does_not_say_how_it_was_interpolated_is_from_before_the_choice():
+    content = Preparation(shape=(8, 8, 8)).to_dict()
+    for name in ("interpolation", "antialias", "mask_interpolation"):
+        del content[name]
+    before = Preparation.from_dict(content)
+    assert (before.interpolation, before.antialias, before.mask_interpolation) == (
+        "linear", False, "nearest"
+    )
+    assert before.key() != Preparation(shape=(8, 8, 8)).key()
+
+
+@pytest.mark.parametrize(
+    "change", [{"interpolation": "nearest"}, {"mask_interpolation": "cubic"}, {"antialias": "yes"}]
+)
+def test_other_interpolations_are_refused(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} must be one of"):
+        Preparation(shape=(8, 8, 8), **change)

@@ -160,7 +160,7 @@ def test_voxels_that_are_not_finite(
     make_cohort: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A cohort refuses them at its own door; the engines do not rely on that.
-    monkeypatch.setattr("survimg.cohort.cohort.finite_voxels", lambda values, *_: values)
+    monkeypatch.setattr("survimg.cohort.voxels.finite_voxels", lambda values, *_: values)
     cohort = make_cohort(only="blob")
     volume, mask = cohort.volume(0).copy(), cohort.mask(0)
     inside = tuple(np.argwhere(mask)[0])

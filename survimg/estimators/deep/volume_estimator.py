@@ -342,5 +342,5 @@ def check_prepared(cohort: Cohort) -> None:
     if not cohort.read_sizes():
         raise ValueError(
             "This cohort is raw (volumes of different sizes); networks need one size. Prepare it "
-            "with survimg.preprocessing.prepare_cohort or `survimg prepare`."
+            "with survimg.preprocessing.prepare or `survimg prepare`."
         )

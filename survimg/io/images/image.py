@@ -13,6 +13,7 @@ SimpleITK and every file format count axes as (x, y, z); the conversion is in `p
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 __all__ = [
     "Image",
+    "as_stored",
     "placed_image",
     "resample_like",
     "same_grid",
@@ -52,12 +54,16 @@ class Image:
     direction : tuple of 9 floats
         Row-major matrix whose columns are the world directions of the axes x, y, z; the identity
         unless the image is oblique.
+    stored : tuple of 3 int
+        How the file's axes run, the fastest first: 1 to the left, 2 to the back, 3 to the head,
+        negative the other way. See `as_stored`.
     """
 
     array: np.ndarray
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    stored: tuple[int, ...] = (1, 2, 3)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -152,8 +158,9 @@ def resample_like(
     image : Image
     like : Image
         Only its grid is used.
-    interpolation : {"linear", "nearest"}, default="linear"
-        Linear for images, nearest for masks.
+    interpolation : {"linear", "cubic", "nearest"}, default="linear"
+        Linear or cubic B-splines for images, nearest for masks. A coarser grid aliases what it
+        cannot hold: see `survimg.preprocessing.resample_image`.
     padding : float, optional
         Value outside the field of view of `image`; by default the lowest value of `image` (air in
         CT, nothing in PET).
@@ -163,7 +170,9 @@ def resample_like(
     Image
         float32; `image` itself where the grids agree.
     """
-    interpolators = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+    interpolators = {
+        "linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor
+    }
     if interpolation not in interpolators:
         raise ValueError(
             f"interpolation must be one of {list(interpolators)}; got {interpolation!r}."
@@ -255,7 +264,31 @@ def placed_image(
     x, y, z = corner.tolist()
     width, height, depth = steps[order].tolist()
     matrix = axes[:, order] * signs
-    return Image(turned, (depth, height, width), (x, y, z), tuple(matrix.ravel().tolist()))
+    stored = [0, 0, 0]
+    for world, axis in enumerate(order):
+        stored[axis] = int(signs[world]) * (world + 1)
+    place = (depth, height, width), (x, y, z), tuple(matrix.ravel().tolist())
+    return Image(turned, *place, stored=tuple(stored))
+
+
+def as_stored(array: np.ndarray, stored: Sequence[int]) -> np.ndarray:
+    """Turn an array in canonical orientation back to the order of its file.
+
+    Parameters
+    ----------
+    array : ndarray of shape (..., z, y, x)
+    stored : sequence of int
+        `Image.stored`.
+
+    Returns
+    -------
+    ndarray of shape (..., 3 axes)
+        A view; the file's fastest axis is the last.
+    """
+    lead = array.ndim - 3
+    axes = [lead + 3 - abs(axis) for axis in reversed(list(stored))]
+    backwards = [lead + j for j, axis in enumerate(reversed(list(stored))) if axis < 0]
+    return np.flip(array.transpose([*range(lead), *axes]), tuple(backwards))
 
 
 def _nearest_axes(axes: np.ndarray) -> tuple[list[int], np.ndarray]:

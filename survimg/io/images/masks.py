@@ -149,6 +149,22 @@ def placed_mask(source: Image, like: Image, label: Label, path: Path) -> Image:
     return _placed_mask(mask, like, path)
 
 
+def read_organs(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Image:
+    """Read a mask of organs on its own grid: whatever is not 0.
+
+    Parameters
+    ----------
+    path : path
+        A label image in any format of `read_image`.
+    root : path, optional
+        As in `read_image`; None for anywhere.
+    """
+    path = Path(path)
+    source = read_stored(path, readable_root(path, root, root is None), suv=False)
+    marks = (source.array != 0).astype(np.uint8)
+    return Image(marks, source.spacing, source.origin, source.direction)
+
+
 def _labels(label: Label) -> list[int | float | str] | None:
     if label is None:
         return None

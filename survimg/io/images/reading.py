@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def read_image(
         array = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
-    return Image(array, image.spacing, image.origin, image.direction)
+    return replace(image, array=array)
 
 
 def readable_root(

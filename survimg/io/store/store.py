@@ -6,6 +6,9 @@ A prepared cohort is a folder with
     float32, C order, axes ``(case, channel, z, y, x)``; read as a memory map.
 ``masks.npy``
     uint8, axes ``(case, z, y, x)``; only where at least one patient has a mask.
+``finer/<position>.npz``
+    ``volume``, float32, axes ``(channel, z, y, x)``, and ``mask``, uint8: the patient's block
+    around the tumour in SUV and HU; only where the preparation keeps one (`features_spacing`).
 ``table.csv``
     One row per patient: ``patient_id``, ``event``, ``time``, ``group``, ``has_mask``,
     ``present_<channel>``, and the clinical columns under the prefix ``clinical:``.
@@ -21,6 +24,7 @@ lock that the operating system releases when the writer dies.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -40,6 +44,7 @@ from survimg.io.files import (
     make_folder,
     remove_empty,
     unlock_folder,
+    write_bytes,
     write_json,
     write_npy_row,
 )
@@ -187,6 +192,7 @@ class StoreWriter:
         *,
         record: Mapping[str, Any] | None = None,
         patient: str | None = None,
+        finer: tuple[np.ndarray, np.ndarray, Mapping[str, Any]] | None = None,
     ) -> None:
         """Write one patient's volume and mask, then the record that marks it as finished.
 
@@ -197,11 +203,14 @@ class StoreWriter:
         volume : array-like of shape (channels, z, y, x)
             Written as float32.
         mask : array-like of shape (z, y, x), optional
-            Non-zero is tumour; None where this patient has no mask.
+            1 is tumour, 2 an organ that shells leave out; None where this patient has no mask.
         record : dict, optional
             JSON-serialisable facts to keep about this patient.
         patient : str, optional
             Identifier to use in error messages.
+        finer : tuple, optional
+            Volume and mask of the patient's finer block, and where it lies (``spacing``,
+            ``origin``, ``direction``).
 
         Raises
         ------
@@ -209,7 +218,9 @@ class StoreWriter:
             Another shape, values that are not finite (also after conversion to float32), or a mask
             in a store without masks.
         """
-        write_row(self.partial, self.shape, i, volume, mask, record=record, patient=patient)
+        write_row(
+            self.partial, self.shape, i, volume, mask, record=record, patient=patient, finer=finer
+        )
 
     def finish(
         self, table: PatientTable, *, settings: Mapping[str, Any] | None = None
@@ -258,6 +269,7 @@ class StoreWriter:
             "versions": _versions(),
             "geometry": None if table.geometry is None else list(table.geometry),
             "clinical_dtypes": dtypes,
+            "finer": _finer_places([done[i].get("finer") for i in range(n)]),
         }
         json.dumps(header, allow_nan=False)  # a header that cannot be written must not cost the run
         frame.to_csv(self.partial / "table.csv", index=False, lineterminator="\n")
@@ -319,6 +331,7 @@ def write_row(
     *,
     record: Mapping[str, Any] | None = None,
     patient: str | None = None,
+    finer: tuple[np.ndarray, np.ndarray, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write one patient into a half-written store; see `StoreWriter.write_case`.
 
@@ -341,16 +354,39 @@ def write_row(
     write_npy_row(partial / "volumes.npy", i, values)
     if mask_values is not None:
         write_npy_row(partial / "masks.npy", i, mask_values)
-    write_json(partial / "done" / f"{i}.json", {"has_mask": mask is not None, **(record or {})})
+    facts = {"has_mask": mask is not None, **(record or {})}
+    if finer is not None:
+        facts["finer"] = _write_finer(partial, i, *finer, name)
+    write_json(partial / "done" / f"{i}.json", facts)
+
+
+def _write_finer(
+    partial: Path, i: int, volume: np.ndarray, mask: np.ndarray, place: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    block = np.ascontiguousarray(volume, dtype="<f4")
+    if not np.isfinite(block).all():
+        raise ValueError(f"{name}: the finer block holds values that are not finite in float32.")
+    (partial / "finer").mkdir(exist_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, volume=block, mask=np.asarray(mask, dtype=np.uint8))
+    write_bytes(partial / "finer" / f"{i}.npz", content.getbuffer())
+    names = ("spacing", "origin", "direction")
+    return {"shape": list(block.shape), **{name: list(place[name]) for name in names}}
 
 
 def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: str) -> np.ndarray:
-    values = np.ascontiguousarray(np.asarray(mask) != 0, dtype=np.uint8)
+    values = np.ascontiguousarray(mask, dtype=np.uint8)
+    if values.max(initial=0) > 2:
+        raise ValueError(f"{name}: the mask holds {values.max()}; 0, 1 (tumour), 2 (organs) exist.")
     if values.shape != shape:
         raise ValueError(f"{name}: the mask has shape {values.shape}; the volume has {shape}.")
     if not (partial / "masks.npy").is_file():
         raise ValueError(f"{name}: there is a mask, but this store was begun without masks.")
     return values
+
+
+def _finer_places(places: list[Any]) -> list[Any] | None:
+    return places if any(place is not None for place in places) else None
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ class StoreHeader:
         into the patient's own image.
     clinical_dtypes : dict
         Types of the clinical columns, as `survimg.io.store.table` writes them.
+    finer : tuple of (dict or None), or None
+        Per patient ``shape``, ``spacing``, ``origin`` and ``direction`` of the block in ``finer/``;
+        None where the patient has none, or nobody has.
     """
 
     folder: Path
@@ -58,6 +62,12 @@ class StoreHeader:
     versions: dict[str, str]
     geometry: tuple[dict[str, Any], ...] | None
     clinical_dtypes: dict[str, dict[str, Any]]
+    finer: tuple[dict[str, Any] | None, ...] | None = None
+
+    @property
+    def finer_path(self) -> Path:
+        """Folder of the finer blocks."""
+        return self.folder / "finer"
 
     @property
     def volumes_path(self) -> Path:
@@ -196,6 +206,7 @@ def read_store_header(folder: str | os.PathLike[str]) -> StoreHeader:
             versions=dict(content["versions"]),
             geometry=None if geometry is None else tuple(dict(entry) for entry in geometry),
             clinical_dtypes=dict(content["clinical_dtypes"]),
+            finer=_finer(content.get("finer")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'cohort.json'} is damaged ({error!r}).") from None
@@ -209,7 +220,28 @@ def read_store_header(folder: str | os.PathLike[str]) -> StoreHeader:
     check_npy(header.volumes_path, shape, np.dtype("<f4"))
     if header.masks_path is not None:
         check_npy(header.masks_path, (shape[0], *shape[2:]), np.dtype("u1"))
+    if header.finer is not None:
+        _check_finer(header, header.finer)
     return header
+
+
+def _finer(places: list[Any] | None) -> tuple[dict[str, Any] | None, ...] | None:
+    if places is None:
+        return None
+    return tuple(None if place is None else dict(place) for place in places)
+
+
+def _check_finer(header: StoreHeader, places: Sequence[Mapping[str, Any] | None]) -> None:
+    n, channels = header.shape[:2]
+    for place in places:
+        if place is not None and (len(place["shape"]) != 4 or place["shape"][0] != channels):
+            places = ()
+    if len(places) != n:
+        raise ValueError(f"{header.folder / 'cohort.json'} is damaged: finer is not of {n} blocks.")
+    for i, place in enumerate(places):
+        path = header.finer_path / f"{i}.npz"
+        if place is not None and not path.is_file():
+            raise ValueError(f"{header.folder} is damaged: {path} is missing.")
 
 
 def _read_header_json(folder: Path) -> dict[str, Any]:
