@@ -392,7 +392,7 @@ def test_wrong_settings_are_refused(linear, corners, given, message):
 
 
 def test_a_network_that_sees_no_image_is_refused(phantom):
-    model = FusionSurvival(**QUICK, **{**SWIN, "tumour": False, "peritumoral": False})
+    model = FusionSurvival(**QUICK, **{**SWIN, "branches": ("radiomics", "clinical")})
     model.fit(phantom, phantom.outcome)
     with pytest.raises(ValueError, match="sees no image"):
         saliency(model, phantom)

@@ -12,8 +12,9 @@ from survimg.survival.standardisation import column_scale, is_constant
 
 __all__ = ["CoxnetPath", "deviance"]
 
-# Log-hazards of training patients that lie farther apart have no maximum of the likelihood.
-_LARGEST_SPREAD = 30.0
+# Log-hazards of training patients that lie farther apart come from features that separate the
+# events and have no penalty: there is no maximum. Penalised ones have one, if far out.
+_LARGEST_SPREAD = 300.0
 _MOST_HALVINGS = 30
 # Features with a gradient above this share of their penalty are kept at hand.
 _NEAR = 0.8
