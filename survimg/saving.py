@@ -41,15 +41,15 @@ def save(
     Raises
     ------
     ModelFileError
-        The estimator holds something that is no data (a function, a generator), or an object of a
-        class that is not known; the message says where.
+        The estimator contains something other than data (a function, a generator), or an object of
+        a class that is not listed; the message says where.
     FileExistsError
         Something else is at `folder`.
 
     Notes
     -----
     The parameters ``memory`` and ``checkpoint_folder`` are written as None: they name folders of
-    this machine. Of a network only the weights are saved; its history is in ``history_``.
+    this machine. Only the weights of the skorch net are saved; its history is in ``history_``.
 
     Examples
     --------
@@ -71,13 +71,13 @@ def save(
 def load(
     folder: str | os.PathLike[str], *, device: str | None = None, trusted: Iterable[type] = ()
 ) -> Any:
-    """Read an estimator that `save` wrote; no code in the folder is run, because there is none.
+    """Load an estimator that `save` wrote, without running code.
 
     Parameters
     ----------
     folder : path-like
     device : str, optional
-        Device of the networks from now on; by default what their parameter ``device`` says.
+        New device of the networks; by default their parameter ``device``.
     trusted : iterable of type, default=()
         As in `save`.
 

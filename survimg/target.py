@@ -48,7 +48,7 @@ def make_outcome(event: Any, time: Any = None, *, data: Any = None) -> np.ndarra
         text that says so (``"1"``, ``"true"``, ``"yes"``, ``"0"``, ``"false"``, ``"no"``) is
         understood. Alone, without `time`: a DataFrame or mapping with the columns ``event`` and
         ``time``. With `data`: name of the column.
-    time : array-like of shape (n,), or str
+    time : array-like of shape (n,), or str, optional
         Time to event or censoring, non-negative, in any unit. With `data`: name of the column.
     data : DataFrame or mapping, optional
         Table that holds both columns.
@@ -173,7 +173,7 @@ def as_times(values: Any, name: str = "time") -> np.ndarray:
 
     Parameters
     ----------
-    values : array-like
+    values : array-like of shape (n,)
     name : str, default="time"
         For messages.
 
@@ -354,10 +354,9 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
 
     scikit-survival marks models that predict a time (`IPCRidge`, `FastSurvivalSVM` with
     ``rank_ratio < 1``, boosting with a regression loss, ...) by ``_predict_risk_score = False``;
-    their predictions are multiplied by -1. The mark is looked for on the estimator itself, then on
-    the last step of a pipeline, the best estimator of a search, and the fitted models of a
-    meta-estimator (``final_estimator_``, ``estimators_``, ``estimator_``). An estimator without a
-    mark predicts a risk, as in scikit-survival.
+    their predictions are multiplied by -1. The mark is looked for on the estimator, the last step
+    of a pipeline, the best estimator of a search, and the fitted models of a meta-estimator.
+    Without one an estimator predicts a risk, as in scikit-survival.
 
     Parameters
     ----------

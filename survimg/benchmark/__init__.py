@@ -1,8 +1,8 @@
 """Cross-validated comparison of survival models, with every prediction kept on disk.
 
 `run_benchmark` fits models and writes one record per model, fold and seed; `read_run` opens what is
-on disk; scores and tables are computed from records alone. Nothing here knows a model by name: a
-contestant is any scikit-learn estimator with ``fit(X, y)`` and ``predict(X)``.
+on disk; scores and tables are computed from records alone. A model is any scikit-learn estimator
+with ``fit(X, y)`` and ``predict(X)``.
 """
 
 from survimg.benchmark.predictions import prediction_table

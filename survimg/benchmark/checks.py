@@ -1,4 +1,4 @@
-"""Checks of what a benchmark is asked to do, before anything is computed."""
+"""Checks of the arguments of a benchmark, before anything is computed."""
 
 from __future__ import annotations
 
@@ -107,19 +107,19 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
         raise ValueError("models is empty; give at least one estimator.")
     for name, model in models.items():
         # A model that only segments takes part without a risk.
-        judged = "predict" if not hasattr(model, "predict_mask") else "predict_mask"
-        needed = ("fit", judged, "get_params", "set_params")
+        prediction = "predict" if not hasattr(model, "predict_mask") else "predict_mask"
+        needed = ("fit", prediction, "get_params", "set_params")
         missing = [method for method in needed if not hasattr(model, method)]
         if missing or isinstance(model, type):
             raise TypeError(
-                f"Model {name!r} is no estimator instance ({type(model).__name__}): it must have "
+                f"Model {name!r} is not an estimator ({type(model).__name__}): it must have "
                 f"fit, predict, get_params and set_params; missing: {missing or 'an instance'}."
             )
     if reference is not None and reference not in models:
-        raise ValueError(f"reference {reference!r} is none of the models {list(models)}.")
+        raise ValueError(f"reference {reference!r} is not one of the models {list(models)}.")
     if reference is not None and not hasattr(models[reference], "predict"):
         raise ValueError(
-            f"reference {reference!r} predicts no risk, so that nothing can be compared with it."
+            f"reference {reference!r} predicts no risk, so no model can be compared with it."
         )
 
 
@@ -169,8 +169,8 @@ def check_published(
         if not numbers.get("source"):
             raise ValueError(f"published[{name!r}] does not say its source.")
         for key, value in numbers.items():
-            judged = key in ("sd", "dice") or key.endswith("c_index")
-            if judged and value is not None and not 0 <= float(value) <= 1:
+            within_0_to_1 = key in ("sd", "dice") or key.endswith("c_index")
+            if within_0_to_1 and value is not None and not 0 <= float(value) <= 1:
                 raise ValueError(f"published[{name!r}][{key!r}] is {value!r}, not within 0 to 1.")
     return published or {}
 

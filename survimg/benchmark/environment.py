@@ -1,4 +1,4 @@
-"""Where and with what a record was made: versions, hardware, revision, memory."""
+"""The environment of a record: versions, hardware, revision, memory."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PACKAGES = (
 
 def survimg_version() -> str:
     """Version of survimg, also from a source tree that is not installed."""
-    # The package is loaded whenever this module is; an import statement would tie the judge to all
-    # that the package's front page imports, contestants included.
+    # The package is loaded whenever this module is; an import statement would make the benchmark
+    # depend on everything that survimg/__init__.py imports, models included.
     return str(sys.modules["survimg"].__version__)
 
 
@@ -44,21 +44,20 @@ def environment() -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of survimg and of the libraries that compute its results, installed ones only."""
-    found = {"survimg": survimg_version()}
+    numbers = {"survimg": survimg_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 class MemoryIncrease:
     """How far this process's resident memory has risen above its size when the object was made.
 
-    What the process held before (libraries, earlier models' leftovers) does not count; libraries
-    that are loaded meanwhile do. Memory of child processes and of a GPU is not counted. Measured on
-    Linux alone, where a process can restart its own high-water mark.
+    Libraries that are loaded meanwhile count; memory of child processes and of a GPU does not.
+    Measured on Linux only, where a process can reset its own peak of memory.
     """
 
     def __init__(self) -> None:
@@ -69,21 +68,21 @@ class MemoryIncrease:
             self._start = _resident_memory("VmRSS")
 
     def read(self) -> int | None:
-        """Bytes, or None where the platform does not tell."""
+        """Bytes, or None if the platform does not report it."""
         if self._start is None:
             return None
         return max(0, _resident_memory("VmHWM") - self._start)
 
 
 class GpuMemory:
-    """Most memory that torch held on the GPU since the object was made."""
+    """Peak of torch's memory on the GPU since the object was made."""
 
     def __init__(self) -> None:
         if (cuda := _cuda_in_use()) is not None:
             cuda.reset_peak_memory_stats()
 
     def read(self) -> int | None:
-        """Bytes, or None where no GPU is in use."""
+        """Bytes, or None if no GPU is in use."""
         cuda = _cuda_in_use()
         return None if cuda is None else int(cuda.max_memory_allocated())
 

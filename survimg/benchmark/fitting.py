@@ -89,7 +89,7 @@ def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
         warnings.simplefilter("always")
         try:
             arrays = _fit_and_predict(task, X, y, ids, details)
-        except Exception as failure:  # a contestant's error of any kind must not stop the others
+        except Exception as failure:  # no error of one model may stop the others
             error = _describe_error(failure)
     details["warnings"] = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
     details["memory_increase_bytes"] = memory.read()
@@ -133,7 +133,7 @@ def _fit_and_predict(
 
 
 def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
-    """Evaluate survival functions on the grid; NaN beyond the end of a function."""
+    """Evaluate survival functions on the grid; NaN after the end of a function."""
     values = np.full((len(curves), times.size), np.nan)
     for row, curve in zip(values, curves, strict=True):
         inside = times <= curve.domain[1]

@@ -1,4 +1,4 @@
-"""Differences between models over folds: does one train better, or was it lucky with one split."""
+"""Tests of differences between models over folds, which allow for the choice of the split."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FoldScores = Mapping[tuple[int, int], float]
 def fold_comparison(run: Run, first: FoldScores, second: FoldScores) -> Comparison:
     """Corrected resampled t test of two models' concordance indices over the folds.
 
-    Seeds of one fold share its patients and are no further sample of them: their mean counts once.
+    Seeds of one fold share its patients, so only their mean is used.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def fold_tests(
 ) -> tuple[dict[str, Comparison], list[str]]:
     """Test the difference of each model from the reference over folds.
 
-    An interval over patients takes the models as they were fitted; this test allows for the
-    training too.
+    Unlike an interval over patients, which is for the fitted models, this test allows for the
+    variation of training.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def fold_tests(
     tests : dict of str to Comparison
         By model, those that could be tested; p values not corrected for their number.
     refused : list of str
-        A sentence for each model without a test, or one for all.
+        A sentence for each model that could not be tested, or one for all.
     """
     if len(run.folds) < MIN_FOLDS:
         return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
@@ -113,6 +113,6 @@ def require_folds(run: Run) -> None:
     """
     if len(run.folds) < MIN_FOLDS:
         raise ValueError(
-            f"Too few folds ({len(run.folds)}) to judge how much models vary from fold to fold; at "
-            f"least {MIN_FOLDS} are needed."
+            f"Too few folds ({len(run.folds)}) to estimate how much models vary from fold to fold; "
+            f"at least {MIN_FOLDS} are needed."
         )

@@ -13,9 +13,8 @@ __all__ = ["median_follow_up"]
 def median_follow_up(y: npt.ArrayLike) -> float | None:
     """Median follow-up by the reverse Kaplan-Meier estimate.
 
-    Censoring is the event and an event ends the observation of it: the time that patients would
-    have been followed had no event come first. The median of all observed times is shorter, the
-    more so the earlier events come.
+    Censoring counts as the event, and an event as censoring: this estimates how long patients would
+    have been followed without events. The median of the observed times would be too short.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a record depends on, as a key: a record is reused if, and only if, its key is the same."""
+"""Keys of records: a record is reused if, and only if, its key is the same."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ __all__ = [
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Parts of survimg that act before a model is described or after its record is written.
 _NO_RESULT = ("cli", "report")
-# scikit-learn's parameters that change how much is printed, how many processes work and where
-# intermediate results are kept, but no result.
+# Parameters of scikit-learn that never change a result: printing, number of processes, caches.
 _WITHOUT_EFFECT = frozenset({"verbose", "n_jobs", "memory"})
 
 
@@ -91,7 +90,7 @@ def describe(value: Any) -> Any:
 
 
 def data_fingerprint(X: Any) -> str:
-    """Digest of all that `X` holds: its own ``fingerprint()``, or one over an array or frame."""
+    """Digest of the content of `X`: its ``fingerprint()``, or a digest of an array or frame."""
     if hasattr(X, "fingerprint"):
         return str(X.fingerprint())
     return str(joblib.hash(X, hash_name="sha1"))
@@ -115,9 +114,9 @@ def record_key(
 ) -> str:
     """Return the key of a record, 64 hexadecimal digits.
 
-    Any change to what can change a result changes the key: model, parameters, patients, split,
-    seed, survimg's source, versions of the libraries. One thing it cannot see: of a user's own
-    estimator only the file that defines its class is known, not what that file imports.
+    The key depends on everything that can change a result: model, parameters, patients, split,
+    seed, survimg's source, versions of the libraries. The exception is a user's own estimator: the
+    key depends on the file that defines its class, but not on files that this file imports.
 
     Parameters
     ----------
@@ -144,8 +143,8 @@ def code_identity() -> dict[str, str]:
 def package_digest(folder: Path) -> str:
     """Digest of a package's Python files that can change a result, read once per process.
 
-    Estimators share engines, networks, losses and readers, so a record is stale after a change to
-    any of them. Only the command line and the report are left out.
+    Estimators share engines, networks, losses and readers, so a change to any of them makes records
+    outdated. Only the command line and the report are left out.
 
     Parameters
     ----------
@@ -177,7 +176,7 @@ def _describe_estimator(estimator: Any) -> dict[str, Any]:
 
 
 def _describe_file(value: Any) -> Any:
-    """Describe a file of weights by its content: the same name may hold others tomorrow."""
+    """Describe a file of weights by its content, which may change while its name does not."""
     if isinstance(value, str | os.PathLike) and Path(value).is_file():
         return {"file": str(value), "sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
     return describe(value)

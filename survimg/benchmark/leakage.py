@@ -1,8 +1,8 @@
-"""What would let a model know its test patients before the test: refused before anything is fitted.
+"""Checks for leaks from test patients to training, before anything is fitted.
 
-Four ways are looked for: one patient on both sides of a split, one image on both sides under two
+Four kinds are detected: one patient in both parts of a split, one image in both parts under two
 names, models that were fitted before, and data scaled by statistics of all patients. Statistics
-that leave no trace in the data, and images that are alike but not equal, cannot be seen here.
+that leave no trace in the data, and images that are similar but not equal, cannot be detected.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _VOXEL_TOL = 1e-5  # of the same over all voxels of a cohort, in float32
 def check_groups(
     groups: npt.ArrayLike | None, folds: Sequence[Split], ids: np.ndarray
 ) -> np.ndarray | None:
-    """Refuse splits that put images of one patient on both sides.
+    """Refuse splits with images of one patient in both parts.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_groups(
     Raises
     ------
     ValueError
-        Another length, missing values, or a group on both sides, named with two of its images.
+        Another length, missing values, or a group in both parts; two of its images are named.
     """
     if groups is None:
         return None
@@ -71,20 +71,20 @@ def check_groups(
             second = str(ids[test][names[test] == shared[0]][0])
             raise ValueError(
                 f"Fold {fold}: {first!r} (training part) and {second!r} (test part) belong to the "
-                f"same group {str(shared[0])!r}, and {shared.size} group(s) in all are on both "
-                "sides. Split with a group-aware splitter, such as EventStratifiedGroupKFold."
+                f"same group {str(shared[0])!r}, and {shared.size} group(s) in all are in both "
+                "parts. Use a splitter that keeps groups together: EventStratifiedGroupKFold."
             )
     return names
 
 
 def image_content(X: Any) -> ImageContent | None:
-    """Digest, mean and mean square of every image; None for tables, which hold no images.
+    """Digest, mean and mean square of every image; None for tables.
 
     Parameters
     ----------
     X : Cohort, array or frame of n patients
         Images are read one patient at a time. A channel whose voxels are all equal (an absent
-        modality) is no image.
+        modality) does not count as an image.
     """
     if not hasattr(X, "volume") and getattr(X, "ndim", 2) < 4:
         return None
@@ -94,7 +94,7 @@ def image_content(X: Any) -> ImageContent | None:
 
 
 def check_images(content: ImageContent, folds: Sequence[Split], ids: np.ndarray) -> None:
-    """Refuse splits that put the same image on both sides, whatever names it goes under.
+    """Refuse splits with the same image in both parts, even under different names.
 
     Raises
     ------
@@ -109,18 +109,18 @@ def check_images(content: ImageContent, folds: Sequence[Split], ids: np.ndarray)
     shared = {place: rows for place, rows in owners.items() if len(rows) > 1}
     for (channel, _), rows in shared.items():
         for fold, (train, test) in enumerate(folds):
-            known, asked = np.intersect1d(rows, train), np.intersect1d(rows, test)
-            if known.size and asked.size:
+            in_train, in_test = np.intersect1d(rows, train), np.intersect1d(rows, test)
+            if in_train.size and in_test.size:
                 raise ValueError(
-                    f"Fold {fold}: patients {str(ids[known[0]])!r} (training part) and "
-                    f"{str(ids[asked[0]])!r} (test part) have the same image, voxel for voxel "
+                    f"Fold {fold}: patients {str(ids[in_train[0]])!r} (training part) and "
+                    f"{str(ids[in_test[0]])!r} (test part) have the same image, voxel for voxel "
                     f"(channel {channel}), so a model could know the test patient. Remove one, or "
                     "pass groups= and split so that both share a fold."
                 )
 
 
 def check_unfitted(models: Mapping[str, Any]) -> None:
-    """Refuse models that have seen data before the benchmark hands them a training fold.
+    """Refuse models that were fitted before the benchmark.
 
     Raises
     ------
@@ -134,9 +134,8 @@ def check_unfitted(models: Mapping[str, Any]) -> None:
             if learned:
                 raise ValueError(
                     f"Model {name!r} is fitted already: {place}{type(part).__name__} holds "
-                    f"{', '.join(learned[:3])}. What was learned outside the training fold may "
-                    "come from test patients; pass it unfitted (sklearn.base.clone), so that every "
-                    "fold fits it anew."
+                    f"{', '.join(learned[:3])}. It may have learned from test patients; pass it "
+                    "unfitted (sklearn.base.clone), so that it is fitted in each fold."
                 )
 
 
@@ -145,9 +144,9 @@ def check_learned_statistics(
 ) -> None:
     """Refuse data that were scaled by statistics of all patients.
 
-    Caught are columns (of a table, or clinical ones of a cohort) and channels whose mean is 0 and
-    whose standard deviation is 1 over exactly all patients, as a scaler leaves them that was fitted
-    on all; and a cohort whose settings name, under ``learned_from``, patients of a test part.
+    Refused are columns (of a table, or clinical columns of a cohort) and channels with mean 0 and
+    standard deviation 1 over exactly all patients, the result of a scaler that was fitted on all of
+    them; and a cohort whose settings name patients of a test part under ``learned_from``.
 
     Raises
     ------
@@ -158,24 +157,24 @@ def check_learned_statistics(
         if _is_standardised(values):
             raise ValueError(
                 f"Column {name!r} has mean 0 and standard deviation 1 over all {values.size} "
-                "patients: it was scaled by a scaler fitted on all of them, test patients "
-                "included. Give the raw column and scale inside the model (make_pipeline)."
+                "patients: a scaler was fitted on all of them, test patients "
+                "included. Pass the raw column and scale inside the model (make_pipeline)."
             )
     for channel in range(len(content[0]) if content else 0):
         if _is_scaled_as_one([row[channel] for row in content or []]):
             raise ValueError(
                 f"Channel {channel} has mean 0 and standard deviation 1 over all voxels of all "
-                "patients, though not in each: it was scaled by statistics of all patients, test "
-                "patients included. Normalise each patient alone, or inside the model."
+                "patients, but not of each patient: it was scaled by statistics of all patients, "
+                "test patients included. Normalise each patient separately, or inside the model."
             )
     for source in _learned_from(getattr(X, "settings", None)):
         tested = np.concatenate([test for _, test in folds])
         of_test = ids[tested] if source == "all" else np.intersect1d(ids[tested], source)
         if of_test.size:
             raise ValueError(
-                "The cohort's preparation has learned statistics from patients that are tested, "
-                f"for example {str(of_test[0])!r} (setting learned_from). Prepare each patient "
-                "alone, or learn inside the model."
+                "The cohort's preparation used statistics of test patients, for example "
+                f"{str(of_test[0])!r} (setting learned_from). Prepare each patient separately, or "
+                "learn inside the model."
             )
 
 
@@ -216,11 +215,11 @@ def _parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 def _learned_attributes(estimator: Any) -> list[str]:
     """Attributes that follow scikit-learn's convention for what `fit` has learned."""
-    found = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
+    names = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
     if getattr(estimator, "initialized_", None) is False:  # skorch sets its names before fit
         return []
     parameters = estimator.get_params(deep=False)
-    return [name for name in found if name not in parameters]
+    return [name for name in names if name not in parameters]
 
 
 def _columns(X: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -30,8 +30,8 @@ def prediction_table(run: Run) -> pd.DataFrame:
     DataFrame
         One row per model, fold, seed and test patient: ``model``, ``repeat`` and ``fold`` (from 1;
         folds are counted through the repeats, as in ``folds.csv``), ``seed``, ``patient_id``,
-        ``cluster`` (the patient, where patients have several images) and ``group`` (centre) where
-        the run knows them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
+        ``cluster`` (the patient, if patients have several images) and ``group`` (centre) if the run
+        has them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
         a fold). Models that failed or only segment have no rows.
     """
     position = {name: i for i, name in enumerate(run.ids.tolist())}
@@ -56,8 +56,8 @@ def prediction_table(run: Run) -> pd.DataFrame:
         if run.groups is not None:
             columns["group"] = run.groups[rows]
         parts.append(pd.DataFrame(columns))
-    known = {"cluster": run.clusters, "group": run.groups}
-    order = [name for name in _COLUMNS if known.get(name, name) is not None]
+    optional = {"cluster": run.clusters, "group": run.groups}
+    order = [name for name in _COLUMNS if optional.get(name, name) is not None]
     if not parts:
         return pd.DataFrame(columns=order)
     return pd.concat(parts, ignore_index=True)[order]

@@ -1,4 +1,4 @@
-"""One record per model, fold and seed: what was predicted, by what, from what, at what cost."""
+"""One record per model, fold and seed: predictions, estimator, data, time and memory."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Record:
-    """Everything known about one model on one fold with one seed; holds no score.
+    """One model on one fold with one seed; contains no scores.
 
     Attributes
     ----------
     key : str
-        What the record depends on, see `survimg.benchmark.identity`.
+        See `survimg.benchmark.identity`.
     model : str
     fold, seed : int
     error : dict or None
         ``type``, ``message`` and ``traceback`` if the model failed; `arrays` is empty then.
     details : dict
         Estimator, data fingerprint, settings of the run, environment, start, seconds, increase in
-        memory, warnings, training history (column to values), parameters that an inner search has
-        chosen, descriptions of the example slices: plain JSON values.
+        memory, warnings, training history (column to values), best parameters of an inner search,
+        descriptions of the example slices: plain JSON values.
     arrays : dict of ndarray
         ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk`` (no risks from a model that only
         segments); ``times`` and ``survival``
@@ -66,7 +66,7 @@ def record_path(folder: Path, model: str, fold: int, seed: int, key: str) -> Pat
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write a record. The JSON comes last and makes it valid: it names the digest of the arrays."""
+    """Write a record; the JSON, which holds the digest of the arrays, is written last."""
     path = record_path(folder, record.model, record.fold, record.seed, record.key)
     digest = write_arrays(path.with_suffix(".npz"), record.arrays)
     write_json(
@@ -85,7 +85,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path, model: str, fold: int, seed: int, key: str) -> Record | None:
-    """Read the record with this key; None if there is none or if its arrays are not whole."""
+    """Read the record with this key; None if it is missing or its arrays are damaged."""
     path = record_path(folder, model, fold, seed, key)
     try:
         stored = read_json(path)

@@ -9,7 +9,10 @@ import numpy as np
 from survimg.benchmark.run import Run
 from survimg.evaluation.risk_groups import learn_cutoff, logrank_test
 
-__all__ = ["RiskGroups", "risk_groups"]
+__all__ = ["LEAST_EVENTS", "RiskGroups", "risk_groups", "too_few_events"]
+
+LEAST_EVENTS = 10
+"""Below it, intervals and tests that hold for many events are not given."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class RiskGroups:
         Above the cut-off that was learned on the training patients of the patient's fold.
     fold : ndarray of shape (m,)
     p_value : float or None
-        Two-sided log-rank test, stratified by fold; None where it is undefined. Training sets of
+        Two-sided log-rank test, stratified by fold; None where it is undefined, and with fewer than
+        `LEAST_EVENTS` events. Training sets of
         the folds overlap and hold each other's test patients, so it rejects too often (Simon et
         al., Brief Bioinform 2011;12:203-214): under permuted outcomes at 5 % in about one of ten.
     """
@@ -38,7 +42,7 @@ class RiskGroups:
 def risk_groups(run: Run, model: str) -> RiskGroups:
     """Group the test patients of each fold by the median risk of the fold's training patients.
 
-    Neither the outcome nor the risk of a test patient takes part in the choice of its cut-off. With
+    The cut-off of a test patient does not depend on outcomes or risks of test patients. With
     several seeds or repeats, the first is used.
 
     Parameters
@@ -53,8 +57,8 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
     Raises
     ------
     ValueError
-        The model has not predicted every fold; a patient is tested in several folds; a model gives
-        all its training patients one risk; or all test patients fall into one group.
+        The model has not predicted every fold; a patient is tested in several folds; all training
+        patients of a fold have the same risk; or all test patients are in one group.
     """
     planned = run.repeats[0]
     records = {
@@ -78,7 +82,19 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
     if groups.all() or not groups.any():
         raise ValueError(f"All {groups.size} test patients fall into one group.")
     strata = np.concatenate(folds)
-    return RiskGroups(position, groups, strata, _p_value(run.outcome[position], groups, strata))
+    p_value = None if too_few_events(run) else _p_value(run.outcome[position], groups, strata)
+    return RiskGroups(position, groups, strata, p_value)
+
+
+def too_few_events(run: Run) -> bool:
+    """Whether the tested patients have too few events for statements that hold for many.
+
+    Parameters
+    ----------
+    run : Run
+    """
+    tested = np.unique(np.concatenate([test for _, test in run.folds]))
+    return int(run.outcome["event"][tested].sum()) < LEAST_EVENTS
 
 
 def _p_value(y: np.ndarray, groups: np.ndarray, strata: np.ndarray) -> float | None:

@@ -24,7 +24,7 @@ Place = tuple[str, int, int]  # model, fold, seed
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk; scores, tables and figures are made from this alone.
+    """A run as stored on disk; scores, tables and figures are computed from it alone.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class Run:
     outcome : structured array of shape (n,)
     oracle_risk : ndarray of shape (n,) or None
     groups : ndarray of shape (n,), str, or None
-        Group (centre) of each patient, where the cohort tells.
+        Group (centre) of each patient, if the cohort has groups.
     folds : list of (train, test)
         Positions of the patients.
     records : dict
         (model, fold, seed) to the record, or None where it is missing.
     clusters : ndarray of shape (n,), str, or None
-        Patient of each image, where patients have several; splits keep them together.
+        Patient of each image, if patients have several; splits keep them together.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """Name and numbers of the protocol; empty where the run does not tell."""
+        """Name and numbers of the protocol; empty if they were not recorded."""
         return dict(self.plan.get("protocol") or {})
 
     @property
@@ -93,9 +93,9 @@ class Run:
 
     @property
     def negative_control(self) -> Run | None:
-        """The same protocol and seeds on permuted outcomes, where they were run.
+        """The same protocol and seeds on permuted outcomes, if they were run.
 
-        None for a control that is older than the last call for this run: its models may be others.
+        None if the control is older than the last call for this run, when its models may differ.
         """
         folder = negative_control_folder(self.folder)
         if not (folder / "run.json").is_file():
@@ -175,7 +175,7 @@ def negative_control_folder(folder: Path) -> Path:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What a run is to consist of, checked, before anything is computed.
+    """The checked arguments of a run.
 
     Attributes
     ----------
@@ -211,7 +211,7 @@ class Plan:
 
 
 def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
-    """Write down what the run consists of, before it starts.
+    """Write the plan of a run, before it starts.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
     Raises
     ------
     ValueError
-        The folder holds a run with other splits; they are frozen.
+        The folder holds a run with other splits.
     """
     event, time = check_outcome(plan.y)
     _freeze_splits(out, plan.ids, plan.folds, plan.inner_folds)
@@ -280,13 +280,13 @@ def _freeze_splits(
         write_json(path, content)
     elif read_json(path) != content:
         raise ValueError(
-            f"{out} holds a run over other splits (number of folds, seed, or patients differ), and "
-            "splits are frozen so that all its models share them. Choose another folder."
+            f"{out} holds a run with other splits (number of folds, seed, or patients differ). "
+            "All models of a run share its splits; choose another folder."
         )
 
 
 def _describe_cohort(X: Any) -> dict[str, Any]:
-    """Ask a cohort about itself; an array or frame tells its shape only."""
+    """Describe a cohort; arrays and frames have a shape only."""
     groups, names = getattr(X, "groups", None), getattr(X, "channel_names", None)
     clinical = getattr(X, "clinical", None)
     return {

@@ -1,4 +1,4 @@
-"""Run models over folds: what is recorded already is kept, only what is missing is computed."""
+"""Run models over folds; only missing records are computed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = ["run_benchmark"]
 
 _LOG = logging.getLogger("survimg.benchmark")
 _CONTENT = "images.json"
-_GRID_SIZE = 64  # times at which survival curves are kept
+_GRID_SIZE = 64  # times at which survival curves are stored
 Split = tuple[np.ndarray, np.ndarray]
 
 
@@ -76,35 +76,35 @@ def run_benchmark(
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> Run:
-    """Fit every model on every fold with every seed and leave one record of each on disk.
+    """Fit every model on every fold with every seed and write a record of each fit to disk.
 
-    A record is written, in one step, as soon as its model has predicted and before anything is
+    A record is written in one step, as soon as its model has predicted and before anything is
     scored. Called again with the same arguments, the function computes only what is missing: after
-    an interruption, or for a model or fold that was added. A record is reused only if the
+    an interruption, or for models that were added. A record is reused only if the
     estimator with all its parameters, the data, the outcome, the split, the seed, survimg's source
-    and the versions of the libraries are the same. Models that failed are tried again. The run
-    consists of the models of the last call: records of others stay on disk, and count again when
-    a later call names them.
+    and the versions of the libraries are the same. Models that failed are fitted again. The run
+    consists of the models of the last call: records of other models stay on disk and are used again
+    when a later call names them.
 
-    Before anything is fitted the splits are searched for leaks: one patient, or one image under two
-    names, on both sides; models or steps that are fitted already; data scaled by statistics of all
-    patients (`survimg.benchmark.leakage`). Whatever a model learns, a search or a scaler included,
-    belongs inside the model, so that it learns from the training part alone.
+    Before anything is fitted, the data and splits are checked for leaks: one patient, or one image
+    under two names, in both parts of a split; models or steps that are fitted already; data scaled
+    by statistics of all patients (`survimg.benchmark.leakage`). Everything that is learned, also by
+    a search or a scaler, must be part of the model, so that it learns from the training part alone.
 
     Parameters
     ----------
     models : mapping of str to estimator
         Unfitted scikit-learn survival estimators: ``fit(X, y)`` and ``predict(X)`` (risk, higher =
         earlier event). ``predict_survival_function``, ``predict_mask`` and ``history_`` are used
-        where they exist. A search (``GridSearchCV``) is judged by its best estimator, and what it
-        has chosen is kept; a model with ``predict_mask`` alone is judged by its masks.
+        if they exist. A search (``GridSearchCV``) is scored by its best estimator, and its best
+        parameters are recorded; a model with ``predict_mask`` only is scored by its masks.
     X : Cohort, array or frame of n patients
     y : structured array of shape (n,)
         (event, time).
     splits : sequence of (train, test)
-        Index arrays, shared by all models and written to disk by patient. The caller makes them, as
-        a rule with one of the protocols of `survimg.model_selection`, whose
-        ``Protocol.arguments()`` are `splits`, `inner_splits`, `groups` and `protocol`.
+        Index arrays, shared by all models and written to disk by patient. Usually they come from a
+        protocol of `survimg.model_selection`, whose ``Protocol.arguments()`` are `splits`,
+        `inner_splits`, `groups` and `protocol`.
     out : path-like
         Folder of the run; made if needed.
     seeds : sequence of int, default=(0,)
@@ -112,32 +112,32 @@ def run_benchmark(
     ids : sequence of str, optional
         Unique patient identifiers; by default ``X.ids``.
     groups : array-like of shape (n,), optional
-        Patient of each image, where patients have several. Splits must keep them together, and
+        Patient of each image, if patients have several. Splits must keep them together, and
         intervals count patients rather than images.
     inner_splits : sequence of sequence of (train, test), optional
-        Folds of each training part, where models are tuned or averaged over them; frozen with
+        Folds of each training part, if models are tuned or averaged over them; stored with
         `splits`.
     reference : str, optional
         Name of the model that all others are compared with.
     oracle_risk : array-like of shape (n,), optional
-        True risk, where it is known: its concordance is the ceiling.
+        True risk, if it is known: no model can be expected to have a higher concordance.
     settings : mapping, optional
-        What the report is to say about the run (cohort, endpoint, preparation): JSON values.
+        Information on the run for the report (cohort, endpoint, preparation): JSON values.
     caveats : sequence of str, optional
         Sentences on what this run cannot show, for the report.
     command : str, optional
         Command line that started the run, for the report.
     protocol : mapping, optional
-        Name and numbers of the protocol, for the report; ``n_repeats`` says how many times in a row
-        `splits` test the patients.
+        Name and numbers of the protocol, for the report; ``n_repeats`` is the number of times that
+        `splits` test each patient.
     suite : str, optional
         Name of the suite that the models come from.
     published : mapping of str to mapping, optional
-        What papers report for models of this name on other cohorts, for the report: ``c_index``,
+        Results of papers for models of this name on other cohorts, for the report: ``c_index``,
         ``dice``, ``sd`` (numbers or None) and ``source``.
     n_jobs : int or None, default=1
-        Number of models and folds worked on at once, in processes. None leaves that to the
-        surrounding ``joblib.parallel_config`` or `survimg.compute.dask_cluster`.
+        Number of fits at once, in processes. None: as set by a surrounding
+        ``joblib.parallel_config`` or `survimg.compute.dask_cluster`.
     progress : bool, default=True
         Show progress bars if standard error is a terminal.
 
@@ -198,7 +198,7 @@ def run_benchmark(
 
 
 def _known_content(out: Path, data: str) -> ImageContent | None:
-    """Return what an earlier call has read off the same images, if it did."""
+    """Return the digests that an earlier call computed from the same images, if any."""
     path = out / _CONTENT
     if not path.is_file():
         return None
@@ -231,17 +231,16 @@ def _tasks(plan: Plan, data: str, times: np.ndarray) -> list[Task]:
 
 
 def _time_grid(event: np.ndarray, time: np.ndarray, horizon: float | None) -> np.ndarray:
-    """Return the event times, thinned to quantiles if there are many: where curves are kept.
+    """Return the times at which curves are stored: event times, or quantiles if there are many.
 
-    A thinned grid holds the time at which the report judges probabilities, so that these are those
-    of that time and not of the grid's last one before it.
+    The report's horizon is added to the quantiles, so that its probabilities are exact.
     """
     times = np.unique(time[event])
     if times.size <= _GRID_SIZE:
         return times
-    judged = float(np.median(time[event]) if horizon is None else horizon)
-    thinned = np.quantile(times, np.linspace(0, 1, _GRID_SIZE))
-    return np.union1d(thinned, [judged] if times[0] <= judged <= times[-1] else [])
+    reported = float(np.median(time[event]) if horizon is None else horizon)
+    quantiles = np.quantile(times, np.linspace(0, 1, _GRID_SIZE))
+    return np.union1d(quantiles, [reported] if times[0] <= reported <= times[-1] else [])
 
 
 def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:
@@ -255,7 +254,7 @@ def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:
 
 
 def _keep(record: Record, out: Path) -> None:
-    """Write a record, and say so."""
+    """Write a record and log it."""
     write_record(out, record)
     what = f"{record.model}, fold {record.fold + 1}, seed {record.seed}"
     if record.error is None:
@@ -282,7 +281,7 @@ def _run_in_turn(
 def _run_in_parallel(
     calls: Sequence[Any], out: Path, n_jobs: int | None, progress: bool
 ) -> None:
-    """Compute elsewhere, write here: a worker on another machine need not reach the folder."""
+    """Compute in workers and write here: workers on other machines may not reach the folder."""
     records = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
     quiet = None if progress else True
     for record in tqdm(records, total=len(calls), desc="models x folds", disable=quiet):

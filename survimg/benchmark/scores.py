@@ -11,6 +11,7 @@ import pandas as pd
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
+from survimg.benchmark.risk_groups import LEAST_EVENTS, too_few_events
 from survimg.benchmark.run import Run
 from survimg.benchmark.storage import write_bytes
 from survimg.benchmark.within_fold import (
@@ -37,7 +38,7 @@ Unit = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class ModelScore:
-    """What the records say about one model.
+    """Scores of one model.
 
     Attributes
     ----------
@@ -50,25 +51,25 @@ class ModelScore:
         Over folds, after averaging over seeds; None without predictions (sd: without two folds).
     within_folds : Estimate or None
         Concordance over all pairs within folds with its 95 % interval; None if there are no
-        predictions. The limits are NaN where the data hold no variation (C of 0 or 1).
+        predictions. The limits are NaN if there is no variation (C of 0 or 1).
     comparison : Comparison or None
-        Against the reference model on the same folds; None for the reference itself, for an
-        unfinished model, and where both order all pairs alike.
+        With the reference model on the same folds; None for the reference itself, for an
+        unfinished model, and if both order all pairs in the same way.
     p_adjusted : float or None
         p value of `comparison`, corrected for the number of models (Holm).
     p_folds_adjusted : float or None
-        p value of the difference over folds (`fold_tests`), corrected likewise; None where there is
-        no such test, for instance with fewer than five folds.
+        p value of the difference over folds (`fold_tests`), corrected in the same way; None without
+        such a test, for instance with fewer than five folds.
     dice : ndarray of shape (n_with_mask,)
         Dice coefficient of each test patient with a mask (first seed; mean over repeats).
     fit_seconds, predict_seconds : float or None
         Mean per fold.
     memory_increase : int or None
         Growth of the process's memory during a fit and its predictions, in bytes: the largest over
-        folds; None where it was not measured.
+        folds; None if it was not measured.
     warnings : tuple of str
     verdict : str
-        The result against the reference, in words.
+        The comparison with the reference, in words.
     permuted : bool
         Whether this is a row of the negative control: fitted and scored on permuted outcomes.
     """
@@ -101,11 +102,11 @@ class ModelScore:
 
 
 def score_run(run: Run) -> list[ModelScore]:
-    """Score every model of a run; the oracle, where it is known, comes behind them.
+    """Score every model of a run, then the oracle if the true risk is known.
 
-    Where the run has a negative control, its models come last, as ``"<model> (permuted)"``: scored
-    on the permuted outcomes that they were fitted on, and neither compared with the reference nor
-    counted in the correction of the p values.
+    If the run has a negative control, its models come last, as ``"<model> (permuted)"``: scored
+    on permuted outcomes, not compared with the reference and not counted in the correction of the
+    p values.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
-    """One row per model: what ``scores.csv`` holds. Costs are in `fold_table`."""
+    """One row per model, as in ``scores.csv``. Time and memory are in `fold_table`."""
     places = sorted({place for score in scores for place in score.fold_c})
     rows = []
     for score in scores:
@@ -278,9 +279,12 @@ def _fold_concordance(run: Run, record: Record) -> float:
     return concordance_index(run.outcome[test], risk)
 
 
-def _estimate(pooled: WithinFoldConcordance | None) -> Estimate | None:
+def _estimate(run: Run, pooled: WithinFoldConcordance | None) -> Estimate | None:
     if pooled is None:
         return None
+    if too_few_events(run):
+        reason = f"fewer than {LEAST_EVENTS} events, no interval"
+        return Estimate(pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, reason)
     if not 0 < pooled.value < 1 or pooled.standard_error < _NO_VARIATION:
         return Estimate(
             pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, "no variation, no interval"
@@ -317,7 +321,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(pooled),
+        within_folds=_estimate(run, pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -352,6 +356,8 @@ def _compared(
 ) -> ModelScore:
     if score.model == run.reference or pooled is None or not run.complete(score.model):
         return score
+    if too_few_events(run):
+        return score
     return replace(score, comparison=compare_within_folds(pooled, reference))
 
 
@@ -371,7 +377,7 @@ def _score_oracle(run: Run) -> ModelScore:
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(pooled),
+        within_folds=_estimate(run, pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -391,7 +397,7 @@ def _status(record: Record | None) -> str:
 
 
 def _verdict(run: Run, score: ModelScore) -> str:
-    """Put the result in words, so that no reader has to notice a number below the reference."""
+    """Put the comparison with the reference into words."""
     failed = [r for r in run.failures if r.model == score.model and r.error is not None]
     if failed:
         error = failed[0].error or {}
@@ -406,8 +412,10 @@ def _verdict(run: Run, score: ModelScore) -> str:
         words.append(_against_reference(score, score.comparison, str(run.reference)))
     elif not score.fold_c:
         words.append("segments only: no risk to score")
+    elif run.reference is not None and too_few_events(run):
+        words.append(f"not compared with {run.reference}: fewer than {LEAST_EVENTS} events")
     elif run.reference is not None and run.complete(run.reference):
-        words.append(f"orders all pairs as {run.reference} does")
+        words.append(f"orders all pairs in the same way as {run.reference}")
     if score.within_folds is not None:
         words.append(_against_chance(score.within_folds))
     return "; ".join(word for word in words if word)
@@ -425,8 +433,8 @@ def _against_chance(concordance: Estimate) -> str:
 def _against_reference(score: ModelScore, comparison: Comparison, reference: str) -> str:
     """Call a difference significant only if it also holds over folds, training included.
 
-    With the fitted models taken as given, permuted outcomes are told apart at 5 % in about one
-    run of ten.
+    A test of the fitted models alone is significant at 5 % in about one of ten runs on permuted
+    outcomes.
     """
     place = "BELOW" if comparison.difference < 0 else "above"
     if score.p_adjusted is None or score.p_adjusted >= 0.05:

@@ -16,15 +16,14 @@ import numpy as np
 
 __all__ = ["locked", "read_arrays", "read_json", "write_arrays", "write_bytes", "write_json"]
 
-#: Our own ending: a user's ``*.tmp`` below the folder is none of our business.
+#: An ending of our own, because users may have ``*.tmp`` files in the folder.
 _TEMPORARY = ".survimg-tmp"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part of it.
+    """Write a file in one step: readers see the old content or the new one, never a part of it.
 
-    The content goes to a temporary file in the same folder, down to the disk, and takes the name
-    in one step; a process killed at any moment leaves at most the temporary file.
+    A process that is killed leaves at most a temporary file in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=_TEMPORARY)
@@ -103,7 +102,7 @@ def read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock and clear what a killed process left half-written.
+    """Hold the folder's lock, and delete temporary files of killed processes.
 
     The operating system releases the lock when the process ends, however it ends.
 

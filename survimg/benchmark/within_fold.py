@@ -20,7 +20,7 @@ Unit = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class WithinFoldConcordance:
-    """Concordance index over folds, with what its uncertainty is made of.
+    """Concordance index over folds, with the effect of each patient.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class WithinFoldConcordance:
         Raises
         ------
         ValueError
-            The value is 0 or 1, so the data hold no variation to estimate an error from.
+            The value is 0 or 1, so there is no variation to estimate an error from.
         """
         error = self.standard_error
         lower, upper = logit_interval(self.value, error, level)
@@ -63,10 +63,9 @@ def within_fold_concordance(
 
     Risks of different folds come from different fits and need not share a scale, so a pair counts
     only if one fit has predicted both its patients. The variance is that of a ratio of
-    U-statistics, with one weight per patient over all units in which the patient stands (folds of
-    several seeds or repeats): a patient's contributions add up before they are squared, so that
-    repeating a cross-validation does not make patients more numerous. It covers the choice of
-    patients, given the fitted models.
+    U-statistics. The contributions of a patient in several units (folds of several seeds or
+    repeats) are added before they are squared, so that repeating a cross-validation does not
+    increase the number of patients. It covers the choice of patients, given the fitted models.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ def within_fold_concordance(
         Positions of the test patients and their risks (higher = earlier event), one per fold and
         seed.
     clusters : ndarray of shape (n,), optional
-        Patient of each row, where patients have several images: the weights are then theirs.
+        Patient of each row, if patients have several images; contributions are added by patient.
 
     Returns
     -------

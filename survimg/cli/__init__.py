@@ -1,7 +1,7 @@
 """The command ``survimg``: one module per command, each with its arguments and its `run`.
 
-Exit status: 0 done, 1 some model failed (the others are reported), 2 the command line or the input
-is at fault, 130 interrupted.
+Exit status: 0 success, 1 a model failed (the others are reported), 2 the command line or the input
+is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -58,15 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupted(arguments: argparse.Namespace) -> str:
     if arguments.command in ("benchmark", "prepare", "radiomics"):
-        return "interrupted; what is finished is kept, and the same command does the rest"
+        return "interrupted; finished results are kept, and the same command does the rest"
     return "interrupted"
 
 
 def _each_once() -> Callable[..., None]:
-    """Return what shows a warning: once per text, for a risk and its curve warn of the same.
-
-    It is one line for a user, who has no use for the place in the source.
-    """
+    """Return a function that shows each warning once, as one line without its place in the code."""
     shown: set[str] = set()
 
     def show_warning(message: Warning | str, *place: object, **more: object) -> None:

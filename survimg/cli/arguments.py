@@ -58,11 +58,11 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     )
     group.add_argument(
         "--spacing", type=_spacing, metavar="MM",
-        help="voxel size in mm, as 4 or Z,Y,X (4,2,2); by default each patient's own",
+        help="voxel size in mm, as 4 or Z,Y,X (4,2,2); by default that of each patient",
     )
     group.add_argument(
         "--crop", choices=("mask", "fixed", "pet_peak", "whole"),
-        help="where the crop lies (default: mask, its middle)",
+        help="position of the crop (default: mask, the middle of the tumour mask)",
     )
     group.add_argument(
         "--centre", nargs=3, type=float, metavar=("Z", "Y", "X"),
@@ -96,22 +96,22 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group = parser.add_argument_group("reading of images")
     group.add_argument(
         "--modalities", type=names, metavar="COLUMNS",
-        help="image columns, comma-separated (default: all found)",
+        help="image columns, comma-separated (default: all)",
     )
     add_reading(group)
     group.add_argument("--time-unit", metavar="UNIT", help="unit of the times")
 
 
 def add_reading(group: argparse._ArgumentGroup) -> None:
-    """Add the arguments that say which masks and files of a manifest are meant."""
+    """Add the arguments that select masks and files of a manifest."""
     group.add_argument(
         "--label", type=_label, action="append",
-        help="the tumour's number in masks with several labels, or its RTSTRUCT name; repeat to "
-        "merge several",
+        help="label of the tumour in masks with several labels, or the name of its RTSTRUCT "
+        "region; repeat to merge several",
     )
     group.add_argument(
         "--allow-outside", action="store_true", default=None,
-        help="read files outside the manifest's folder too",
+        help="allow files outside the manifest's folder",
     )
     group.add_argument(
         "--na-values", type=names, metavar="CELLS",
@@ -137,23 +137,23 @@ def add_dicom(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading of a folder of DICOM")
     group.add_argument(
         "--clinical", metavar="CSV",
-        help="table with the patients' clinical columns and, for training, time and event; its "
-        "patient_id is the name of a patient's sub-folder",
+        help="table with clinical columns and, for training, time and event; patient_id is the "
+        "name of a patient's sub-folder",
     )
     group.add_argument(
         "--series", action="append", metavar="MODALITY=DESCRIPTION",
-        help="which of several series is meant, by SeriesDescription with * for any text, as in "
-        "'CT=*venous*'; repeat for other modalities, and for other names of the same",
+        help="select one of several series by its SeriesDescription, with * for any text, as in "
+        "'CT=*venous*'; repeat for other modalities or other descriptions",
     )
     group.add_argument(
         "--by-patient-id", action="store_true", default=None,
-        help="tell patients apart by the PatientID of their headers instead, which becomes the "
-        "patient_id wherever it is shown",
+        help="group files by the PatientID of their headers instead of by sub-folder; it becomes "
+        "the patient_id in all outputs",
     )
 
 
 def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
-    """Refuse options that were given although they say nothing about such a cohort.
+    """Refuse options that do not apply to a kind of cohort.
 
     Parameters
     ----------

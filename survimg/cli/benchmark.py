@@ -61,7 +61,7 @@ EXAMPLES = (
     "survimg benchmark --cohort store --set radiomics-rsf.n_estimators=200 "
     "--set radiomics-lasso-cox.cv=10 --out runs/larger",
 )
-#: Steps of a network on the phantom cohort, so that a demonstration ends while one waits.
+#: Training steps on the phantom cohort, to keep demonstrations short.
 PHANTOM_ITERATIONS = 120
 
 
@@ -73,13 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--suite", metavar="NAME",
-        help=f"models of a paper's table, with its numbers beside: {', '.join(SUITES)}",
+        help=f"models of a paper's table, shown with the paper's results: {', '.join(SUITES)}",
     )
     parser.add_argument(
         "--models", metavar="NAMES",
         help=f"comma-separated: {', '.join(MODELS)}, or module:callable (default: "
-        f"{', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers these alone, "
-        "and fits of others stay in the folder until they are named again",
+        f"{', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers only these "
+        "models, but fits of others stay in the folder and are used when they are named again",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the run")
     parser.add_argument(
@@ -89,69 +89,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference", metavar="NAME",
-        help=f"model that the others are compared with (default: {REFERENCE}, if it takes part)",
+        help=f"model that the others are compared with (default: {REFERENCE}, if it is included)",
     )
     parser.add_argument(
-        "--endpoint", choices=("dfs", "os", "lung_metastasis"), help="of sts51 (default: dfs)"
+        "--endpoint", choices=("dfs", "os", "lung_metastasis"),
+        help="endpoint of sts51 (default: dfs)",
     )
     size = "x".join(str(s) for s in PHANTOM_SHAPE)
     parser.add_argument(
         "--patients", type=at_least(6), metavar="N",
-        help=f"of the phantom cohort (default: {PHANTOM_PATIENTS}, of {size} voxels)",
+        help=f"number of phantom patients (default: {PHANTOM_PATIENTS}, with {size} voxels)",
     )
     parser.add_argument(
         "--centres", type=at_least(2), metavar="N",
-        help="of the phantom cohort (default: one), whose scanners may differ (--shift)",
+        help="number of centres of the phantom cohort (default: 1); see --shift",
     )
     parser.add_argument(
         "--shift", type=float, metavar="S",
-        help="how far the scanners of phantoms differ: between centres (default: 0), or those of "
-        "external phantoms from those of the training phantoms (default: 1)",
+        help="difference between scanners of phantoms: between centres (default: 0), or between "
+        "training and external phantoms (default: 1)",
     )
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
-        help="training steps of networks, also of your own with a parameter n_iterations "
-        f"(default: {PHANTOM_ITERATIONS} for survimg's on phantoms, else the network's own, 400)",
+        help="training steps of networks, including your own with a parameter n_iterations "
+        f"(default: 400; {PHANTOM_ITERATIONS} for survimg's networks on phantoms)",
     )
     parser.add_argument(
         "--published", action="store_true",
-        help="train survimg's networks as their papers say: 15,000 steps, for days on a CPU",
+        help="train survimg's networks as in their papers: 15,000 steps, days on a CPU",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="MODEL.PARAMETER=VALUE",
-        help="a parameter of one model, such as deepmts.learning_rate=1e-3, or "
-        "radiomics-rsf.model__n_estimators=200 of a pipeline's step; may be repeated, and has "
-        "the last word over --iterations and --device",
+        help="set a parameter of one model, such as deepmts.learning_rate=1e-3 or, for a step of a "
+        "pipeline, radiomics-rsf.model__n_estimators=200; may be repeated, and overrides "
+        "--iterations and --device",
     )
-    parser.add_argument("--device", help="of networks: auto (default), cpu, cuda")
+    parser.add_argument("--device", help="device of networks: auto (default), cpu, cuda")
     parser.add_argument(
         "--n-jobs", type=at_least(1), default=1, metavar="N",
-        help="models and folds worked on at once (default: 1); another number gives networks other "
-        "threads, which changes their last digits, so that they are fitted again",
+        help="fits at once (default: 1); another number changes the threads of networks and so "
+        "their last digits, so networks are fitted again",
     )
     parser.add_argument(
         "--backend", choices=("loky", "dask"), default="loky",
-        help="where models and folds are worked on: processes of this machine (loky, default; see "
-        "--n-jobs) or the workers of a Dask cluster (see --scheduler)",
+        help="run fits in processes of this machine (loky, default; see --n-jobs) or on the "
+        "workers of a Dask cluster (see --scheduler)",
     )
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://HOST:8786"
+        "--scheduler", metavar="ADDRESS",
+        help="address of the Dask scheduler, such as tcp://HOST:8786",
     )
     parser.add_argument(
         "--threads", type=at_least(1), metavar="N",
-        help="of each network's training (default: the cores shared out among --n-jobs; on a "
-        "cluster 1); another number changes last digits, so that networks are fitted again",
+        help="threads for each network (default: cores divided by --n-jobs; on a cluster 1); "
+        "another number changes the last digits of results, so networks are fitted again",
     )
     add_empty_masks(parser)
     add_progress(parser)
     control = parser.add_mutually_exclusive_group()
     control.add_argument(
         "--negative-control", type=at_least(0), nargs="?", const=0, metavar="SEED",
-        help="also run the models on outcomes permuted over the patients, as rows '(permuted)'",
+        help="also run the models on outcomes permuted among the patients, shown as '(permuted)'",
     )
     control.add_argument(
         "--permute-outcome", type=at_least(0), metavar="SEED",
-        help="run on permuted outcomes alone: every interval should contain 0.5",
+        help="run on permuted outcomes only: every interval should contain 0.5",
     )
     add_protocol(parser)
     add_preparation(parser, required=False)
@@ -167,39 +169,39 @@ def run(arguments: argparse.Namespace) -> Answer:
     suite = _suite(arguments)
     names = _names(arguments, suite)
     if any(":" in name for name in names) and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a user's own module lies where the command is given
+        sys.path.insert(0, str(Path.cwd()))  # modules of users are in the current folder
     source = find_cohort(arguments)
     models = build_models(names, _model_settings(arguments, source.cohort))
     _set_on_networks(models, arguments)
-    chosen = set_parameters_of_models(models, arguments.set, arguments.grid or [])
+    parameters = set_parameters_of_models(models, arguments.set, arguments.grid or [])
     reference = arguments.reference or (suite.reference if suite else REFERENCE)
     reference = reference if reference in models or arguments.reference else None
     check_models(models, reference)
     check_unfitted(models)
     outcome_of(source.cohort, arguments.cohort)
-    if arguments.protocol != "external":  # what cannot be split shows before it is prepared
+    if arguments.protocol != "external":  # check the splits before the preparation
         _plan(arguments, Study(source.cohort, ""), arguments.permute_outcome)
     patients = without_empty_masks(arguments, source.load())
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
     caveats = _mask_caveats(names, patients.cohort)
-    comparison = _Comparison(models, reference, suite, caveats, chosen)
+    comparison = _Comparison(models, reference, suite, caveats, parameters)
     return _run_and_report(arguments, patients, comparison)
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What is compared, on whichever outcomes."""
+    """The models of a comparison."""
 
     models: dict[str, Any]
     reference: str | None
     suite: Suite | None
     caveats: list[str]
-    chosen: list[str]  # parameters of single models, by --set
+    parameters: list[str]  # of single models, from --set
 
     @property
     def published(self) -> dict[str, Any]:
-        """Numbers of the suite's paper for the models that take part."""
+        """Results of the suite's paper for the models of this comparison."""
         reported = {} if self.suite is None else self.suite.published
         return {name: dict(reported[name]) for name in self.models if name in reported}
 
@@ -222,7 +224,7 @@ def _run_and_report(
     page = render(out)
     scores = score_run(finished)
     control = arguments.permute_outcome
-    said = "" if control is None else f"{_is_control(control)}\n"
+    remark = "" if control is None else f"{_is_control(control)}\n"
     record = {
         "run": out,
         "report": page,
@@ -231,7 +233,7 @@ def _run_and_report(
         "failed_fits": failures,
         "models": [score_record(score) for score in scores],
     }
-    text = f"{score_lines(scores, comparison.published)}{said}\n{page}\n"
+    text = f"{score_lines(scores, comparison.published)}{remark}\n{page}\n"
     return Answer(text, record, status=1 if failures else 0)
 
 
@@ -242,18 +244,17 @@ def _benchmark(
     out: Path,
     permutation: int | None,
 ) -> Run:
-    """Run the models on the outcomes as they are, or on permuted ones.
+    """Run the models on the given outcomes, or on permuted ones.
 
-    A negative control is a run of its own, not further models of the run: it has its own outcomes
-    (and so its own stratified folds), and its models must be scored on the outcomes that they were
-    fitted on. A model that learned from permuted outcomes and is scored on the true ones ranks
-    patients at random, but with a direction: its interval, given the model, excludes 0.5 rightly.
+    A negative control is a separate run, because it has its own outcomes and so its own stratified
+    folds. Its models are scored on permuted outcomes too: scored on the true ones, a model ranks
+    patients in a random but fixed direction, so its interval may rightly exclude 0.5.
     """
     from survimg.benchmark import run_benchmark
 
     protocol, cohort = _plan(arguments, patients, permutation)
     settings = _settings(arguments, patients, protocol)
-    settings |= {"parameters_set": comparison.chosen} if comparison.chosen else {}
+    settings |= {"parameters_set": comparison.parameters} if comparison.parameters else {}
     caveats = [*patients.caveats, *comparison.caveats]
     if permutation is not None:
         settings = {"outcome": f"PERMUTED (seed {permutation})", **settings}
@@ -290,10 +291,10 @@ def _show_warnings(finished: Run) -> None:
 
 
 def _check_cluster(arguments: argparse.Namespace) -> None:
-    """Refuse what does not go together, and a cluster that does not answer, before any work."""
+    """Refuse options that contradict each other, and a cluster that does not answer."""
     if arguments.backend != "dask":
         if arguments.scheduler is not None:
-            raise ValueError("--scheduler is of a Dask cluster; add --backend dask.")
+            raise ValueError("--scheduler needs --backend dask.")
         return
     if arguments.scheduler is None:
         raise ValueError(
@@ -301,7 +302,7 @@ def _check_cluster(arguments: argparse.Namespace) -> None:
         )
     if arguments.n_jobs != 1:
         raise ValueError(
-            "--n-jobs is of this machine; a cluster works on as many fits as it has workers."
+            "--n-jobs applies to this machine; a cluster computes as many fits as it has workers."
         )
     with _cluster(arguments, {}):
         pass
@@ -334,7 +335,7 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
     if arguments.suite is None:
         return None
     if arguments.suite not in SUITES:
-        raise ValueError(f"Unknown suite {arguments.suite!r}. Known are {', '.join(SUITES)}.")
+        raise ValueError(f"Unknown suite {arguments.suite!r}; choose from {', '.join(SUITES)}.")
     return SUITES[arguments.suite]
 
 
@@ -348,14 +349,14 @@ def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
 
 def _is_control(seed: int) -> str:
     return (
-        f"NEGATIVE CONTROL: the outcomes were permuted over the patients (seed {seed}), so every "
-        "interval should contain 0.5; about one in ten does not by chance, as all folds share one "
-        "set of permuted outcomes."
+        f"NEGATIVE CONTROL: the outcomes were permuted among the patients (seed {seed}), so every "
+        "interval should contain 0.5; by chance about one in ten does not, because all folds share "
+        "one set of permuted outcomes."
     )
 
 
 def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
-    """Say where the masks of test patients reach the models: new patients would need one too."""
+    """Say which models use the masks of test patients: new patients would need masks too."""
     if not cohort.has_masks.any():
         return []
     ways = []
@@ -364,11 +365,11 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
         ways.append(f"{' and '.join(readers)}: the risk is computed from the mask")
     parts = [cohort.settings, *cohort.settings.values()]  # a joined cohort has one part for each
     if any(isinstance(part, Mapping) and part.get("crop") == "mask" for part in parts):
-        ways.append("every model: volumes are cropped around the mask, which tells where to look")
+        ways.append("every model: volumes are cropped around the mask, which shows the tumour")
     if not ways:
         return []
     return [
-        "How models rank patients without a tumour mask: the masks of test patients, as a rule "
+        "How models rank patients without a tumour mask: the masks of test patients, usually "
         f"drawn by hand, are used ({'; '.join(ways)})."
     ]
 
@@ -376,10 +377,10 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
 def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     """Give ``--iterations`` and ``--device`` to the user's own networks; survimg's have them."""
     users = {name: model for name, model in models.items() if ":" in name}
-    # Of survimg's models the networks over volumes have a device, DeepSurv on tables has none.
+    # Networks over volumes have a parameter device; other models of survimg do not.
     own = any(parameter_names(models[name], "device") for name in models.keys() - users)
     if arguments.published and not own:
-        raise ValueError("--published applies to survimg's networks, and none takes part.")
+        raise ValueError("--published applies to survimg's networks, and none is included.")
     for option, parameter in (("iterations", "n_iterations"), ("device", "device")):
         value = getattr(arguments, option)
         if value is None:
@@ -388,7 +389,7 @@ def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -
         if not own and not any(names.values()):
             raise ValueError(
                 f"--{option} applies to networks (models with the parameter {parameter}), and none "
-                "takes part."
+                "is included."
             )
         for name, parameters in names.items():
             users[name].set_params(**dict.fromkeys(parameters, value))
@@ -420,11 +421,11 @@ def _settings(
     numbers = protocol.parameters
     words = {
         "kfold": "{n_folds}, stratified by event",
-        "repeated": "{n_folds}, stratified by event, dealt anew {n_repeats} times",
+        "repeated": "{n_folds}, stratified by event, repeated {n_repeats} times",
         "nested": "{n_folds}, stratified by event; {inner_folds} inner folds choose the parameters",
         "external": "none: trained on {n_training} patients, tested on {n_external} of another "
-        "cohort; each model is {inner_folds} models of the training folds, their risks averaged as "
-        "z-scores",
+        "cohort; each model is an ensemble over {inner_folds} training folds, with risks averaged "
+        "as z-scores",
         "leave-one-centre-out": "{n_folds}, each a centre",
     }
     settings["folds"] = words[protocol.name].format(**numbers)

@@ -44,7 +44,7 @@ _PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
 @dataclass(frozen=True)
 class Study:
-    """A cohort ready for models, with what the report is to say about it.
+    """A cohort ready for models, with information for the report.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Study:
     settings : dict
     caveats : tuple of str
     n_training : int or None
-        Patients before the external ones, where there are such.
+        Number of training patients, which come first, if there are external patients.
     """
 
     cohort: Cohort
@@ -68,7 +68,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Source:
-    """A cohort before it is prepared, so that what is wrong with its outcome shows at once.
+    """A cohort before its preparation, so that errors in its outcome are raised first.
 
     Attributes
     ----------
@@ -217,7 +217,7 @@ def _external(arguments: argparse.Namespace, training: Study) -> Study:
         cohort = Cohort.load(path)
         return Study(cohort, path.name, settings={"prepared": cohort.settings})
     if training.oracle_risk is None:
-        raise ValueError("--external phantom needs --cohort phantom: phantoms are no patients.")
+        raise ValueError("--external phantom needs --cohort phantom.")
     try:
         n = at_least(2)(number) if number else EXTERNAL_PHANTOMS
     except (ValueError, argparse.ArgumentTypeError):
@@ -302,8 +302,7 @@ def _raw(
 
     if arguments.shape is None:
         raise ValueError(
-            "--shape Z Y X is needed: raw volumes of different sizes are prepared before models "
-            "see them."
+            "--shape Z Y X is needed: raw volumes of different sizes have to be prepared first."
         )
     steps = Preparation(**preparation(arguments))
     # another folder if an image or a setting changes
@@ -321,7 +320,7 @@ def _raw(
 
 
 def _prepare_and_note(store: Path, prepare: Callable[[], object]) -> None:
-    """Prepare a cohort and keep its warnings beside it, for the reports of later runs too."""
+    """Prepare a cohort and store its warnings beside it, for the reports of later runs."""
     notes = _notes(store)
     notes.unlink(missing_ok=True)
     with warnings.catch_warnings(record=True) as caught:

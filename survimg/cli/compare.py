@@ -1,7 +1,7 @@
-"""Compare finished runs: what differs between them, and what that changed.
+"""Compare finished runs: settings, data, splits, versions and results.
 
-The first run is the baseline. Models are tested in pairs only where both runs hold the same
-patients in the same folds.
+The first run is the baseline. Models get a paired test only if both runs have the same patients in
+the same folds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "compare finished runs with each other"
 EXAMPLES = ("survimg compare runs/first runs/second --html difference.html",)
-_WIDTH = 60  # of a value in the terminal; the page and the JSON hold it whole
+_WIDTH = 60  # of a value in the terminal; the page and the JSON have full values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("folders", nargs="+", metavar="RUN", help="folders of runs, at least two")
-    parser.add_argument("--html", metavar="OUT", help="also write a page into this file")
+    parser.add_argument("--html", metavar="OUT", help="also write a page to this file")
 
 
 def run(arguments: argparse.Namespace) -> Answer:

@@ -1,6 +1,6 @@
 """Print a script that completes commands, options, models and files of survimg with Tab.
 
-The script holds everything it needs: pressing Tab starts no Python.
+The script is self-contained: pressing Tab does not start Python.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Return the script."""
     for command in _subcommands(arguments.parser):
         for action in command._actions:
-            found = _completion(command, action)
-            if found is not None:
-                action.complete = found  # type: ignore[attr-defined]
+            values = _completion(command, action)
+            if values is not None:
+                action.complete = values  # type: ignore[attr-defined]
     script = str(shtab.complete(arguments.parser, arguments.shell))
     return Answer(
         script if script.endswith("\n") else f"{script}\n",

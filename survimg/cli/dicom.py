@@ -12,7 +12,7 @@ __all__ = ["find_manifest", "is_raw_folder"]
 
 
 def is_raw_folder(path: Path) -> bool:
-    """Tell whether a folder is no prepared cohort, and so one of DICOM."""
+    """Tell whether a path is a folder that is not a prepared cohort, so one of DICOM files."""
     return path.is_dir() and not (path / "cohort.json").is_file()
 
 
@@ -32,7 +32,7 @@ def find_manifest(
     path : Path
         Manifest or folder.
     scratch : Path
-        Existing folder for what is needed until the images are prepared.
+        Existing folder for temporary files.
     modalities : sequence of str or None
         Images that are wanted; None for all.
     every_row : bool
@@ -50,8 +50,8 @@ def find_manifest(
         Options that do not apply; what `survimg.io.manifest_of_dicom` refuses.
     """
     if not is_raw_folder(path):
-        itself = "a manifest, which holds ids and clinical columns itself"
-        missing = f"{path}, where there is no folder"
+        itself = "a manifest, which contains ids and clinical columns itself"
+        missing = f"{path}, which is not a folder"
         which = itself if path.exists() else missing
         refuse(arguments, which, "clinical", "by_patient_id", "series")
         return path, bool(arguments.allow_outside)
@@ -73,11 +73,11 @@ def find_manifest(
 
 
 def _descriptions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the descriptions of series that are asked for, by modality."""
-    found: dict[str, list[str]] = {}
+    """Return the descriptions in ``--series`` by modality."""
+    descriptions: dict[str, list[str]] = {}
     for text in texts:
         name, equals, description = text.partition("=")
         if not equals:
             raise ValueError(f"--series must be like 'CT=*venous*'; got {text!r}.")
-        found.setdefault(name.strip(), []).append(description)
-    return found
+        descriptions.setdefault(name.strip(), []).append(description)
+    return descriptions

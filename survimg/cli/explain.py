@@ -1,9 +1,9 @@
-"""Map what a network's risk rests on: one NIfTI and one picture per patient.
+"""Map where in the image a network's risk comes from: one NIfTI and one picture per patient.
 
-For networks over volumes; models of tables are explained in Python (survimg.explain).
+For networks over volumes; for models on tables use survimg.explain in Python.
 
-Maps lie on the grid of each patient's own image; positive where the image raises the risk (with
---horizon: raises survival). Needs Captum (pip install captum).
+Maps have the grid of each patient's own image. Positive values raise the risk (with --horizon:
+raise survival). Needs Captum (pip install captum).
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ EXAMPLES = ("survimg explain --model model --cohort cohort --out maps --patients
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "--model", required=True, metavar="FOLDER", help="written by survimg fit or survimg.save"
+        "--model", required=True, metavar="FOLDER",
+        help="model written by survimg fit or survimg.save",
     )
     parser.add_argument(
         "--cohort", required=True, metavar="FOLDER",
         help="a cohort prepared with the settings of the training cohort",
     )
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="must not exist")
     parser.add_argument(
-        "--patients", nargs="+", metavar="ID", help="whom to explain (default: all)"
+        "--out", required=True, metavar="FOLDER", help="folder of the maps; must not exist"
+    )
+    parser.add_argument(
+        "--patients", nargs="+", metavar="ID", help="patients to explain (default: all)"
     )
     parser.add_argument(
         "--method", choices=("integrated_gradients", "occlusion", "grad_cam"),
@@ -48,14 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples", type=at_least(1), default=1, metavar="N",
-        help="noisy copies of the image to average the map over (SmoothGrad; default: 1)",
+        help="number of noisy copies of the image over which the map is averaged (SmoothGrad; "
+        "default: 1)",
     )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of that noise (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of noise (default: 0)")
     parser.add_argument("--device", help="cpu, cuda (default: as in training)")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Explain everybody, then write everything."""
+    """Explain all patients, then write all maps."""
     import survimg
     from survimg.cohort import Cohort
     from survimg.explain import plot_saliency, saliency, write_saliency
@@ -65,7 +69,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileExistsError(f"--out {out} exists; give another folder.")
     model = survimg.load(arguments.model, device=arguments.device)
     _check_network(model, arguments.model)
-    cohort = _chosen(Cohort.load(arguments.cohort), arguments.patients)
+    cohort = _patients(Cohort.load(arguments.cohort), arguments.patients)
     maps = saliency(
         model,
         cohort,
@@ -105,13 +109,13 @@ def _check_network(model: Any, folder: str) -> None:
     members = model.members_ if isinstance(model, FoldEnsemble) else [model]
     if not all(isinstance(member, VolumeSurvivalEstimator) for member in members):
         raise ValueError(
-            f"--model {folder}: {type(members[0]).__name__} is no network over volumes, of which "
-            "saliency maps are made. Models of tables are explained in Python: "
-            "survimg.explain.family_importance, shapley_values."
+            f"--model {folder}: {type(members[0]).__name__} is not a network over volumes, which "
+            "saliency maps need. For models on tables use survimg.explain.family_importance or "
+            "shapley_values in Python."
         )
 
 
-def _chosen(cohort: Cohort, ids: list[str] | None) -> Cohort:
+def _patients(cohort: Cohort, ids: list[str] | None) -> Cohort:
     if ids is None:
         return cohort
     position = {name: i for i, name in enumerate(cohort.ids.tolist())}

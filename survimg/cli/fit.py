@@ -1,7 +1,7 @@
 """Train one model on all patients of a prepared cohort, and save it.
 
-How well such a model ranks new patients is what `survimg benchmark` tells; its figures on the
-patients it was trained on are not shown, because they say nothing.
+Scores of the training patients are not shown, because they say nothing about new patients: use
+`survimg benchmark` to estimate how well a model ranks new patients.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the model")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter of the model, such as learning_rate=1e-3; may be repeated",
+        help="set a parameter of the model, such as learning_rate=1e-3; may be repeated",
     )
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
-        help="training steps of a network (default: its own, 400)",
+        help="training steps of a network (default: 400)",
     )
     parser.add_argument(
         "--published", action="store_true",
-        help="train a network as its paper says: 15,000 steps, for days on a CPU",
+        help="train a network as in its paper: 15,000 steps, days on a CPU",
     )
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="SEED", help="default: 0")
     parser.add_argument(
-        "--device", default="auto", help="of networks: auto (default), cpu, cuda"
+        "--device", default="auto", help="device of networks: auto (default), cpu, cuda"
     )
-    parser.add_argument("--threads", type=at_least(1), metavar="N", help="of a network's training")
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of a network")
     parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
     add_empty_masks(parser)
     add_progress(parser)
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Train, save, and say what was trained on."""
+    """Train and save the model."""
     import survimg
     from survimg.benchmark.identity import seeded_clone
     from survimg.cohort import Cohort

@@ -1,8 +1,8 @@
-"""Say what a manifest or a folder of survimg holds: a cohort, a fitted model, or a benchmark run.
+"""Describe a manifest, a prepared cohort, a fitted model, or a benchmark run.
 
-Of clinical columns it shows what was understood: numbers, or levels with their counts, as a model
-would learn them from all of these patients. A model is described from what its folder says of
-itself, without loading it; a run may be unfinished.
+Clinical columns are shown as a model would learn them from all of these patients: as numbers, or as
+levels with their counts. A model is described from its manifest, without loading it; a run may be
+unfinished.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "what a manifest, a cohort, a model or a run holds"
+SUMMARY = "describe a manifest, a cohort, a model or a run"
 EXAMPLES = (
     "survimg info manifest.csv", "survimg info cohort", "survimg info runs/demo --json"
 )
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading of a manifest")
     group.add_argument(
         "--modalities", type=names, metavar="COLUMNS",
-        help="image columns, comma-separated (default: all found)",
+        help="image columns, comma-separated (default: all)",
     )
     add_reading(group)
 
@@ -55,22 +55,21 @@ def run(arguments: argparse.Namespace) -> Answer:
     Raises
     ------
     FileNotFoundError
-        No such path, or a folder that holds none of the three.
+        No such path, or a folder that contains none of the three.
     """
     folder = Path(arguments.folder)
     if folder.suffix.lower() == ".csv":
         return _manifest(arguments, folder)
     refuse(arguments, "a folder", "modalities", "label", "allow_outside", "na_values", "kinds")
-    # The names of the files that a cohort, a run and a model each begin with.
-    known = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
-    for name, describe in known.items():
+    kinds = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
+    for name, describe in kinds.items():
         if (folder / name).is_file():
             return describe(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     raise FileNotFoundError(
-        f"{folder} holds neither a prepared cohort, nor a model, nor a run: it has none of "
-        f"{', '.join(known)}."
+        f"{folder} holds neither a prepared cohort, nor a model, nor a run: it has no file "
+        f"{' or '.join(kinds)}."
     )
 
 

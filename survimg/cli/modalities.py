@@ -1,4 +1,4 @@
-"""Who lacks an image: models fill it in, so it is said before they do."""
+"""Warnings about patients who lack a modality, which models impute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def absent_modalities(cohort: Cohort) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        Patients by modality; only modalities that somebody lacks.
+        Patients by modality; only modalities that are missing for some patients.
     """
     lacking = {
         name: cohort.ids[~present].tolist()
@@ -36,7 +36,7 @@ def absent_modalities(cohort: Cohort) -> dict[str, list[str]]:
 
 
 def warn_of_absent_modalities(cohort: Cohort) -> None:
-    """Warn once for each modality that somebody lacks, and name the patients.
+    """Warn once for each modality that is missing for some patients, and name them.
 
     Parameters
     ----------

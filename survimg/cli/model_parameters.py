@@ -23,9 +23,9 @@ def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
     name : str
         For errors.
     texts : sequence of str
-        ``PARAMETER=VALUE``. The parameter is named as ``set_params`` takes it; inside a pipeline
-        its last part is enough where only one step has such a parameter. The value is JSON, or one
-        of None, True and False as Python writes them; anything else is text.
+        ``PARAMETER=VALUE``, with names as in ``set_params``; inside a pipeline the last part is
+        enough if only one step has such a parameter. The value is JSON, or None, True or False;
+        anything else is text.
 
     Returns
     -------
@@ -35,22 +35,22 @@ def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
     Raises
     ------
     ValueError
-        No such parameter, several that may be meant, one given twice, or a part of the model that
-        holds parameters and is none itself.
+        No such parameter, an ambiguous name, a parameter given twice, or a nested estimator instead
+        of a parameter.
     """
-    chosen: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in texts:
         given, _, value = text.partition("=")
         parameter = _whole_name(model, name, given.strip(), text)
-        if parameter in chosen:
+        if parameter in values:
             raise ValueError(f"--set {text}: {parameter} of {name} is set twice.")
-        chosen[parameter] = _value(value)
-        _check_part(model.get_params(deep=True)[parameter], chosen[parameter], parameter, text)
-    for step in (parameter for parameter, value in chosen.items() if value == "passthrough"):
-        if any(parameter.startswith(f"{step}__") for parameter in chosen):
-            raise ValueError(f"--set {step}=passthrough leaves {name} without what else is set.")
-    model.set_params(**chosen)
-    return [f"{parameter}={json.dumps(value)}" for parameter, value in chosen.items()]
+        values[parameter] = _value(value)
+        _check_part(model.get_params(deep=True)[parameter], values[parameter], parameter, text)
+    for step in (parameter for parameter, value in values.items() if value == "passthrough"):
+        if any(parameter.startswith(f"{step}__") for parameter in values):
+            raise ValueError(f"--set {step}=passthrough removes a step whose parameters are set.")
+    model.set_params(**values)
+    return [f"{parameter}={json.dumps(value)}" for parameter, value in values.items()]
 
 
 def set_parameters_of_models(
@@ -88,7 +88,7 @@ def set_parameters_of_models(
         if name not in models:
             near = get_close_matches(name, models)
             raise ValueError(
-                f"--set {text}: no model {name!r} takes part; there are {', '.join(models)}"
+                f"--set {text}: no model {name!r} in this run; its models are {', '.join(models)}"
                 + (f". Did you mean {near[0]!r}?" if near else ".")
             )
         of_model.setdefault(name, []).append(f"{parameter}={value}")
@@ -98,7 +98,7 @@ def set_parameters_of_models(
         for part in set_parameters(models[name], name, parts):
             parameter = part.partition("=")[0]
             if parameter.split("__")[-1] == "random_state":
-                raise ValueError(f"--set {name}.{part}: seeds are those of --seed.")
+                raise ValueError(f"--set {name}.{part}: set seeds with --seed.")
             if f"{name}:{parameter}" in searched:
                 raise ValueError(f"--set {name}.{part}: --grid searches this parameter.")
             done.append(f"{name}.{part}")
@@ -132,7 +132,7 @@ def _check_part(before: Any, value: Any, parameter: str, text: str) -> None:
     """Refuse to put a number or a word where an estimator is, except to leave a step out."""
     if _holds_estimators(before) and value != "passthrough":
         raise ValueError(
-            f"--set {text}: {parameter} is a part of the model, not a parameter; set its own as "
+            f"--set {text}: {parameter} is a part of the model; set its parameters as "
             f"{parameter}__NAME, or leave out a step of a pipeline by {parameter}=passthrough."
         )
 

@@ -41,7 +41,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
     ----------
     arguments : argparse.Namespace
     scratch : Path
-        Existing folder for what is needed until the predictions are made.
+        Existing folder for temporary files.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def find_new_patients(arguments: argparse.Namespace, scratch: Path) -> NewPatien
         _check_prepared(arguments)
         return NewPatients(Cohort.load(path), [])
     if _writes_segmentations(arguments):
-        import_highdicom()  # what is missing shows before the work
+        import_highdicom()  # a missing package is reported before the work
     steps = _training_preparation(arguments.model)
     channels = steps.pop("modalities", None)
     path, outside = find_manifest(
@@ -96,16 +96,15 @@ def _check_prepared(arguments: argparse.Namespace) -> None:
 
 
 def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:
-    """Refuse patients without a mask where the training cohort's crop lies on it."""
+    """Refuse patients without a mask if the training cohort was cropped around masks."""
     pairs = zip(manifest.ids, manifest.masks, strict=True)
     without = [patient for patient, mask in pairs if mask is None]
     if steps["crop"] == "mask" and without:
         raise ValueError(
-            f"The crop comes from the training cohort of {model}: crop='mask' lies on the tumour "
-            f"mask, which {len(without)} of {len(manifest)} new patients lack: "
-            f"{listed(without)}. Give their masks; or, to predict "
-            "without masks, train a model that needs none on a cohort prepared with --crop "
-            "pet_peak, fixed or whole."
+            f"The training cohort of {model} was cropped around tumour masks (crop='mask'), but "
+            f"{len(without)} of {len(manifest)} new patients have no mask: {listed(without)}. Give "
+            "their masks; or, to predict without masks, train a model that does not need them on "
+            "a cohort prepared with --crop pet_peak, fixed or whole."
         )
 
 
@@ -117,8 +116,8 @@ def _series(manifest: Manifest) -> list[Path]:
         path = next(path for path in images if path is not None)
         if not path.is_dir():
             raise ValueError(
-                f"--mask-format dicom-seg: the image {path} of patient {patient!r} is no DICOM "
-                "series, which a segmentation object refers to; leave the masks as NIfTI."
+                f"--mask-format dicom-seg: the image {path} of patient {patient!r} is not a DICOM "
+                "series, to which a segmentation object has to refer; write masks as NIfTI."
             )
         series.append(path)
     return series
@@ -130,19 +129,19 @@ def _training_preparation(folder: str) -> dict[str, Any]:
     from survimg.preprocessing.settings import BEFORE_CHOICE
 
     trained_on = read_manifest(folder)["trained_on"]
-    found = trained_on.get("preparation")
-    if found is None:
+    preparation = trained_on.get("preparation")
+    if preparation is None:
         raise ValueError(
             f"The model at {folder} does not say how its training cohort was prepared; prepare the "
-            "new patients likewise (survimg prepare) and give that folder as --cohort."
+            "new patients in the same way (survimg prepare) and give that folder as --cohort."
         )
-    if found.get("registration.transform") is not None:
+    if preparation.get("registration.transform") is not None:
         raise ValueError(
             f"The training cohort of {folder} was registered to a template, whose image the model "
             "does not hold. Prepare the new patients with survimg prepare --register "
-            f"{found['registration.transform']} --template-image FILE and give that folder."
+            f"{preparation['registration.transform']} --template-image FILE and give that folder."
         )
-    steps = {name: value for name, value in found.items() if "." not in name}
+    steps = {name: value for name, value in preparation.items() if "." not in name}
     steps = {**BEFORE_CHOICE, **steps}
     steps["modalities"] = trained_on.get("channels")
     return {name: value for name, value in steps.items() if value is not None}

@@ -1,7 +1,7 @@
-"""What a command answers, and how it is shown: text for people, JSON for programs.
+"""Output of commands, as text or JSON.
 
-The answer goes to standard output; progress, warnings and errors go to standard error. Colours are
-for terminals alone, and never where ``NO_COLOR`` is set (no-color.org).
+Results go to standard output; progress, warnings and errors go to standard error. Colours are used
+in terminals only, and never if ``NO_COLOR`` is set (no-color.org).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument(
-        "-v", "--verbose", action="store_true", help="say what is being done, beside the bars too"
+        "-v", "--verbose", action="store_true", help="also print notes on finished steps"
     )
     loudness.add_argument(
         "-q", "--quiet", action="store_true",
@@ -66,7 +66,7 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands with progress bars."""
     parser.add_argument(
         "--no-progress", dest="progress", action="store_false",
-        help="no progress bars (there are none either where standard error is no terminal)",
+        help="no progress bars (they are shown only if standard error is a terminal)",
     )
 
 
@@ -77,7 +77,7 @@ def prepare_terminal(arguments: argparse.Namespace) -> None:
     if bars and _coloured(sys.stderr):
         os.environ.setdefault("TQDM_COLOUR", "green")  # read when tqdm is first imported
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    # Beside bars the lines of finished fits would only break them up.
+    # Lines of finished fits would break up progress bars.
     silent = arguments.quiet or (bars and not arguments.verbose)
     level = logging.WARNING if silent else logging.DEBUG if arguments.verbose else logging.INFO
     logging.getLogger("survimg").setLevel(level)
@@ -121,7 +121,7 @@ def _coloured(stream: TextIO) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Convert to what JSON knows; a number that is not finite becomes null."""
+    """Convert to JSON types; a number that is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

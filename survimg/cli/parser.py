@@ -37,9 +37,9 @@ _COMMANDS: tuple[ModuleType, ...] = (
 
 _EXIT_STATUS = """\
 exit status:
-  0    done
-  1    done, but some model failed (benchmark reports the others), or a mistake in survimg
-  2    the command line or the input is at fault; one line on standard error says what to do
+  0    success
+  1    a model failed (benchmark reports the others), or survimg has a bug
+  2    the command line or the input is wrong; one line on standard error says what to do
   130  interrupted"""
 
 
@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     Returns
     -------
     argparse.ArgumentParser
-        What it parses holds ``run``, the function of the command, and ``parser``, itself.
+        The parsed arguments include ``run``, the function of the command, and the ``parser``.
     """
     parser = argparse.ArgumentParser(
         prog="survimg",

@@ -1,8 +1,8 @@
 """Predict risk, survival and tumour masks of new patients with a saved model.
 
-The patients are a folder of DICOM with a sub-folder for each, a manifest of images (NIfTI files or
-DICOM folders), or a prepared cohort; images are prepared first with the settings of the training
-cohort. Writes predictions.csv and, on request, masks in the geometry of each patient's own image.
+The patients come from a manifest of images, a folder of DICOM with one sub-folder per patient, or a
+prepared cohort. Images are first prepared with the settings of the training cohort. Writes
+predictions.csv and, with --masks, masks on the grid of each patient's own image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "risk, survival and masks of new patients from a saved model"
+SUMMARY = "predict risk, survival and masks of new patients with a saved model"
 EXAMPLES = (
     "survimg predict --model model --cohort new.csv --out predictions --horizons 24 60",
     "survimg predict --model model --cohort dicom --out predictions --masks --mask-format "
@@ -37,14 +37,17 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "--model", required=True, metavar="FOLDER", help="written by survimg fit or survimg.save"
+        "--model", required=True, metavar="FOLDER",
+        help="model written by survimg fit or survimg.save",
     )
     parser.add_argument(
         "--cohort", required=True, metavar="COHORT",
-        help="folder of DICOM with a sub-folder for each patient, manifest (.csv), or folder of a "
+        help="manifest (.csv), folder of DICOM with one sub-folder per patient, or folder of a "
         "prepared cohort",
     )
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="must not exist")
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="folder of the predictions; must not exist"
+    )
     parser.add_argument(
         "--horizons", type=float, nargs="+", default=[], metavar="T",
         help="times, in the unit of the training cohort, at which survival is predicted",
@@ -54,13 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mask-format", choices=("nifti", "dicom-seg"),
-        help="of --masks: NIfTI (default), or DICOM segmentation objects, which belong to the "
-        "patients' studies and name them as the images do (images in DICOM; pip install "
-        "highdicom)",
+        help="with --masks: NIfTI (default), or DICOM segmentation objects, which contain the "
+        "patients' names like the images (only for images in DICOM; pip install highdicom)",
     )
-    parser.add_argument("--device", help="of networks: cpu, cuda (default: as in training)")
+    parser.add_argument("--device", help="device of networks: cpu, cuda (default: as in training)")
     parser.add_argument(
-        "--n-jobs", type=at_least(1), default=1, metavar="N", help="processes of the preparation"
+        "--n-jobs", type=at_least(1), default=1, metavar="N", help="processes for the preparation"
     )
     add_progress(parser)
     add_reading(parser.add_argument_group("reading of images"))
@@ -68,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Predict everything, then write everything."""
+    """Predict all patients, then write all files."""
     import pandas as pd
 
     import survimg
@@ -78,10 +80,12 @@ def run(arguments: argparse.Namespace) -> Answer:
     if out.exists():
         raise FileExistsError(f"--out {out} exists; give another folder.")
     if arguments.mask_format is not None and not arguments.masks:
-        raise ValueError("--mask-format belongs to --masks.")
+        raise ValueError("--mask-format needs --masks.")
     model = survimg.load(arguments.model, device=arguments.device)
     if arguments.masks and not hasattr(model, "predict_mask"):
-        raise ValueError(f"--masks: the {type(model).__name__} at {arguments.model} predicts none.")
+        raise ValueError(
+            f"--masks: the {type(model).__name__} at {arguments.model} predicts no masks."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         patients = find_new_patients(arguments, Path(folder))
@@ -117,14 +121,14 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
     if hasattr(model, "predict_survival_at"):
         return np.asarray(model.predict_survival_at(cohort, horizons))
     if not hasattr(model, "predict_survival_function"):
-        raise ValueError(f"--horizons: {type(model).__name__} predicts risks alone.")
+        raise ValueError(f"--horizons: {type(model).__name__} predicts risks only.")
     curves = model.predict_survival_function(cohort)
     last = min(float(curve.domain[1]) for curve in curves)
     for horizon in horizons:
         if not 0 < horizon <= last:
             raise ValueError(
-                f"--horizons {horizon:g}: the model knows survival up to {last:g}, the last time "
-                "of its training patients."
+                f"--horizons {horizon:g}: the model predicts survival up to {last:g}, the last "
+                "time of its training patients."
             )
     return survival_values(curves, horizons)
 
@@ -132,7 +136,7 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
 def _write_masks(
     patients: NewPatients, masks: np.ndarray, folder: Path, algorithm: str
 ) -> None:
-    """Write NIfTI, or segmentation objects where the series are known."""
+    """Write NIfTI, or segmentation objects if there are DICOM series."""
     from survimg.io.dicom.seg_writing import write_segmentation
     from survimg.io.files import file_name
     from survimg.io.images.image import write_image
@@ -152,8 +156,8 @@ def _write_masks(
             write_segmentation(path, marked, image, patients.series[i], algorithm=algorithm)
         else:
             warnings.warn(
-                f"Patient {cohort.ids[i]!r}: no tumour is predicted, which no segmentation object "
-                "can say; there is no mask.",
+                f"Patient {cohort.ids[i]!r}: no tumour is predicted, so no mask is written "
+                "(segmentation objects cannot be empty).",
                 UserWarning,
                 stacklevel=2,
             )

@@ -1,9 +1,9 @@
 """Prepare the images of a cohort: resample, crop, normalise, and store them memory-mapped.
 
-The patients are a manifest of images (NIfTI files or DICOM folders), or a folder of DICOM with a
-sub-folder for each, in which series and masks are found by what they are, and a clinical table.
-With --register all patients are first brought to the pose of a template. Interrupted, the same
-command continues with the patients that are missing.
+The patients come from a manifest of images (image files or DICOM folders), or from a folder of
+DICOM with one sub-folder per patient and a clinical table; series and masks are then recognised by
+their headers. With --register all patients are first aligned to a template. After an interruption,
+the same command does the rest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "source", metavar="IMAGES",
-        help="table (.csv) with one row per patient, or folder of DICOM with a sub-folder for each",
+        help="table (.csv) with one row per patient, or DICOM folder with a sub-folder per patient",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the cohort")
     add_preparation(parser, required=True)
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_registration(parser)
     parser.add_argument(
         "--keep-going", action="store_true",
-        help="prepare all others when a patient fails, and list the failures at the end",
+        help="if a patient fails, prepare the others and list the failures at the end",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a cohort at FOLDER")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N", help="processes")
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Prepare the cohort and say what it holds."""
+    """Prepare the cohort and describe it."""
     from survimg.cohort import Cohort
     from survimg.preprocessing.preparing import check_not_there
 
@@ -110,22 +110,22 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
         "registration to a template", "with --crop fixed (a block of the template) or whole"
     )
     group.add_argument(
-        "--register", choices=("rigid", "affine"), help="bring every patient to a template's pose"
+        "--register", choices=("rigid", "affine"), help="align every patient to a template"
     )
     group.add_argument(
-        "--template", metavar="ID", help="the template's patient_id (default: one is drawn)"
+        "--template", metavar="ID", help="patient_id of the template (default: drawn at random)"
     )
     group.add_argument(
         "--template-image", metavar="FILE",
-        help="an image as the template: that of the training cohort, for an external one",
+        help="image file to use as the template, such as that of the training cohort",
     )
     group.add_argument(
         "--template-seed", type=at_least(0), metavar="SEED",
-        help="seed with which the template is drawn (default: 0)",
+        help="seed for drawing the template (default: 0)",
     )
     group.add_argument(
         "--register-by", metavar="COLUMN",
-        help="modality that is compared with the template (default: CT if there, else the first)",
+        help="modality that is registered to the template (default: CT, or the first without CT)",
     )
     group.add_argument(
         "--on-failed-registration", choices=("raise", "exclude", "translate"),
@@ -133,8 +133,8 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--registration-limits", metavar="LIMITS",
-        help="when it has failed, as overlap=0.6,rotation_deg=40; also similarity, coverage, "
-        "shift_mm, scale, shear_deg",
+        help="limits beyond which a registration has failed, as overlap=0.6,rotation_deg=40; also "
+        "similarity, coverage, shift_mm, scale, shear_deg",
     )
 
 
@@ -144,7 +144,7 @@ def _registration(arguments: argparse.Namespace) -> Registration | None:
     Raises
     ------
     ValueError
-        Options of a registration without --register, or limits that are none.
+        Options of a registration without --register, or invalid limits.
     """
     from survimg.preprocessing import Registration, RegistrationLimits
 
@@ -159,7 +159,7 @@ def _registration(arguments: argparse.Namespace) -> Registration | None:
     given = {name: value for name, value in options.items() if value is not None}
     if arguments.register is None:
         if given:
-            raise ValueError("Options of a registration need --register rigid or affine.")
+            raise ValueError("Options of the registration need --register rigid or affine.")
         return None
     if "limits" in given:
         given["limits"] = RegistrationLimits.from_dict(_limits(given["limits"]))

@@ -1,4 +1,4 @@
-"""Protocols of the command line: splits, and what is put round the models."""
+"""Protocols of the command line: splits, and searches or ensembles around the models."""
 
 from __future__ import annotations
 
@@ -28,37 +28,38 @@ __all__ = [
 PROTOCOLS = ("kfold", "repeated", "nested", "external", "leave-one-centre-out")
 _FOLDS, _REPEATS = 5, 10
 _INNER_FOLDS = {"nested": 3, "external": 5}
-# Groups of more images than this on average are centres; nobody is scanned as often.
+# Groups with more images than this on average are centres, not patients with several scans.
 _IMAGES_PER_PATIENT = 20
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which patients train and which are tested."""
+    """Add the arguments of the protocol."""
     group = parser.add_argument_group("protocol")
     group.add_argument("--protocol", choices=PROTOCOLS, default="kfold", help="default: kfold")
-    group.add_argument("--folds", type=at_least(2), help=f"default: {_FOLDS}")
+    group.add_argument("--folds", type=at_least(2), help=f"number of folds (default: {_FOLDS})")
     group.add_argument(
-        "--repeats", type=at_least(2), metavar="R", help=f"of repeated (default: {_REPEATS})"
+        "--repeats", type=at_least(2), metavar="R",
+        help=f"with repeated: number of repeats (default: {_REPEATS})",
     )
     group.add_argument(
         "--inner-folds", type=at_least(2), metavar="K",
-        help="folds of the training part: of nested, for the search (default: 3); of external, "
-        "whose models are averaged (default: 5)",
+        help="folds inside the training part: with nested, for the search (default: 3); with "
+        "external, for the ensemble (default: 5)",
     )
     group.add_argument(
         "--grid", action="append", metavar="MODEL:PARAMETER=V1,V2",
-        help="of nested: values to search, once for each parameter; models without a grid keep "
-        "their parameters",
+        help="with nested: values to search; repeat for each parameter; models without a grid are "
+        "not tuned",
     )
     group.add_argument(
         "--external", metavar="COHORT",
-        help="of external: folder of a prepared cohort to test on, or phantom[:N]",
+        help="with external: folder of a prepared cohort to test on, or phantom[:N]",
     )
     group.add_argument(
         "--keep-groups", choices=("auto", "yes", "no"), default="auto",
-        help="whether the images of a group share a fold: yes if a group is a patient with several "
-        f"scans, no if it is a centre; auto: no if groups hold {_IMAGES_PER_PATIENT} images or "
-        "more on average, else it asks",
+        help="keep the images of a group in one fold: yes if a group is a patient with several "
+        f"scans, no if it is a centre; auto (default): no if groups have {_IMAGES_PER_PATIENT} or "
+        "more images on average, otherwise you have to choose",
     )
 
 
@@ -80,7 +81,7 @@ def check_protocol(arguments: argparse.Namespace) -> None:
     for name, protocols in belongs.items():
         if getattr(arguments, name) is not None and arguments.protocol not in protocols:
             raise ValueError(
-                f"--{name.replace('_', '-')} belongs to --protocol {' or '.join(protocols)}; the "
+                f"--{name.replace('_', '-')} needs --protocol {' or '.join(protocols)}; the "
                 f"protocol is {arguments.protocol}."
             )
     for name in ("grid", "external"):
@@ -96,7 +97,7 @@ def make_protocol(
     Raises
     ------
     ValueError
-        The cohort cannot be split so.
+        The cohort cannot be split in this way.
     """
     from survimg import model_selection as ms
 
@@ -126,10 +127,7 @@ def make_protocol(
 def wrap_models(
     arguments: argparse.Namespace, models: Mapping[str, Any], protocol: Protocol
 ) -> dict[str, Any]:
-    """Put a search round models with a grid, or an ensemble over folds round each that ranks.
-
-    The ensemble is that of the DeepMTS paper: one model per fold of the training cohort, their
-    risks averaged as z-scores, relative to each model's training patients.
+    """Wrap models with a grid in a search, or, with external, each model in a `FoldEnsemble`.
 
     Raises
     ------
@@ -162,10 +160,10 @@ def wrap_models(
 def permuted(
     arguments: argparse.Namespace, cohort: Cohort, seed: int, n_training: int | None
 ) -> Cohort:
-    """Return the patients with their outcomes dealt out anew, among those who share a side.
+    """Return the patients with permuted outcomes.
 
-    Outcomes stay within a centre that is left out as a whole, and within the training and the
-    external cohort, whose numbers of events the protocol relies on.
+    Outcomes are permuted within centres that are left out as a whole, and within the training and
+    the external cohort, because the protocol depends on their numbers of events.
     """
     import numpy as np
 
@@ -196,7 +194,7 @@ def _kept_together(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray 
     if wish == "auto" and small and arguments.cohort != "phantom":  # whose groups are centres
         raise ValueError(
             f"The cohort has {n_groups} groups for {len(cohort)} images: a patient with several "
-            "scans must not be on both sides of a split, a centre may. Say --keep-groups yes if "
+            "scans must not be in both parts of a split, a centre may. Give --keep-groups yes if "
             "a group is a patient, --keep-groups no if it is a centre."
         )
     return groups if wish == "yes" else None
@@ -210,7 +208,7 @@ def _grids(texts: Sequence[str], models: Mapping[str, Any]) -> dict[str, dict[st
         if not (equals and colon and parameter and values.strip()):
             raise ValueError(f"--grid is MODEL:PARAMETER=V1,V2; got {text!r}.")
         if name not in models:
-            raise ValueError(f"--grid {text}: no model {name!r} takes part ({', '.join(models)}).")
+            raise ValueError(f"--grid {text}: no model {name!r} in this run ({', '.join(models)}).")
         if parameter not in models[name].get_params(deep=True):
             raise ValueError(
                 f"--grid {text}: {name} has no parameter {parameter!r}; it has "

@@ -1,7 +1,7 @@
 """Compute the radiomic features of a prepared cohort and write them as a table.
 
-Interrupted, the same command continues with the patients that are missing: until the table is
-written, the finished ones are kept in CSV.partial (or, for good, in the folder of --cache).
+After an interruption, the same command does the rest: finished patients are stored in CSV.partial
+until the table is written (or permanently in the folder of --cache).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-#: Where `survimg.radiomics` keeps its records in the folder it is given.
+#: Sub-folder in which `survimg.radiomics` stores its records.
 FOLDER = "survimg-radiomics"
 SUMMARY = "radiomic features of a prepared cohort as a table"
 EXAMPLES = ("survimg radiomics cohort --out features.csv --n-jobs 4",)
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--empty-masks", choices=("raise", "nan"), default="raise",
         help="stop at a patient without a tumour (default), or give a row of NaN",
     )
-    parser.add_argument("--cache", metavar="FOLDER", help="keep features of each patient here")
+    parser.add_argument("--cache", metavar="FOLDER", help="store features of each patient here")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
     add_progress(parser)

@@ -1,4 +1,4 @@
-"""Render the report and the tables of a run again, without computing any model."""
+"""Render the report and the tables of a run again, without fitting models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Render, and say where the page is."""
+    """Render the report."""
     from survimg.report import export_figures, render
 
     page = render(arguments.folder)

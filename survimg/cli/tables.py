@@ -15,7 +15,7 @@ __all__ = ["score_lines", "score_record"]
 def score_lines(
     scores: Sequence[ModelScore], published: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Lay out the scores; numbers of a paper stand beside them, marked as another cohort's.
+    """Lay out the scores, with results of a paper, marked as those of another cohort.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def score_lines(
 
 
 def score_record(score: ModelScore) -> dict[str, Any]:
-    """Return the score of one model as names and numbers; None where there is none."""
+    """Return the score of one model as names and numbers; missing values are None."""
     interval, compared = score.within_folds, score.comparison
     return {
         "model": score.model,

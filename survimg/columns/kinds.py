@@ -73,7 +73,7 @@ def declare(
     ----------
     frame : DataFrame
         As `as_frame` returns it.
-    kinds : mapping of column to kind, optional
+    kinds : mapping of column to kind or None
         Kinds are ``"numeric"``, ``"categorical"`` and ``"boolean"``.
     patients : sequence of str, optional
         For messages; by default the index.

@@ -1,4 +1,4 @@
-"""What every survival estimator of survimg shares: score, tags, and curves of Cox-type models."""
+"""Mixins of the survival estimators: score, tags, and curves of Cox-type models."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class _Predicts(Protocol):
 class SurvivalMixin:
     """`score` and tags of a survival estimator.
 
-    A class that uses it gives `predict(X)`: one risk per patient, float64, **higher = earlier
-    event**, in a fresh array at every call.
+    A class that uses it defines `predict(X)`: one risk per patient, float64, **higher = earlier
+    event**, in a new array at every call.
     """
 
     # scikit-survival asks this of wrapped estimators: True says that predict is on the risk scale.
@@ -51,7 +51,7 @@ class SurvivalMixin:
         y : structured array of shape (n,)
             (event, time).
         sample_weight : array-like of shape (n,), optional
-            Weight of each patient; a pair weighs the product of its two.
+            Weight of each patient; the weight of a pair is the product of both.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class ProportionalHazardsMixin(SurvivalMixin):
         if not np.isfinite(risk).all():
             raise FloatingPointError(
                 f"Fitting diverged: the fitted {type(self).__name__} predicts risks that are not "
-                "finite for its own training patients. Lower the learning rate, or penalise more."
+                "finite for its training patients. Use a lower learning rate or a larger penalty."
             )
         self.baseline_ = BreslowBaseline(risk, event, time)
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
@@ -140,9 +140,9 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
 
 class VolumeSurvivalMixin(SurvivalMixin):
-    """`score` of an estimator over volumes: of plain arrays with what belongs to them too.
+    """`score` of an estimator over volumes, with masks and clinical columns of plain arrays.
 
-    A class that uses it gives `predict(X, *, masks=None, clinical=None)`.
+    A class that uses it defines `predict(X, *, masks=None, clinical=None)`.
     """
 
     # Without metadata routing it changes nothing; with it, it saves users set_score_request.
@@ -166,7 +166,7 @@ class VolumeSurvivalMixin(SurvivalMixin):
         y : structured array of shape (n,)
             (event, time).
         sample_weight : array-like of shape (n,), optional
-            Weight of each patient; a pair weighs the product of its two.
+            Weight of each patient; the weight of a pair is the product of both.
         masks, clinical
             For plain arrays, as in `predict`.
 
@@ -184,7 +184,7 @@ class VolumeSurvivalMixin(SurvivalMixin):
 
 
 class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
-    """Curves of a Cox-type model over volumes, of plain arrays with what belongs to them too."""
+    """Curves of a Cox-type model over volumes, with masks and clinical columns of plain arrays."""
 
     def predict_survival_function(
         self: Any,
@@ -244,13 +244,13 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
 
 def mean_and_scale(risk: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of some patients' risks, 0 where all are equal."""
+    """Return mean and standard deviation of risks; the latter is 0 if all are equal."""
     mean, scale = float(np.mean(risk)), float(np.std(risk))
     return mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 0.0
 
 
 def joined(X: Any, masks: Any, clinical: Any) -> Any:
-    """Return a cohort of plain arrays; without masks and columns, `X` as it was given."""
+    """Return a cohort of plain arrays; `X` itself without masks and clinical columns."""
     return X if masks is None and clinical is None else as_cohort(X, masks, clinical)
 
 
@@ -260,7 +260,7 @@ def cohort_and_outcome(
     masks: npt.ArrayLike | None,
     clinical: pd.DataFrame | npt.ArrayLike | None,
 ) -> tuple[Cohort, np.ndarray, np.ndarray]:
-    """Check what `fit` is given.
+    """Check the arguments of `fit`.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """The classes of survimg that a model file may hold, by the label under which files name them.
 
-A class belongs here if its whole state is plain data, and if no method of it runs code that it
-finds in that state. Labels stay what they are when a class moves: files are read for ever.
-`survimg.saving` adds `FitOnce`, which itself keeps its fits as model files.
+A class belongs here if its whole state is plain data, and if none of its methods runs code from
+that state. Labels do not change when a class moves, so that old files can be read. `survimg.saving`
+adds `FitOnce`, which itself stores its fits as model files.
 """
 
 from __future__ import annotations

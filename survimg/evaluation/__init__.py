@@ -54,6 +54,7 @@ from survimg.evaluation.scorers import (
     MultiSurvivalScorer,
     SurvivalScorer,
     UndefinedScoreWarning,
+    survival_scorer,
     survival_scorers,
 )
 from survimg.evaluation.segmentation import (
@@ -127,6 +128,7 @@ __all__ = [
     "roc_curve_at_horizon",
     "status_auc",
     "status_roc_curve",
+    "survival_scorer",
     "survival_scorers",
     "univariate_cox_table",
     "uno_concordance",

@@ -23,7 +23,7 @@ class DecisionCurve:
     thresholds : ndarray of shape (m,)
         Probability of the event from which one would act.
     net_benefit : ndarray of shape (m,)
-        Of acting on the model; acting on nobody has net benefit 0.
+        Of treating patients by the model; treating nobody has net benefit 0.
     treat_all : ndarray of shape (m,)
         Net benefit of acting on everybody.
     share_treated : ndarray of shape (m,)

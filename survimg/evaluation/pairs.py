@@ -11,6 +11,7 @@ partners are counted by two prefix sums.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,16 @@ def pair_sums(
     PairSums
         Zero for censored patients.
     """
+    spread = float(np.ptp(risk)) if risk.size else 0.0
+    # Equal but for rounding is no finding; a scale that the tolerance swallows is.
+    if 1e-12 * float(np.abs(risk).max(initial=0.0)) < spread <= tied_tol:
+        warnings.warn(
+            f"All risks lie within {spread:.3g} of each other and count as tied (tied_tol = "
+            f"{tied_tol:g}), so that no order is seen. Multiply the risks by a constant, or give a "
+            "smaller tied_tol.",
+            UserWarning,
+            stacklevel=3,
+        )
     by_time, starts, rank, low, high = _ranked(time, risk, tied_tol)
     return PairSums(*_sums_as_earlier(by_time, starts, event, rank, low, high, weight))
 

@@ -1,4 +1,4 @@
-"""Checks of what models predict: risks, survival curves and the grids they stand on."""
+"""Checks of predictions: risks, survival curves and their times."""
 
 from __future__ import annotations
 

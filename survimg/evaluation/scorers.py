@@ -30,6 +30,7 @@ __all__ = [
     "MultiSurvivalScorer",
     "SurvivalScorer",
     "UndefinedScoreWarning",
+    "survival_scorer",
     "survival_scorers",
 ]
 
@@ -107,6 +108,36 @@ class MultiSurvivalScorer:
     def __call__(self, estimator: Any, X: Any, y: npt.ArrayLike) -> dict[str, float]:
         """Score a fitted estimator on one fold."""
         return _score_fold(list(self.metrics), self.horizon, self.y_train, estimator, X, y)
+
+
+def survival_scorer(
+    metric: Metric, *, horizon: float | None = None, y_train: npt.ArrayLike | None = None
+) -> SurvivalScorer:
+    """Return the scorer of a metric by its name, for `scoring` in scikit-learn's tools.
+
+    Parameters
+    ----------
+    metric : {"concordance", "uno", "auc", "neg_brier", "antolini", "horizon"}
+    horizon, y_train
+        As in `SurvivalScorer`.
+
+    Returns
+    -------
+    SurvivalScorer
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+
+    Examples
+    --------
+    >>> survival_scorer("concordance").metric
+    'concordance'
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}; got {metric!r}.")
+    return SurvivalScorer(metric, horizon, y_train)
 
 
 def survival_scorers(
@@ -230,7 +261,7 @@ class _Fold:
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
         """Survival curves on their own grid."""
         if self._curves is None:
-            functions = self.estimator.predict_survival_function(self.X)
+            functions = _with_curves(self.estimator).predict_survival_function(self.X)
             grid = np.unique(np.concatenate([f.x for f in functions]))
             grid = grid[grid <= min(f.domain[1] for f in functions)]
             self._curves = survival_values(functions, grid), grid
@@ -256,6 +287,19 @@ class _Fold:
         first = self.time[counted].min()
         if not np.any((self.time > first) | ((self.time == first) & ~self.event)):
             raise UndefinedOnFoldError("nobody was followed longer than a patient with an event")
+
+
+def _with_curves(estimator: Any) -> Any:
+    """Return what predicts curves: searches do not hand on those of their best estimator."""
+    while not hasattr(estimator, "predict_survival_function"):
+        if not hasattr(estimator, "best_estimator_"):
+            raise TypeError(
+                f"{type(estimator).__name__} predicts no survival curves (it has no "
+                "predict_survival_function), which the metrics 'neg_brier' and 'antolini' need; "
+                "score it by 'concordance', 'uno' and 'auc'."
+            )
+        estimator = estimator.best_estimator_
+    return estimator
 
 
 def _training_outcome(estimator: Any) -> npt.ArrayLike | None:

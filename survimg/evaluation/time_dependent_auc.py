@@ -1,4 +1,4 @@
-"""Cumulative/dynamic AUC: who has the event by t, against who is event-free after t."""
+"""Cumulative/dynamic AUC: patients with the event by t against those event-free after t."""
 
 from __future__ import annotations
 

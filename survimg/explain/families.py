@@ -15,7 +15,7 @@ FamilyKind = Literal["class", "image", "channel", "image-class"]
 def feature_families(
     names: Iterable[str], by: FamilyKind = "class"
 ) -> dict[str, tuple[str, ...]]:
-    """Group columns by what they measure.
+    """Group columns by the quantity they measure.
 
     Radiomic names end in ``<image type>_<class>_<feature>``, as PyRadiomics and `RadiomicsFeatures`
     write them; a channel, a shell or a pipeline's ``radiomics__`` may stand before.

@@ -1,4 +1,4 @@
-"""Which layer of a network Grad-CAM looks at."""
+"""The layer of a network that Grad-CAM uses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 __all__ = ["FEWEST_VOXELS", "last_resolved_convolution", "named_layer"]
 
 FEWEST_VOXELS = 4
-"""Along each axis: a coarser map says nothing about where in the volume."""
+"""Smallest size of a map along each axis; coarser maps do not localise."""
 
 
 def last_resolved_convolution(
     network: nn.Module, score: Callable[[Tensor], Tensor], inputs: Tensor
 ) -> nn.Module:
-    """Find the last convolution that the score depends on and that still tells places apart.
+    """Find the last convolution with enough spatial resolution on which the score depends.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def last_resolved_convolution(
     ValueError
         There is none.
     """
-    found: list[tuple[nn.Module, Tensor]] = []
+    outputs: list[tuple[nn.Module, Tensor]] = []
 
     def note(layer: nn.Module, _: Any, output: Tensor) -> None:
         if min(output.shape[2:]) >= FEWEST_VOXELS:
-            found.append((layer, output))
+            outputs.append((layer, output))
 
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
     hooks = [layer.register_forward_hook(note) for layer in convolutions]
@@ -51,9 +51,9 @@ def last_resolved_convolution(
     finally:
         for hook in hooks:
             hook.remove()
-    maps = [output for _, output in found]
+    maps = [output for _, output in outputs]
     gradients = torch.autograd.grad(number, maps, allow_unused=True) if maps else []
-    used = [layer for (layer, _), g in zip(found, gradients, strict=True) if g is not None]
+    used = [layer for (layer, _), g in zip(outputs, gradients, strict=True) if g is not None]
     if not used:
         raise ValueError(
             f"No convolution of {type(network).__name__} gives a map of {FEWEST_VOXELS} voxels or "

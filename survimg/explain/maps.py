@@ -1,4 +1,4 @@
-"""Saliency maps: what in the image a network's risk, or S(t), rests on."""
+"""Saliency maps: where in the image a network's risk, or S(t), comes from."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def saliency(
     """
     used = _method(method)
     if isinstance(used, IntegratedGradients):
-        found = integrated_gradients(
+        attribution = integrated_gradients(
             estimator,
             X,
             n_steps=used.n_steps,
@@ -149,8 +149,8 @@ def saliency(
             masks=masks,
             clinical=clinical,
         )
-        _check_complete(found)
-        return found.maps
+        _check_complete(attribution)
+        return attribution.maps
     settings = _Settings(used, channels == "separate", n_samples, noise, blur, batch_size)
     _check(settings, channels)
     score = score_of(estimator, X, horizon, masks, clinical)
@@ -262,11 +262,11 @@ def _check(settings: _Settings, channels: str) -> None:
 def _map_of(
     score: ExplainedScore, inputs: Tensor, settings: _Settings, seed: np.random.SeedSequence
 ) -> np.ndarray:
-    """Map of the selected patient on his volume."""
+    """Map of the selected patient on the patient's volume."""
     total: Tensor | None = None
     for version in _versions(score, inputs, settings, seed):
-        found = settings.method.attribute(score, version, settings.batch_size, settings.separate)
-        total = found.detach() if total is None else total + found.detach()
+        part = settings.method.attribute(score, version, settings.batch_size, settings.separate)
+        total = part.detach() if total is None else total + part.detach()
     assert total is not None  # n_samples is at least 1
     values = (total / settings.n_samples).cpu().numpy().astype(np.float32)
     if settings.blur > 0:
@@ -294,9 +294,9 @@ def _versions(
         yield (inputs.detach() + added).requires_grad_()
 
 
-def _check_complete(found: PathAttribution) -> None:
-    mass = np.abs(found.maps).reshape(len(found.maps), -1).sum(axis=1, dtype=np.float64)
-    worst = float(np.max(found.completeness_error / np.maximum(mass, np.finfo(float).tiny)))
+def _check_complete(paths: PathAttribution) -> None:
+    mass = np.abs(paths.maps).reshape(len(paths.maps), -1).sum(axis=1, dtype=np.float64)
+    worst = float(np.max(paths.completeness_error / np.maximum(mass, np.finfo(float).tiny)))
     if worst > _TOLERANCE:
         warnings.warn(
             f"A map of integrated gradients misses its sum by {worst:.0%} of its mass; raise "

@@ -1,4 +1,4 @@
-"""How much of a saliency map lies where it should."""
+"""The share of a saliency map inside a region."""
 
 from __future__ import annotations
 

@@ -106,13 +106,13 @@ def _rows(cohort: Cohort, i: int, channels: Sequence[int | str] | None) -> list[
     names = cohort.channel_names
     if channels is None:
         return np.flatnonzero(cohort.present[i]).tolist()
-    chosen = [names.index(c) if isinstance(c, str) and c in names else c for c in channels]
-    wrong = [c for c in chosen if not isinstance(c, int | np.integer) or not 0 <= c < len(names)]
-    if wrong or not chosen:
+    indices = [names.index(c) if isinstance(c, str) and c in names else c for c in channels]
+    wrong = [c for c in indices if not isinstance(c, int | np.integer) or not 0 <= c < len(names)]
+    if wrong or not indices:
         raise ValueError(
             f"channels={list(channels)} must name at least one of {list(names)} or their positions."
         )
-    return [int(c) for c in chosen]
+    return [int(c) for c in indices]
 
 
 def _draw_plane(

@@ -1,4 +1,4 @@
-"""Permutation importance of feature families: what the C-index loses without them."""
+"""Permutation importance of feature families: the loss of C-index without them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def family_importance(
     n_repeats: int = 30,
     random_state: int | np.random.RandomState | None = None,
 ) -> FamilyImportance:
-    """Permute whole families of features among patients, and see what Harrell's C loses.
+    """Measure how much Harrell's C falls when a family of features is permuted among patients.
 
     The features of a family move together, so that those which tell the same cannot stand in for
     each other, as they do when columns are permuted one at a time. What another family knows too
@@ -142,8 +142,8 @@ def cross_validated_family_importance(
         if families is None:
             groups = feature_families(table.columns, by)
         else:
-            kept = set(table.columns)
-            groups = {name: tuple(c for c in cs if c in kept) for name, cs in families.items()}
+            columns = set(table.columns)
+            groups = {name: tuple(c for c in cs if c in columns) for name, cs in families.items()}
             groups = {name: columns for name, columns in groups.items() if columns}
         score, drops = _drops(final, table, y[test], groups, n_repeats, generator)
         found.append(drops)

@@ -1,4 +1,4 @@
-"""The number that is explained, as a function of what the network sees of one patient."""
+"""The explained number as a function of the network's input for one patient."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Member:
 
 
 class ExplainedScore(nn.Module):
-    """The risk, or S(t), of one patient, differentiable in what the network sees of that patient.
+    """The risk, or S(t), of one patient, differentiable in the network's input.
 
     The networks are copies in evaluation mode without gradients of their weights: nothing that is
     done here reaches the estimator.
@@ -120,7 +120,7 @@ class ExplainedScore(nn.Module):
         return torch.from_numpy(view(other, 0)[np.newaxis].copy()).to(self.device)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the score of the selected patient, (b,), for b versions of his image."""
+        """Return the score of the selected patient, (b,), for b versions of the image."""
         numbers = []
         for network, member in zip(self.networks, self.members, strict=True):
             values = torch.from_numpy(member.patients.clinical[[self._patient]]).to(inputs.device)
@@ -211,8 +211,8 @@ def _ensemble_score(
     check_is_fitted(ensemble, "members_")
     if ensemble.reference != "training":
         raise ValueError(
-            "This FoldEnsemble has reference='cohort': the risk of a patient depends on who else "
-            "is predicted, so that no map of one patient explains it. Fit it with "
+            "This FoldEnsemble has reference='cohort': the risk of a patient depends on the other "
+            "patients, so it cannot be explained by a map of one patient. Fit it with "
             "reference='training'."
         )
     members = []

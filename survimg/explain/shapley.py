@@ -1,4 +1,4 @@
-"""Exact Shapley values of a few features: how a patient's risk, or S(t), comes about."""
+"""Exact Shapley values of a few features for a patient's risk or S(t)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def shapley_values(
 
     The worth of a coalition is the mean prediction with its features taken from the patient and
     all others from each background patient in turn (the interventional value function). The
-    contributions of a patient sum to his prediction less the mean prediction of the background.
+    contributions of a patient add up to the prediction minus the mean prediction of the background.
 
     Parameters
     ----------

@@ -18,6 +18,8 @@ from survimg.target import check_outcome
 
 __all__ = ["ForestSelector", "SpearmanFilter"]
 
+_CORRELATIONS_AT_ONCE = 4_000_000
+
 
 class SpearmanFilter(SelectorMixin, BaseEstimator):
     """Keep one feature of every group whose Spearman correlation exceeds a threshold.
@@ -103,7 +105,7 @@ class SpearmanFilter(SelectorMixin, BaseEstimator):
         if self.keep == "univariate":
             self.concordance_ = _univariate_concordance(ranks, y)
             order = varies[np.argsort(-np.abs(self.concordance_[varies] - 0.5), kind="stable")]
-        kept, stands_for = _greedy(_rank_correlation(ranks[:, order]), float(self.threshold))
+        kept, stands_for = _greedy(_unit_vectors(ranks[:, order]), float(self.threshold))
         self.support_ = np.zeros(features.shape[1], dtype=bool)
         self.support_[order[kept]] = True
         self.representative_ = np.full(features.shape[1], -1, dtype=np.intp)
@@ -163,25 +165,35 @@ def _check_features(estimator: SpearmanFilter, X: npt.ArrayLike, *, reset: bool)
     return features
 
 
-def _rank_correlation(ranks: np.ndarray) -> np.ndarray:
-    """Spearman's rho between columns of average ranks, shape (p, p); no column is constant."""
+def _unit_vectors(ranks: np.ndarray) -> np.ndarray:
+    """Centre columns of average ranks and scale them to length 1; no column is constant."""
     # float64: in float32 rounding of 1e-6 moves pairs across the threshold.
     centred = ranks - ranks.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=0)
-    return np.clip(centred.T @ centred, -1.0, 1.0)
+    return centred
 
 
-def _greedy(correlation: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Keep features in order; returns the kept ones and the one that stands for each."""
-    redundant = np.abs(correlation) > threshold
-    stands_for = np.full(correlation.shape[0], -1, dtype=np.intp)
-    kept = []
-    for j in range(correlation.shape[0]):
-        if stands_for[j] < 0:
-            kept.append(j)
-            stands_for[j] = j
-            stands_for[redundant[j] & (stands_for < 0)] = j
-    return np.array(kept, dtype=np.intp), stands_for
+def _greedy(unit: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Keep columns in order; returns the kept ones and the one that stands for each.
+
+    Correlations are the products of the unit vectors. They are computed for a block of features
+    that nothing stands for yet, with those of all later features, so that memory grows with the
+    number of features and not with its square.
+    """
+    n_features = unit.shape[1]
+    stands_for = np.full(n_features, -1, dtype=np.intp)
+    position = 0
+    while (free := position + np.flatnonzero(stands_for[position:] < 0)).size:
+        block = free[: max(1, _CORRELATIONS_AT_ONCE // free.size)]
+        correlation = np.minimum(np.abs(unit[:, block].T @ unit[:, free]), 1.0)
+        redundant = correlation > threshold
+        for row, j in zip(redundant, block.tolist(), strict=True):
+            if stands_for[j] < 0:
+                others = free[row]
+                stands_for[others[stands_for[others] < 0]] = j
+                stands_for[j] = j
+        position = int(block[-1]) + 1
+    return np.flatnonzero(stands_for == np.arange(n_features)), stands_for
 
 
 def _univariate_concordance(ranks: np.ndarray, y: np.ndarray | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From JSON values, arrays and tensors to an estimator; the way back of `encoding`.
+"""From JSON values, arrays and tensors to an estimator; the inverse of `encoding`.
 
 Nothing is called but what is named here: classes come from a closed list and are made without
 their constructors, and every part is checked before it is used.
@@ -95,11 +95,11 @@ class Decoder:
         """
         nodes = content.get("objects")
         if not isinstance(nodes, list) or set(content) != {"objects", "model"}:
-            raise _damaged("it is no table of objects with a model in it")
+            raise _damaged("it is not a table of objects with a model in it")
         for node in nodes:
             maker = self._makers.get(_text(node.get("is"))) if isinstance(node, dict) else None
             if maker is None:
-                raise _damaged(f"object {len(self._objects)} is of no kind that is known")
+                raise _damaged(f"object {len(self._objects)} is of an unknown kind")
             self._objects.append(maker(node))
         model = self._value(content["model"])
         unused = sorted({*self.arrays, *self.tensors} - self._used)
@@ -206,7 +206,7 @@ class Decoder:
             or type(has_gauss) is not int
             or type(gauss) is not float
         ):
-            raise _damaged("the state of a random number generator is none")
+            raise _damaged("the state of a random number generator is invalid")
         state = np.random.RandomState(0)
         state.set_state(("MT19937", key, pos, has_gauss, gauss))
         return state
@@ -308,7 +308,7 @@ class Decoder:
         parameters = cls._get_param_names() if issubclass(cls, BaseEstimator) else ()
         for name in encoded:
             if not may_be_attribute(cls, name) or name in parameters:
-                raise _damaged(f"{name!r} can be no attribute of a {cls.__name__}")
+                raise _damaged(f"{name!r} cannot be an attribute of a {cls.__name__}")
         attributes = {name: self._value(value) for name, value in encoded.items()}
         check_forest(attributes)
         return attributes
@@ -322,9 +322,9 @@ class Decoder:
         restore_network(estimator, states, self.device)
 
 
-def _damaged(found: str) -> ModelFileError:
+def _damaged(problem: str) -> ModelFileError:
     return ModelFileError(
-        f"model.json cannot be used: {found}. The file is damaged, or was not written by "
+        f"model.json cannot be used: {problem}. The file is damaged, or was not written by "
         "survimg.save."
     )
 
@@ -338,7 +338,7 @@ def _text(value: Any) -> str:
 def _hashable(name: Any) -> Any:
     if name is None or isinstance(name, bool | int | float | str | np.generic):
         return name
-    raise _damaged("the name of a column is none")
+    raise _damaged("the name of a column is invalid")
 
 
 def _dtype(text: str) -> np.dtype:

@@ -1,4 +1,4 @@
-"""What is raised for a model that cannot be saved, and for a folder that cannot be read."""
+"""The error for models that cannot be saved, and for folders that cannot be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,4 @@ __all__ = ["ModelFileError"]
 
 
 class ModelFileError(ValueError):
-    """A model cannot be written to a model file, or a folder is no sound model file.
-
-    The message says what was found, and what to do.
-    """
+    """A model cannot be saved, or a folder is not a valid model file; says what to do."""

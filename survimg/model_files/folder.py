@@ -1,4 +1,4 @@
-"""The folder of a model file: written in one step, and read only if it is what was written."""
+"""The folder of a model file: written in one step, and read only if its checksums hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OWN = "manifest_sha256"
 def write_folder(
     folder: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool
 ) -> None:
-    """Write the files of a model, and the manifest that vouches for them.
+    """Write the files of a model, and the manifest with their checksums.
 
     Everything goes to a folder beside `folder`, down to the disk, which then takes the name in one
     step: a process killed at any moment leaves the old folder, or the new one, or none. (Replacing
@@ -110,7 +110,7 @@ def parse_json(content: bytes, where: str) -> dict[str, Any]:
     Raises
     ------
     ModelFileError
-        It is none.
+        It is not a JSON object.
     """
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
@@ -214,7 +214,7 @@ def _not_there(folder: Path) -> str:
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse to replace what is not to be replaced; an empty folder may be filled."""
+    """Refuse to replace anything but a model or an empty folder."""
     if not folder.exists() and not folder.is_symlink():
         return
     if folder.is_dir() and not folder.is_symlink():
@@ -246,7 +246,7 @@ def _publish(partial: Path, folder: Path) -> None:
         try:
             partial.rename(folder)
         except OSError as error:
-            # Somebody else was quicker; what he wrote is not ours to replace.
+            # Another process was faster; its model is not replaced.
             if folder.exists():
                 _check_free(folder, overwrite=False)
             raise error

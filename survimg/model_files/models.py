@@ -1,4 +1,4 @@
-"""A model file as a whole: what `survimg.save` and `survimg.load` do."""
+"""Saving and loading of model files, for `survimg.save` and `survimg.load`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_model(
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise ModelFileError(
             f"survimg.save writes estimators; got {estimator!r}. Fitted models, pipelines and "
-            "ensembles are estimators; a class, a cohort or an array is none."
+            "ensembles are estimators; classes, cohorts and arrays are not."
         )
     encoder = Encoder(classes)
     model = encoder.encode(estimator, type(estimator).__name__)
@@ -88,7 +88,7 @@ def read_model(
     if _MODEL not in files:
         raise ModelFileError(f"{path} lacks {_MODEL}. Copy the whole folder.")
     if foreign := sorted(set(files) - {_MODEL, _ARRAYS, _WEIGHTS}):
-        raise ModelFileError(f"{path} holds {foreign[0]!r}, which is no part of a model file.")
+        raise ModelFileError(f"{path} holds {foreign[0]!r}, which is not part of a model file.")
     arrays = unpack_arrays(files[_ARRAYS]) if _ARRAYS in files else {}
     tensors = unpack_tensors(files[_WEIGHTS]) if _WEIGHTS in files else {}
     content = parse_json(files[_MODEL], str(path / _MODEL))
@@ -97,7 +97,7 @@ def read_model(
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a model file says of itself, without loading the model.
+    """Return the manifest of a model file, without loading the model.
 
     Parameters
     ----------

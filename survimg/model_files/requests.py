@@ -46,7 +46,7 @@ def decode_requests(estimator: Any, encoded: Any) -> None:
             for value in asked.values()
         )
     ):
-        raise ModelFileError("The metadata requests of an estimator are none; the file is damaged.")
+        raise ModelFileError("Invalid metadata requests of an estimator; the file is damaged.")
     requests = estimator._get_metadata_request()
     for method, asked in encoded.items():
         made = MethodMetadataRequest(owner=estimator, method=method, requests=dict(asked))

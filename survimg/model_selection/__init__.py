@@ -3,6 +3,7 @@
 from survimg.model_selection.external import join_cohorts
 from survimg.model_selection.known_groups import KnownGroups
 from survimg.model_selection.nested import NestedCVResult, nested_cross_validate
+from survimg.model_selection.out_of_fold_curves import cross_val_survival
 from survimg.model_selection.permutation import permute_outcome
 from survimg.model_selection.protocols import (
     Protocol,
@@ -29,6 +30,7 @@ __all__ = [
     "Protocol",
     "RepeatedEventStratifiedGroupKFold",
     "RepeatedEventStratifiedKFold",
+    "cross_val_survival",
     "external_protocol",
     "join_cohorts",
     "k_fold_protocol",

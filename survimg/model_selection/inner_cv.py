@@ -12,7 +12,7 @@ from joblib.parallel import get_active_backend
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from survimg.model_selection import EventStratifiedKFold
+from survimg.model_selection.splitters import EventStratifiedKFold
 
 __all__ = ["InnerFit", "make_inner_splitter", "run_inner_fits"]
 

@@ -1,4 +1,4 @@
-"""Nested cross-validation: tuning inside, judging outside."""
+"""Nested cross-validation: tuning inside, testing outside."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def nested_cross_validate(
     scoring: str | Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None,
     n_jobs: int | None = None,
 ) -> NestedCVResult:
-    """Judge a tuned model on patients that neither trained nor tuned it.
+    """Test a tuned model on patients that were used neither to train nor to tune it.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def permute_outcome(
     *,
     within: npt.ArrayLike | None = None,
 ) -> np.ndarray:
-    """Deal the pairs (event, time) out to the patients anew.
+    """Permute the pairs (event, time) among the patients.
 
     Nothing that is known of a patient then says anything about the outcome, so whatever ranks the
     patients of a test fold better than chance has seen what it must not see.

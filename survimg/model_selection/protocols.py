@@ -1,4 +1,4 @@
-"""Protocols of a benchmark: which patients train a model, and which judge it.
+"""Protocols of a benchmark: which patients train a model, and which test it.
 
 A protocol is a list of splits and, for models that are tuned or averaged over folds of their
 training set, the folds inside it. It is made once, written to disk by patient and shared by all
@@ -72,7 +72,7 @@ class Protocol:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Return name and parameters, as they stand in a run's ``run.json``."""
+        """Return name and parameters, as in a run's ``run.json``."""
         return {"name": self.name, **self.parameters}
 
     def arguments(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def k_fold_protocol(
     groups : array-like of shape (n,), optional
         Patient of each image, where patients have several: a patient's images share a fold.
     random_state : int, optional
-        Seed that deals the patients to the folds.
+        Seed for dividing the patients into folds.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def external_protocol(
         Folds of the training cohort, for `survimg.estimators.FoldEnsemble`: the DeepMTS paper
         averages the models of its five folds over the external patients.
     groups, random_state
-        As in `k_fold_protocol`; the seed deals the training patients to the folds.
+        As in `k_fold_protocol`; the seed divides the training patients into folds.
 
     Returns
     -------

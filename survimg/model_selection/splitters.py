@@ -38,7 +38,7 @@ Split = tuple[np.ndarray, np.ndarray]
 class EventStratifiedKFold(BaseCrossValidator):
     """K folds with equal numbers of events, and events spread evenly over time.
 
-    Patients are dealt to the folds like cards, stratum by stratum: the numbers of events in any
+    Patients are distributed over the folds in turn, by stratum: the numbers of events in any
     two folds differ by at most one, and so do the numbers of patients.
 
     Parameters
@@ -46,7 +46,7 @@ class EventStratifiedKFold(BaseCrossValidator):
     n_splits : int, default=5
         Number of folds, at least 2.
     shuffle : bool, default=False
-        Permute the patients within each stratum before they are dealt.
+        Shuffle the patients within each stratum first.
     random_state : int, RandomState or None, default=None
         Seed of the permutation; only with ``shuffle=True``.
     n_time_bins : int, default=1
@@ -114,7 +114,7 @@ class EventStratifiedKFold(BaseCrossValidator):
         order = np.arange(labels.size)
         if self.shuffle:
             order = check_random_state(self.random_state).permutation(labels.size)
-        # Events come first and strata follow each other, so dealing balances each stratum, the
+        # Events come first and strata follow each other, so this balances each stratum, the
         # events as a whole and the patients as a whole.
         dealt = order[np.argsort(-labels[order], kind="stable")]
         fold = np.empty(labels.size, dtype=np.intp)
@@ -288,7 +288,7 @@ class _Repeated(BaseCrossValidator):
 
 
 class RepeatedEventStratifiedKFold(_Repeated):
-    """`EventStratifiedKFold`, shuffled anew for each repeat.
+    """`EventStratifiedKFold`, shuffled again for each repeat.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ class RepeatedEventStratifiedKFold(_Repeated):
 
 
 class RepeatedEventStratifiedGroupKFold(_Repeated):
-    """`EventStratifiedGroupKFold`, shuffled anew for each repeat.
+    """`EventStratifiedGroupKFold`, shuffled again for each repeat.
 
     Parameters
     ----------

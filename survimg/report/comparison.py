@@ -1,4 +1,4 @@
-"""What two or more runs have in common, where they differ, and what that changed."""
+"""Comparison of two or more runs: settings, data, splits, versions and results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Change", "ModelChange", "RunComparison", "compare_runs", "comparison
 
 @dataclass(frozen=True)
 class Change:
-    """Something in which runs differ.
+    """A setting, parameter or version that differs between runs.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class ModelChange:
     scores : tuple of ModelScore
         In the first and in the other run.
     comparison : Comparison or None
-        Paired difference, other less first; None where there is no paired test.
+        Paired difference, other minus first; None without a paired test.
     p_adjusted : float or None
         Holm's correction over all paired tests.
     reason : str
@@ -68,7 +68,7 @@ class ModelChange:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Several runs beside each other; the first is the one that others are compared with.
+    """Several runs, compared with the first.
 
     Attributes
     ----------
@@ -103,8 +103,8 @@ class RunComparison:
 def compare_runs(folders: Sequence[str | PathLike[str]]) -> RunComparison:
     """Compare runs; the first is the baseline.
 
-    A model is tested in pairs only if both runs hold the same patients with the same outcomes in
-    the same folds: the same pairs of patients are then ordered twice.
+    A model gets a paired test only if both runs have the same patients with the same outcomes in
+    the same folds.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def _model_change(
     if reason:
         return ModelChange(name, k, scores, None, None, reason)
     compared = compare_within_folds(_pooled(first, other, name), _pooled(first, first, name))
-    same = "" if compared is not None else "both runs order all pairs alike"
+    same = "" if compared is not None else "both runs order all pairs in the same way"
     return ModelChange(name, k, scores, compared, None, same)
 
 
@@ -272,7 +272,7 @@ def _changes(runs: Sequence[Run]) -> list[Change]:
     parts = [_facts(run) for run in runs]
     topics = dict.fromkeys(topic for facts in parts for topic in facts)
     rows = [(topic, tuple(facts.get(topic, "absent") for facts in parts)) for topic in topics]
-    # A parameter of a model that one of the runs lacks is no difference between parameters.
+    # Parameters of a model that one of the runs lacks are not compared.
     shared = set(runs[0].models).intersection(*(run.models for run in runs[1:]))
     return [
         Change(topic, values)
@@ -286,7 +286,7 @@ def _model_of(topic: str) -> str:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    """All that a run says of itself, flat, in words."""
+    """All settings, parameters and versions of a run, flat, in words."""
     facts = {
         "survimg": str(run.plan.get("survimg")),
         "suite": in_words(run.plan.get("suite")),

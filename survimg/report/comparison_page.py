@@ -19,7 +19,7 @@ def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> P
     ----------
     comparison : RunComparison
     path : path-like
-        Of the HTML file; its folder is made if needed.
+        HTML file to write; its folder is made if needed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How trainings went: loss terms and scores by epoch, the mean over folds with its spread."""
+"""Training curves: loss terms and scores by epoch, with mean and spread over folds."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Curves:
     Attributes
     ----------
     x_name : str
-        "iteration" where histories tell it, else "epoch".
+        "iteration" if the histories have it, else "epoch".
     lines : tuple of (ndarray, ndarray)
         x and values of each fold and seed.
     x, mean, sd : ndarray of shape (n_points,)
-        Over all lines, as far as every one of them reaches: beyond the end of the shortest, a mean
-        would be one of fewer and fewer folds. Empty if the lines share no x; `sd` is 0 for one.
+        Over all lines, up to the end of the shortest. Empty if the lines have different x; `sd` is
+        0 for a single line.
     """
 
     x_name: str
@@ -89,7 +89,7 @@ def history_figures(records: Sequence[Record]) -> list[tuple[str, Markup]]:
 
 
 def shared_history_figures(models: Mapping[str, Sequence[Record]]) -> list[tuple[str, Markup]]:
-    """Draw quantities that several models were trained by, each model's mean in one figure.
+    """Draw quantities that several models have in common, the means of all models in one figure.
 
     Parameters
     ----------
@@ -136,16 +136,16 @@ def _curves(histories: Sequence[dict[str, Any]], name: str) -> Curves:
 
 
 def _is_dice_loss(name: str, curves: Curves) -> bool:
-    """Tell a Dice loss, which is negative, from a coefficient of the same name in 0..1."""
+    """Distinguish a Dice loss, which is negative, from a coefficient of the same name in 0..1."""
     if name.rpartition("_")[2] != "dice":
         return False
     values = np.concatenate([values for _, values in curves.lines])
-    known = values[np.isfinite(values)]
-    return bool(known.size) and float(known.max()) <= 0
+    finite = values[np.isfinite(values)]
+    return bool(finite.size) and float(finite.max()) <= 0
 
 
 def _kind(name: str, curves: Curves) -> tuple[str, bool]:
-    """Give what must agree before two models' curves can stand on the same axes."""
+    """Properties that must agree if curves of two models share axes."""
     return curves.x_name, _is_dice_loss(name, curves)
 
 

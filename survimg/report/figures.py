@@ -65,7 +65,7 @@ def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) ->
     ----------
     scores : sequence of ModelScore
     narrow : bool, default=False
-        For a telephone: names and values stand above each row instead of beside it.
+        For small screens: names and values are above each row instead of beside it.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) ->
         SVG; None if no model has predictions.
     """
     figure = draw_concordance(scores, narrow=narrow)
-    said = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
-    return None if figure is None else svg(figure, f"C-index: {'; '.join(said)}")
+    values = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
+    return None if figure is None else svg(figure, f"C-index: {'; '.join(values)}")
 
 
 def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> Figure | None:
@@ -135,8 +135,8 @@ def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) 
         figure = Figure(figsize=(3.9, 3.4))
         axes = figure.subplots()
         figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.32)
-        chosen = (("low risk", BLUE, ~groups.high), ("high risk", VERMILION, groups.high))
-        curves = {name: (colour, kaplan_meier(outcome[who])) for name, colour, who in chosen}
+        halves = (("low risk", BLUE, ~groups.high), ("high risk", VERMILION, groups.high))
+        curves = {name: (colour, kaplan_meier(outcome[half])) for name, colour, half in halves}
         for name, (colour, curve) in curves.items():
             _draw_curve(axes, curve, colour, f"{name} (n = {int(curve.n_at_risk[0])})")
         axes.set_ylim(0, 1.03)
@@ -221,7 +221,7 @@ def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
 
 
 def rank_figure(summary: RankSummary) -> Markup:
-    """Draw average ranks; vertical lines join models that are not told apart.
+    """Draw average ranks; vertical lines join models that do not differ significantly.
 
     Parameters
     ----------
@@ -251,8 +251,8 @@ def rank_figure(summary: RankSummary) -> Markup:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("average rank over folds (1 = best)")
-    said = ", ".join(f"{name} {rank:.2f}" for name, rank in summary.ranks.items())
-    return svg(figure, f"Average ranks: {said}")
+    values = ", ".join(f"{name} {rank:.2f}" for name, rank in summary.ranks.items())
+    return svg(figure, f"Average ranks: {values}")
 
 
 def write_png(figure: Figure, path: Path) -> None:
@@ -276,7 +276,7 @@ def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:
 
 
 def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
-    """Write the name left and the value right of the axes, where it cannot pass for a point."""
+    """Write the name to the left and the value to the right of the axes."""
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
     axes.text(-0.015, row, shortened(score.model, 34), ha="right", **place)
     axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
@@ -290,7 +290,7 @@ def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
 
 
 def shortened(name: str, length: int) -> str:
-    """Cut a name that would not fit, and show that it was cut."""
+    """Cut a name that is too long, and mark it with an ellipsis."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
@@ -329,9 +329,9 @@ def _lowest(score: ModelScore) -> float:
 
 
 def svg(figure: Figure, title: str) -> Markup:
-    """Write a figure as SVG that can stand in HTML several times and refers to nothing outside.
+    """Write a figure as self-contained SVG for HTML.
 
-    The title is what a screen reader says: the text of the figure is drawn as outlines.
+    The title is for screen readers, because the text of the figure is drawn as outlines.
     """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):

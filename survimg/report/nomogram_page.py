@@ -31,15 +31,15 @@ def write_nomogram_page(
     notes: Sequence[str] = (),
     level: float = 0.95,
 ) -> Path:
-    """Write a self-contained interactive page; it works offline and refers to nothing outside.
+    """Write a self-contained interactive page, which works offline.
 
-    The page holds the model's coefficients, baseline, and what their uncertainty needs, no patient.
     It computes total points, survival with its interval at each horizon, and the survival curve.
+    The page contains coefficients, baseline hazard and covariances, but no data of patients.
 
     Parameters
     ----------
     nomogram : Nomogram
-        With the training patients for intervals; without them the page says that it has none.
+        Made with the training patients if the page is to show intervals.
     path : path-like
         The file to write.
     horizons : sequence of float
@@ -47,13 +47,13 @@ def write_nomogram_page(
     time_unit : str, optional
     title : str, default="Nomogram"
     event : str, default="event"
-        What the model predicts to be free of, such as "progression".
+        Name of the event, such as "progression".
     labels : mapping of axis to str, optional
-        Texts beside the sliders, with units; by default the names of the axes.
+        Labels of the sliders, with units; by default the names of the axes.
     notes : sequence of str, optional
         Paragraphs below the result: cohort, version, warnings.
     level : float, default=0.95
-        Of the intervals.
+        Level of the intervals.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def write_nomogram_page(
     Raises
     ------
     ValueError
-        No horizon, or one that the model does not reach.
+        No horizon, or a horizon after the last event of the training patients.
     """
     if len(horizons) == 0:
         raise ValueError("The page needs at least one horizon.")
@@ -100,14 +100,14 @@ def _axis(axis: Axis, labels: Mapping[str, str]) -> dict[str, Any]:
     }
     if not axis.levels:
         step = 10.0 ** np.floor(np.log10((axis.high - axis.low) / 100))
-        # A round start: the middle of the range, to the digits that the slider has.
+        # Start at the middle of the range, rounded to the slider's step.
         middle = step * round((axis.high + axis.low) / 2 / step)
         shown.update(low=axis.low, high=axis.high, step=float(step), start=float(f"{middle:.12g}"))
     return shown
 
 
 def _model(nomogram: Nomogram, horizons: Sequence[float], level: float) -> dict[str, Any]:
-    """Collect what the page computes with."""
+    """Numbers for the computations of the page."""
     terms = nomogram.terms
     lowest = nomogram.total_points(np.zeros((1, len(terms.names))))[0]
     uncertainty: dict[str, Any] = {"variance": None, "centre": None, "covariance": None}

@@ -1,4 +1,4 @@
-"""Put a run on one page."""
+"""The report of a run, an HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import risk_groups
+from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
 from survimg.benchmark.storage import write_bytes
@@ -26,7 +26,7 @@ from survimg.report.figures import (
     rank_figure,
 )
 from survimg.report.parameters import in_words, model_parameters
-from survimg.report.probabilities import Probabilities, judge_probabilities, report_horizon
+from survimg.report.probabilities import Probabilities, evaluate_probabilities, report_horizon
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
 from survimg.report.score_tables import (
@@ -47,15 +47,15 @@ from survimg.report.tables import signed, write_documents
 __all__ = ["render", "stylesheet", "templates"]
 
 FOLDER = Path(__file__).parent
-# What the absence of a preparation step means; the others that are absent are not worth a row.
+# Rows for preparation steps that were not done; other absent settings get no row.
 _ABSENT = {"spacing": "each patient's own voxel size"}
 
 
 def render(folder: str | PathLike[str]) -> Path:
-    """Render ``report.html`` and the tables of a run from its records, without computing models.
+    """Render ``report.html`` and the tables of a run from its records, without fitting models.
 
-    The page refers to nothing outside itself: it works offline and can be sent by mail. A run that
-    was interrupted is rendered with what is there, and says what is missing.
+    The page is self-contained: it works offline and can be sent by mail. The page of an interrupted
+    run says what is missing.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def render(folder: str | PathLike[str]) -> Path:
     Returns
     -------
     Path
-        ``report.html``. Beside it lie ``scores.csv``, ``folds.csv``, ``predictions.parquet`` and,
-        in ``tables``, every table of the page for LaTeX and Markdown.
+        ``report.html``. In the same folder are ``scores.csv``, ``folds.csv``,
+        ``predictions.parquet`` and, in ``tables``, every table of the page as LaTeX and Markdown.
 
     Raises
     ------
@@ -84,10 +84,7 @@ def render(folder: str | PathLike[str]) -> Path:
 
 
 def templates() -> Environment:
-    """Templates of the report's pages.
-
-    Names and identifiers come from users' tables: everything is escaped unless drawn here.
-    """
+    """Templates of the report's pages; text is escaped, since names come from users' tables."""
     return Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -98,7 +95,7 @@ def templates() -> Environment:
 
 
 def stylesheet() -> Markup:
-    """Style of the report's pages, to stand in the page itself."""
+    """Style sheet of the report's pages."""
     return Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
 
 
@@ -107,7 +104,7 @@ def _content(run: Run) -> dict[str, Any]:
     scores, control = split_control(run, every)
     ranked = [score.model for score in scores if score.model in run.models]
     horizon = report_horizon(run)
-    judged, not_judged = _probabilities(run, ranked, horizon)
+    evaluated, not_evaluated = _probabilities(run, ranked, horizon)
     tables = {
         "scores": score_table(run, scores),
         "reference": reference_table(run, scores),
@@ -115,7 +112,7 @@ def _content(run: Run) -> dict[str, Any]:
         "control": control_table(control),
         "centres": centre_table(run, scores),
         "dice": dice_table(scores),
-        "probabilities": probability_table(judged, _time(run, horizon)),
+        "probabilities": probability_table(evaluated, _time(run, horizon)),
     }
     ranks = _ranks(run, scores)
     documents = [*tables.values(), ranks["table"]]
@@ -139,14 +136,14 @@ def _content(run: Run) -> dict[str, Any]:
         "concordance": concordance_figure(scores),
         "concordance_narrow": concordance_figure(scores, narrow=True),
         "groups": [_groups(run, name) for name in ranked if run.done(name)],
-        "calibration": [_calibration(p, _time(run, horizon)) for p in judged],
-        "not_judged": not_judged,
-        "decision": decision_figure(judged, _time(run, horizon)),
+        "calibration": [_calibration(p, _time(run, horizon)) for p in evaluated],
+        "not_evaluated": not_evaluated,
+        "decision": decision_figure(evaluated, _time(run, horizon)),
         "shared_histories": shared_history_figures({name: _done(run, name) for name in ranked}),
         "histories": _histories(run, ranked),
         "dice": dice_figure(scores),
         "examples": _examples(run, ranked),
-        "statements": unsupported_statements(run, scores, {p.model for p in judged}),
+        "statements": unsupported_statements(run, scores, {p.model for p in evaluated}),
         "settings": _settings(
             {**run.plan["settings"], "suite": run.suite, "protocol": run.protocol}
         ),
@@ -164,7 +161,7 @@ def _time(run: Run, value: float) -> str:
 
 
 def _ranks(run: Run, scores: Sequence[ModelScore]) -> dict[str, Any]:
-    """Ranks as figure and table, or the reason why there are none."""
+    """Ranks as figure and table, or the reason why they are missing."""
     models = {score.model: score for score in scores if score.model in run.models}
     if len(models) < 3:  # two models are compared by their difference
         return {"figure": None, "table": None, "reason": None}
@@ -178,22 +175,22 @@ def _ranks(run: Run, scores: Sequence[ModelScore]) -> dict[str, Any]:
 def _probabilities(
     run: Run, models: Sequence[str], horizon: float
 ) -> tuple[list[Probabilities], list[tuple[str, str]]]:
-    judged, reasons = [], []
+    evaluated, reasons = [], []
     for name in models:
         if not run.done(name):
             continue
         try:
-            judged.append(judge_probabilities(run, name, horizon))
+            evaluated.append(evaluate_probabilities(run, name, horizon))
         except ValueError as reason:
             reasons.append((name, str(reason)))
-    return judged, reasons
+    return evaluated, reasons
 
 
-def _calibration(judged: Probabilities, horizon: str) -> dict[str, Any]:
+def _calibration(evaluated: Probabilities, horizon: str) -> dict[str, Any]:
     return {
-        "model": judged.model,
-        "figure": calibration_figure(judged, horizon),
-        "reasons": judged.reasons,
+        "model": evaluated.model,
+        "figure": calibration_figure(evaluated, horizon),
+        "reasons": evaluated.reasons,
     }
 
 
@@ -203,16 +200,17 @@ def _groups(run: Run, model: str) -> dict[str, Any]:
     except ValueError as reason:
         return {"model": model, "figure": None, "reason": str(reason)}
     figure = kaplan_meier_figure(run.outcome, groups, run.plan["cohort"]["time_unit"], model)
-    return {"model": model, "figure": figure, "p_value": groups.p_value}
+    tested = {"p_value": groups.p_value, "too_few": too_few_events(run)}
+    return {"model": model, "figure": figure, **tested}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:
-    """Errors, each once, with the fits that ended in it."""
-    found: dict[tuple[str, str], list[Record]] = {}
+    """Errors, each once, with the fits in which it occurred."""
+    errors: dict[tuple[str, str], list[Record]] = {}
     for record in run.failures:
         text = (record.error or {}).get("traceback", "")
-        found.setdefault((record.model, text), []).append(record)
-    return [{"record": records[0], "places": _places(records)} for records in found.values()]
+        errors.setdefault((record.model, text), []).append(record)
+    return [{"record": records[0], "places": _places(records)} for records in errors.values()]
 
 
 def _places(records: Sequence[Record]) -> str:
@@ -237,7 +235,7 @@ def _histories(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _examples(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
-    """Per model the patients with the lowest, a middle and the highest Dice of all folds."""
+    """Patients with the lowest, a middle and the highest Dice of all folds, by model."""
     content = []
     for name in models:
         records = _first_seed(run, name)
@@ -249,15 +247,15 @@ def _examples(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
         if not slices:
             continue
         slices.sort(key=lambda item: item[0])
-        # Each record keeps three slices, so the run's median patient may not be among them.
+        # Each record has three slices, so the run's median patient may not be among them.
         median = float(np.median(np.concatenate([r.arrays["dice"] for r in records])))
         last = len(slices) - 1
-        chosen = {0: "lowest", last: "highest"} if last else {0: "the only one"}
+        ranks = {0: "lowest", last: "highest"} if last else {0: "the only one"}
         if last > 1:
             nearest = min(range(1, last), key=lambda i: abs(slices[i][0] - median))
-            chosen[nearest] = f"close to the median ({median:.3f})"
-        shown = [_slice(*slices[i][1:], chosen[i]) for i in sorted(chosen)]
-        content.append({"model": name, "slices": shown})
+            ranks[nearest] = f"close to the median ({median:.3f})"
+        examples = [_slice(*slices[i][1:], ranks[i]) for i in sorted(ranks)]
+        content.append({"model": name, "slices": examples})
     return content
 
 
@@ -266,7 +264,7 @@ def _slice(record: Record, k: int, rank: str) -> dict[str, Any]:
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Rows of settings for a reader; a group of settings becomes one row each."""
+    """Rows of settings; each member of a group of settings gets a row."""
     rows = []
     for name, value in settings.items():
         grouped = isinstance(value, Mapping)

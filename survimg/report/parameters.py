@@ -1,4 +1,4 @@
-"""Parameters of the models of a run, as its records hold them."""
+"""Parameters of the models of a run, from its records."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Parameter:
     Attributes
     ----------
     name : str
-        As scikit-learn's ``set_params`` takes it: ``step__parameter`` inside a pipeline.
+        As in scikit-learn's ``set_params``: ``step__parameter`` inside a pipeline.
     value, default : object
         JSON values of `survimg.benchmark.identity.describe`; `default` is that of the class.
     changed : bool
-        Whether the two differ; False too where the default was not recorded.
+        Whether the two differ; False if the default was not recorded.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Parameter:
     @property
     def text(self) -> str:
         """Name, value and, if it differs, the default."""
-        said = f"{self.name} = {in_words(self.value)}"
-        return f"{said} (default {in_words(self.default)})" if self.changed else said
+        text = f"{self.name} = {in_words(self.value)}"
+        return f"{text} (default {in_words(self.default)})" if self.changed else text
 
     @property
     def short_text(self) -> str:
-        """`text` without the steps that the parameter lies in."""
+        """`text` without the names of steps."""
         return replace(self, name=self.name.rpartition("__")[2]).text
 
     @property
     def shortens_training(self) -> bool:
-        """Whether it makes a training shorter than its class does."""
+        """Whether it makes the training shorter than by default."""
         return (
             self.changed
             and self.name.rpartition("__")[2] in _TRAINING_LENGTH
@@ -68,7 +68,7 @@ class ModelParameters:
     parameters : tuple of Parameter
         Those that differ from their defaults first; seeds are left out.
     defaults_known : bool
-        Whether the records say what the defaults are; those of survimg before it kept them do not.
+        Whether the records contain the defaults; those of early versions do not.
     """
 
     model: str
@@ -83,7 +83,7 @@ class ModelParameters:
 
     @property
     def shortened(self) -> list[Parameter]:
-        """Parameters that make its training shorter than its class does."""
+        """Parameters that make the training shorter than by default."""
         return [parameter for parameter in self.parameters if parameter.shortens_training]
 
 
@@ -110,7 +110,7 @@ def model_parameters(run: Run) -> dict[str, ModelParameters]:
 
 
 def in_words(value: Any) -> str:
-    """Write a JSON value for a reader: numbers in a list are a size, a mapping is pairs."""
+    """Write a JSON value as text: a list of numbers as ``2 × 3``, a mapping as pairs."""
     if isinstance(value, Mapping):
         if "digest" in value:
             return f"{value['type']} {str(value['digest'])[:8]}"
@@ -126,14 +126,14 @@ def in_words(value: Any) -> str:
 
 
 def _of_model(model: str, description: Mapping[str, Any]) -> ModelParameters:
-    found = [
+    parameters = [
         parameter
         for parameter in _walk(description, "")
         if parameter.name.rpartition("__")[2] != "random_state"
     ]
-    found.sort(key=lambda parameter: not parameter.changed)
+    parameters.sort(key=lambda parameter: not parameter.changed)
     estimator = str(description["class"]).rpartition(".")[2]
-    return ModelParameters(model, estimator, tuple(found), "defaults" in description)
+    return ModelParameters(model, estimator, tuple(parameters), "defaults" in description)
 
 
 def _walk(description: Mapping[str, Any], prefix: str) -> Iterator[Parameter]:

@@ -1,4 +1,4 @@
-"""Whether predicted probabilities come true in a cross-validation: calibration, net benefit."""
+"""Calibration and net benefit of predicted probabilities in a cross-validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from survimg.target import make_outcome
 
 __all__ = [
     "Probabilities",
-    "judge_probabilities",
+    "evaluate_probabilities",
     "record_survival",
     "report_horizon",
     "survival_at",
@@ -36,7 +36,7 @@ _NEARLY = 1e-3
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Predicted probabilities of one model against what happened, at one horizon.
+    """Accuracy of one model's predicted probabilities at one horizon.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class Probabilities:
     p_value : float or None
         Greenwood-Nam-D'Agostino test.
     decision : DecisionCurve or None
-        Up to the last threshold above which patients were followed to the horizon.
+        Up to the last threshold at which enough patients were followed to the horizon.
     reasons : tuple of str
-        Why parts are None, and what was changed to estimate the others.
+        Why values are None, and which probabilities were changed to estimate the others.
     """
 
     model: str
@@ -70,15 +70,15 @@ class Probabilities:
 
 
 def report_horizon(run: Run) -> float:
-    """Time at which probabilities are judged: the run's setting ``horizon``, or a middle time.
+    """Time at which probabilities are evaluated: the run's setting ``horizon``, if it is set.
 
-    Without the setting it is the median time of the observed events. That looks at outcomes but at
-    no prediction, so it favours no model.
+    Otherwise it is the median time of the observed events, which does not depend on predictions and
+    so favours no model.
 
     Raises
     ------
     ValueError
-        A setting that is no positive time.
+        The setting is not a positive time.
     """
     given = run.plan["settings"].get("horizon")
     if given is not None:
@@ -115,15 +115,15 @@ def survival_at(run: Run, model: str, horizon: float) -> tuple[np.ndarray, np.nd
     if len(records) < len(planned):
         raise ValueError(f"{len(records)} of {len(planned)} folds have predictions.")
     if not all("survival" in record.arrays for record in records.values()):
-        raise ValueError("The model predicts risks alone, no survival probabilities.")
+        raise ValueError("The model predicts risks only, no survival probabilities.")
     position = np.concatenate([run.folds[fold][1] for fold in records])
     if np.unique(position).size < position.size:
         raise ValueError("Patients are tested in several folds, so predictions cannot be pooled.")
     pooled = np.concatenate([record_survival(record, horizon) for record in records.values()])
-    unknown = int(np.isnan(pooled).sum())
-    if unknown:
+    n_short = int(np.isnan(pooled).sum())
+    if n_short:
         raise ValueError(
-            f"The predicted curves of {unknown} of {pooled.size} test patients end before the "
+            f"The predicted curves of {n_short} of {pooled.size} test patients end before the "
             f"horizon {horizon:g}."
         )
     return position, pooled
@@ -143,8 +143,8 @@ def record_survival(record: Record, horizon: float) -> np.ndarray:
     return step_values(curves, grid, np.array([horizon]))[:, 0]
 
 
-def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
-    """Judge one model's probabilities at a horizon.
+def evaluate_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
+    """Evaluate one model's predicted probabilities at a horizon.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
         reasons.append(f"{'Groups' if groups is None else 'Test'}: {problem}")
     inside = np.clip(survival, _NEARLY, 1 - _NEARLY)  # the curve works on log(-log S)
     if moved := int(np.count_nonzero(inside != survival)):
-        where = f"nearer than {_NEARLY} to 0 or 1 were moved there"
-        reasons.append(f"Smooth curve: {moved} of {inside.size} probabilities {where}.")
+        change = f"closer to 0 or 1 than {_NEARLY} were changed to that distance"
+        reasons.append(f"Smooth curve: {moved} of {inside.size} probabilities {change}.")
     try:
         smooth = integrated_calibration_index(y, inside, horizon)
     except ValueError as problem:
@@ -202,15 +202,14 @@ def judge_probabilities(run: Run, model: str, horizon: float) -> Probabilities:
 
 
 def _decision(y: np.ndarray, survival: np.ndarray, horizon: float) -> DecisionCurve:
-    """Net benefit up to the first threshold above which it is not estimable."""
+    """Net benefit up to the first threshold at which it cannot be estimated."""
     outcome = make_outcome(y["event"], y["time"])
-    known = 0
+    n_estimable = 0
     for threshold in _THRESHOLDS:
         try:
             decision_curve(outcome, 1 - survival, horizon, [threshold])
         except ValueError:
             break
-        known += 1
-    if not known:
-        known = 1  # the whole range fails: let the first threshold say why
-    return decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[:known])
+        n_estimable += 1
+    # If the whole range fails, the first threshold says why.
+    return decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[: max(n_estimable, 1)])

@@ -15,12 +15,12 @@ from survimg.report.probabilities import Probabilities
 __all__ = ["calibration_figure", "decision_figure"]
 
 
-def calibration_figure(judged: Probabilities, horizon: str) -> Markup | None:
+def calibration_figure(probabilities: Probabilities, horizon: str) -> Markup | None:
     """Draw observed against predicted probability of the event at the horizon.
 
     Parameters
     ----------
-    judged : Probabilities
+    probabilities : Probabilities
     horizon : str
         In words, with its unit.
 
@@ -29,7 +29,7 @@ def calibration_figure(judged: Probabilities, horizon: str) -> Markup | None:
     Markup or None
         None where neither groups nor a smooth curve could be estimated.
     """
-    groups, smooth = judged.groups, judged.smooth
+    groups, smooth = probabilities.groups, probabilities.smooth
     if groups is None and smooth is None:
         return None
     with mpl.rc_context(STYLE):
@@ -53,15 +53,15 @@ def calibration_figure(judged: Probabilities, horizon: str) -> Markup | None:
         axes.set_xlabel(f"predicted probability at {horizon}")
         axes.set_ylabel("observed")
         figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
-    return svg(figure, f"Calibration of {judged.model} at {horizon}")
+    return svg(figure, f"Calibration of {probabilities.model} at {horizon}")
 
 
-def decision_figure(judged: Sequence[Probabilities], horizon: str) -> Markup | None:
+def decision_figure(models: Sequence[Probabilities], horizon: str) -> Markup | None:
     """Draw the net benefit of acting on each model, on everybody and on nobody.
 
     Parameters
     ----------
-    judged : sequence of Probabilities
+    models : sequence of Probabilities
         Of the same patients.
     horizon : str
         In words, with its unit.
@@ -71,7 +71,7 @@ def decision_figure(judged: Sequence[Probabilities], horizon: str) -> Markup | N
     Markup or None
         None where no model has a curve.
     """
-    curves = {p.model: p.decision for p in judged if p.decision is not None}
+    curves = {p.model: p.decision for p in models if p.decision is not None}
     if not curves:
         return None
     longest = max(curves.values(), key=lambda curve: curve.thresholds.size)

@@ -1,4 +1,4 @@
-"""Which models can be told apart over the folds: average ranks and pairwise tests."""
+"""Average ranks of models over the folds, and pairwise tests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["RankSummary", "rank_models"]
 
 @dataclass(frozen=True)
 class RankSummary:
-    """Average ranks over the folds, and sets of models that are not told apart.
+    """Average ranks over the folds, and groups of models that do not differ significantly.
 
     Attributes
     ----------
     ranks : dict of str to float
         Model to average rank, best (lowest) first.
     p_values : dict of (str, str) to float
-        Both models of every pair, in the order of `ranks`, to the Holm-corrected p value; 1 where
-        the two have the same scores.
+        Pair of models, in the order of `ranks`, to the Holm-corrected p value; 1 if both have the
+        same scores.
     groups : tuple of tuple of str
-        Largest runs of neighbours in rank of which no two differ at 5 %.
+        Models of neighbouring ranks of which no two differ at 5 %.
     n_folds : int
     """
 
@@ -43,8 +43,8 @@ def rank_models(run: Run, scores: Mapping[str, ModelScore]) -> RankSummary:
 
     Pairs are compared by Nadeau and Bengio's t test, which allows for the overlap of training
     sets, with Holm's correction for the number of pairs. Nemenyi's critical difference, the usual
-    choice, takes folds for independent data sets and makes the verdict on two models depend on
-    which others take part (Benavoli et al.).
+    choice, treats folds as independent data sets, and its result for two models depends on
+    which other models are compared (Benavoli et al.).
 
     Parameters
     ----------
@@ -90,9 +90,9 @@ def _pair_p_value(run: Run, first: ModelScore, second: ModelScore) -> float:
 def _groups(
     names: list[str], p_values: Mapping[tuple[str, str], float]
 ) -> tuple[tuple[str, ...], ...]:
-    """Longest runs of neighbours without a significant pair, at least two models each."""
-    found: list[tuple[str, ...]] = []
-    reached = 0  # a run that ends where an earlier one did lies inside it
+    """Longest sequences of neighbours without a significant pair, at least two models each."""
+    groups: list[tuple[str, ...]] = []
+    reached = 0  # a sequence with the same end as an earlier one is part of it
     for start in range(len(names)):
         stop = start + 1
         while stop < len(names) and all(
@@ -100,6 +100,6 @@ def _groups(
         ):
             stop += 1
         if stop - start > 1 and stop > reached:
-            found.append(tuple(names[start:stop]))
+            groups.append(tuple(names[start:stop]))
             reached = stop
-    return tuple(found)
+    return tuple(groups)

@@ -39,12 +39,12 @@ __all__ = [
 
 #: Ending of the name of a model that was trained and tested on permuted outcomes.
 PERMUTED = "(permuted)"
-#: Cohort of the papers' figures, where a run does not name another.
+#: Cohort of the papers' results, if a run does not name another one.
 PUBLISHED_COHORT = "nasopharyngeal carcinoma"
 
 
 def is_permuted(run: Run) -> bool:
-    """Whether the outcomes of the whole run are permuted: a negative control by itself."""
+    """Whether the whole run is a negative control, with permuted outcomes."""
     settings = run.plan["settings"]
     return bool(settings.get("permuted")) or str(settings.get("outcome")).startswith("PERMUTED")
 
@@ -54,13 +54,13 @@ def split_control(
 ) -> tuple[list[ModelScore], list[ModelScore]]:
     """Separate the negative control from the models that are compared.
 
-    The control is what `score_run` marks as permuted, models named ``... (permuted)``, or, where
-    the settings say ``permuted``, the run itself.
+    The control are the scores that `score_run` marks as permuted, models named ``... (permuted)``,
+    or, if the settings say ``permuted``, all models of the run.
 
     Returns
     -------
     ranked, control : list of ModelScore
-        In a run of permuted outcomes every model is in both; the oracle is never control.
+        In a run on permuted outcomes every model is in both lists, the oracle in `ranked` only.
     """
     permuted = [score.permuted or score.model.endswith(PERMUTED) for score in scores]
     ranked = [score for score, apart in zip(scores, permuted, strict=True) if not apart]
@@ -97,10 +97,10 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
 
 
 def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
-    """Both tests of each model against the reference; None where there is nothing to test.
+    """Both tests of each model against the reference; None if there is nothing to test.
 
-    The first asks whether the difference holds for other patients, given the models as they were
-    fitted; the second whether it holds for other splits of such patients, training included.
+    The first tests whether the difference holds for other patients, given the fitted models; the
+    second whether it holds for other splits, training included.
     """
     reference = next((score for score in scores if score.model == run.reference), None)
     others = [
@@ -135,7 +135,7 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
 
 
 def rank_table(summary: RankSummary) -> Table:
-    """Average ranks and, per model, from which others it differs."""
+    """Average ranks, and the models from which each model differs."""
     rows = []
     for name, rank in summary.ranks.items():
         apart = [
@@ -155,7 +155,7 @@ def rank_table(summary: RankSummary) -> Table:
 
 
 def control_table(control: Sequence[ModelScore]) -> Table | None:
-    """Say of each model of the negative control whether its interval contains 0.5."""
+    """Whether the interval of each model of the negative control contains 0.5."""
     if not control:
         return None
     rows = []
@@ -167,19 +167,19 @@ def control_table(control: Sequence[ModelScore]) -> Table | None:
         "Negative control: permuted outcomes",
         ("Model", "C within folds (95 % CI)", "Interval contains 0.5"),
         tuple(rows),
-        "Outcomes were dealt out to the patients at random, so nothing can be learned. An interval "
-        "above 0.5 points to a leak from test to training; by chance alone about one interval in "
-        "ten misses 0.5, below or above, because the folds share one set of permuted outcomes.",
+        "Outcomes were permuted at random, so nothing can be learned. An interval "
+        "above 0.5 suggests a leak from test to training. By chance, about one interval in "
+        "ten does not contain 0.5, because the folds share one set of permuted outcomes.",
     )
 
 
 def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
-    """Put the papers' figures beside this run's: two columns that must not be subtracted.
+    """Results of the papers beside those of this run.
 
     Returns
     -------
     Table or None
-        None where the run holds no published figures of its models.
+        None if the run has no published results of its models.
     """
     published: Mapping[str, Mapping[str, Any]] = run.plan.get("published") or {}
     by_model = {score.model: score for score in scores}
@@ -204,19 +204,19 @@ def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
     header += ["Dice here", f"Dice in the paper ({where})"] if with_dice else []
     return Table(
         "published",
-        "Figures of the papers, of another cohort",
+        "Results of the papers, on another cohort",
         (*header, "Source"),
         tuple(rows),
-        f"The papers’ patients are others ({where}), with another endpoint and follow-up, and "
-        "the C-index depends on all of these: the two columns cannot be subtracted from each "
-        "other, and neither confirms or refutes the other.",
+        f"The papers used other patients ({where}), with another endpoint and follow-up, and "
+        "the C-index depends on all of these. Therefore do not subtract the two columns: neither "
+        "confirms or refutes the other.",
     )
 
 
 def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
-    """Concordance of each model within each centre; None if the run knows of one centre at most.
+    """Concordance of each model within each centre; None without at least two centres.
 
-    Pairs count if one fit has predicted both patients and both come from the centre.
+    A pair counts if one fit has predicted both patients and both come from the centre.
     """
     if run.groups is None or np.unique(run.groups).size < 2:
         return None
@@ -236,7 +236,7 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         ("Centre", "Patients", "Events", *models),
         tuple(rows),
         "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
-        f"centre; {ABSENT} where there is no comparable pair.",
+        f"centre; {ABSENT} without a comparable pair.",
     )
 
 
@@ -258,14 +258,14 @@ def dice_table(scores: Sequence[ModelScore]) -> Table | None:
             )
         )
     header = ("Model", "Patients", "Mean ± sd", "Median (quartiles)", "Lowest", "Tumours missed")
-    note = "Each test patient with a tumour once, first seed. Missed: no voxel in common, Dice 0."
+    note = "Each test patient with a tumour once, first seed. Missed: no common voxel, Dice 0."
     return Table("dice", "Dice coefficient of test patients", header, tuple(rows), note) if rows \
         else None
 
 
-def probability_table(judged: Sequence[Probabilities], horizon: str) -> Table | None:
+def probability_table(models: Sequence[Probabilities], horizon: str) -> Table | None:
     """Accuracy and calibration of the predicted probabilities; None if no model has any."""
-    if not judged:
+    if not models:
         return None
     rows = tuple(
         (
@@ -276,7 +276,7 @@ def probability_table(judged: Sequence[Probabilities], horizon: str) -> Table | 
             ABSENT if p.smooth is None else number(p.smooth.ici),
             p_text(p.p_value),
         )
-        for p in judged
+        for p in models
     )
     return Table(
         "probabilities",
@@ -291,7 +291,7 @@ def probability_table(judged: Sequence[Probabilities], horizon: str) -> Table | 
 
 
 def _segments_only(score: ModelScore) -> bool:
-    """Whether a model has finished fits and no risk from any of them."""
+    """Whether a model has finished fits, but no risks."""
     return bool(score.n_done) and not score.fold_c
 
 

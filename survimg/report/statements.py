@@ -18,14 +18,14 @@ __all__ = ["unsupported_statements"]
 def unsupported_statements(
     run: Run, scores: Sequence[ModelScore], with_probabilities: Collection[str] = ()
 ) -> list[str]:
-    """List statements that a reader might take from the page and that the data do not support.
+    """List conclusions that a reader might draw from the page but that the data do not support.
 
     Parameters
     ----------
     run : Run
     scores : sequence of ModelScore
     with_probabilities : collection of str, optional
-        Models whose predicted probabilities the page judges.
+        Models whose predicted probabilities are evaluated on the page.
 
     Returns
     -------
@@ -40,20 +40,20 @@ def unsupported_statements(
     n_events = int(run.outcome["event"].sum())
     sentences += _about_centres(run)
     sentences.append(
-        f"How much a model would change if it were trained on other patients. The intervals stand "
-        f"for the choice of the {run.ids.size} test patients ({n_events} events), given the models "
-        "that were fitted."
+        f"How much a model would change if it were trained on other patients. The intervals cover "
+        f"the choice of the {run.ids.size} test patients ({n_events} events), given the fitted "
+        "models."
     )
     if len(run.seeds) == 1:
         sentences.append(
-            f"How much a model varies from one random start to the next: one seed was run "
+            f"How much a model varies with its random initialisation: one seed was used "
             f"({run.seeds[0]})."
         )
     without = [s.model for s in scores if s.n_done and s.model not in {*with_probabilities, ORACLE}]
     if without:
         sentences.append(
             f"Whether predicted probabilities of {', '.join(without)} are right: the C-index and "
-            "the risk groups judge the order of the patients only."
+            "the risk groups depend on the order of the patients only."
         )
     return sentences
 
@@ -81,7 +81,12 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
             f"That {score.model}, trained on other patients, ranks patients {better} than "
             f"{reference}: the difference is significant for these fitted models only ({tested})."
         )
-    if math.isnan(score.within_folds.lower):
+    if math.isnan(score.within_folds.lower) and "events" in score.within_folds.method:
+        sentences.append(
+            f"Whether {score.model} ranks patients better than chance or than others: its C-index "
+            f"is {score.within_folds.value:.3f}, but there are {score.within_folds.method}."
+        )
+    elif math.isnan(score.within_folds.lower):
         sentences.append(
             f"How far the C-index of {score.model} ({score.within_folds.value:.3f}) could be "
             "chance: its pairs of test patients do not vary, so there is no interval."
@@ -98,8 +103,8 @@ def _over_folds(score: ModelScore) -> bool:
 
 def _about_training(model: ModelParameters) -> list[str]:
     return [
-        f"What {model.model} can reach: its training was cut to {length.name} = {length.value}, "
-        f"where {model.estimator} takes {length.default} by default."
+        f"What {model.model} can reach: its training was shortened to {length.name} = "
+        f"{length.value}; the default of {model.estimator} is {length.default}."
         for length in model.shortened
     ]
 
@@ -108,10 +113,10 @@ def _about_centres(run: Run) -> list[str]:
     """Say whether test patients come from centres that the models have not seen."""
     n_centres = run.plan["cohort"]["n_groups"]
     if run.groups is None:
-        known = "" if n_centres is None else f" of {n_centres} centres"
+        of_centres = "" if n_centres is None else f" of {n_centres} centres"
         return [
             "How any of these models ranks patients of another hospital: training and test "
-            f"patients come from the same cohort{known}."
+            f"patients come from the same cohort{of_centres}."
         ]
     mixed = [
         np.intersect1d(run.groups[train], run.groups[test]).size > 0 for train, test in run.folds
@@ -119,8 +124,8 @@ def _about_centres(run: Run) -> list[str]:
     if not any(mixed):
         return []
     return [
-        "How any of these models ranks patients of a centre it has not seen: the cohort holds "
+        "How any of these models ranks patients of a centre it has not seen: the cohort has "
         f"{n_centres} {'centre' if n_centres == 1 else 'centres'} (column group), the folds do not "
-        f"keep them apart, and in {sum(mixed)} of {len(mixed)} folds patients of one centre are in "
+        f"separate them, and in {sum(mixed)} of {len(mixed)} folds patients of one centre are in "
         "both the training and the test part."
     ]

@@ -1,7 +1,6 @@
-"""Tables of a report, written once and shown as HTML, Markdown and LaTeX.
+"""Tables of a report as HTML, Markdown and LaTeX.
 
-Names of models and patients come from users: what is special in a language is escaped when a table
-is written in that language, never before.
+Names of models and patients come from users, so text is escaped when a table is written.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = [
     "write_documents",
 ]
 
-#: What a cell holds where there is no value.
+#: Content of a cell without a value.
 ABSENT = "–"
 
 _LATEX = {
@@ -71,14 +70,14 @@ class Table:
     Attributes
     ----------
     name : str
-        Of its files, without an ending.
+        Name of its files, without extension.
     title : str
     header : tuple of str
         The first column names the rows.
     rows : tuple of tuple of str
-        `ABSENT` where there is no value.
+        `ABSENT` in cells without a value.
     note : str
-        What a reader must know to read it: intervals, tests, sources.
+        Explanations: intervals, tests, sources.
     """
 
     name: str
@@ -101,7 +100,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def mean_and_sd(mean: float | None, sd: float | None, digits: int = 3) -> str:
-    """Write ``mean ± sd``; the mean alone where there is no spread."""
+    """Write ``mean ± sd``, or the mean only if `sd` is None."""
     if mean is None or sd is None:
         return number(mean, digits)
     return f"{number(mean, digits)} ± {number(sd, digits)}"
@@ -120,7 +119,7 @@ def interval_text(estimate: Estimate | Comparison | None) -> str:
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign, the minus as a minus."""
+    """Write a difference with its sign."""
     return f"{value:+.3f}".replace("-", "−")
 
 
@@ -198,12 +197,12 @@ def to_markdown(table: Table) -> str:
 
 
 def write_documents(folder: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write each table as ``.tex`` and ``.md``; files of tables that are no more are removed.
+    """Write each table as ``.tex`` and ``.md``; other ``.tex`` and ``.md`` files are removed.
 
     Parameters
     ----------
     folder : Path
-        Made if needed; it holds nothing but such tables.
+        Made if needed; it contains only such tables.
     tables : sequence of Table
 
     Returns
@@ -223,7 +222,7 @@ def write_documents(folder: Path, tables: Sequence[Table]) -> list[Path]:
 
 
 def _one_line(text: str) -> str:
-    """Replace what would end a row, or that no editor shows, by spaces."""
+    """Replace line breaks and characters that are not printable by spaces."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 

@@ -1,10 +1,9 @@
-"""Which models are compared: their names on the command line, and the tables of papers.
+"""Models by their names on the command line, and the tables of papers.
 
-The only rooms, with `survimg.cli`, that know both the contestants and the judge. A model is a
-function from `ModelSettings` to an unfitted estimator; a `Suite` names the models of a table. The
-tables of another paper are one more file with a tuple of suites, entered in `SUITES` below, and, if
-they need models of their own, in `survimg.suites.models.MODELS`. Nothing here loads torch before a
-network is built.
+With `survimg.cli`, this is the only package that imports both models and the benchmark. A model is
+a function from `ModelSettings` to an unfitted estimator; a `Suite` names the models of a table. To
+add the tables of another paper, write a file with a tuple of suites, add it to `SUITES` below, and
+add new models to `survimg.suites.models.MODELS`. Torch is not loaded before a network is built.
 """
 
 from collections.abc import Mapping

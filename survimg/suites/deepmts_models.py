@@ -1,4 +1,4 @@
-"""The contestants of the DeepMTS paper by name: each function builds one unfitted estimator."""
+"""The models of the DeepMTS paper by name: each function builds one unfitted estimator."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def build_row(name: str, settings: Mapping[str, Any]) -> Any:
 def labels_at_horizon(
     outcome: np.ndarray, horizon: float | None, competing: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn an outcome into labels, and say whose label is known.
+    """Turn an outcome into labels, and say which patients have one.
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ def _metrics(part: pd.DataFrame) -> dict[str, float]:
     def auc(frame: pd.DataFrame) -> tuple[float, float]:
         labels = frame["label"].to_numpy(bool)
         try:
-            found = status_auc(make_outcome(labels, np.ones(len(labels))), frame["probability"])
+            auc = status_auc(make_outcome(labels, np.ones(len(labels))), frame["probability"])
         except ValueError:  # no variation: the AUC is known, its error is not
             return float(roc_auc_score(labels, frame["probability"])), np.nan
-        return found.value, found.standard_error
+        return auc.value, auc.standard_error
 
     value, error = np.mean([auc(frame) for _, frame in part.groupby("seed")], axis=0).tolist()
     low, high = np.clip([value - 1.959964 * error, value + 1.959964 * error], 0, 1)

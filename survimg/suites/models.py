@@ -1,4 +1,4 @@
-"""Which models stand behind which name on the command line."""
+"""Names of models on the command line."""
 
 from __future__ import annotations
 
@@ -134,5 +134,5 @@ def _build(name: str, settings: ModelSettings) -> Any:
 
 
 def _nearest(name: str) -> str:
-    found = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1)
-    return f"; did you mean {found[0]!r}?" if found else "."
+    near = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."

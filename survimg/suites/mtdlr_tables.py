@@ -1,4 +1,4 @@
-"""The analysis of the MTDLR paper: its tables and figures from the scores of several cohorts."""
+"""Tables and figures of the MTDLR paper from the scores of several cohorts."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def risk_group_table(
 
     Notes
     -----
-    In the training cohort the cut-off was chosen to part these very patients: hazard ratio and p
+    In the training cohort the cut-off was chosen on the same patients: hazard ratio and p
     are too favourable there, and only those of the other cohorts are evidence.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""Settings that hold for a whole run, and how models take them."""
+"""Settings of a whole run, and how they are passed to models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ModelSettings", "make_network", "set_on_network", "share_work"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What the command line says about all models at once.
+    """Settings of the command line for all models.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class ModelSettings:
 
     @property
     def clinical_columns(self) -> list[str] | None:
-        """What estimators take: None for all columns, an empty list for none."""
+        """Value for estimators: None for all columns, an empty list for none."""
         return None if self.clinical else []
 
 
@@ -92,7 +92,7 @@ def set_on_network(network: Any, settings: ModelSettings) -> Any:
 
 
 def share_work(model: Any, settings: ModelSettings) -> Any:
-    """Set the cache folder of what several models of a run have in common.
+    """Set the cache folder for results that several models of a run share.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A table of a paper: which models it compares, and what the paper reports for them."""
+"""A table of a paper: its models, and the results that the paper reports for them."""
 
 from __future__ import annotations
 

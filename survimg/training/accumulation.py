@@ -33,7 +33,7 @@ def backward_in_parts(
 ) -> tuple[Tensor, Any]:
     """Add the gradient of ``loss(forward(inputs))`` to the parameters, a few cases at a time.
 
-    A Cox loss compares every patient with his whole risk set, so that the mean of the losses of
+    A Cox loss compares every patient with the whole risk set, so the mean of the losses of
     parts is not the loss of the batch. Therefore two passes: the first computes the outputs of all
     parts without keeping activations, then the loss of the joined outputs and its gradient with
     respect to them; the second computes each part again and sends its share of that gradient back

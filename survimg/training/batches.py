@@ -29,7 +29,7 @@ class Targets(NamedTuple):
     event: Tensor
     """Whether the event was observed, bool (b,)."""
     masks: Tensor | None
-    """Tumour masks, float32 0/1, (b, z, y, x), zeros where there is none; None if the loss does
+    """Tumour masks, float32 0/1, (b, z, y, x), zeros without a mask; None if the loss does
     not ask for masks."""
     has_mask: Tensor
     """Which cases have a mask, bool (b,)."""
@@ -105,7 +105,7 @@ class Patients:
         )
 
     def masks(self, positions: np.ndarray) -> np.ndarray:
-        """Read the masks of some patients, uint8 (b, z, y, x); zeros where there is none."""
+        """Read the masks of some patients, uint8 (b, z, y, x); zeros without a mask."""
         read = np.zeros((len(positions), *self.cohort.shape[2:]), dtype=np.uint8)
         for row, i in enumerate(positions):
             if self.cohort.has_masks[i]:

@@ -137,7 +137,7 @@ class Checkpoint:
         write_bytes(self.path, buffer.getbuffer())
 
     def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
-        """Put a freshly made training into the saved state; nothing happens if there is none."""
+        """Restore the saved state, if there is one, in a new training."""
         if self.seed is None:
             return
         tensors, values = self._tensors, self._values

@@ -28,7 +28,7 @@ __all__ = ["CallbackSupportMixin", "EpochTasks", "epoch_tasks", "with_callbacks"
 
 
 def epoch_tasks(estimator: Any) -> list[tuple[str, Callback]]:
-    """Return what a training tells scikit-learn's callbacks with; nothing where there are none.
+    """Return the callback that reports to scikit-learn's callbacks, if there are any.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
     Parameters
     ----------
     estimator : object
-        Attributes are set anew inside, not changed in place.
+        Attributes are replaced inside, not changed in place.
     """
     before = dict(vars(estimator))
 

@@ -1,4 +1,4 @@
-"""One fit of a network: what is decided before it, and the training itself."""
+"""One fit of a network: its plan and its training."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["Plan", "Training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is decided about a fit before its device is taken.
+    """The settings of a fit, before its device is taken.
 
     Parameters
     ----------
     patients, held_out : Patients
-        Those who train the network, and those who validate it (possibly nobody).
+        Patients who train the network, and those who validate it (possibly none).
     objective : Objective
     device : torch.device
         As asked for; ``cuda`` without an index stands for any GPU.
@@ -55,7 +55,7 @@ class Plan:
 
 
 class Training:
-    """A network on its device, with batches and with all that watches over it.
+    """A network on its device, with batches and callbacks.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Training:
         Raises
         ------
         FloatingPointError
-            It diverged before any epoch was good.
+            The training diverged before the first good epoch.
         """
         try:
             self.net.train(self._batches)
@@ -170,7 +170,7 @@ class Training:
         del self.net.history[max(self._last_good.epoch, epoch) :]
         (self._last_good if self.hold_out is None else self.hold_out).restore(self.net)
         warnings.warn(
-            f"{error} The training ended there, and the network of epoch {epoch} is kept.",
+            f"{error} The training ended there, and the network of epoch {epoch} is used.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -22,86 +22,85 @@ __all__ = ["TrainingParameters", "epoch_length"]
 class TrainingParameters:
     """How a network is trained.
 
-    A dataclass, so that the signature of every estimator lists these parameters without each
-    class writing them out again: the constructor is generated from the fields, and does what
-    scikit-learn asks of one: it assigns. Docstrings of subclasses are completed likewise.
+    A dataclass: the constructors of all estimators are generated from its fields and only assign,
+    as scikit-learn requires. These parameters are also added to the docstrings of subclasses.
 
     Parameters
     ----------
     n_iterations : int, default=400
-        Optimiser steps. The learning-rate schedule is stretched to this length. 400 steps take
-        minutes on a CPU with volumes of 32 voxels along each axis (figures are in
-        ``benchmarks/README.md``); the DeepMTS paper takes 15,000.
+        Optimiser steps. The learning-rate schedule is scaled to this length. 400 steps take
+        minutes on a CPU with volumes of 32 voxels along each axis (see ``benchmarks/README.md``);
+        the DeepMTS paper uses 15,000.
     batch_size : int, default=8
-        Patients whose losses, and for a Cox loss whose risk set, make one step.
+        Patients of one step. The risk sets of a Cox loss are formed within these patients.
     learning_rate : float, default=3e-3
-        Initial learning rate of Adam. Of a few hundred steps; thousands need a smaller one (the
-        DeepMTS paper: 1e-4).
+        Initial learning rate of Adam. The default is for a few hundred steps; thousands of steps
+        need a smaller one (the DeepMTS paper: 1e-4).
     schedule : {"step", "cosine", "constant"}, default="cosine"
-        ``"cosine"`` falls to 0 over the training. ``"step"`` is the DeepMTS paper's: factors 1,
-        0.5, 0.1 and 0.01 from 0, 1/6, 1/3 and 2/3 of the training on.
+        ``"cosine"`` decreases to 0 over the training. ``"step"``, as in the DeepMTS paper, has
+        factors 1, 0.5, 0.1 and 0.01, starting at 0, 1/6, 1/3 and 2/3 of the training.
     balanced : bool, default=True
         Fill each batch with equal numbers of patients with and without the event.
     augmentation : {"uniform", "fixed"} or None, default="uniform"
-        ``"uniform"``: translation uniform in +-`max_translation`, as the DeepMTS paper says;
-        ``"fixed"``: exactly that far along every axis, as its published code does. Both rotate and
-        flip left-right.
+        ``"uniform"``: translation uniform in +-`max_translation`, as in the DeepMTS paper;
+        ``"fixed"``: by exactly `max_translation` along every axis, as in its published code. Both
+        also rotate and flip left-right.
     max_translation : float, default=10 / 128
         Largest shift as a fraction of each axis; the paper shifts volumes of 128 x 128 x 112 voxels
         by up to 10.
     max_rotation : float, default=5
         Degrees, in each of the three planes.
     gradient_clip : float, optional
-        Largest norm of the gradient; the paper does not clip.
+        Largest norm of the gradient; None does not clip, as in the paper.
     micro_batch_size : int, optional
-        Patients that pass through the network at once. The loss is still that of the whole batch,
-        Cox risk set included; each step computes the network twice and needs the memory of
-        `micro_batch_size` patients only. Batch normalisation then averages over that many
-        patients, not over the batch. On the CPU memory also goes back to the system as soon as it
-        is free, which takes time.
+        Patients that pass through the network at once. The loss, including the Cox risk set,
+        remains that of the whole batch. Each step computes the network twice but needs only the
+        memory of `micro_batch_size` patients. Batch normalisation then averages over that many
+        patients, not over the batch. On the CPU freed memory is returned to the system at once,
+        which takes time.
     validation_fraction : float, optional
-        Share of the training patients, with its share of the events, that is held out of the
-        training. They are scored after every epoch, and the weights of the best epoch are
-        returned. None trains on all patients to the end.
+        Share of the training patients (stratified by event) that is held out. They are scored
+        after every epoch, and the weights of the best epoch are used. None trains on all patients
+        to the end.
     patience : int, optional
-        Stop after so many epochs without a better validation score; None never stops early. Needs
-        `validation_fraction`.
+        Stop after this many epochs without a better validation score; None never stops early.
+        Needs `validation_fraction`.
     batch_norm_batches : int, default=50
-        Training batches over which the statistics of batch normalisation are averaged once
-        training is over (and before each validation); at most as many as there were iterations.
-        The published code keeps running averages instead, which need several hundred iterations to
-        forget their initial values.
+        Training batches over which the statistics of batch normalisation are averaged after
+        training (and before each validation); at most the number of iterations.
+        The published code uses running averages instead, which need several hundred iterations
+        until their initial values no longer matter.
     iterations_per_epoch : int, optional
-        Length of what `history_`, validation, checkpoints and the progress bar call an epoch. None
-        makes 20 epochs of the training.
+        Length of an epoch in `history_`, validation, checkpoints and the progress bar. None divides
+        the training into 20 epochs.
     initial_weights : path-like, optional
-        File written by ``torch.save(net.state_dict(), path)``. Tensors that agree in name and shape
+        File written by ``torch.save(net.state_dict(), path)``. Tensors with the same name and shape
         replace random initial weights; `load_report_` lists them.
     frozen : sequence of str, optional
         Parts of the network that keep their initial weights, e.g. ``["encoder"]``; names as in
         ``net_.module_.named_modules()``.
     warm_start : bool, default=False
-        Fitting again starts from the weights of the previous fit; optimiser and schedule start
-        anew. Channels, columns and the network's own parameters must be those of that fit.
+        Fitting again starts from the weights of the previous fit, with a new optimiser and
+        schedule. Channels, columns and the network's parameters must be the same.
     checkpoint_folder : path-like, optional
-        Folder for the state of unfinished fits. The same fit (same class, parameters, initial
-        weights and data) that was interrupted continues where its last checkpoint was written,
-        with the results of an uninterrupted one. The file is removed when the fit has ended;
-        different fits may share a folder.
+        Folder for the state of unfinished fits. If a fit was interrupted, the same fit (same class,
+        parameters, initial weights and data) continues from its last checkpoint, with the result of
+        an uninterrupted fit. The file is removed when the fit has ended; different fits may share a
+        folder.
     checkpoint_every : int, default=1
         Epochs between checkpoints.
     device : str, default="auto"
-        ``"auto"`` takes a GPU if there is one; else as torch names devices.
+        A torch device; ``"auto"`` uses a GPU if there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the convolutions in training. ``"auto"`` is bfloat16 where the hardware computes it
-        natively. Predictions are always computed in float32.
+        Type of the convolutions in training. ``"auto"`` is bfloat16 if the hardware computes it
+        natively, otherwise float32. Predictions are always computed in float32.
     n_threads : int, optional
-        Threads of torch during fit and predict; None leaves torch's setting alone. Workers of
-        ``n_jobs=2`` get fewer threads than the main process, and sums are rounded in another order
-        then: give a number to get bit-equal results whatever `n_jobs` is (on the CPU).
+        Threads of torch during fit and predict; None keeps torch's setting. The number of threads
+        changes the order of rounding, and workers have fewer threads than the main process: set a
+        number to get identical results for any `n_jobs` (on the CPU).
     random_state : int, RandomState instance or None, default=None
         Fixes weights, batches, augmentation, dropout and the held-out patients; torch's global
-        stream is left untouched.
+        random state is not changed.
     verbose : int, default=0
         1 shows a progress bar over epochs.
     """
@@ -164,7 +163,7 @@ class TrainingParameters:
 
 
 def epoch_length(parameters: TrainingParameters) -> int:
-    """Return the optimiser steps of an epoch: those asked for, or a twentieth of the training.
+    """Return the optimiser steps of an epoch, by default a twentieth of the training.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Volumes that stay on the GPU: reading and copying them anew would take longer than a step."""
+"""Volumes that stay on the GPU, because reading them again would take longer than a step."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def check_normalised_sizes(module: nn.Module, shape: Sequence[int], n_clinical: 
     module : torch.nn.Module
         Left in training mode, as `train_unfrozen` puts it.
     shape : sequence of int
-        Of what the network sees of a patient: channels, then the voxels of each axis.
+        Shape of the network's input for a patient: channels, then voxels along each axis.
     n_clinical : int
 
     Returns

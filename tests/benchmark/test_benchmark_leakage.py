@@ -168,6 +168,6 @@ def test_a_preparation_that_learned_from_test_patients(tmp_path, cohort, splits)
     for learned_from in ("all", [cohort.ids[splits[1][1][0]]]):
         X = rebuilt(cohort)
         X.settings = {"training": {"normalise": "histogram", "learned_from": learned_from}}
-        refused(tmp_path, "learned statistics from patients that are tested", X, splits[1:2])
+        refused(tmp_path, "used statistics of test patients", X, splits[1:2])
     X.settings = {"learned_from": cohort.ids[splits[1][0]].tolist()}
     assert attempt(tmp_path, X, splits[1:2]).complete("cox")

@@ -175,7 +175,7 @@ def test_a_search_is_judged_by_its_best_estimator_and_its_choice_is_kept(tmp_pat
         ]
         assert not set(fold["test"]) & {name for part in fold["inner"] for name in part["train"]}
     other = nested_protocol(cohort, cohort.outcome, n_folds=2, inner_folds=3, random_state=0)
-    with pytest.raises(ValueError, match="splits are frozen"):
+    with pytest.raises(ValueError, match="of a run share its splits"):
         run_benchmark({"cox": search}, cohort, cohort.outcome, out=tmp_path, **other.arguments())
 
 

@@ -300,7 +300,7 @@ def test_tables_of_features_can_take_part(tmp_path, cohort, splits):
 
 def test_splits_are_frozen(tmp_path, cohort, splits):
     run(tmp_path, cohort, splits)
-    with pytest.raises(ValueError, match="splits are frozen"):
+    with pytest.raises(ValueError, match="of a run share its splits"):
         run(tmp_path, cohort, splits[:2])
     stored = json.loads((tmp_path / "splits.json").read_text())["folds"]
     assert stored[1]["test"] == cohort.ids[splits[1][1]].tolist()
@@ -326,7 +326,7 @@ def test_an_unfinished_run_can_be_read(tmp_path, cohort, splits):
         ({"splits": [([0, 1], [3, 99])]}, "0 to 35"),
         ({"splits": [(np.arange(35), [35])]}, "no comparable pair"),
         ({"models": {}}, "models is empty"),
-        ({"reference": "nobody"}, "'nobody' is none of the models"),
+        ({"reference": "nobody"}, "'nobody' is not one of the models"),
         ({"seeds": (1, 1)}, "distinct non-negative"),
         ({"oracle_risk": [1.0, 2.0]}, "oracle_risk must have one value per patient"),
         ({"ids": ["a"] * 36}, "Duplicate patient ids"),
@@ -341,5 +341,5 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, cohort, split
 
 @pytest.mark.parametrize("model", [StageCox, "cox", StandardScaler()])
 def test_what_is_no_estimator_is_refused(tmp_path, cohort, splits, model):
-    with pytest.raises(TypeError, match="'m' is no estimator instance"):
+    with pytest.raises(TypeError, match="'m' is not an estimator"):
         run(tmp_path, cohort, splits, {"m": model})

@@ -14,6 +14,8 @@ from survimg.benchmark.risk_groups import risk_groups
 from survimg.benchmark.scores import holm
 from survimg.benchmark.within_fold import compare_within_folds, within_fold_concordance
 from survimg.evaluation import compare_concordance, concordance_counts, concordance_index
+from survimg.model_selection import EventStratifiedKFold
+from survimg.report import render
 from survimg.target import make_outcome
 
 
@@ -209,3 +211,24 @@ def test_risk_groups_that_cannot_be_formed_say_why(run, tmp_path, cohort, splits
     )
     with pytest.raises(ValueError, match="several folds"):
         risk_groups(twice, "cox")
+
+
+def test_few_events_give_no_interval_no_test_and_the_page_says_so(tmp_path, cohort):
+    event = cohort.outcome["event"]
+    few = cohort[np.concatenate([np.flatnonzero(event)[-9:], np.flatnonzero(~event)[-7:]])]
+    splits = list(EventStratifiedKFold(2, shuffle=True, random_state=1).split(few, few.outcome))
+    models = {"cox": StageCox(), "wrong": Reversed()}
+    run = run_benchmark(
+        models, few, few.outcome, splits=splits, out=tmp_path, reference="cox", progress=False
+    )
+    for score in score_run(run):
+        assert np.isnan(score.within_folds.lower)
+        assert score.comparison is None
+        assert score.p_adjusted is None
+        assert "WORSE" not in score.verdict
+        assert "significant" not in score.verdict
+    assert "not compared with cox: fewer than 10 events" in score_run(run)[1].verdict
+    assert risk_groups(run, "cox").p_value is None
+    page = render(tmp_path).read_text(encoding="utf-8")
+    assert "No test: there are fewer than 10 events." in page
+    assert "but there are fewer than 10 events, no interval" in page

@@ -1,6 +1,6 @@
 """Make every bad input and every death, and write what happened into docs/reliability.md.
 
-    python tests/chaos/chaos.py [inputs|prepare|radiomics|benchmark|training ...]
+    python tests/chaos/chaos.py [inputs|mutations|prepare|radiomics|benchmark|training ...]
 
 Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
 made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
@@ -26,7 +26,9 @@ import pandas as pd
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCUMENT = HERE.parents[1] / "docs" / "reliability.md"
-PARTS = ("inputs", "prepare", "radiomics", "benchmark", "training")
+PARTS = ("inputs", "mutations", "prepare", "radiomics", "benchmark", "training")
+#: Mutated image files.
+N_MUTATIONS = 50_000
 #: Kills, trials of a full disk, pairs of runs.
 PLAN = {"prepare": (18, 8, 4), "radiomics": (15, 6, 4), "benchmark": (15, 8, 4),
         "training": (12, 5, 2)}
@@ -93,6 +95,11 @@ def _made(folder: Path) -> Path:
 def _run_part(part: str) -> None:
     started, cpu = time.monotonic(), time.process_time()
     part, _, groups = part.partition(":")
+    if part == "mutations":
+        from fuzz import main as mutations
+
+        mutations(N_MUTATIONS, [])
+        return
     rows = inputs(groups) if part == "inputs" else deaths(part)
     times = os.times()
     seconds = time.process_time() - cpu + times.children_user + times.children_system
@@ -116,7 +123,7 @@ def write_document() -> int:
     found = {part: pd.read_csv(RESULTS / f"{part}.csv") for part in PARTS
              if (RESULTS / f"{part}.csv").is_file()}
     lines, wrong = [], 0
-    deaths = [table for part, table in found.items() if part != "inputs"]
+    deaths = [table for part, table in found.items() if part not in ("inputs", "mutations")]
     if deaths:
         table = pd.concat(deaths)
         kills = int(table["trials"][table["fault"].isin(KILLS)].sum())
@@ -136,6 +143,21 @@ def write_document() -> int:
             f"{int(table['wrong'].sum())} not handled", "",
             "| input | trials | not handled | outcome |", "|---|---|---|---|",
             *(f"| {r.group}: {_cell(r.fault)} | {r.trials} | {r.wrong} | {_cell(r.what)} |"
+              for r in table.itertuples()), "",
+        ]
+    if "mutations" in found:
+        table = found["mutations"]
+        bad = table[["WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH"]]
+        wrong += int(bad.to_numpy().sum())
+        lines += [
+            f"## Mutations: {int(table['files'].sum())} files, {int(bad.to_numpy().sum())} not "
+            "handled", "",
+            "| format | files | refused | equal to an independent reader | read by survimg alone "
+            "| silently different | voxels from outside | refused without a name | files left "
+            "| hangs | crashes |",
+            "|---" * 11 + "|",
+            *(f"| {r.format} | {r.files} | {r.refused} | {r.equal} | {r.unchecked} | {r.WRONG} "
+              f"| {r.LEAK} | {r.UNNAMED} | {r.LEFT} | {r.HANG} | {r.CRASH} |"
               for r in table.itertuples()), "",
         ]
     text = DOCUMENT.read_text("utf-8")

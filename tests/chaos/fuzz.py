@@ -34,11 +34,11 @@ from mutations import FORMATS, SECRET, Format, mutate
 from survimg.io import Image, read_image
 from survimg.preprocessing import Preparation, prepare
 
-__all__ = ["run", "trial"]
+__all__ = ["OUTCOMES", "main", "run", "trial"]
 
 _RESULTS = Path(__file__).parent / "results" / "mutations.csv"
 _SECONDS, _BATCH, _MEMORY = 10, 1000, 3 << 30
-_OUTCOMES = ("equal", "refused", "unchecked", "WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH")
+OUTCOMES = ("equal", "refused", "unchecked", "WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH")
 #: Every so many files go the whole road of `prepare`, whose refusal must name the patient.
 _WHOLE_ROAD = 50
 
@@ -101,7 +101,7 @@ def _compare(path: Path, image: Image, how: str) -> tuple[str, str]:
     with np.errstate(all="ignore"):
         array = sitk.GetArrayFromImage(other).astype(np.float32)
     same = array.shape == image.array.shape and np.allclose(
-        array, image.array, rtol=1e-5, atol=1e-3 if path.is_dir() else 0
+        array, image.array, rtol=1e-5, atol=1e-3 if path.is_dir() else 1e-20
     )
     place = np.allclose(other.GetSpacing(), image.spacing[::-1], rtol=1e-3) and np.allclose(
         other.GetOrigin(), image.origin, rtol=1e-4, atol=2e-2
@@ -239,7 +239,7 @@ def run(kind: Format, number: int, seed: int = 0) -> dict[str, object]:
                     sys.stderr.write(f"{kind.name}, {case}: {outcome} {details}\n")
             at = max(last, default=at - 1) + 1 if last else stop
     return {"format": kind.name, "files": sum(counts.values())} | {
-        what: counts[what] for what in _OUTCOMES
+        what: counts[what] for what in OUTCOMES
     }
 
 
@@ -259,7 +259,7 @@ def main(number: int, names: list[str]) -> int:
     _RESULTS.parent.mkdir(exist_ok=True)
     table.to_csv(_RESULTS, index=False)
     sys.stdout.write(f"{table.to_string(index=False)}\n")
-    return int(table[list(_OUTCOMES[3:])].to_numpy().sum())
+    return int(table[list(OUTCOMES[3:])].to_numpy().sum())
 
 
 if __name__ == "__main__":

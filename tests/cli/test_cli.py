@@ -177,7 +177,7 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
         (f"{BENCHMARK} phantom --models json:dumps", "callable without arguments; that gave TypeE"),
         (f"{BENCHMARK} phantom --iterations 5", "--iterations applies to networks"),
         (f"{BENCHMARK} phantom --device tpu", "--device applies to networks"),
-        (f"{BENCHMARK} phantom --reference best", "reference 'best' is none of the models"),
+        (f"{BENCHMARK} phantom --reference best", "reference 'best' is not one of the models"),
         (f"{BENCHMARK} phantom --centre 0 0 1", "--centre does not apply to phantom"),
         (f"{BENCHMARK} sts51:nowhere --shape 8 8 8 --allow-outside", "--allow-outside does not"),
         (f"{BENCHMARK} nowhere --label 2", "--label does not apply to a prepared cohort"),
@@ -362,7 +362,7 @@ def test_an_interruption_says_what_is_kept(arguments, message, capsys, monkeypat
 
 
 @pytest.mark.parametrize(
-    "sentence", ["draws the folds and the phantom cohort", "so that they are fitted again"]
+    "sentence", ["draws the folds and the phantom cohort", "so networks are fitted again"]
 )
 def test_the_help_says_what_seed_and_processes_change(sentence, capsys):
     with pytest.raises(SystemExit):

@@ -96,8 +96,8 @@ def test_classic_models_are_fitted_and_predict_too(images, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--masks"], "predicts none"),
-        (["--horizons", "1e6"], "knows survival up to"),
+        (["--masks"], "predicts no masks"),
+        (["--horizons", "1e6"], "predicts survival up to"),
     ],
 )
 def test_what_a_model_cannot_predict_is_refused_and_nothing_is_written(
@@ -134,8 +134,8 @@ def test_patients_without_a_mask_learn_where_the_crop_comes_from(images, table, 
     changed.loc[1, "mask"] = None
     assert predict(images[2], write(changed), tmp_path / "out") == 2
     message = capsys.readouterr().err
-    assert "comes from the training cohort" in message
-    assert f"1 of 12 new patients lack: {patient!r}" in message
+    assert "The training cohort of" in message
+    assert f"1 of 12 new patients have no mask: {patient!r}" in message
     assert "Use another crop" not in message
     assert not list(tmp_path.iterdir())
 
@@ -169,7 +169,7 @@ def test_explain_takes_networks_and_prepared_cohorts(images, tmp_path, capsys):
     command = ["explain", "--out", str(tmp_path / "maps")]
     assert main([*command, "--model", str(model), "--cohort", str(store)]) == 2
     message = capsys.readouterr().err
-    assert "ClinicalVolumeCox is no network" in message
+    assert "ClinicalVolumeCox is not a network" in message
     assert message.count("\n") == 1
     assert main([*command, "--model", str(network), "--cohort", str(manifest)]) == 2
     assert "is a file; a prepared cohort is a folder" in capsys.readouterr().err

@@ -32,7 +32,7 @@ def test_repeats(tmp_path):
     assert benchmark(*PHANTOM, "--models", OWN, *arguments) == 0
     run = read_run(out)
     assert run.repeats == [[0, 1], [2, 3]]
-    assert run.plan["settings"]["folds"] == "2, stratified by event, dealt anew 2 times"
+    assert run.plan["settings"]["folds"] == "2, stratified by event, repeated 2 times"
 
 
 def test_a_grid_is_searched_inside_and_the_choice_recorded(tmp_path):
@@ -110,7 +110,7 @@ def test_groups_that_may_be_patients_or_centres_are_asked_about(tmp_path, labels
     with_centres(make_cohort(n=30)[0], labels).save(tmp_path / "store")
     arguments = ("--folds", 2, "--out", tmp_path / "run")
     assert benchmark("--cohort", tmp_path / "store", "--models", OWN, *arguments) == 2
-    assert "Say --keep-groups yes if a group is a patient" in capsys.readouterr().err
+    assert "Give --keep-groups yes if a group is a patient" in capsys.readouterr().err
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -172,21 +172,21 @@ def test_a_suite_takes_ones_own_model_and_shows_the_papers_numbers(
     assert (run.suite, run.models) == ("small", ["clinical-volume-cox", OWN])
     assert (run.reference, run.published) == ("clinical-volume-cox", paper)
     assert benchmark(*PHANTOM, "--suite", "large", "--out", out) == 2
-    assert "Unknown suite 'large'. Known are small" in capsys.readouterr().err
+    assert "Unknown suite 'large'; choose from small" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--repeats 3", "--repeats belongs to --protocol repeated"),
-        ("--inner-folds 3", "--inner-folds belongs to --protocol nested or external"),
+        ("--repeats 3", "--repeats needs --protocol repeated"),
+        ("--inner-folds 3", "--inner-folds needs --protocol nested or external"),
         ("--protocol nested", "--protocol nested needs --grid"),
         ("--protocol external", "--protocol external needs --external"),
-        ("--protocol leave-one-centre-out --folds 3", "--folds belongs to"),
+        ("--protocol leave-one-centre-out --folds 3", "--folds needs --protocol"),
         ("--protocol leave-one-centre-out", "needs the centre of each patient"),
         ("--protocol external --external nowhere", "--external nowhere: no such folder"),
         ("--protocol nested --grid alpha=1", "--grid is MODEL:PARAMETER=V1,V2"),
-        ("--protocol nested --grid other:alpha=1", "no model 'other' takes part"),
+        ("--protocol nested --grid other:alpha=1", "no model 'other' in this run"),
         (f"--protocol nested --grid {OWN}:depth=1,2", "has no parameter 'depth'; it has alpha"),
         ("--shift 1 --cohort nowhere", "--shift does not apply to nowhere"),
         ("--centres 2 --cohort nowhere", "--centres does not apply to nowhere"),

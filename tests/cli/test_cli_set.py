@@ -67,15 +67,15 @@ def test_a_parameter_reaches_its_model_and_only_that_is_fitted_again(store, tmp_
         (["alpha=5"], f"--set is MODEL.PARAMETER=VALUE, with a model of this run ({OWN}, {OTHER})"),
         ([f"{OWN}.alpha"], "--set is MODEL.PARAMETER=VALUE"),
         ([f"{OWN}=5"], "--set is MODEL.PARAMETER=VALUE"),
-        (["contestants:StageCoxx.alpha=5"], f"takes part; there are {OWN}, {OTHER}. Did you mean"),
-        (["rsf.alpha=5"], f"no model 'rsf' takes part; there are {OWN}, {OTHER}."),
+        (["contestants:StageCoxx.alpha=5"], f"its models are {OWN}, {OTHER}. Did you mean"),
+        (["rsf.alpha=5"], f"no model 'rsf' in this run; its models are {OWN}, {OTHER}."),
         ([f"{OWN}.alhpa=5"], f"{OWN} has no such parameter; write NAME=VALUE with alpha."),
         ([f"{OWN}.x=5"], "has no such parameter; write NAME=VALUE with one of alpha."),
         ([f"{OWN}.alpha=5", "--set", f"{OWN}.alpha=6"], "is set twice"),
         ([f"{OWN}.alpha=5", *NESTED], "--grid searches this parameter"),
         (
             ["contestants:Segmenter.random_state=3", "--models", "contestants:Segmenter"],
-            "seeds are those of --seed",
+            "set seeds with --seed",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_values_are_json_or_text_and_are_never_run(text, name, value):
     [
         ("memory2=1", "lasso has no such parameter; write NAME=VALUE with memory"),
         ("n_jobs=2", "has several such parameters; write NAME=VALUE with features__n_jobs or f"),
-        ("model=3", "model is a part of the model, not a parameter; set its own as model__NAME"),
+        ("model=3", "model is a part of the model; set its parameters as model__NAME"),
         ("steps=[]", "steps is a part of the model"),
         ("cv", "no value is given; write NAME=VALUE with model__cv"),
     ],
@@ -139,7 +139,7 @@ def test_the_example_of_the_help_names_parameters_that_exist():
 def test_a_step_is_not_left_out_and_set():
     filter_ = "features__radiomics__filter"
     texts = [f"{filter_}__threshold=0.5", f"{filter_}=passthrough"]
-    with pytest.raises(ValueError, match="passthrough leaves lasso without"):
+    with pytest.raises(ValueError, match="removes a step whose parameters are set"):
         set_parameters(radiomics_lasso_cox(), "lasso", texts)
 
 

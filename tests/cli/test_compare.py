@@ -60,7 +60,7 @@ def test_the_difference_is_paired_over_the_same_folds(runs):
     assert changed.p_adjusted == pytest.approx(changed.comparison.p_value)
     same = {m.model: m for m in comparison.models}["cox"]
     assert same.comparison is None
-    assert same.reason == "both runs order all pairs alike"
+    assert same.reason == "both runs order all pairs in the same way"
 
 
 def test_what_differs_is_named_and_nothing_else(runs):

@@ -224,7 +224,7 @@ def test_a_table_that_does_not_fit_is_one_line(archive, tmp_path, capsys, rows, 
         ("dicom/P001", [], "put those of each patient into a folder"),
         ("nifti", [], "holds no folders of patients"),
         ("nowhere", [], "There is no manifest"),
-        ("nowhere", ["--clinical", "x.csv"], "nowhere, where there is no folder"),
+        ("nowhere", ["--clinical", "x.csv"], "nowhere, which is not a folder"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(archive, tmp_path, capsys, images, options, message):

@@ -188,7 +188,7 @@ class Diverging(CNNSurvival):
 def test_a_diverged_training_ends_with_its_last_good_state_and_says_when(cohort):
     plan = {"n_iterations": 12, "schedule": "constant"}
     model = Diverging(**{**quick().get_params(), **plan})
-    with pytest.warns(ConvergenceWarning, match="diverged in epoch 4.* network of epoch 2 is kept"):
+    with pytest.warns(ConvergenceWarning, match="diverged in epoch 4.* network of epoch 2 is used"):
         model.fit(cohort, cohort.outcome)
     assert model.history_["epoch"].tolist() == [1, 2]
     assert np.isfinite(model.predict(cohort)).all()

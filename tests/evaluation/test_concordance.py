@@ -374,3 +374,12 @@ def test_thirty_times_faster_than_scikit_survival():
     ours = min(seconds(lambda: ev.concordance_index(y, risk)) for _ in range(5))
     theirs = seconds(lambda: concordance_index_censored(y["event"], y["time"], risk))
     assert theirs > 30 * ours
+
+
+def test_risks_that_the_tolerance_swallows_are_a_warning():
+    y = make_outcome(np.ones(20, dtype=bool), np.arange(1.0, 21.0))
+    risk = -np.arange(20.0)
+    with pytest.warns(UserWarning, match="All risks lie within 1.9e-09 of each other"):
+        assert ev.concordance_index(y, risk * 1e-10) == 0.5
+    assert ev.concordance_index(y, risk * 1e-10, tied_tol=0.0) == 1
+    assert ev.concordance_index(y, np.full(20, 3.0)) == 0.5

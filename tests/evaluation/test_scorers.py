@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sksurv.datasets import load_gbsg2, load_veterans_lung_cancer, load_whas500
-from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sksurv.linear_model import CoxPHSurvivalAnalysis, IPCRidge
 from sksurv.preprocessing import OneHotEncoder
 
 import survimg.evaluation as ev
@@ -176,3 +176,19 @@ def test_the_outcome_an_estimator_kept_gives_the_weights(whas):
         given = ev.SurvivalScorer("uno", 800.0, y[:300])(estimator, X[300:], y[300:])
         without = ev.SurvivalScorer("uno", 800.0, y[300:])(estimator, X[300:], y[300:])
         assert found == given != without
+
+
+def test_scorers_by_name_and_models_without_curves(whas):
+    X, y = whas
+    y = make_outcome(y["fstat"], y["lenfol"])
+    model = IPCRidge().fit(X, y)
+    scorer = ev.survival_scorer("concordance")
+    assert scorer(model, X, y) == pytest.approx(model.score(X, y), abs=1e-12)
+    with pytest.raises(ValueError, match="metric must be one of"):
+        ev.survival_scorer("brier")
+    for metric in ("neg_brier", "antolini"):
+        with pytest.raises(TypeError, match="IPCRidge predicts no survival curves"):
+            ev.survival_scorer(metric)(model, X, y)
+    search = GridSearchCV(cox(), {}, cv=KFold(2)).fit(X, y)
+    brier = ev.survival_scorer("neg_brier")
+    assert brier(search, X, y) == brier(search.best_estimator_, X, y)

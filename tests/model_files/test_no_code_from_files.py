@@ -165,7 +165,7 @@ def test_a_file_in_the_place_of_a_kept_fit_is_no_fit(mark, tmp_path):
     (kept,) = (p.parent for p in (tmp_path / "fits").rglob("manifest.json"))
     shutil.rmtree(kept)
     kept.write_bytes(bomb(mark))
-    with pytest.warns(UserWarning, match=r"cannot be kept.* no model that survimg\.save wrote"):
+    with pytest.warns(UserWarning, match=r"cannot be stored.* no model that survimg\.save wrote"):
         assert not once.fit(X, y).reused_
     assert not mark.exists()
 

@@ -87,7 +87,7 @@ def test_a_foreign_file_is_refused(name, model):
     (model / name).write_text("hello")
     refused(model, f"holds '{name}', which its manifest does not name")
     vouch(model)
-    refused(model, "no part of a model file")
+    refused(model, "not part of a model file")
 
 
 @pytest.mark.parametrize("make", ["link", "folder", "pipe"])
@@ -188,7 +188,7 @@ def test_an_attribute_that_would_hide_a_method_is_refused(name, model):
     edit(
         model, lambda c: instance(c, "survimg.estimators.DeepSurv")["attributes"].update({name: 1})
     )
-    refused(model, "can be no attribute")
+    refused(model, "cannot be an attribute")
 
 
 def test_folders_of_this_machine_are_refused(model):

@@ -54,7 +54,7 @@ def test_a_training_that_was_cut_short_is_named(tmp_path, patients):
     text = text_of(tmp_path)
     assert text.count("training cut short: n_iterations = 100 (default 15000)") == 1
     assert text.count("training cut short: n_iterations = 200 (default 15000)") == 1
-    assert "What net can reach: its training was cut to n_iterations = 100" in text
+    assert "What net can reach: its training was shortened to n_iterations = 100" in text
     assert "What whole can reach" not in text
     assert "Trained with its defaults" in text
 
@@ -118,7 +118,7 @@ def test_an_undefined_log_rank_test_is_called_undefined(tmp_path, patients, monk
     monkeypatch.setattr(page, "risk_groups", lambda run, model: groups)
     text = text_of(tmp_path)
     assert "Log-rank test stratified by fold: p undefined" in text
-    assert "p falls below 0.05 about once in ten" in text  # under no relation, by simulation
+    assert "p is below 0.05 about one time in ten" in text  # under no relation, by simulation
 
 
 def test_settings_of_a_preparation_are_rows_to_read(tmp_path, patients):

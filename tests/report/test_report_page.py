@@ -110,7 +110,7 @@ def test_the_page_says_what_was_run_and_what_is_not_shown(page):
     for part in (
         "36", "survimg benchmark --out", "numpy", "scikit-learn", "endpoint", "death",
         "3 of 12 fits failed", "BELOW", "That wrong ranks patients better than chance",
-        "This is a test.", "another hospital", "one seed was run", "UserWarning",
+        "This is a test.", "another hospital", "one seed was used", "UserWarning",
     ):
         assert part in text, part
 

@@ -13,7 +13,7 @@ from survimg.benchmark import score_run
 from survimg.benchmark.fold_tests import fold_comparison
 from survimg.evaluation import brier_score, concordance_index, decision_curve
 from survimg.report.convergence import history_figures, shared_history_figures, training_curves
-from survimg.report.probabilities import judge_probabilities, report_horizon, survival_at
+from survimg.report.probabilities import evaluate_probabilities, report_horizon, survival_at
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
 from survimg.report.score_tables import (
@@ -168,13 +168,13 @@ def test_published_figures_stand_apart_and_name_their_cohort():
     rows = {row[0]: row for row in table.rows}
     assert "0.722" in rows["truth"]
     assert rows["absent"][1:3] == ("–", "0.600 ± 0.020")
-    assert "cannot be subtracted" in table.note
+    assert "do not subtract" in table.note
     assert published_table(made_run({"truth": truth}), []) is None
     permuted = made_run({"truth": truth}, published=published, settings={"permuted": True})
     assert published_table(permuted, []) is None
 
 
-def test_centres_are_judged_by_pairs_within_them():
+def test_centres_are_scored_by_pairs_within_them():
     centres = np.array(["north", "south"])[np.arange(60) % 2]
     run = made_run({"blurred": blurred}, n_folds=1, groups=centres)
     everyone = np.arange(60)
@@ -209,22 +209,22 @@ def test_probabilities_are_pooled_over_folds(with_curves):
     assert horizon == np.median(run.outcome["time"][run.outcome["event"]])
     position, survival = survival_at(run, "truth", horizon)
     assert sorted(position) == list(range(150))
-    judged = judge_probabilities(run, "truth", horizon)
+    result = evaluate_probabilities(run, "truth", horizon)
     y = run.outcome[position]
-    assert judged.brier == pytest.approx(brier_score(y, y, survival[:, None], [horizon])[0])
-    assert judged.accuracy > 0.1
-    assert judged.smooth.ici < 0.1
-    assert judged.p_value > 0.01
-    curve = judged.decision
+    assert result.brier == pytest.approx(brier_score(y, y, survival[:, None], [horizon])[0])
+    assert result.accuracy > 0.1
+    assert result.smooth.ici < 0.1
+    assert result.p_value > 0.01
+    curve = result.decision
     expected = decision_curve(y, 1 - survival, horizon, curve.thresholds)
     np.testing.assert_allclose(curve.net_benefit, expected.net_benefit)
-    assert calibration_figure(judged, "1 month").count("<title>") == 1
-    assert "Decision curves of truth" in decision_figure([judged], "1 month")
+    assert calibration_figure(result, "1 month").count("<title>") == 1
+    assert "Decision curves of truth" in decision_figure([result], "1 month")
 
 
-def test_models_without_probabilities_are_not_judged(with_curves):
-    with pytest.raises(ValueError, match="risks alone"):
-        judge_probabilities(with_curves, "risk only", 5.0)
+def test_models_without_probabilities_are_not_evaluated(with_curves):
+    with pytest.raises(ValueError, match="risks only"):
+        evaluate_probabilities(with_curves, "risk only", 5.0)
     with_curves.records["truth", 0, 0].arrays["survival"][0] = np.nan
     with pytest.raises(ValueError, match=r"1 of 150 test patients end before the horizon 5"):
         survival_at(with_curves, "truth", 5.0)

@@ -14,12 +14,14 @@ from survimg.estimators.compose.pipelines import (
     radiomics_rsf,
 )
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
+from survimg.estimators.compose.survival_voting import SurvivalVoting
 
 __all__ = [
     "FitOnce",
     "FoldEnsemble",
     "OutOfFold",
     "SurvivalStacking",
+    "SurvivalVoting",
     "deep_features_deepsurv",
     "deep_features_lasso_cox",
     "deep_features_pipeline",

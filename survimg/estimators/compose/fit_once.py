@@ -1,4 +1,4 @@
-"""Train a network once and share it among the models that build on it."""
+"""Train a network once and share it among models."""
 
 from __future__ import annotations
 
@@ -33,51 +33,48 @@ __all__ = ["FitOnce"]
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset({"checkpoint_every", "checkpoint_folder", "memory", "n_jobs", "verbose"})
-# Parts of survimg that no network is made with.
-_OTHER_ROOMS = frozenset({"benchmark", "cli", "report", "suites", "testing.py"})
+# Parts of survimg on which no network depends.
+_OTHER_PARTS = frozenset({"benchmark", "cli", "report", "suites", "testing.py"})
 
 
 class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
-    """Fit an estimator, or take it from a folder if the same fit was done before.
+    """Fit an estimator, or load it from a folder if the same fit was done before.
 
-    Models on the same deep features (Lasso-Cox, a forest, DeepSurv) need the same networks, and
-    training these is nearly all of their cost. Wrapped in `FitOnce` with a common folder, each
-    network is trained by the model that comes first and read by the others.
+    Models on the same deep features (Lasso-Cox, a forest, DeepSurv) need the same networks, whose
+    training is nearly all of their cost. Wrapped in `FitOnce` with a common folder, each
+    network is trained by the first model and loaded by the others.
 
-    A fit is the same if the class, every parameter (``verbose``, ``n_jobs``, ``memory`` and
-    checkpoints apart), the patients, the outcome, survimg's source and the versions of torch and
-    scikit-learn are: another fold, seed or number of iterations is another fit. The fold needs no
-    name, because its training patients are part of the key.
+    Two fits are the same if class, parameters (except ``verbose``, ``n_jobs``, ``memory`` and
+    checkpoints), patients, outcome, survimg's source and the versions of torch and
+    scikit-learn are the same.
 
-    Processes that want the same fit at the same time wait for one of them (a file lock, which the
-    operating system releases when a process dies). Fits are kept as model files (see
-    `survimg.save`): they appear complete or not at all, reading one runs no code, and one that is
-    damaged is trained again, with a warning.
+    If several processes need the same fit, one trains and the others wait. Fits are stored as model
+    files (see `survimg.save`): they appear complete or not at all, and reading one runs no code. A
+    damaged file is trained again, with a warning.
 
     Parameters
     ----------
     estimator : estimator with `transform`
-        Cloned before it is fitted. With `memory`, all its ``random_state`` must be integers: two
-        fits of any other state are not meant to be the same.
+        Cloned before it is fitted. With `memory`, every ``random_state`` in it must be an integer.
     memory : path-like, joblib.Memory or None
-        Folder of the fitted estimators; None fits each time. Of a `joblib.Memory` the location is
-        taken. An estimator of your own is kept if its fitted attributes are plain data (numbers,
-        text, arrays, tables, estimators); of another one each fit is done anew, with a warning.
+        Folder of the fitted estimators (of a `joblib.Memory`, its location); None fits each time.
+        Your own estimators are stored if their fitted attributes are plain data (numbers,
+        text, arrays, tables, estimators); others are fitted each time, with a warning.
 
     Attributes
     ----------
     estimator_ : estimator
         The fitted clone. Its other methods and attributes (`predict`, `predict_mask`, ``history_``)
-        are reached through this object too.
+        are available on this object too.
     reused_ : bool
-        Whether it was taken from the folder.
+        Whether it was loaded from the folder.
     seconds_ : float
-        What the training took, whoever did it.
+        Duration of the training.
 
     Notes
     -----
-    A kept fit has the size of its weights: 15 MB for DeepMTS. Warnings of a training are
-    given by the fit that trained, not repeated by those that read its result.
+    A stored fit has the size of its weights: 15 MB for DeepMTS. Warnings of a training are not
+    repeated when its result is loaded.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -101,7 +98,7 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Invalid parameters, or `memory` with a ``random_state`` that is no integer.
+            Invalid parameters, or `memory` with a ``random_state`` that is not an integer.
         """
         self._validate_params()
         folder = self._folder()
@@ -137,8 +134,8 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return self.estimator_.get_feature_names_out(input_features)
 
     def __getattr__(self, name: str) -> Any:
-        # Called for what this class does not have. Private names are Python's and scikit-learn's
-        # questions about this object, not about the estimator.
+        # Called for missing attributes only. Private names, asked for by Python and scikit-learn,
+        # are about this object, not about the estimator.
         if name.startswith("_") or name == "estimator_" or "estimator" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(vars(self).get("estimator_", self.estimator), name)
@@ -156,43 +153,42 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.reused_ = False
 
     def _read(self, path: Path) -> bool:
-        """Take the fit that is kept at `path`; tell whether there is one."""
+        """Load the fit at `path`; return whether there is one."""
         try:
-            kept = read_model(path, _classes(self.estimator))
+            stored = read_model(path, _classes(self.estimator))
         except FileNotFoundError:
             return False
         except ModelFileError as error:
             warnings.warn(f"{error} The fit is done again.", UserWarning, stacklevel=3)
             shutil.rmtree(path)
             return False
-        self.estimator_, self.seconds_ = kept.estimator_, kept.seconds_
+        self.estimator_, self.seconds_ = stored.estimator_, stored.seconds_
         self.estimator_.set_params(**_places(self.estimator))
         self.reused_ = True
         return True
 
     def _write(self, path: Path) -> None:
-        kept = FitOnce(self.estimator)
-        kept.estimator_, kept.seconds_ = self.estimator_, self.seconds_
+        stored = FitOnce(self.estimator)
+        stored.estimator_, stored.seconds_ = self.estimator_, self.seconds_
         try:
-            write_model(kept, path, _classes(self.estimator))
+            write_model(stored, path, _classes(self.estimator))
         except (ModelFileError, OSError) as error:  # a full disk must not cost the training
             warnings.warn(
-                f"This fit cannot be kept in {path.parent}, and will be done again by others. "
-                f"{error}",
+                f"This fit cannot be stored in {path.parent}, so other models repeat it. {error}",
                 UserWarning,
                 stacklevel=3,
             )
 
 
 def _classes(estimator: Any) -> Classes:
-    """Classes that a kept fit may hold: those of its parts too, which the caller has and trusts."""
+    """Classes that a stored fit may contain, including those of the caller's own estimator."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
     trusted = {type(part) for part in parts if hasattr(part, "get_params")} - {type}
     return Classes(SAVED_CLASSES, {FitOnce, *trusted})
 
 
 def _places(estimator: Any) -> dict[str, Any]:
-    """Parameters that a model file leaves out."""
+    """Parameters that model files omit."""
     parameters = estimator.get_params(deep=True).items()
     return {name: value for name, value in parameters if name.split("__")[-1] in LEFT_OUT}
 
@@ -213,7 +209,7 @@ def _key(estimator: Any, X: Any, y: np.ndarray | None) -> str:
 
 
 def _identity(value: Any) -> Any:
-    """Describe a parameter by values that `joblib.hash` tells apart if results may differ."""
+    """Describe a parameter by values whose `joblib.hash` differs if results may differ."""
     if isinstance(value, list | tuple):
         return [_identity(item) for item in value]
     if isinstance(value, str | os.PathLike) and Path(value).is_file():
@@ -243,10 +239,10 @@ def _source_digest(cls: type) -> str | None:
 
 @functools.cache
 def _code_digest() -> str:
-    """Digest of the part of survimg that a network is made with, read once per process."""
+    """Digest of the parts of survimg on which networks depend, read once per process."""
     folder = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
-        if file.relative_to(folder).parts[0] not in _OTHER_ROOMS:
+        if file.relative_to(folder).parts[0] not in _OTHER_PARTS:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

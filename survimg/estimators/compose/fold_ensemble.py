@@ -35,29 +35,29 @@ def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
 class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     """Average the risks, and the tumour maps, of models trained on the folds of a cross-validation.
 
-    Each member is trained without one fold of the training set. Risks of Cox models are known up
-    to a constant, and networks differ in scale, so each member's risk is turned into a z-score
-    before the average, as the DeepMTS paper does for its test set.
+    Each member is trained without one fold of the training set. Risks of Cox models are defined up
+    to a constant, and networks differ in scale, so each member's risk is converted to a z-score
+    before averaging, as the DeepMTS paper does for its test set.
 
     Parameters
     ----------
     estimator : estimator
         Survival estimator; it is cloned for each fold. With an integer ``random_state`` all
-        members start from the same weights and differ by their patients only, so that a bad start
-        is not averaged out; with None each starts anew, and the ensemble is not reproducible.
+        members start from the same weights and differ by their patients only; with None each
+        starts from other weights, and the ensemble is not reproducible.
     cv : int or splitter, default=5
         Event-stratified folds.
     reference : {"training", "cohort"}, default="training"
-        Whose mean and standard deviation the z-scores are relative to. ``"training"``: those of
-        the member's own training patients. ``"cohort"``: those of the patients that are being
-        predicted, as in the DeepMTS paper. That is transductive: a patient's risk then depends on
-        who else is predicted with him, and one patient alone cannot be.
+        Patients whose mean and standard deviation define the z-scores. ``"training"``: the
+        member's training patients. ``"cohort"``: the patients that are being
+        predicted, as in the DeepMTS paper. This is transductive: a patient's risk then depends on
+        the other patients, and a single patient cannot be predicted.
     random_state : int, RandomState or None, default=None
-        Seed that shuffles the patients before they are dealt to the folds; None deals them in the
-        given order.
+        Seed for shuffling the patients before they are divided into folds; None keeps the given
+        order.
     n_jobs : int, optional
-        Members trained at a time; None means 1 unless in a `joblib.parallel_config` context.
-        Results do not depend on it, if the estimator's are reproducible (see `OutOfFold`).
+        Members trained in parallel; None means 1 unless in a `joblib.parallel_config` context.
+        Results do not depend on it if those of the estimator are reproducible (see `OutOfFold`).
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    *Curves.* A z-score is no log-hazard ratio. Its Cox coefficient is estimated on the risks of
-    patients that the member has not seen, subject to being at least 0: an ensemble that orders
-    held-out patients no better than chance predicts the same curve for everyone.
+    *Curves.* A z-score is not a log-hazard ratio. Its Cox coefficient, at least 0, is estimated
+    from the risks of patients that the member has not seen: an ensemble that ranks held-out
+    patients no better than chance predicts the same curve for all patients.
 
     References
     ----------
@@ -122,17 +122,17 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> FoldEnsemble:
-        """Train a member without each of the folds.
+        """Train one member for each fold, without the patients of that fold.
 
         Parameters
         ----------
         X : Cohort or array-like
-            What the members take.
+            Patients, as in the members' `fit`.
         y : structured array of shape (n,)
             (event, time).
         masks : array-like of shape (n, z, y, x), optional
         clinical : DataFrame or array-like of shape (n, k), optional
-            Both for plain arrays of volumes only; a cohort brings its own.
+            Both for plain arrays of volumes only; a cohort contains its own.
 
         Raises
         ------
@@ -158,8 +158,8 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         results = run_inner_fits(folds, X, y, self.n_jobs)
         self.members_ = [member for member, _, _ in results]
         risks = np.empty((len(folds), len(y)))
-        for risk, fold, (_, own, others) in zip(risks, folds, results, strict=True):
-            risk[fold.train], risk[fold.test] = own, others
+        for risk, fold, (_, in_sample, out_of_sample) in zip(risks, folds, results, strict=True):
+            risk[fold.train], risk[fold.test] = in_sample, out_of_sample
         units = [
             _mean_and_scale(risk[train], f"the training patients of fold {k}")
             for k, (risk, (train, _)) in enumerate(zip(risks, splits, strict=True), start=1)
@@ -188,7 +188,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X, masks, clinical
-            As in `fit`; masks only where the members see them.
+            As in `fit`; masks only if the members use them.
 
         Returns
         -------
@@ -270,7 +270,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Return a member and the risks that it gives to its training patients and to the others."""
+    """Return a member and its risks of the training patients and of the others."""
     return fitted, risk_of(fitted, X), risk_of(fitted, others)
 
 
@@ -278,7 +278,7 @@ def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
     mean, scale = mean_and_scale(risk)
     if not scale:
         raise ValueError(
-            f"The risks of {whose} (n = {len(risk)}) are all equal, so that they have no z-scores."
+            f"The risks of {whose} (n = {len(risk)}) are all equal, so z-scores are undefined."
         )
     return mean, scale
 

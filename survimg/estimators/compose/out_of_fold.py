@@ -1,4 +1,4 @@
-"""Features of the training patients from models that have not seen them."""
+"""Features of the training patients from models that were not trained on them."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ Unit = tuple[float, float]
 
 
 class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
-    """Hand a second model out-of-fold features of the training patients.
+    """Pass out-of-fold features of the training patients to a second model.
 
-    A model knows its training patients: their risks and deep features look better than those of
-    new patients, and a second model trained on them trusts them too much [1]_. Here
-    `fit_transform` returns for each training patient the features of a clone fitted without that
-    patient's fold, while `transform` uses a model fitted on all training patients. Pipelines call
-    the two as they should; ``fit(X, y).transform(X)`` would give in-sample features.
+    A model is overfitted to its training patients: their risks and deep features predict better
+    than those of new patients, and a second model trained on them relies on them too much [1]_.
+    Therefore `fit_transform` returns for each training patient the features of a clone fitted
+    without that patient's fold, while `transform` uses a model fitted on all training patients.
+    Pipelines call the right one; ``fit(X, y).transform(X)`` gives in-sample features.
 
     Parameters
     ----------
     estimator : estimator or transformer
-        What makes the features; it is cloned, ``cv`` + 1 times.
+        Computes the features; it is cloned ``cv`` + 1 times.
     method : {"auto", "transform", "predict"}, default="auto"
         ``"transform"``: the columns of `estimator.transform`. ``"predict"``: one column, the
         risk in standard deviations (see Notes).
-        ``"auto"``: transform where there is one.
+        ``"auto"``: transform if the estimator has it, otherwise predict.
     cv : int or splitter, default=5
         Event-stratified folds. A splitter must test every patient exactly once.
     random_state : int, RandomState or None, default=None
-        Seed that shuffles the patients before they are dealt to the folds; None deals them in the
-        given order.
+        Seed for shuffling the patients before they are divided into folds; None keeps the given
+        order.
     n_jobs : int, optional
-        Fits at a time in `fit_transform`, of the ``cv`` + 1; None means 1 unless in a
+        Fits in parallel in `fit_transform`, of ``cv`` + 1; None means 1 unless in a
         `joblib.parallel_config` context. Results do not depend on it, see Notes.
 
     Attributes
@@ -59,21 +59,19 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Risks are z-scores: relative to the mean and the standard deviation of the risks that each clone
-    gives to the patients it was fitted on, as in `FoldEnsemble`. Cox models know risk up to a
-    constant only, and clones of one estimator differ in scale (networks that were trained for as
-    many steps by a factor of two); a constant and a scale of its own in each fold would be noise.
-    A clone that gives all its training patients the same risk gives everybody 0.
+    Risks are z-scores with the mean and standard deviation of each clone's risks of its training
+    patients, as in `FoldEnsemble`, because risks of Cox models are defined up to a
+    constant and the scale of networks differs between folds (by a factor of two for the same number
+    of steps). A clone with equal risks for all its training patients gives 0 for all patients.
 
-    A column must mean the same in every clone. Risks do, and so do measurements; hidden units of a
-    network trained anew in each fold do so only as far as the runs keep to the path of a common
-    start, so give networks an integer ``random_state``.
+    A column must have the same meaning in every clone. Risks and measurements have; hidden units of
+    networks have it only as far as the networks start from the same weights, so give networks an
+    integer ``random_state``.
 
-    Results are the same for every `n_jobs`, to the bit, if the estimator's are reproducible: an
+    Results are identical for every `n_jobs` if those of the estimator are reproducible: an
     integer ``random_state``, and for networks a number of ``n_threads`` (on the CPU). A stored
-    cohort is sent to other processes as its path. Networks on a GPU wait there for a slot of it
-    (`survimg.compute.device_slot`). Inside a search that has processes or threads of its
-    own, the fits are carried out in turn.
+    cohort is sent to other processes as its path. Networks on a GPU wait for a slot
+    (`survimg.compute.device_slot`). Inside a parallel search the fits run one after the other.
 
     References
     ----------
@@ -115,7 +113,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Invalid parameters or outcome, or an estimator without the method asked for.
+            Invalid parameters or outcome, or an estimator without `method`.
         """
         self._check(X, y)
         fits = [self._whole("the fit of all patients")]
@@ -220,7 +218,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 def fit_transform_together(
     makers: Mapping[str, OutOfFold], X: Any, y: np.ndarray, n_jobs: int | None
 ) -> list[pd.DataFrame]:
-    """Fit several `OutOfFold` on the same patients, all their fits side by side.
+    """Fit several `OutOfFold` on the same patients, with all their fits in parallel.
 
     Parameters
     ----------
@@ -229,12 +227,12 @@ def fit_transform_together(
     X : Cohort or array-like
     y : structured array of shape (n,)
     n_jobs : int or None
-        Fits at a time, of all of them.
+        Fits in parallel, of all of them.
 
     Returns
     -------
     list of DataFrame of shape (n, n_features)
-        What `OutOfFold.fit_transform` returns, for each.
+        The result of `OutOfFold.fit_transform` for each.
 
     Raises
     ------
@@ -246,18 +244,19 @@ def fit_transform_together(
         maker._check(X, y)
     wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]
     folds = [maker._folds(X, y, name) for name, maker in makers.items()]
-    # The longest first, lest one of them is still running when all others have ended.
-    found = iter(run_inner_fits([*wholes, *(fit for each in folds for fit in each)], X, y, n_jobs))
+    # The longest fits first, so that the last ones to end are short.
+    fits = [*wholes, *(fit for each in folds for fit in each)]
+    results = iter(run_inner_fits(fits, X, y, n_jobs))
     for maker in makers.values():
-        maker._keep(next(found))
+        maker._keep(next(results))
     return [
-        maker._join(own, [next(found) for _ in own])
-        for maker, own in zip(makers.values(), folds, strict=True)
+        maker._join(inner, [next(results) for _ in inner])
+        for maker, inner in zip(makers.values(), folds, strict=True)
     ]
 
 
 def _with_unit(method: str, fitted: Any, X: Any, _others: None) -> tuple[Any, Unit, Any]:
-    """Return the estimator that is kept, the unit of its risk, and features of one patient."""
+    """Return the estimator, the unit of its risk, and features of one patient."""
     unit = _unit_of(method, fitted, X)
     return fitted, unit, _features(method, fitted, _safe_indexing(X, [0]), unit)
 

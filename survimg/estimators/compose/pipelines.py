@@ -1,21 +1,18 @@
 """Ready pipelines from a cohort to a survival model on radiomic or deep features.
 
-`radiomics_pipeline` and `deep_features_pipeline` take the survival model; the other functions are
-the two with the models that the DeepMTS paper compares. All have the same two steps. ``"features"``
-joins two tables column by column: the filtered image features, under the prefix ``radiomics__`` or
-``deep__``, and the encoded clinical columns, under ``clinical__``. ``"model"`` is the survival
-model. Everything learned, imputation and the filter included, is learned in `fit`, and so on the
-training folds alone. Parameters are reached by name, for example
-``features__radiomics__filter__threshold`` in a `GridSearchCV`, and
-``pipeline[-1].selected_features_`` reads the features that a Lasso-Cox model keeps.
+`radiomics_pipeline` and `deep_features_pipeline` take a survival model; the other functions use the
+models that the DeepMTS paper compares. All have two steps. ``"features"``
+joins the filtered image features (prefix ``radiomics__`` or ``deep__``) and the encoded clinical
+columns (prefix ``clinical__``). ``"model"`` is the survival model. Everything, including
+imputation and filter, is learned in `fit`, and so from the training folds only. Names of parameters
+are, for example, ``features__radiomics__filter__threshold``; ``pipeline[-1].selected_features_``
+are the features that a Lasso-Cox model selects.
 
-Deep features cost network trainings: ``cv`` + 1 for a training set, where each of the ``cv``
-networks gives the features of the patients it was not trained on and the last one, trained on all,
-those of new patients; one alone with ``in_sample=True``. Pipelines with the same network, training
-set, ``cv`` and ``memory`` folder share them, whatever model they end in, so that Lasso-Cox, forest
-and DeepSurv on deep features cost ``cv`` + 1 trainings, not three times as many, and their
-in-sample versions cost none on top: their network is the one trained on all (see `FitOnce`). In
-a k-fold comparison with s seeds that is k * s * (``cv`` + 1) trainings.
+Deep features need ``cv`` + 1 trainings of the network for each training set: ``cv`` for the
+out-of-fold features of training patients, and one on all of them for new patients. With
+``in_sample=True`` only the last is needed. Pipelines with the same network, training
+set, ``cv`` and ``memory`` folder share the trainings (see `FitOnce`). A k-fold comparison with s
+seeds needs k * s * (``cv`` + 1) trainings.
 """
 
 from __future__ import annotations
@@ -61,13 +58,13 @@ def radiomics_pipeline(
     Parameters
     ----------
     model : survival estimator
-        Of tables, such as `LassoCox`.
+        A model on tables, such as `LassoCox`.
     extractor : transformer, optional
         Cohort to DataFrame; by default ``RadiomicsFeatures()``. Give it ``memory=`` so that folds
         share the extraction.
     clinical_columns : sequence of str, optional
-        Clinical columns that are joined after the filter. None (default) joins all of the cohort,
-        which must then have some; an empty sequence joins none.
+        Clinical columns that are added after the filter. None (default) adds all of the cohort,
+        which must have some; an empty sequence adds none.
     threshold : float, default=0.7
         Absolute Spearman correlation above which one of two features is dropped.
 
@@ -106,22 +103,21 @@ def deep_features_pipeline(
     Parameters
     ----------
     model : survival estimator
-        Of tables, such as `LassoCox`.
+        A model on tables, such as `LassoCox`.
     estimator : estimator with `transform`, optional
         The network; by default ``DeepMTS(random_state=0)``, whose 236 features are used.
     cv : int or splitter, default=5
-        Folds of `OutOfFold`, which gives the model features of patients the network was not
-        trained on; the network is trained ``cv`` + 1 times.
+        Folds of `OutOfFold`: the model is trained on features from networks that were not trained
+        on the patient. The network is trained ``cv`` + 1 times.
     in_sample : bool, default=False
-        Train the model on the features of the network's own training patients, as published: the
-        network is trained once, `cv` is not used, and the model trusts features that are worse for
-        new patients.
+        Train the model on in-sample features, as published: the network is trained once and `cv` is
+        not used, but the model relies on features that are worse for new patients.
     memory : path-like, joblib.Memory or None
-        Folder where trained networks are kept and found again by other pipelines: see `FitOnce`.
+        Folder in which trained networks are stored and shared with other pipelines: see `FitOnce`.
     clinical_columns, threshold
         As in `radiomics_pipeline`.
     n_jobs : int, optional
-        Networks trained at a time, see `OutOfFold`; not used with `in_sample`.
+        Networks trained in parallel, see `OutOfFold`; not used with `in_sample`.
 
     Returns
     -------
@@ -229,8 +225,8 @@ def _pipeline(
 ) -> Pipeline:
     image = Pipeline(
         [
-            ("extract", clone(extractor)),  # set_output below would change the caller's own
-            # A feature that is missing for all becomes constant, and the filter drops it.
+            ("extract", clone(extractor)),  # set_output below would change the caller's object
+            # A feature that is missing for all patients becomes constant, and is filtered out.
             ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
             ("filter", SpearmanFilter(threshold)),
         ]

@@ -36,9 +36,8 @@ def _final_has(method: str) -> Any:
 class SurvivalStacking(SurvivalMixin, _BaseComposition):
     """Combine survival models by a model of their out-of-fold risks.
 
-    Every model is fitted on all patients for prediction, and on the inner folds for the risks that
-    train the final model (see `OutOfFold`): a model that only remembers its training patients gets
-    no weight.
+    Every model is fitted on all patients for prediction, and on inner folds for the out-of-fold
+    risks that train the final model (see `OutOfFold`), so that overfitted models get little weight.
 
     Parameters
     ----------
@@ -50,10 +49,10 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
     cv : int or splitter, default=5
         Event-stratified inner folds, the same for all models.
     random_state : int, RandomState or None, default=None
-        Seed that shuffles the patients before they are dealt to the folds; None deals them in the
-        given order.
+        Seed for shuffling the patients before they are divided into folds; None keeps the given
+        order.
     n_jobs : int, optional
-        Fits at a time, of the ``cv`` + 1 of every model; None means 1 unless in a
+        Fits in parallel, of ``cv`` + 1 for every model; None means 1 unless in a
         `joblib.parallel_config` context. Results do not depend on it (see `OutOfFold`).
 
     Attributes
@@ -91,7 +90,7 @@ class SurvivalStacking(SurvivalMixin, _BaseComposition):
         self.n_jobs = n_jobs
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, those of the named models included."""
+        """Return the parameters, including those of the models."""
         return self._get_params("estimators", deep=deep)
 
     def set_params(self, **params: Any) -> SurvivalStacking:

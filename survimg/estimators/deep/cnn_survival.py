@@ -30,19 +30,19 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
     Parameters
     ----------
     slice_choice : {"largest", "central"}, default="largest"
-        The axial slice with the largest mask area, or the middle slice of the volume, which with
-        `masked_input` the mask must reach: else nothing is left of the patient, who is refused.
+        The axial slice with the largest mask area, or the middle slice of the volume. With
+        `masked_input`, patients whose mask does not reach the slice are refused.
     masked_input : bool, default=True
-        Multiply the slice by the tumour mask, as in the DeepMTS paper's comparison. With the
-        default of either parameter predictions need masks.
+        Multiply the slice by the tumour mask, as in the DeepMTS paper's comparison. Predictions
+        need masks if this or `slice_choice` has its default.
     width : int, default=32
         Channels of every convolution.
     hidden : int, default=64
-        Units of the fully connected layer; 0 leaves it out.
+        Units of the fully connected layer; 0 omits the layer.
     dropout : float, default=0.5
         Dropout after each of the three stages.
     batch_size : int, default=32
-        Patients whose losses make one step.
+        Patients of one step.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
 
     Notes
     -----
-    The papers give the numbers of layers, the loss, the outputs and where the clinical value
-    enters (after the fully connected layer); filters, dropout and batch size are chosen here. The
-    original study starts from weights of another cohort (`initial_weights`). Slices are shifted,
-    turned in their plane and flipped left-right.
+    The papers state the number of layers, the loss, the outputs and where the clinical value
+    enters (after the fully connected layer); filters, dropout and batch size were chosen for
+    survimg. The original study starts from weights of another cohort (`initial_weights`). Slices
+    are shifted, rotated in their plane and flipped left-right.
 
     *Published recipe.* ``CNNSurvival.published()`` is that of the comparison in the DeepMTS paper:
     `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps), with

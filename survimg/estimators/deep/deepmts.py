@@ -76,7 +76,7 @@ class _DeepMTSLoss:
 
 
 def _knows_masks(model: DeepMTS) -> bool:
-    """Tell scikit-learn's `available_if` whether the tumour map means anything."""
+    """Tell scikit-learn's `available_if` whether the model was trained to segment."""
     if model.variant.startswith("sur-"):
         raise AttributeError(
             f"The variant {model.variant!r} has no segmentation branch; use a variant that starts "
@@ -84,8 +84,8 @@ def _knows_masks(model: DeepMTS) -> bool:
         )
     if not getattr(model, "trained_with_masks_", True):
         raise AttributeError(
-            "This DeepMTS was trained without tumour masks (or with segmentation_weight=0), so its "
-            "tumour map means nothing; fit it on a cohort with masks."
+            "This DeepMTS was trained without tumour masks (or with segmentation_weight=0), so it "
+            "cannot segment; fit it on a cohort with masks."
         )
     return True
 
@@ -103,17 +103,17 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
     ----------
     variant : str, default="deepmts"
         The full model, or one of the paper's ablations. ``"sur-hs"``: encoder
-        and its 124 features only, no segmentation. ``"sur-casnet"``: the densely connected network
+        and its 124 features only, no segmentation. ``"sur-casnet"``: densely connected network
         on the images only. ``"mt-hs"``: backbone and its features. ``"mt-hs-baseline"``: the same
         without the 1x1x1 convolutions (248 features). ``"mt-casnet"``: backbone and densely
-        connected network, the backbone's features unused. `deepmts_variant` gives them by name.
+        connected network, without the backbone's features. See also `deepmts_variant`.
     backbone : {"residual", "unet"}, default="residual"
-        Backbone of the paper, or the plain 3D U-net it compares with (360 deep features, not 236).
+        Backbone of the paper, or the plain 3D U-net of its comparison (360 deep features, not 236).
     masked_input : bool, default=False
         Multiply the images by the tumour mask, as the paper does for ``"sur-hs"`` and
         ``"sur-casnet"`` "using segmentation". Predictions then need masks too.
     segmentation_weight : float, default=1.0
-        Weight of the Dice loss; 0 trains for survival alone.
+        Weight of the Dice loss; 0 trains for survival only.
     squared_dice : bool, default=True
         Square the terms in the denominator of the Dice loss, as the DeepMTS paper does; its
         published code does not.
@@ -123,9 +123,9 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
         Dropout on the inputs of the fully connected layers, clinical columns included.
     map_gradient : bool, default=False
         Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
-        the paper. In the first steps it is tens of times larger than the Dice loss's, and short
-        trainings with a large learning rate can be left with a map that never leaves its start;
-        False lets the Dice loss alone shape the map.
+        the paper. In the first steps it is tens of times larger than the gradient of the Dice loss,
+        so that short trainings with a large learning rate may never learn to segment. With False
+        only the Dice loss trains the segmentation.
 
     Attributes
     ----------
@@ -133,36 +133,36 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
         The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
     history_ : DataFrame
         One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
-        ``seconds``, ``validation_c_index`` if patients were held out, and what `VolumeEstimator`
-        adds.
+        ``seconds``, ``validation_c_index`` if patients were held out, and the columns of
+        `VolumeEstimator`.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set.
     trained_with_masks_ : bool
-        Whether the Dice loss took part in the training.
+        Whether the Dice loss was used in training.
     clinical_encoder_, clinical_names_in_, channel_names_in_, n_channels_in_, volume_shape_in_
         See `VolumeEstimator` and `VolumeSurvivalEstimator`.
 
     Notes
     -----
-    *Defaults* train in minutes. On 160 phantoms of 32 voxels along each axis (80 others tested, C
-    of the truth 0.80) 300 steps reached C 0.72 with these heads, and 0.60 with the paper's dropout;
-    a learning rate of 5e-4 had not learned to segment after 500 steps (Dice 0.10), 1e-2 lost the
-    ranking (C 0.55). With `map_gradient` one of three seeds never left a flat map (Dice 0.01).
+    *Defaults* train in minutes. On 160 phantoms of 32 voxels along each axis (tested on 80 others,
+    C of the true risk 0.80) 300 steps reached C 0.72, and 0.60 with the paper's dropout. With a
+    learning rate of 5e-4 it had not learned to segment after 500 steps (Dice 0.10); 1e-2 ranked
+    poorly (C 0.55). With `map_gradient` one of three seeds did not learn to segment (Dice 0.01).
 
-    *Published recipe.* ``DeepMTS.published()`` is the paper's (section III-D):
+    *Published recipe.* ``DeepMTS.published()`` is that of the paper (section III-D):
     `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps),
     ``l2=0.1``, ``dropout=0.5``, ``map_gradient=True``, ``segmentation_weight=1.0``,
     ``squared_dice=True``.
 
     *Deviations* from the paper and its code. Batch normalisation is recalibrated after training
-    (`batch_norm_batches`). With the default `ties` the Cox risk set holds tied times, as the
-    paper's equation says (the code loses some). Translation, rotation and flip are composed into
+    (`batch_norm_batches`). With the default `ties` the Cox risk set includes tied patients, as in
+    the paper's equation (the code omits some). Translation, rotation and flip are combined into
     one resampling. The paper does not say how it encodes TNM stage. All features enter the head of
-    the ablations (in the published code only the last stage's do, by mistake).
+    the ablations (in the published code only those of the last stage, by mistake).
 
-    Patients without a mask contribute to the survival terms only. If no patient of the training
-    set has one, a warning is given and the segmentation loss is off: the tumour map is then an
-    unsupervised attention map, and `predict_mask` refuses.
+    Patients without a mask contribute to the survival terms only. If no training patient has a
+    mask, a warning is given and there is no segmentation loss: the tumour map is then an
+    unsupervised attention map, and `predict_mask` raises.
 
     References
     ----------

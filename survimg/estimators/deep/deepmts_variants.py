@@ -29,7 +29,7 @@ def deepmts_variant(name: str, *, published: bool = False) -> DeepMTS | TumourSe
         backbone. ``"sur-casnet-unet"`` equals ``"sur-casnet"``, which has no backbone, and
         ``"mt-hs-baseline-unet"`` equals ``"mt-hs-unet"``, which has no 1x1x1 convolutions either.
     published : bool, default=False
-        With the paper's training (`DeepMTS.published`) instead of the defaults.
+        Use the paper's training (`DeepMTS.published`) instead of the defaults.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def deepmts_variant(name: str, *, published: bool = False) -> DeepMTS | TumourSe
     15000
     """
     if name not in VARIANT_NAMES:
-        raise ValueError(f"Unknown model {name!r}; known are {', '.join(VARIANT_NAMES)}.")
+        raise ValueError(f"Unknown model {name!r}; choose from {', '.join(VARIANT_NAMES)}.")
     variant = name.removesuffix("-unet")
     backbone = "unet" if name.endswith("-unet") else "residual"
     if variant == "seg-backbone":

@@ -37,8 +37,8 @@ _MONTHS = frozenset({"month", "months", "mo"})
 class InterpolatedSurvival(StepFunction):
     """Survival, or cumulative hazard, of one patient between the cuts of a discrete-time model.
 
-    Survival is linear in time between its values, as the discrete-time likelihood's authors draw
-    it (Gensheimer & Narasimhan, PeerJ 7:e6257, 2019). Defined from 0 to the last cut.
+    Survival is linear in time between its values, as in the figures of Gensheimer & Narasimhan
+    (PeerJ 7:e6257, 2019). Defined from 0 to the last cut.
 
     Parameters
     ----------
@@ -92,12 +92,13 @@ class DiscreteTimeEstimator(VolumeSurvivalMixin, VolumeSurvivalEstimator):
     time_cuts : sequence of float, optional
         Increasing upper bounds of the intervals, in the unit of the outcome; the first interval
         starts at 0. Default: 12, 24, 36, 60, 84 and 120 if the cohort's `time_unit` is months, as
-        in the DeepMTS paper; otherwise cuts that share the training events out among
+        in the DeepMTS paper; otherwise cuts that distribute the training events evenly over
         six intervals, the last of which ends just after the largest training time. Default cuts
-        beyond the last informed interval are left out; given ones are refused (see Notes).
+        beyond the last interval with data are left out; cuts that you give are refused then (see
+        Notes).
     risk_horizon : float, optional
-        Time t at which patients are ranked: the risk is 1 - S(t). Default: the cut in the middle,
-        which is 36 months for the paper's cuts; the last cut if that one was left out.
+        Time t at which patients are ranked: the risk is 1 - S(t). Default: the middle cut (36
+        months for the paper's cuts), or the last cut if that one was left out.
 
     Attributes
     ----------

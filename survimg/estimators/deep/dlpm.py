@@ -34,13 +34,14 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
     dropout : float, default=0.2
         Element-wise dropout in the transitions.
     l2 : float, default=1e-4
-        Weight of the sum of squares of what the published code penalises: kernels of the stem and
-        the transitions, scales and shifts of the transitions' and the last normalisation.
+        Weight of the L2 penalty. As in the published code it covers kernels of the stem and
+        the transitions, and scales and shifts of the normalisation in the transitions and at the
+        end.
     augmentation : {"uniform", "fixed", "one-of-ten"} or None, default="uniform"
-        ``"one-of-ten"`` is the original study's: one of quarter turns, flips, contrast, blur,
-        sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes as long in
-        y as in x). ``"uniform"`` and ``"fixed"`` rotate, flip left-right and shift: uniformly in
-        +-`max_translation`, or exactly that far along every axis.
+        ``"one-of-ten"``, as in the original study: one of quarter turns, flips, contrast, blur,
+        sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes must have
+        equal sizes along y and x). ``"uniform"`` and ``"fixed"`` rotate, flip left-right and shift:
+        uniformly in +-`max_translation`, or by exactly `max_translation` along every axis.
 
     Attributes
     ----------
@@ -52,14 +53,14 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
 
     Notes
     -----
-    As compared in the DeepMTS paper: both modalities, its intervals, clinical columns appended to
-    the pooled features.
+    As in the comparison of the DeepMTS paper: both modalities, its intervals, clinical columns
+    appended to the pooled features.
 
     *Published recipe.* ``DLPM.published()`` is that of the comparison in the DeepMTS paper:
     `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps). The
     original study trains on a 50-voxel CT box with Nadam at 0.002 and batches of 40, without
-    balancing, with ``augmentation="one-of-ten"``, for up to 50 epochs of 240 steps. Nothing reduces
-    the resolution in the first dense block: at full size train with `micro_batch_size`.
+    balancing, with ``augmentation="one-of-ten"``, for up to 50 epochs of 240 steps. The first dense
+    block works at full resolution: train large volumes with `micro_batch_size`.
 
     References
     ----------

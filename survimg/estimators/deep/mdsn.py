@@ -39,8 +39,8 @@ class MDSN(PublishedRecipe, CoxVolumeEstimator):
 
     Notes
     -----
-    The network that the DeepMTS paper compares with: clinical columns are appended to the pooled
-    features. Where the layers come from is told in `survimg.nets.mdsn.MDSNNet`.
+    As in the comparison of the DeepMTS paper, clinical columns are appended to the pooled features.
+    `survimg.nets.mdsn.MDSNNet` explains the source of the layers.
 
     *Published recipe.* The original training is not published. ``MDSN.published()`` is that of the
     comparison in the DeepMTS paper: `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000

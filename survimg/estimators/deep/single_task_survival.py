@@ -37,7 +37,7 @@ class _PenalisedCox:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
-    """3D DenseNet on the images alone with a Cox loss; clinical columns enter the last layer.
+    """3D DenseNet on the images with a Cox loss; clinical columns enter the last layer.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
 
     Notes
     -----
-    The layers and the training of the study that the comparator follows are not published. Here
-    both are DeepMTS's, without the tumour map, so that a comparison isolates multi-task learning.
+    The study of this comparator does not publish its layers and training. Here both are those of
+    DeepMTS without the tumour map, so that a comparison isolates multi-task learning.
     On 240 phantoms of 32 voxels along each axis 400 steps with the defaults reached C 0.70
     (``benchmarks/README.md``).
 

@@ -37,14 +37,15 @@ Self = TypeVar("Self", bound="VolumeSurvivalEstimator")
 class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
     """Base of the survival estimators that train a network on volumes.
 
-    A subclass says how an output of its network becomes a risk, and what else is learned for
-    survival curves.
+    A subclass defines the risk of an output of its network, and what is learned for survival
+    curves.
 
     Parameters
     ----------
     clinical_columns : sequence of str, optional
-        Clinical columns of the cohort that enter the network; None takes all, an empty list none.
-        Encoded by `survimg.features.ClinicalFeatures` and standardised, on the training set.
+        Clinical columns of the cohort that enter the network; None uses all, an empty list none.
+        Encoded by `survimg.features.ClinicalFeatures` and standardised; learned from the training
+        set.
 
     Attributes
     ----------
@@ -94,7 +95,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             (event, time).
         masks : array-like of shape (n, z, y, x), optional
         clinical : DataFrame or array-like of shape (n, k), optional
-            Both for plain arrays only; a cohort brings its own.
+            Both for plain arrays only; a cohort contains its own.
 
         Returns
         -------
@@ -129,9 +130,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         ----------
         X : Cohort or array-like of shape (n, channels, z, y, x)
         masks : array-like of shape (n, z, y, x), optional
-            For plain arrays, when the network sees masked images.
+            For plain arrays, if the network uses masked images.
         clinical : DataFrame or array-like of shape (n, k), optional
-            For plain arrays, when clinical columns were given to `fit`.
+            For plain arrays, if clinical columns were given to `fit`.
 
         Returns
         -------
@@ -150,7 +151,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Train the network, and return the deep features of the patients it was trained on.
+        """Train the network, and return the deep features of its training patients.
 
         Parameters
         ----------
@@ -173,9 +174,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the deep features, of which the network's last layers make the risk.
+        """Return the deep features, from which the network's last layers compute the risk.
 
-        Features of patients the network was trained on look better than those of others; train a
+        Features of training patients predict better than those of new patients; train a
         second model on out-of-fold features (`survimg.estimators.OutOfFold`).
 
         Parameters
@@ -218,7 +219,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         except ValueError as error:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} holds out {len(patients)} "
-                f"patients of whom no two can be compared. {error}"
+                f"patients, no two of which can be compared. {error}"
             ) from error
 
         def score(module: nn.Module) -> float:
@@ -240,7 +241,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         if before not in (None, self.clinical_names_in_):
             raise ValueError(
                 f"warm_start=True, but the encoded clinical columns are {self.clinical_names_in_} "
-                f"now and were {before} in the previous fit, whose weights would go to others. Fit "
+                f"now and were {before} in the previous fit, whose weights do not fit them. Fit "
                 "with warm_start=False."
             )
         return encoded
@@ -250,8 +251,8 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         if cohort.clinical is None or (columns is not None and len(columns) == 0):
             if columns is not None and len(columns) > 0:
                 raise ValueError(
-                    f"clinical_columns={list(columns)} were asked for, but the cohort has no "
-                    "clinical columns; give Cohort(clinical=...), or clinical_columns=[]."
+                    f"clinical_columns={list(columns)}, but the cohort has no clinical columns; "
+                    "give Cohort(clinical=...), or clinical_columns=[]."
                 )
             self.clinical_encoder_ = None
             self.clinical_names_in_: tuple[str, ...] = ()
@@ -261,7 +262,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         self.clinical_names_in_ = tuple(encoded.columns)
         learned = encoded.iloc[train]
         self._clinical_mean = learned.mean(axis=0)
-        # A column that is constant in the training set carries nothing; 1 keeps it finite.
+        # A scale of 1 keeps columns finite that are constant in the training set.
         constant = is_constant(learned.to_numpy())
         self._clinical_scale = learned.std(axis=0, ddof=0).mask(constant, 1.0)
         return self._standardise(encoded)
@@ -280,7 +281,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> Patients:
-        """Check and encode what a prediction is asked for."""
+        """Check and encode the patients of a prediction."""
         cohort = as_cohort(X, masks, clinical)
         self._check_channels(cohort)
         if self.clinical_encoder_ is None:
@@ -289,7 +290,7 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
             raise ValueError(
                 f"This {type(self).__name__} was fitted with the clinical columns "
                 f"{list(self.clinical_encoder_.columns_)}; X has none. Give "
-                "Cohort(X, clinical=...), or beside an array the keyword clinical=... ."
+                "Cohort(X, clinical=...), or with an array the keyword clinical=... ."
             )
         else:
             encoded = self._standardise(self.clinical_encoder_.transform(cohort))
@@ -316,7 +317,7 @@ class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
     Parameters
     ----------
     ties : {"breslow", "efron", "sorted"}, default="breslow"
-        Risk sets of tied times; ``"sorted"`` is what the published DeepMTS code does (see
+        Risk sets of tied times; ``"sorted"`` as in the published DeepMTS code (see
         `survimg.losses.cox_loss`).
     """
 

@@ -150,7 +150,7 @@ class MTDLR(ScoreCox):
         Returns
         -------
         ndarray of shape (n, z, y, x), uint8
-            All zero where there is none.
+            All zero without a predicted tumour.
         """
         check_is_fitted(self, "cox_")
         cohort, model = as_cohort(X), self._deep.estimator_

@@ -381,15 +381,15 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
         if self.clinical_encoder_ is None:
             return scores
         encoded = self.clinical_encoder_.transform(cohort)
-        # Who has no value is told in the flags; as a covariate it would be an axis of the nomogram
-        # that says how the hospital keeps its records.
+        # The flags name patients without a value. A covariate for missing values would become an
+        # axis of the nomogram that depends on how a hospital keeps its records.
         marks = [name for name in encoded.columns if str(name).startswith(_MISSING_MARK)]
         return pd.concat([encoded.drop(columns=marks), scores], axis=1)
 
     def _new_scores(self, cohort: Cohort) -> pd.DataFrame:
-        found = self._scores(cohort)
-        self._flag(cohort, found, stacklevel=4)
-        return found[list(self.score_names)]
+        scores = self._scores(cohort)
+        self._flag(cohort, scores, stacklevel=4)
+        return scores[list(self.score_names)]
 
     # ------------------------------------------------------------------ what was replaced
 

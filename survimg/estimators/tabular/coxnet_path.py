@@ -1,25 +1,35 @@
-"""The regularisation path of Cox regression, on scikit-survival's Coxnet."""
+"""The regularisation path of Cox regression: Newton steps, coordinate descent within each."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sksurv.linear_model import CoxnetSurvivalAnalysis
 
 from survimg.survival.risk_sets import RiskSets
 from survimg.survival.standardisation import column_scale, is_constant
-from survimg.target import make_outcome
 
 __all__ = ["CoxnetPath", "deviance"]
+
+# Log-hazards of training patients that lie farther apart have no maximum of the likelihood.
+_LARGEST_SPREAD = 30.0
+_MOST_HALVINGS = 30
+# Features with a gradient above this share of their penalty are kept at hand.
+_NEAR = 0.8
+# The Hessian is kept as long as a squared step is smaller than the one before by this factor.
+_SLOW = 0.01
+_FIRST_SWEEPS = 20
 
 
 @dataclass(frozen=True)
 class CoxnetPath:
     """Coefficients along a sequence of penalties; standardises and keeps constant columns out.
+
+    At each penalty, from the solution at the one before: Newton steps on the partial likelihood
+    with its full Hessian, each solved by coordinate descent over the features that are in the
+    model or about to enter it, so that the cost of a step hardly depends on the number of features.
+    The Hessian of an earlier step serves as long as the steps shrink fast.
 
     Parameters
     ----------
@@ -43,15 +53,16 @@ class CoxnetPath:
                 f"All penalised features are constant over the {features.shape[0]} training "
                 "patients; there is nothing to select from."
             )
-        solver = self._solver(factor, n_alphas=2, alpha_min_ratio=0.5)
-        try:
-            alphas = _quietly_fit(solver, standardised, event, time).alphas_
-        except (ArithmeticError, ConvergenceWarning) as error:
+        solver = _Solver(standardised, event, time, self.tol, self.max_iter)
+        if not solver.solve(np.where(factor > 0, np.inf, 0.0), np.zeros(factor.size)):
             raise ValueError(
                 "The Cox model on the unpenalised features alone could not be fitted; they must "
                 "not predict the events perfectly, and max_iter must suffice."
-            ) from error
-        return float(alphas[0]) * varies.sum() / factor.sum()
+            )
+        penalised = factor > 0
+        gradient = np.abs(solver.gradient[penalised])
+        # A ridge keeps no coefficient at zero; as glmnet, which begins at that of a ratio of 0.001.
+        return float(np.max(gradient / factor[penalised]) / max(self.l1_ratio, 1e-3))
 
     def fit(
         self,
@@ -74,66 +85,168 @@ class CoxnetPath:
         """
         standardised, scale, varies = _standardise(features)
         factor = self.penalty_factor[varies]
-        # Coxnet rescales the factors it is given; undo that where constant columns are left out.
-        own_alphas = alphas * (factor.sum() / factor.size) if factor.any() else alphas
-        coef = np.zeros((factor.size, 0))
-        # Coxnet's own stopping rule miscounts tied times (its null deviance ignores ties) and ends
-        # the path far too early, so go on from where it ended until ours says stop.
-        while coef.shape[1] < alphas.size:
-            rest = self._fit_rest(standardised, event, time, factor, own_alphas[coef.shape[1] :])
-            coef = np.hstack([coef, rest])
-            if may_stop:
-                end = _end_of_path(deviance(event, time, standardised @ coef))
-                if end < coef.shape[1]:
-                    coef = coef[:, :end]
-                    break
-            if rest.shape[1] == 0:
+        solver = _Solver(standardised, event, time, self.tol, self.max_iter)
+        saturated = RiskSets(event, time, ties="breslow").saturated_log_likelihood()
+        path: list[np.ndarray] = []
+        deviances: list[float] = []
+        for alpha in alphas:
+            l1, l2 = alpha * self.l1_ratio * factor, alpha * (1 - self.l1_ratio) * factor
+            if not solver.solve(l1, l2):
                 break
-        if coef.shape[1] == 0:
+            path.append(solver.coef / scale)
+            deviances.append(2 * (saturated - event.size * solver.value))
+            if may_stop and _has_stopped_falling(deviances):
+                break
+        if not path:
             raise ValueError(
-                f"Coxnet did not converge at the largest penalty, {alphas[0]:.3g}, within "
+                f"The lasso did not converge at the largest penalty, {alphas[0]:.3g}, within "
                 f"max_iter={self.max_iter} iterations. Raise max_iter or the penalties; "
                 "unpenalised features must not predict the events perfectly."
             )
-        path = np.zeros((features.shape[1], coef.shape[1]))
-        path[varies] = coef / scale[:, np.newaxis]
-        return path
-
-    def _fit_rest(
-        self,
-        standardised: np.ndarray,
-        event: np.ndarray,
-        time: np.ndarray,
-        factor: np.ndarray,
-        alphas: np.ndarray,
-    ) -> np.ndarray:
-        """Run Coxnet; where it overflows or does not converge, keep only the larger penalties."""
-        while alphas.size:
-            try:
-                solver = self._solver(factor, alphas=alphas)
-                return _quietly_fit(solver, standardised, event, time).coef_
-            except (ArithmeticError, ConvergenceWarning):
-                alphas = alphas[: alphas.size // 2]
-        return np.zeros((factor.size, 0))
-
-    def _solver(self, factor: np.ndarray, **path: Any) -> CoxnetSurvivalAnalysis:
-        return CoxnetSurvivalAnalysis(
-            l1_ratio=self.l1_ratio,
-            penalty_factor=factor,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            **path,
-        )
+        whole = np.zeros((features.shape[1], len(path)))
+        whole[varies] = np.transpose(path)
+        return whole
 
 
-def _quietly_fit(
-    solver: CoxnetSurvivalAnalysis, X: np.ndarray, event: np.ndarray, time: np.ndarray
-) -> CoxnetSurvivalAnalysis:
-    with warnings.catch_warnings():
-        # Part of a path may well be all zero; LassoCox warns if the chosen model is.
-        warnings.filterwarnings("ignore", message="all coefficients are zero")
-        warnings.simplefilter("error", ConvergenceWarning)
-        return solver.fit(X, make_outcome(event, time))
+class _Solver:
+    """Penalised Cox models of one table, each reached from the one before.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, p)
+        Standardised.
+    event : ndarray of shape (n,), bool
+    time : ndarray of shape (n,)
+    tol, max_iter
+        As in `LassoCox`.
+
+    Attributes
+    ----------
+    coef, gradient : ndarray of shape (p,)
+        Where the solver stands, and the gradient of the log partial likelihood there.
+    value : float
+        That log partial likelihood; like the gradient, over the number of patients.
+    """
+
+    def __init__(
+        self, features: np.ndarray, event: np.ndarray, time: np.ndarray, tol: float, max_iter: int
+    ) -> None:
+        latest_first = np.argsort(-time, kind="stable")
+        self._event, descending = event[latest_first], -time[latest_first]
+        # Columns are taken out of it, so they lie in one piece each.
+        self._features = np.asfortranarray(features[latest_first])
+        failing, self._n_failing = np.unique(descending[self._event], return_counts=True)
+        # The risk set of a time ends with the last patient who is tied to it.
+        self._last_at_risk = np.searchsorted(descending, failing, side="right") - 1
+        self._tol, self._max_iter = tol, max_iter
+        self.coef = np.zeros(features.shape[1])
+        self._take(np.zeros(0, dtype=np.intp), np.zeros(event.size))
+
+    def solve(self, l1: np.ndarray, l2: np.ndarray) -> bool:
+        """Go to the minimum for penalties l1 |b| + l2 b^2 / 2; False where it is not reached."""
+        sweeps_left, last_size, slow = self._max_iter, np.inf, False
+        while sweeps_left > 0 and np.ptp(self._linear) < _LARGEST_SPREAD:
+            missing = (l1 == 0) | self._enter(l1)
+            missing[self._columns] = False
+            fresh = slow or bool(missing.any())
+            if fresh:
+                self._choose_columns(l1)
+            start = self.coef[self._columns]
+            goal, n_sweeps = self._newton_goal(start, l1[self._columns], l2[self._columns])
+            sweeps_left -= n_sweeps
+            size = self._move(start, goal - start, l1[self._columns], l2[self._columns])
+            if size is None and fresh:
+                return False
+            if size is not None:
+                # Steps shrink by about the same factor each time: how large would the next one be?
+                next_size = size if np.isinf(last_size) else size * min(1.0, size / last_size)
+                if next_size <= self._tol and not (self._enter(l1) & (self.coef == 0)).any():
+                    return True
+            slow = size is None or size > _SLOW * last_size
+            last_size = np.inf if size is None else size
+        return False
+
+    def _enter(self, l1: np.ndarray) -> np.ndarray:
+        """Which features would leave zero."""
+        entering: np.ndarray = np.abs(self.gradient) > l1 * (1 + 1e-6)
+        return entering
+
+    def _newton_goal(
+        self, start: np.ndarray, l1: np.ndarray, l2: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """Minimise the quadratic model at the columns; returns the minimum and sweeps.
+
+        Coordinate descent says soon which coefficients are not zero, but needs many sweeps for
+        their values where features are correlated: these are solved for, if they keep their signs.
+        """
+        from survimg.estimators.tabular.coordinate_descent import descend  # loads Numba
+
+        given = self._hessian, self.gradient[self._columns], start, l1, l2, 0.01 * self._tol
+        goal, n_sweeps = descend(*given, min(_FIRST_SWEEPS, self._max_iter))
+        if n_sweeps < _FIRST_SWEEPS:
+            return goal, n_sweeps
+        inside = np.flatnonzero(goal)
+        sign = np.sign(goal[inside])
+        hessian = self._hessian[np.ix_(inside, inside)] + np.diag(l2[inside])
+        pull = (self.gradient[self._columns] + self._hessian @ start)[inside]
+        try:
+            exact = np.linalg.solve(hessian, pull - l1[inside] * sign)
+        except np.linalg.LinAlgError:  # columns that repeat each other
+            return descend(*given, self._max_iter)
+        if (np.sign(exact) != sign).any():
+            return descend(*given, self._max_iter)
+        goal = np.zeros(goal.size)
+        goal[inside] = exact
+        return goal, n_sweeps
+
+    def _choose_columns(self, l1: np.ndarray) -> None:
+        """Take the features that are in the model or about to enter it, and the Hessian here."""
+        near = np.abs(self.gradient) > _NEAR * l1
+        columns = np.flatnonzero((self.coef != 0) | near | (l1 == 0))
+        self._take(columns, self._features[:, columns] @ self.coef[columns])
+        sums = np.cumsum(self._block * self._hazard[:, np.newaxis], axis=0)[self._last_at_risk]
+        means = sums / self._at_risk[:, np.newaxis]
+        second = self._block.T @ (self._block * self._expected[:, np.newaxis])
+        between = means.T @ (means * self._n_failing[:, np.newaxis])
+        self._hessian = (second - between) / self._event.size
+
+    def _take(self, columns: np.ndarray, linear: np.ndarray) -> None:
+        self._columns, self._block = columns, self._features[:, columns]
+        self._hessian = np.zeros((columns.size, columns.size))
+        self._arrive(linear, self._evaluate(linear))
+
+    def _evaluate(self, linear: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        from survimg.estimators.tabular.coordinate_descent import partial_likelihood
+
+        return partial_likelihood(linear, self._event, self._last_at_risk, self._n_failing)
+
+    def _arrive(self, linear: np.ndarray, evaluated: tuple[float, Any, Any, Any]) -> None:
+        self._linear = linear
+        value, self._expected, self._hazard, self._at_risk = evaluated
+        self.value = value / self._event.size
+        self.gradient = (self._event - self._expected) @ self._features / self._event.size
+
+    def _move(
+        self, own: np.ndarray, step: np.ndarray, l1: np.ndarray, l2: np.ndarray
+    ) -> float | None:
+        """Go a step, or as much of it as lowers the objective; return its size, squared."""
+        before = _penalty(own, l1, l2) - self.value
+        change = self._block @ step
+        for halvings in range(_MOST_HALVINGS):
+            share = 0.5**halvings
+            coef, linear = own + share * step, self._linear + share * change
+            evaluated = self._evaluate(linear)
+            after = _penalty(coef, l1, l2) - evaluated[0] / self._event.size
+            if after <= before + 1e-12 * abs(before):
+                self.coef = self.coef.copy()
+                self.coef[self._columns] = coef
+                self._arrive(linear, evaluated)
+                return float(np.max(np.square(share * step), initial=0.0))
+        return None
+
+
+def _penalty(coef: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> float:
+    return float(l1 @ np.abs(coef) + 0.5 * (l2 @ np.square(coef)))
 
 
 def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,14 +275,13 @@ def deviance(event: np.ndarray, time: np.ndarray, risk: np.ndarray) -> np.ndarra
     return 2.0 * (sets.saturated_log_likelihood() - sets.log_likelihood(risk))
 
 
-def _end_of_path(values: np.ndarray) -> int:
-    """Return the number of penalties after which the deviance has stopped falling.
+def _has_stopped_falling(deviances: list[float]) -> bool:
+    """Whether the last penalty of a path brought hardly anything.
 
     As in glmnet: less than a thousandth of the fall so far came with the last four penalties, or
     999 thousandths of the null deviance (that of the first penalty) are explained.
     """
-    fall = 1.0 - values / values[0]
-    for k in range(5, fall.size):
-        if fall[k] - fall[k - 4] < 1e-3 * fall[k] or fall[k] > 0.999:
-            return k + 1
-    return fall.size
+    if len(deviances) < 6:
+        return False
+    fall = [1.0 - value / deviances[0] for value in (deviances[-1], deviances[-5])]
+    return fall[0] - fall[1] < 1e-3 * fall[0] or fall[0] > 0.999

@@ -42,15 +42,15 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
     dropout : float, default=0.2
         After each hidden layer.
     learning_rate : float, default=1e-3
-        Of Adam; constant, because the published code computes its decay and never applies it.
+        Learning rate of Adam; constant, as in the published code, which never applies its decay.
     l2 : float, default=0.1
-        Weight of the penalty, which reaches the output layer only, as in the published code.
+        Weight of the penalty on the output layer, as in the published code.
     n_iterations : int, default=500
-        Full-batch steps (the published runs take 500 to 1500).
+        Full-batch steps (500 to 1500 in the published runs).
     n_threads : int, default=1
-        Threads of torch; such small networks gain nothing from more.
+        Threads of torch; more do not speed up such small networks.
     random_state : int, RandomState instance or None, default=None
-        Fixes initial weights and dropout; torch's global stream is left untouched.
+        Fixes initial weights and dropout; torch's global random state is not changed.
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
 
     Notes
     -----
-    Deviation from the published code: its loss knows no ties (a tied patient who happens to be
-    sorted first is missing from the risk set); here risk sets hold ties, as Breslow's equation
-    says. Its hyper-parameters in the DeepMTS paper are unknown; the defaults are ours and are
-    meant to be tuned by an inner search.
+    Deviation from the published code: its loss ignores ties (a tied patient who happens to be
+    sorted first is missing from the risk set); here risk sets include ties, as in Breslow's
+    equation. The DeepMTS paper does not state its hyper-parameters; the defaults are ours, to be
+    tuned by an inner search.
 
     References
     ----------
@@ -186,7 +186,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         ).double()
 
     def _build_network(self) -> None:
-        """Make `net_` as it is after the fit but for its weights, which a model file brings."""
+        """Make `net_` without its trained weights, which are then loaded from a model file."""
         self.net_ = self._make_module(torch.Generator()).eval()
 
     def _standardised(self, table: np.ndarray) -> torch.Tensor:

@@ -34,7 +34,7 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         - \lambda \sum_j f_j \big(\rho\,|\beta_j| + \tfrac{1-\rho}{2}\,\beta_j^2\big)
 
     (:math:`\ell`: log partial likelihood with Breslow ties, :math:`f`: penalty factors,
-    :math:`\rho`: `l1_ratio`) is computed by scikit-survival's Coxnet on standardised columns [1]_,
+    :math:`\rho`: `l1_ratio`) is computed on standardised columns, as Coxnet [1]_ defines it,
     and :math:`\lambda` is chosen as R's ``cv.glmnet`` chooses it: a fold's loss is the deviance of
     all patients minus that of its training patients, both under the coefficients of the training
     patients [2]_, which works even for folds with very few events. `predict` returns the
@@ -63,11 +63,12 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         or shell-style patterns of them, to factors (others: 1), for example
         ``{"clinical__*": 0.0}``. Factors are rescaled to sum to the number of features.
     tol : float, default=1e-9
-        Convergence tolerance of the solver; 1e-9 puts coefficients within 1e-3 of the optimum. The
-        folds are fitted to a hundred times that, which their deviance does not notice.
+        The last step of the solver moves no log-hazard ratio per standard deviation by more than
+        its square root. The folds are fitted to a hundred times that, which their deviance does not
+        notice.
     max_iter : int, default=10000
-        Most iterations of the solver in one run along the path; where a run fails, the path goes on
-        in shorter runs and ends, as in glmnet, where a single penalty fails.
+        Most sweeps over the coefficients at one penalty; the path ends, as in glmnet, where a
+        penalty needs more.
     random_state : int, RandomState or None, default=None
         Seed that shuffles the patients before they are dealt to the inner folds. None deals them
         in the given order, so that a fit is reproducible either way.

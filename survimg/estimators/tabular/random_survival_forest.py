@@ -1,4 +1,4 @@
-"""scikit-survival's random survival forest with its memory kept in hand."""
+"""scikit-survival's random survival forest with limited memory."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
     n_estimators : int, default=500
         Number of trees.
     min_samples_leaf : int, default=5
-        Fewest patients in a leaf; a node is split from twice that number on.
+        Fewest patients in a leaf; a node needs twice that number to be split.
     max_features : {"sqrt", "log2"}, int or float, default="sqrt"
         Features tried at each split.
     n_time_bins : int or None, default=100
-        Most distinct event times that are told apart; None keeps all.
+        Largest number of distinct event times; None uses all.
     low_memory : bool, default=False
         Store the risk instead of curves in the leaves; survival functions are then not available.
     n_jobs : int, optional
@@ -50,7 +50,7 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
     ----------
     forest_ : sksurv.ensemble.RandomSurvivalForest
     time_grid_ : ndarray of shape (n_times,), or None
-        Times that the training times were rounded up to; None where they were not.
+        Times to which the training times were rounded up; None if they were not rounded.
     unique_times_ : ndarray of shape (n_times,)
     n_features_in_, feature_names_in_ : int, ndarray of shape (n_features,)
 

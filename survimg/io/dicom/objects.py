@@ -50,7 +50,7 @@ def import_pydicom(purpose: str) -> Any:
 def damage_types() -> tuple[type[Exception], ...]:
     """Return what pydicom raises on damaged content, depending on where it lies."""
     errors = import_pydicom("read DICOM").errors
-    return (*_DAMAGE, errors.BytesLengthException, errors.InvalidDicomError)
+    return (*_DAMAGE, OSError, errors.BytesLengthException, errors.InvalidDicomError)
 
 
 @contextmanager

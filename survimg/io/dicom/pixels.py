@@ -87,7 +87,7 @@ def read_with_pixels(
     Parameters
     ----------
     path : Path
-    not_images : tuple of str
+    not_images : tuple of str, optional
         Beginnings of the UIDs of classes for which None is returned instead of pixels.
 
     Raises

@@ -240,7 +240,7 @@ def placed_image(
     """
     steps, corner = np.asarray(spacing, np.float64), np.asarray(origin, np.float64)
     axes = np.asarray(direction, np.float64).reshape(3, 3)
-    if not (np.isfinite(steps) & (steps > 0) & (steps < _MAX_LENGTH)).all():
+    if not ((steps > 1 / _MAX_LENGTH) & (steps < _MAX_LENGTH)).all():
         raise ValueError(
             f"{path} has a damaged header: the voxels have no size (spacing {steps.tolist()} mm)."
         )

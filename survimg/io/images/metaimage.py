@@ -146,7 +146,7 @@ def _read(path: Path, root: Path | None, fields: dict[str, str], start: int) -> 
     offset = numbers(fields.get("Offset", " ".join("0" * n_axes)), n_axes, "Offset")
     spacing = numbers(fields["ElementSpacing"], n_axes, "ElementSpacing")
     voxels, name = path, fields["ElementDataFile"]
-    if name.upper() != "LOCAL":
+    if name not in ("LOCAL", "Local", "local"):
         voxels, start = beside(path, name), 0
         check_inside(voxels, root, path)
     n_bytes = int(np.prod(extents, dtype=object)) * dtype.itemsize
@@ -165,6 +165,8 @@ def _content(voxels: Path, start: int, n_bytes: int, fields: dict[str, str]) -> 
         return raw_bytes(voxels, start + skip, n_bytes)
     if skip != 0:
         raise HeaderError("HeaderSize before compressed voxels is not supported")
+    if "CompressedDataSize" not in fields and start > 0:  # the format wants it there
+        raise HeaderError("the field 'CompressedDataSize' is missing")
     length = whole(fields.get("CompressedDataSize", str(size - start)), "CompressedDataSize")
     if length != size - start:
         raise HeaderError(

@@ -38,6 +38,9 @@ _TYPES = {
 }  # fmt: skip
 #: mm in a unit of length; a file that does not say is taken to mean mm, as everywhere.
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_TIME_UNITS = (0, 8, 16, 24, 32, 40, 48)
+#: Below it some readers take a scale for none.
+_SMALLEST_SCALE = 1e-10
 #: Part of a voxel by which the two positions of a file may differ: both are rounded.
 _PLACE_TOLERANCE = 0.5
 #: Part by which voxel sizes may differ.
@@ -163,9 +166,14 @@ def _read_header(path: Path) -> _Header:
     offset, lowest = float(fields["vox_offset"]), length + 4 if single else 0
     if not (lowest <= offset < 2**31 and offset == int(offset)):
         raise ValueError(f"{path} has a damaged NIfTI header (vox_offset {offset}).")
-    if np.isinf([fields["scl_slope"], fields["scl_inter"]]).any():  # NaN: there is no scale
-        raise ValueError(f"{path} has a damaged NIfTI header (infinite scale).")
-    if int(fields["xyzt_units"]) & 7 not in _UNITS:
+    slope = abs(float(fields["scl_slope"]))  # 0 and NaN: there is no scale
+    if 0 < slope < _SMALLEST_SCALE or np.isinf([slope, fields["scl_inter"]]).any():
+        raise ValueError(
+            f"{path} has a damaged NIfTI header (scale {fields['scl_slope']} and "
+            f"{fields['scl_inter']})."
+        )
+    unit = int(fields["xyzt_units"])
+    if unit & 7 not in _UNITS or unit & ~7 not in _TIME_UNITS:
         raise ValueError(f"{path} has a damaged NIfTI header (unit {fields['xyzt_units']}).")
     voxel = np.dtype(_TYPES[datatype]).newbyteorder(order)
     return _Header(fields, single, _shape(fields["dim"], path), voxel, int(offset))

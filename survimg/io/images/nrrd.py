@@ -18,6 +18,7 @@ from survimg.io.images.text_header import (
     sizes,
     voxel_type,
     whole,
+    words,
 )
 from survimg.io.inside import check_inside
 
@@ -104,6 +105,8 @@ def read_nrrd(path: Path, root: Path | None) -> Image:
     try:
         if blank is None and len(content) == MAX_HEADER:
             raise HeaderError("its header has no end")
+        if blank is None and not content.endswith(b"\n"):
+            raise HeaderError("its header ends within a line")
         fields = _fields(content if blank is None else content[: blank.start() + 1])
         return _read(path, root, fields, None if blank is None else blank.end())
     except HeaderError as error:
@@ -139,7 +142,10 @@ def _read(path: Path, root: Path | None, fields: dict[str, str], start: int | No
         raise HeaderError(f"it must be one three-dimensional volume; its dimension is {n_axes}")
     extents = sizes(fields["sizes"], n_axes, "sizes")
     axes = _spatial_axes(fields, extents)
-    spacing, origin, direction = _place(fields, axes)
+    for name, count in (("labels", n_axes), ("units", n_axes), ("space units", 3)):
+        if name in fields and not re.fullmatch(rf'("[^"]*"\s*){{{count}}}', fields[name]):
+            raise HeaderError(f"{name} must be {count} texts in quotes; found {fields[name]!r}")
+    spacing, origin, direction = _place(fields, n_axes, axes)
     order = fields.get("endian", "").lower()
     kind = fields["type"].lower()
     if order not in ("little", "big") and not (order == "" and _TYPES.get(kind, "")[1:] == "1"):
@@ -159,7 +165,7 @@ def _read(path: Path, root: Path | None, fields: dict[str, str], start: int | No
 
 def _spatial_axes(fields: dict[str, str], extents: list[int]) -> list[int]:
     """Return the three axes of space; a fourth one has length 1."""
-    kinds = fields.get("kinds", " ".join(["domain"] * len(extents))).lower().split()
+    kinds = words(fields.get("kinds", " ".join(["domain"] * len(extents))).lower())
     if len(kinds) != len(extents):
         raise HeaderError(f"kinds must be {len(extents)} words; found {fields['kinds']!r}")
     vectors = _VECTOR.findall(fields.get("space directions", ""))
@@ -178,14 +184,14 @@ def _spatial_axes(fields: dict[str, str], extents: list[int]) -> list[int]:
 
 
 def _place(
-    fields: dict[str, str], axes: list[int]
+    fields: dict[str, str], n_axes: int, axes: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return spacing, origin and directions (columns), in LPS."""
     units = re.findall(r'"([^"]*)"', f"{fields.get('units', '')} {fields.get('space units', '')}")
     if not set(units) <= {"mm", "millimeter", "millimeters", "", "none", "???"}:
         raise HeaderError(f"lengths must be in mm; its units are {units}")
     if not {"space", "space dimension", "space directions", "space origin"} & fields.keys():
-        return _spacings(fields, axes), np.zeros(3), np.eye(3)
+        return _spacings(fields, n_axes, axes), np.zeros(3), np.eye(3)
     space = fields.get("space", "").lower()
     if space not in _SPACES or fields.get("space dimension", "3") != "3":
         raise HeaderError(
@@ -199,7 +205,7 @@ def _place(
         raise HeaderError("it has spacings and space directions; only one of them may be given")
     text = fields["space directions"]
     vectors = _VECTOR.findall(text)
-    if _VECTOR.sub("", text).strip(" \t") or len(vectors) <= max(axes):
+    if _VECTOR.sub("", text).strip(" \t") or len(vectors) != n_axes:
         raise HeaderError(f"space directions must be one vector per axis; found {text!r}")
     signs = np.array(_SPACES[space])
     steps = np.array([_vector(vectors[i], "space directions") for i in axes]).T * signs[:, None]
@@ -209,11 +215,11 @@ def _place(
     return spacing, _vector(fields["space origin"], "space origin") * signs, steps / spacing
 
 
-def _spacings(fields: dict[str, str], axes: list[int]) -> np.ndarray:
+def _spacings(fields: dict[str, str], n_axes: int, axes: list[int]) -> np.ndarray:
     if "spacings" not in fields:
         raise HeaderError("its voxels have no size (space directions)")
-    every = fields["spacings"].split()
-    if len(every) <= max(axes):
+    every = words(fields["spacings"])
+    if len(every) != n_axes:
         raise HeaderError(f"spacings must be one number per axis; found {every}")
     return np.array([numbers(every[i], 1, "spacings")[0] for i in axes])
 

@@ -132,4 +132,5 @@ def read_stored(path: Path, root: Path | None, *, suv: bool) -> Image:
             f"{path} is one DICOM file, a slice or an object with several frames; give the folder "
             "that holds a series of single slices."
         )
-    return _READERS[name](header, root)
+    with np.errstate(all="ignore"):  # of damaged numbers, which are refused afterwards
+        return _READERS[name](header, root)

@@ -14,7 +14,9 @@ import numpy as np
 
 from survimg.io.images.stream import MAX_VOXELS
 
-__all__ = ["HeaderError", "beside", "lines_of", "numbers", "sizes", "voxel_type", "whole"]
+__all__ = [
+    "HeaderError", "beside", "lines_of", "numbers", "sizes", "voxel_type", "whole", "words",
+]
 
 #: A header is text of this length at most; longer ones are damaged.
 MAX_HEADER = 1 << 20
@@ -45,9 +47,14 @@ def lines_of(content: bytes) -> list[str]:
     return [line.decode("latin-1") for line in lines]
 
 
+def words(text: str) -> list[str]:
+    """Split a value at blanks and tabs; to Python other characters are blanks as well."""
+    return [word for word in re.split(r"[ \t]", text) if word]
+
+
 def numbers(text: str, count: int, name: str) -> list[float]:
     """Return exactly so many finite decimal numbers, separated by blanks."""
-    parts = text.split()
+    parts = words(text)
     values = [float(part) for part in parts if _NUMBER.fullmatch(part)]
     if len(values) != len(parts) or len(values) != count or not np.isfinite(values).all():
         raise HeaderError(f"{name} must be {count} number(s); found {text!r}")
@@ -63,7 +70,7 @@ def whole(text: str, name: str) -> int:
 
 def sizes(text: str, n_axes: int, name: str) -> list[int]:
     """Return the extents of the axes, which make a volume that can exist."""
-    extents = [whole(part, name) for part in text.split(" ") if part]
+    extents = [whole(part, name) for part in words(text)]
     if len(extents) != n_axes or min(extents) < 1:
         raise HeaderError(f"{name} must be {n_axes} positive whole numbers; found {text!r}")
     if np.prod(extents, dtype=object) > MAX_VOXELS:
@@ -88,6 +95,6 @@ def beside(path: Path, name: str) -> Path:
     HeaderError
         A list or pattern of several files.
     """
-    if not name or "%" in name or name.split(maxsplit=1)[0].upper() == "LIST":
+    if not name or "%" in name or words(name)[:1] in (["LIST"], ["list"]):
         raise HeaderError(f"voxels in several files ({name!r}) are not supported; write one file")
     return path.parent / name

@@ -211,7 +211,7 @@ class _HoldsCode(Counted):
 def test_a_fit_that_is_no_data_is_done_each_time(data, log, tmp_path):
     X, y = data
     for n_done in (1, 2):
-        with pytest.warns(UserWarning, match=r"cannot be kept.*estimator_\.score_ is a"):
+        with pytest.warns(UserWarning, match=r"cannot be stored.*estimator_\.score_ is a"):
             model = FitOnce(_HoldsCode(log), memory=tmp_path).fit(X, y)
         assert n_fits(log) == n_done
         np.testing.assert_array_equal(model.predict(X), Counted(log / "..").fit(X, y).predict(X))

@@ -330,7 +330,7 @@ def test_variants_have_the_parameters_of_the_fact_sheet(name):
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match=r"Unknown model 'sur-cas'; known are seg-backbone, deepm"):
+    with pytest.raises(ValueError, match=r"Unknown model 'sur-cas'; choose from seg-backbone"):
         deepmts_variant("sur-cas")
 
 

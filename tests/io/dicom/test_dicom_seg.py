@@ -62,3 +62,12 @@ def test_only_the_planes_with_frames_are_kept(masks, like):
 def test_an_object_is_a_mask_and_no_image():
     with pytest.raises(ValueError, match=r"binary\.dcm is one DICOM file"):
         read_image(HERE / "binary.dcm")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("label", [["tumour", "node"], [1, 2], ["2", "tumour"]])
+def test_several_segments_are_merged_on_request(masks, like, kind, label):
+    mask = read_mask(HERE / f"{kind}.dcm", like, label)
+    np.testing.assert_array_equal(mask, masks["tumour"] | masks["node"])
+    with pytest.raises(ValueError, match="not exactly one segment 'lung'"):
+        read_mask(HERE / f"{kind}.dcm", like, ["tumour", "lung"])

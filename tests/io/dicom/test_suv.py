@@ -220,3 +220,63 @@ def test_without_pydicom_the_error_says_what_to_install(dicom_series, monkeypatc
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImportError, match="pip install pydicom"):
         read_image(folder)
+
+
+def _with_private(group, creator, offset, value, before=()):
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.Units = "GML"
+    for other in before:  # takes the first block of the group
+        dataset.private_block(group, other, create=True).add_new(offset, "LO", "9999")
+    if creator is not None:
+        dataset.private_block(group, creator, create=True).add_new(offset, "LO", value)
+    return pet_header(dataset)
+
+
+@pytest.mark.parametrize("before", [(), ("ACME 1.0",), ("ACME 1.0", "ACME 2.0")])
+def test_private_elements_are_those_of_their_creator(before):
+    header = _with_private(0x7053, "Philips PET Private Group", 0x00, "0.5", before)
+    assert header["PhilipsPETPrivateGroup"]["SUVScaleFactor"] == "0.5"
+    header = _with_private(0x0009, "GEMS_PETD_01", 0x0D, "20200101120000.00", before)
+    assert header["GEPrivatePostInjectionDateTime"] == "20200101120000.00"
+
+
+def test_private_elements_of_others_are_not_taken_for_them():
+    header = _with_private(0x7053, None, 0x00, "", ("ACME 1.0",))
+    assert header["PhilipsPETPrivateGroup"]["SUVScaleFactor"] is None
+    header = _with_private(0x0009, None, 0x0D, "", ("ACME",))
+    assert header["GEPrivatePostInjectionDateTime"] is None
+
+
+@pytest.mark.parametrize(("stamp", "local"), [
+    ("20200101100000+0000", "+0100"), ("20200101110000+0100", "+0100"),
+    ("20200101233000.00+1330", "+0100"), ("20200101060000-0400", "+0100"),
+    ("20200101110000", "+0100"), ("20200101110000", None),
+])  # fmt: skip
+def test_times_of_other_zones_are_converted(stamp, local):
+    header = _header(
+        RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime=stamp,
+        TimezoneOffsetFromUTC=local,
+    )
+    assert suv_factor([header]) == pytest.approx(suv_factor([_header()]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"RadiopharmaceuticalStartDateTime": "20200101100000+0000",
+      "RadiopharmaceuticalStartTime": None}, "TimezoneOffsetFromUTC is missing"),
+    ({"RadiopharmaceuticalStartDateTime": "20200101100000+0000"}, "one of them is wrong"),
+    ({"RadiopharmaceuticalStartDateTime": "20200101110000+0000",
+      "TimezoneOffsetFromUTC": "+0100"}, "one of them is wrong"),
+    ({"RadiopharmaceuticalStartDateTime": "20200101100000+9900",
+      "TimezoneOffsetFromUTC": "+0100"}, "has no time zone that exists"),
+    ({"RadiopharmaceuticalStartDateTime": "20200101103000"}, "one of them is wrong"),
+    ({"AcquisitionTime": "120000+0100"}, "TimezoneOffsetFromUTC is missing"),
+])  # fmt: skip
+def test_times_whose_zone_is_not_known_or_that_disagree_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        suv_factor([_header(**changes)])
+
+
+def test_the_scanners_own_zone_needs_no_offset():
+    header = _header(RadiopharmaceuticalStartDateTime="20200101110000+0100")
+    assert suv_factor([header]) == pytest.approx(suv_factor([_header()]), rel=1e-12)
