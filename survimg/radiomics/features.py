@@ -422,8 +422,6 @@ default="deepmts-1456"
                 "mm from the tumour; prepare the cohort with a larger features_margin."
             )
 
-    # ------------------------------------------------------------------ extraction
-
     def _extract(self, cohort: Cohort, settings: ExtractionSettings) -> list[CaseFeatures]:
         engine = load_engine(self.engine)
         cache = CaseCache(self.memory)

@@ -194,6 +194,7 @@ def test_a_raw_cohort_of_one_size_is_saved_fitted_and_an_array(table, tmp_path):
     np.testing.assert_array_equal(stored.mask("P3"), cohort.mask("P3"))
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly SUV")  # noise
 def test_from_paths_to_a_fitted_model(table):
     X = Cohort.from_frame(table, images=["CT"], mask="seg", **NAMES)
     X = prepare(X, Preparation(shape=(8, 8, 8), spacing=4), progress=False)
