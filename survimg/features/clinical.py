@@ -230,8 +230,9 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         Images of the training cohort, by whose grid masks are resampled in a preparation.
     measured_on_ : {"finer voxels", "cohort's voxels"}
         Which masks: those of `Cohort.finer` where the cohort has one (not for ``unit="voxels"``).
-    preparation_in_ : dict or None
-        How the training cohort was prepared; None where it does not say.
+    preparation_in_, voxels_in_ : dict or None
+        How the training cohort, and the voxels that were measured, were prepared; None where it
+        does not say.
 
     Examples
     --------
@@ -266,7 +267,7 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         _require_cohort(X)
         voxels, self.measured_on_ = self._voxels(X)
         self.channel_names_in_ = X.channel_names
-        self.preparation_in_ = preparation_of(voxels)
+        self.preparation_in_, self.voxels_in_ = preparation_of(X), preparation_of(voxels)
         return self
 
     def transform(self, X: Cohort) -> pd.DataFrame:
@@ -295,7 +296,8 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         name = type(self).__name__
         X, measured_on = self._voxels(X)
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
-        check_preparation(X, getattr(self, "preparation_in_", None), name)
+        known = getattr(self, "voxels_in_", getattr(self, "preparation_in_", None))
+        check_preparation(X, known, name)
         voxels = np.array([np.count_nonzero(X.mask(i)) for i in range(len(X))], dtype=np.float64)
         if (voxels == 0).any():
             empty = X.ids[voxels == 0]

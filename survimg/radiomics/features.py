@@ -99,7 +99,7 @@ default="deepmts-1456"
         on how a file happens to be stored. Wavelet bands are directed and the mesh of the surface
         is not symmetric: of a file that is not stored in LPS, these differ from PyRadiomics' on the
         file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
-        instead, for parity with PyRadiomics on that file.
+        instead, for parity with PyRadiomics on the file.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -118,8 +118,9 @@ default="deepmts-1456"
     channel_names_in_ : tuple of str
     measured_on_ : {"finer voxels", "cohort's voxels"}
         Which voxels: `Cohort.finer` where the cohort has one, unless `mask_from` predicts masks.
-    preparation_in_ : dict or None
-        How the cohort of `fit` was prepared; one that was prepared otherwise is refused.
+    preparation_in_, voxels_in_ : dict or None
+        How the cohort of `fit`, and the voxels that are measured, were prepared; voxels that were
+        prepared otherwise are refused.
     n_features_out_ : int
     ibsi_identifiers_ : dict
         IBSI identifier of every output column, None where IBSI has no such feature.
@@ -237,7 +238,8 @@ default="deepmts-1456"
             The engine is PyRadiomics, and it is not installed.
         """
         self._validate_params()
-        cohort, self.measured_on_ = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
+        given = as_cohort(X, masks=masks)
+        cohort, self.measured_on_ = measured_voxels(given, self.mask_from)
         settings = self._settings()
         load_engine(self.engine)
         if self.mask_from is not None:
@@ -253,7 +255,7 @@ default="deepmts-1456"
                 stacklevel=2,
             )
         self.channel_names_in_ = cohort.channel_names
-        self.preparation_in_ = preparation_of(cohort)
+        self.preparation_in_, self.voxels_in_ = preparation_of(given), preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
         self.ibsi_identifiers_ = {
             prefix + column: identifier
@@ -297,7 +299,7 @@ default="deepmts-1456"
             )
         name = type(self).__name__
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
-        check_preparation(cohort, self.preparation_in_, name)
+        check_preparation(cohort, getattr(self, "voxels_in_", self.preparation_in_), name)
         settings = self._settings()
         found = self._extract(cohort, settings)
         warn_of_few_levels(cohort, settings, found)
@@ -370,9 +372,7 @@ default="deepmts-1456"
         if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
         if self.orientation not in ("LPS", "as-stored"):
-            raise ValueError(
-                f"orientation must be 'LPS' or 'as-stored'; got {self.orientation!r}."
-            )
+            raise ValueError(f"orientation must be LPS or as-stored; got {self.orientation!r}.")
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
         return ExtractionSettings(
@@ -415,15 +415,12 @@ default="deepmts-1456"
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
 
     def _check_margin(self, cohort: Cohort) -> None:
-        margin = cohort.settings.get("features_margin")
-        finer = self.measured_on_ == "finer voxels"
-        if finer and self.shell_mm is not None and margin is not None and self.shell_mm > margin:
+        margin = cohort.settings.get("features_margin", np.inf)
+        if self.measured_on_ == "finer voxels" and (self.shell_mm or 0) > margin:
             raise ValueError(
                 f"shell_mm={self.shell_mm:g} reaches beyond the finer voxels, which end {margin:g} "
                 "mm from the tumour; prepare the cohort with a larger features_margin."
             )
-
-    # ------------------------------------------------------------------ extraction
 
     def _extract(self, cohort: Cohort, settings: ExtractionSettings) -> list[CaseFeatures]:
         engine = load_engine(self.engine)

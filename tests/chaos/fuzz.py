@@ -32,7 +32,7 @@ from fault import PATIENT, manifest
 from mutations import FORMATS, SECRET, Format, mutate
 
 from survimg.io import Image, read_image
-from survimg.preprocessing import prepare
+from survimg.preprocessing import Preparation, prepare
 
 __all__ = ["OUTCOMES", "main", "run", "trial"]
 
@@ -79,7 +79,8 @@ def _whole_road(folder: Path, path: Path) -> None:
     try:
         shutil.copytree(folder / "data", road, symlinks=True, dirs_exist_ok=True)
         csv = manifest(road, f"{PATIENT}/{path.name}")
-        prepare(csv, road / "out", shape=(4, 4, 4), crop="whole", normalise="none", progress=False)
+        settings = Preparation(shape=(4, 4, 4), crop="whole", normalise="none")
+        prepare(csv, settings, road / "out", progress=False)
     except ValueError as error:
         if f"Patient {PATIENT!r}" not in str(error):
             raise AssertionError(f"no patient in {error}") from None

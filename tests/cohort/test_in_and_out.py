@@ -17,7 +17,7 @@ from survimg.cohort import concatenate_cohorts
 from survimg.estimators import ClinicalVolumeCox
 from survimg.features import ClinicalFeatures
 from survimg.io import read_image
-from survimg.preprocessing import prepare_cohort
+from survimg.preprocessing import Preparation, prepare
 
 N = 8
 #: Voxels of 4 x 2 x 3 mm (x, y, z), turned as a scanner does; LPS in none of the axes.
@@ -194,9 +194,10 @@ def test_a_raw_cohort_of_one_size_is_saved_fitted_and_an_array(table, tmp_path):
     np.testing.assert_array_equal(stored.mask("P3"), cohort.mask("P3"))
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly SUV")  # noise
 def test_from_paths_to_a_fitted_model(table):
     X = Cohort.from_frame(table, images=["CT"], mask="seg", **NAMES)
-    X = prepare_cohort(X, shape=(8, 8, 8), spacing=4, progress=False)
+    X = prepare(X, Preparation(shape=(8, 8, 8), spacing=4), progress=False)
     risk = ClinicalVolumeCox(clinical_columns=["age"]).fit(X, X.outcome).predict(X)
     assert np.isfinite(risk).all()
 
