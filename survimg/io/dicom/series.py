@@ -33,6 +33,8 @@ SHIFT_TOLERANCE = 0.1
 _BATCH = 64
 
 _CLASS = "1.2.840.10008.5.1.4.1.1."
+#: CT, MR and PET; readers do not agree on where others lie.
+_IMAGES = (_CLASS + "2", _CLASS + "4", _CLASS + "128")
 #: Directories, presentation states, raw data, reports, encapsulated documents, radiotherapy.
 _NOT_IMAGES = (
     "1.2.840.10008.1.3.10",
@@ -171,6 +173,8 @@ def _read_slice(path: Path) -> _Slice | None:
             raise DicomError(
                 f"{path} lacks {', '.join(missing)}: its place in the patient is unknown."
             )
+        if str(dataset.SOPClassUID) not in _IMAGES:
+            raise DicomError(f"{path} is no CT, MR or PET image: its SOPClassUID is another one.")
         if dataset.get("ModalityLUTSequence"):
             raise DicomError(f"{path} has a table instead of a RescaleSlope; it is not supported.")
         series, modality = str(dataset.SeriesInstanceUID), str(dataset.Modality)
