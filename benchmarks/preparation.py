@@ -25,7 +25,7 @@ from sklearn.model_selection import cross_val_score
 from survimg.cohort import Cohort
 from survimg.datasets import load_sts51
 from survimg.estimators import ClinicalVolumeCox, radiomics_lasso_cox
-from survimg.features.clinical import TumourVolume
+from survimg.features import TumourVolume
 from survimg.io import Image
 from survimg.model_selection import EventStratifiedKFold
 from survimg.preprocessing import Preparation, prepare, resample, resample_mask

@@ -16,7 +16,6 @@ import SimpleITK as sitk  # noqa: N813
 from contourpy import contour_generator
 from pydicom import Dataset, uid
 
-from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.preprocessing import Preparation, prepare
 
@@ -71,8 +70,7 @@ print(table.to_string(index=False))
 # %%
 # Resample, crop and z-score. Then look at every patient before you train a model.
 settings = Preparation(shape=(16,) * 3, spacing=4, label="GTV")
-prepare(root / "manifest.csv", settings, root / "prepared")
-X = Cohort.load(root / "prepared")
+X = prepare(root / "manifest.csv", settings, root / "prepared")
 figure, axes = plt.subplots(1, 6, figsize=(10, 2), layout="constrained")
 for i, ax in enumerate(axes):
     ax.imshow(X.volume(i)[0, 8], cmap="gray_r")

@@ -29,7 +29,7 @@ __all__ = [
     "slots_per_device",
 ]
 
-_LOG = logging.getLogger("survimg.model_selection")
+_LOG = logging.getLogger("survimg.compute")
 #: Environment variable with the slots of each kind of device, e.g. ``cuda=2,cpu=4``.
 SLOTS_VARIABLE = "SURVIMG_DEVICE_SLOTS"
 #: Environment variable with the folder of the locks.

@@ -13,6 +13,7 @@ from survimg.estimators import deep, mtdlr, tabular
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
+from survimg.estimators.compose.survival_voting import SurvivalVoting
 from survimg.estimators.deep.fusion_inputs import ClinicalEncoding, Standardised
 from survimg.estimators.mtdlr.cox import FewCovariatesCox
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics
@@ -41,6 +42,7 @@ SAVED_CLASSES: Mapping[str, type] = {
         mtdlr.ClinicalCox, mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
         tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
         tabular.RandomSurvivalForest, ComBat, FoldEnsemble, OutOfFold, SurvivalStacking,
+        SurvivalVoting,
     ),
     **labelled("survimg.estimators.baseline", BreslowBaseline),
     **labelled("survimg.estimators.fusion_inputs", ClinicalEncoding, Standardised),

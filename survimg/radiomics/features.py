@@ -38,13 +38,10 @@ from survimg.radiomics.regions import (
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 
-#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, not a width, because a
-#: width presupposes calibrated units: PyRadiomics' 25 makes 1 or 2 levels of a z-scored image, and
-#: no width suits SUV, HU and wavelet bands at once. 32 is what IBSI's reference configurations B
-#: and D use, and leaves a tumour of 1000 voxels (1 ml at 1 mm) about one pair per cell of its
-#: co-occurrence matrices; 64 would leave it a quarter.
+#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, because no width suits
+#: SUV, HU, z-scores and wavelet bands at once. 32 is that of IBSI's reference configurations B and
+#: D, and leaves a tumour of 1000 voxels about one pair per cell of its co-occurrence matrices.
 DEFAULT_BIN_COUNT = 32
-
 
 
 class RadiomicsFeatures(TransformerMixin, BaseEstimator):
@@ -169,6 +166,8 @@ default="deepmts-1456"
         "image_types": ["array-like"],
         "log_sigma": ["array-like", None],
         "shell_mm": [Interval(Real, 0, None, closed="neither"), None],
+        "shell_hu": ["array-like", None],
+        "orientation": [StrOptions({"LPS", "as-stored"})],
         "on_empty_mask": [StrOptions({"raise", "nan"})],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
         "n_jobs": [Integral, None],
@@ -371,8 +370,6 @@ default="deepmts-1456"
     def _settings(self) -> ExtractionSettings:
         if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
-        if self.orientation not in ("LPS", "as-stored"):
-            raise ValueError(f"orientation must be LPS or as-stored; got {self.orientation!r}.")
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
         return ExtractionSettings(

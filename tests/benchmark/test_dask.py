@@ -240,8 +240,8 @@ def test_the_command_computes_on_a_cluster(client, stored, tmp_path):
     ("options", "message"),
     [
         (["--backend", "dask"], "needs --scheduler ADDRESS"),
-        (["--scheduler", "tcp://a:1"], "add --backend dask"),
-        (["--backend", "dask", "--scheduler", "tcp://a:1", "--n-jobs", "2"], "--n-jobs is of this"),
+        (["--scheduler", "tcp://a:1"], "needs --backend dask"),
+        (["--backend", "dask", "--scheduler", "tcp://a:1", "--n-jobs", "2"], "n-jobs applies to"),
         (["--backend", "dask", "--scheduler", "nowhere"], "No Dask scheduler answers at 'nowhere'"),
     ],
 )

@@ -165,7 +165,7 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
     [
         (f"{BENCHMARK} nowhere", "no such folder"),
         (f"{BENCHMARK} nowhere.csv --shape 8 8 8", "nowhere.csv"),
-        (f"{BENCHMARK} images.csv", "--shape Z Y X is needed"),
+        (f"{BENCHMARK} images.csv", "There is no manifest images.csv"),
         (f"{BENCHMARK} sts51:nowhere --shape 8 8 8", "nowhere"),
         (f"{BENCHMARK} nowhere --patients 40", "--patients does not apply to nowhere"),
         (f"{BENCHMARK} phantom --endpoint os", "--endpoint does not apply to phantom"),

@@ -125,7 +125,7 @@ def test_a_control_of_an_earlier_call_is_not_shown(tmp_path):
 
 def test_external_patients_without_groups_stand_for_themselves(tmp_path):
     out = tmp_path / "run"
-    protocol = ("--protocol", "external", "--external", "phantom:12", "--centres", 10)
+    protocol = ("--protocol", "external", "--external", "phantom:30", "--centres", 10)
     assert benchmark(*PHANTOM, "--models", "clinical-volume-cox", *protocol, "--out", out) == 0
     row = pd.read_csv(out / "scores.csv").iloc[0]
     assert row["c_lower95"] < row["c_within_folds"] - 0.02

@@ -68,6 +68,6 @@ def test_a_fit_in_float32_is_the_same_on_a_processor_with_bfloat16(processor):
     np.testing.assert_array_equal(model.fit(cohort, cohort.outcome).predict(cohort), without)
 
 
-def test_a_fit_that_leaves_its_precision_to_the_hardware_fails_its_test():
-    with pytest.raises(pytest.fail.Exception, match="state precision='float32'"):
-        choose_precision("auto", CPU)
+def test_tests_train_in_float32_whatever_the_hardware(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert choose_precision("auto", CPU) == "float32"

@@ -29,7 +29,7 @@ class CornerNet(nn.Module):
         self.blur = nn.Conv3d(n_channels, n_channels, 1, bias=False)
         with torch.no_grad():
             self.blur.weight.copy_(torch.eye(n_channels)[:, :, None, None, None])
-        self.norm = nn.BatchNorm3d(n_channels, affine=False, momentum=0.0)
+        self.norm = nn.BatchNorm3d(n_channels, momentum=0.0)
         self.dropout = nn.Dropout(0.5)
         self.rectified = rectified
 
@@ -70,12 +70,10 @@ class CornerCox(CoxVolumeEstimator):
     n_threads: int | None = 1
     random_state: Any = 0
     device: str = "cpu"
+    frozen: Any = ("norm",)  # an identity, up to its epsilon
 
     def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator):
         return CornerNet(n_channels, self.rectified)
-
-    def _recalibrate(self, net: Any, batches: Any) -> None:
-        """Keep the batch normalisation an identity (up to its epsilon)."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

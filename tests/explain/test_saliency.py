@@ -181,7 +181,7 @@ def test_the_ensembles_own_score_and_curve_are_explained(corners):
     expected = [f(4.0) for f in ensemble.predict_survival_function(corners)]
     np.testing.assert_allclose(curve.score, expected, rtol=1e-6)
     ensemble.reference = "cohort"
-    with pytest.raises(ValueError, match="depends on who else"):
+    with pytest.raises(ValueError, match="depends on the other patients"):
         saliency(ensemble, corners)
 
 

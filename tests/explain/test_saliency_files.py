@@ -10,8 +10,7 @@ from matplotlib.image import imread
 
 from survimg import Cohort
 from survimg.explain import mass_in_region, plot_saliency, write_saliency
-from survimg.io.images.image import Image, write_image
-from survimg.io.images.reading import read_image
+from survimg.io import Image, read_image, write_image
 from survimg.preprocessing import Preparation, prepare
 
 SHAPE = (12, 16, 20)

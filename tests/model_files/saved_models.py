@@ -77,6 +77,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "SurvivalStacking": lambda: e.SurvivalStacking(
         [("clinical", e.ClinicalVolumeCox()), ("stage", e.ClinicalCox(alpha=1.0))], cv=2
     ),
+    "SurvivalVoting": lambda: e.SurvivalVoting(
+        [("clinical", e.ClinicalVolumeCox()), ("stage", e.ClinicalCox(alpha=1.0))]
+    ),
     "TumourSegmenter": lambda: e.TumourSegmenter(**NET),
     "deep_features_deepsurv": lambda: e.deep_features_pipeline(
         e.DeepSurv(n_iterations=2, random_state=0), **DEEP

@@ -50,7 +50,9 @@ def make_cohort() -> Cohort:
     )
 
 
-WITHOUT_CURVES = {"ComBat", "FusionClassifier", "OutOfFold", "TumourSegmenter"}
+WITHOUT_CURVES = {
+    "ComBat", "FusionClassifier", "OutOfFold", "SurvivalVoting", "TumourSegmenter"
+}
 
 
 def beginnings(model: Any, X: Any) -> dict[str, Any] | None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from survimg.cohort import Cohort
-from survimg.features import PETParameters
-from survimg.features.clinical import TumourVolume
+from survimg.features import PETParameters, TumourVolume
 from survimg.io import Image, read_image, write_image
 from survimg.model_selection import join_cohorts
 from survimg.preprocessing import Preparation, prepare, resample_image

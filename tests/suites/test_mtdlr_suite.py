@@ -220,7 +220,7 @@ def test_every_model_of_the_suite_can_be_built(tmp_path):
         assert known[name](settings).clinical_columns == []
     model = MTDLR_MODELS["mtdlr"](settings)
     assert model.cv == 3
-    assert model.network.n_iterations == 40
+    assert model.estimator.n_iterations == 40
     assert str(model.extractor.memory) == str(tmp_path)
     assert suite.reference in suite.models
 

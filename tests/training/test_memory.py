@@ -172,7 +172,7 @@ class WhenLogged(logging.Handler):
 
 def test_a_fit_waits_for_a_slot_and_says_how_long(cohort, caplog, monkeypatch):
     released, taken = threading.Event(), threading.Event()
-    logger = logging.getLogger("survimg.model_selection")
+    logger = logging.getLogger("survimg.compute")
     monkeypatch.setattr(logger, "handlers", [WhenLogged(released.set)])
 
     def neighbour():
@@ -180,7 +180,7 @@ def test_a_fit_waits_for_a_slot_and_says_how_long(cohort, caplog, monkeypatch):
             taken.set()
             released.wait(timeout=20)
 
-    with slots_per_device(cpu=1), caplog.at_level(logging.INFO, "survimg.model_selection"):
+    with slots_per_device(cpu=1), caplog.at_level(logging.INFO, "survimg.compute"):
         other = threading.Thread(target=neighbour)
         other.start()
         taken.wait(timeout=20)

@@ -68,7 +68,7 @@ CHANGES = {
     "batch_norm_batches": 3,
     "frozen": ["stages.0"],
     "clinical_columns": [],
-    "random_state": 1, "precision": "float32",
+    "random_state": 1,
 }
 
 
@@ -421,7 +421,8 @@ PatientBatches.draw = draw_or_die
 cohort = make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort
 CNNSurvival(
     n_iterations=6, iterations_per_epoch=2, batch_size=4, batch_norm_batches=1, width=4, hidden=8,
-    learning_rate=1e-2, n_threads=1, random_state=0, checkpoint_folder=folder,
+    learning_rate=1e-2, n_threads=1, random_state=0, precision="float32",
+    checkpoint_folder=folder,
 ).fit(cohort, cohort.outcome)
 """
 

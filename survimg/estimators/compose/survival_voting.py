@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.model_selection.inner_cv import InnerFit, run_inner_fits
-from survimg.target import check_outcome, risk_of
+from survimg.target import as_outcome, check_outcome, risk_of
 
 __all__ = ["SurvivalVoting"]
 
@@ -44,6 +45,12 @@ class SurvivalVoting(SurvivalMixin, _BaseComposition):
     -----
     A mean rank is no hazard, so there are no survival curves; `SurvivalStacking` has them.
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimators": [list, tuple],
+        "weights": ["array-like", None],
+        "n_jobs": [Integral, None],
+    }
 
     def __init__(
         self,
@@ -79,11 +86,12 @@ class SurvivalVoting(SurvivalMixin, _BaseComposition):
         ValueError
             No models, names given twice, weights that do not fit, or an invalid outcome.
         """
+        self._validate_params()
         if len(self.estimators) == 0:
             raise ValueError("SurvivalVoting needs at least one (name, estimator) pair.")
         self._validate_names([name for name, _ in self.estimators])
         self._checked_weights()
-        y = np.asarray(y)
+        y = as_outcome(y)
         check_outcome(y, n_patients=_num_samples(X), require_event=True)
         fits = [InnerFit(name, clone(model), _fitted_and_risk) for name, model in self.estimators]
         results = run_inner_fits(fits, X, y, self.n_jobs)

@@ -12,9 +12,9 @@ from survimg.survival.standardisation import column_scale, is_constant
 
 __all__ = ["CoxnetPath", "deviance"]
 
-# Log-hazards of training patients that lie farther apart come from features that separate the
-# events and have no penalty: there is no maximum. Penalised ones have one, if far out.
-_LARGEST_SPREAD = 300.0
+# Log-hazards of training patients that lie farther apart by features without a penalty have no
+# maximum of the likelihood. Penalised features have one, if far out: there only overflow is feared.
+_LARGEST_FREE_SPREAD, _LARGEST_SPREAD = 30.0, 300.0
 _MOST_HALVINGS = 30
 # Features with a gradient above this share of their penalty are kept at hand.
 _NEAR = 0.8
@@ -146,7 +146,8 @@ class _Solver:
     def solve(self, l1: np.ndarray, l2: np.ndarray) -> bool:
         """Go to the minimum for penalties l1 |b| + l2 b^2 / 2; False where it is not reached."""
         sweeps_left, last_size, slow = self._max_iter, np.inf, False
-        while sweeps_left > 0 and np.ptp(self._linear) < _LARGEST_SPREAD:
+        free = np.flatnonzero((l1 == 0) & (l2 == 0))
+        while sweeps_left > 0 and self._has_bounded_spread(free):
             missing = (l1 == 0) | self._enter(l1)
             missing[self._columns] = False
             fresh = slow or bool(missing.any())
@@ -166,6 +167,12 @@ class _Solver:
             slow = size is None or size > _SLOW * last_size
             last_size = np.inf if size is None else size
         return False
+
+    def _has_bounded_spread(self, free: np.ndarray) -> bool:
+        by_free = self._features[:, free] @ self.coef[free]
+        return bool(
+            np.ptp(by_free) < _LARGEST_FREE_SPREAD and np.ptp(self._linear) < _LARGEST_SPREAD
+        )
 
     def _enter(self, l1: np.ndarray) -> np.ndarray:
         """Which features would leave zero."""

@@ -131,7 +131,7 @@ def test_outside_the_field_of_view_is_the_padding_or_the_lowest_value():
     assert (resample_like(source, far).array == -7.0).all()
     assert (resample_like(source, far, padding=-1000.0).array == -1000.0).all()
     with pytest.raises(ValueError, match="interpolation must be one of"):
-        resample_like(source, far, interpolation="cubic")
+        resample_like(source, far, interpolation="quintic")
 
 
 def test_labels_are_listed_unless_one_is_chosen(tmp_path):
