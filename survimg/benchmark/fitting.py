@@ -126,6 +126,8 @@ def _fit_and_predict(
     history = _history(estimator)
     if history is not None:
         details["history"] = history
+    if precisions := sorted(_precisions(estimator)):
+        details["precision"] = ", ".join(precisions)
     if hasattr(estimator, "predict_mask") and hasattr(X_test, "has_masks"):
         arrays.update(_masks(estimator, X_test, arrays["test_ids"], details))
     details.setdefault("predict_seconds", perf_counter() - started)  # of masks, without risks
@@ -139,6 +141,17 @@ def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
         inside = times <= curve.domain[1]
         row[inside] = survival_values([curve], times[inside])[0]
     return values
+
+
+def _precisions(estimator: Any) -> set[str]:
+    """Types in which the networks of an estimator were trained, those of its parts included."""
+    if isinstance(precision := getattr(estimator, "precision_", None), str):
+        return {precision}
+    parts = [part for _, part in getattr(estimator, "steps", ())]
+    for name in ("estimator_", "estimators_", "members_", "final_estimator_"):
+        part = getattr(estimator, name, None)
+        parts += list(part) if isinstance(part, list | tuple) else [part]
+    return set().union(*(_precisions(part) for part in parts if hasattr(part, "get_params")))
 
 
 def _history(estimator: Any) -> dict[str, list[float | None]] | None:

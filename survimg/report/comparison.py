@@ -305,6 +305,7 @@ def _facts(run: Run) -> dict[str, str]:
     facts["source revision"] = _distinct(d["environment"].get("git") for d in details)
     hardware = [d["environment"]["hardware"] for d in details]
     facts["processor"] = _distinct(h.get("processor") for h in hardware)
+    facts["precision of networks"] = _distinct(d.get("precision") for d in details)
     facts["gpu"] = _distinct(h.get("gpu") for h in hardware)
     for package in dict.fromkeys(p for d in details for p in d["environment"]["versions"]):
         versions = (d["environment"]["versions"].get(package) for d in details)

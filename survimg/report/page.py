@@ -149,6 +149,7 @@ def _content(run: Run) -> dict[str, Any]:
         ),
         "parameters": model_parameters(run),
         "environments": _environments(run),
+        "precisions": _precisions(run),
         "has_dice": any(score.dice.size for score in scores),
         "has_memory": any(score.memory_increase is not None for score in scores),
     }
@@ -273,6 +274,12 @@ def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
                 text = _ABSENT[key] if item is None else in_words(item)
                 rows.append((f"{name}: {key}" if grouped else name, text))
     return [(title.replace("_", " "), text) for title, text in rows]
+
+
+def _precisions(run: Run) -> list[str]:
+    """Types in which the networks of a run were trained."""
+    details = [record.details for record in run.records.values() if record is not None]
+    return sorted({d["precision"] for d in details if "precision" in d})
 
 
 def _environments(run: Run) -> Sequence[dict[str, Any]]:

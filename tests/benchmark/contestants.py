@@ -101,6 +101,7 @@ class Segmenter(BaseEstimator):
         time.sleep(self.pause)
         warnings.warn("the threshold is not learned", UserWarning, stacklevel=2)
         self.rng_seed_ = self.random_state
+        self.precision_ = "float32"
         self.history_ = [
             {"epoch": e, "train_loss": 2.0 / (e + 1), "valid_c": 0.6 + 0.02 * e} for e in range(5)
         ]

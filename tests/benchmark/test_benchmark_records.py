@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from contestants import Segmenter, StageCox
+from sklearn.pipeline import make_pipeline
 from sksurv.functions import StepFunction as OtherStepFunction
 
 from survimg.benchmark import Record
-from survimg.benchmark.fitting import _curves_on_grid
+from survimg.benchmark.fitting import _curves_on_grid, _precisions
 from survimg.benchmark.records import read_record, record_path, write_record
 from survimg.benchmark.storage import locked, read_json, write_arrays, write_bytes, write_json
 from survimg.survival import StepFunction
@@ -134,3 +136,12 @@ def test_one_process_at_a_time_and_leftovers_are_cleared(tmp_path):
         process.kill()
     with locked(tmp_path):  # the lock of a killed process is gone
         pass
+
+
+def test_the_precision_of_networks_inside_other_models_is_recorded():
+    network = Segmenter()
+    network.precision_ = "bfloat16"
+    stack = StageCox()
+    stack.members_ = [network, StageCox()]
+    assert _precisions(make_pipeline(StageCox(), stack)) == {"bfloat16"}
+    assert _precisions(StageCox()) == set()

@@ -40,6 +40,7 @@ def test_records_hold_what_the_model_predicts(tmp_path, cohort, splits):
             for m, i in zip(masks, test, strict=True)
         ]
         np.testing.assert_allclose(record.arrays["dice"], overlap)
+        assert record.details["precision"] == "float32"
         assert record.details["history"]["valid_c"] == pytest.approx([0.6, 0.62, 0.64, 0.66, 0.68])
         assert record.details["warnings"] == ["UserWarning: the threshold is not learned"]
         assert record.details["fit_seconds"] > 0

@@ -58,6 +58,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         Epoch whose weights were kept; only with `validation_fraction`.
     load_report_ : survimg.nets.transfer.LoadReport
         What was taken from `initial_weights`; only if given.
+    precision_ : {"float32", "bfloat16"}
+        Type in which the convolutions were trained: what ``precision="auto"`` came to.
     channel_names_in_ : tuple of str
     n_channels_in_ : int
     volume_shape_in_ : tuple of int
@@ -228,6 +230,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         self.history_ = history_frame(training.net, hold_out.name if hold_out else None)
         if hold_out is not None:
             self.best_epoch_ = hold_out.best_epoch
+        self.precision_ = training.net.precision
         self._keep_network(training.net)
 
     def _keep_network(self, net: TrainingNet) -> None:
