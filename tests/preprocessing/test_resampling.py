@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from survimg.io import Image
-from survimg.preprocessing import WorldMap, mapped_grid, resample, resample_image, resample_mask
+from survimg.preprocessing import WorldMap, resample, resample_image, resample_mask
+from survimg.preprocessing.alignment import mapped_grid
 from survimg.preprocessing.steps import resampled_grid
 
 CT = (3.0, 0.98, 0.98)
