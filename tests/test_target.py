@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sksurv.util import Surv
 
+from survimg.evaluation import concordance_index
 from survimg.target import check_outcome, event_labels, event_quantiles, make_outcome
 
 
@@ -101,3 +103,88 @@ def test_event_quantiles_share_events_evenly_and_reach_everyone():
         event_quantiles(np.ones(3, dtype=bool), np.zeros(3), 2)
     with pytest.raises(ValueError, match="at least one event"):
         event_quantiles(np.zeros(3, dtype=bool), np.ones(3), 2)
+
+
+DAYS = pd.Series(pd.to_datetime(["2020-01-01", "2021-06-01", "2019-01-05"]))
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        DAYS,
+        DAYS - pd.Timestamp("2018-01-01"),
+        (DAYS - pd.Timestamp("2018-01-01")).mask([True, False, False]),
+        DAYS.to_numpy(),
+        DAYS.dt.date.tolist(),
+        pd.PeriodIndex(DAYS, freq="D"),
+        [pd.Timedelta(days=3)] * 3,
+    ],
+)
+def test_dates_and_durations_are_no_times(time):
+    with pytest.raises(ValueError, match="dates or durations.*give a number in the cohort's unit"):
+        make_outcome([1, 0, 1], time)
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ([1, 2, 3 + 1j], "complex"),
+        ([True, False, True], "true/false"),
+        (np.ma.array([1.0, 2, 3], mask=[0, 1, 0]), "masked"),
+        (["1", "2", "2020-01-01"], "must be numbers in the cohort's unit"),
+        (["1", "2", "1_000"], "text that is no number"),
+        ([1, 2, None], "finite and non-negative"),
+        (pd.Series([1, 2, None], dtype="Int64"), "masked|finite"),
+        ([1, 2, -0.5], "position 2: -0.5"),
+    ],
+)
+def test_what_only_looks_like_times_is_refused(time, message):
+    with pytest.raises(ValueError, match=message):
+        make_outcome([1, 0, 1], time)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        [True, False, True], [1, 0, 1.0], ["1", "0", "1.0"], ["yes", "No", "YES"],
+        ["true", "False", "TRUE"], pd.Series([True, False, True], dtype="boolean"),
+        np.array([True, 0, "yes"], dtype=object),
+    ],
+)
+def test_events_have_many_spellings(event):
+    assert make_outcome(event, [3, 2, 1])["event"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("event", [["dead", "alive"], [1, 2], [None, 1], [1 + 1j, 0]])
+def test_what_does_not_say_whether_it_happened_is_refused(event):
+    with pytest.raises(ValueError, match="True/False or 1/0"):
+        make_outcome(event, [1, 2])
+
+
+TABLE = {"time": [3.0, 1.0, 2.0], "event": [1, 0, 1]}
+
+
+@pytest.mark.parametrize("y", [TABLE, pd.DataFrame(TABLE), pd.DataFrame(TABLE).assign(age=1)])
+def test_tables_with_named_columns_are_outcomes(y):
+    event, time = check_outcome(y)
+    assert event.tolist() == [True, False, True]
+    assert time.tolist() == [3.0, 1.0, 2.0]
+    np.testing.assert_array_equal(make_outcome(y), make_outcome(event, time))
+    assert concordance_index(y, [1, 3, 2]) == concordance_index(make_outcome(y), [1, 3, 2])
+
+
+def test_columns_of_other_names_are_named():
+    table = pd.DataFrame({"relapse": ["yes", "no"], "months": [8, 24]})
+    assert make_outcome("relapse", "months", data=table)["time"].tolist() == [8.0, 24.0]
+    with pytest.raises(ValueError, match="one column 'event'; the columns are .*make_outcome"):
+        check_outcome(table)
+    with pytest.raises(ValueError, match="one column 'dead'"):
+        make_outcome("dead", "months", data=table)
+
+
+@pytest.mark.parametrize(
+    "y", [([1, 0], [1.0, 2.0]), np.array([[1, 1.0], [0, 2.0]]), [1, 0], "event"]
+)
+def test_what_does_not_say_which_is_which_is_refused(y):
+    with pytest.raises(ValueError, match=r"make_outcome\(event=\.\.\., time=\.\.\.\)"):
+        check_outcome(y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from typing import Any
@@ -11,8 +12,8 @@ import pandas as pd
 from pandas.api import types
 
 __all__ = [
-    "DECIMAL_COMMA", "MISSING", "formula", "is_missing", "level_of", "number_of", "odd_mark",
-    "truth_of",
+    "DECIMAL_COMMA", "EXACT", "MISSING", "formula", "is_missing", "level_of", "number_of",
+    "odd_mark", "truth_of",
 ]
 
 #: Text that means a missing value.
@@ -21,7 +22,8 @@ MISSING = frozenset({"", "NA", "NaN", "nan", "NAN"})
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MARK = re.compile(r"\.+|#(?:N/A|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!)")
 _WORDS = {"true": True, "false": False}
-_EXACT = 2**53  # whole numbers beyond it are no longer told apart as floats
+#: Whole numbers beyond it are no longer told apart as floats.
+EXACT = 2**53
 _SIGN_AND_WORD = re.compile(r"[+-]+\s*[\w%]*")
 
 
@@ -50,7 +52,7 @@ def number_of(text: str) -> float | None:
         return None
     if "_" in text:  # Python reads 1_000 as a number, nobody else does
         return None
-    if np.isnan(number) or (np.isfinite(number) and abs(number) > _EXACT and number.is_integer()):
+    if math.isnan(number) or (EXACT < abs(number) < math.inf and number.is_integer()):
         return None
     return number
 
@@ -77,7 +79,7 @@ def level_of(value: Any) -> str:
 
 
 def _number_text(number: float) -> str:
-    return str(int(number)) if np.isfinite(number) and number.is_integer() else repr(number)
+    return str(int(number)) if number.is_integer() else repr(number)  # infinity is no integer
 
 
 def truth_of(level: str) -> bool | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from survimg.columns.cells import formula, is_missing, level_of, number_of
+from survimg.columns.cells import EXACT, formula, is_missing, level_of, number_of
 
 __all__ = ["as_frame", "holds_text", "plain_column", "plain_values"]
 
@@ -52,12 +52,19 @@ def as_frame(table: Any) -> pd.DataFrame:
                 f"{name!r} cannot be the name of a clinical column: "
                 + ("a spreadsheet would run it." if name else "it is empty.")
             )
-    frame = table.copy(deep=False)
-    frame.columns = pd.Index(names, dtype=object)
-    for j, dtype in enumerate(table.dtypes):
-        if not (types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)) or _is_sparse(dtype):
-            frame.isetitem(j, plain_column(frame.iloc[:, j]))
-    return frame
+    odd = {
+        j for j, dtype in enumerate(table.dtypes)
+        if not (types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)) or _is_sparse(dtype)
+    }
+    if not odd:
+        frame = table.copy(deep=False)
+        frame.columns = pd.Index(names, dtype=object)
+        return frame
+    columns = {  # one frame of them all: columns set one by one make many of them slow
+        name: plain_column(table.iloc[:, j]) if j in odd else table.iloc[:, j]
+        for j, name in enumerate(names)
+    }
+    return pd.DataFrame(columns, index=table.index, columns=pd.Index(names, dtype=object))
 
 
 def plain_column(column: pd.Series) -> pd.Series:
@@ -96,23 +103,37 @@ def plain_values(values: np.ndarray) -> Any:
     TypeError
         Cells that are no text, number or truth value.
     """
-    gone = np.fromiter((is_missing(value) for value in values), dtype=bool, count=len(values))
-    present = values[~gone]
-    kinds = {type(value) for value in present}
-    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
-        if not gone.any():
-            return present.astype(bool)
-        truths = [None if g else bool(v) for v, g in zip(values, gone, strict=True)]
-        return pd.array(truths, "boolean")
-    levels = [level_of(value) for value in present]
-    numbers = [number_of(level) for level in levels]
-    if all(number is not None for number in numbers):
-        result = np.full(len(values), np.nan)
-        result[~gone] = numbers
-        return result
-    text = np.full(len(values), None, dtype=object)
-    text[~gone] = levels
+    known = {value: _read(value) for value in set(values.tolist()) if isinstance(value, str)}
+    cells = [known[v] if isinstance(v, str) else _read(v) for v in values.tolist()]
+    gone = np.fromiter((cell is None for cell in cells), dtype=bool, count=len(cells))
+    present = [cell for cell in cells if cell is not None]
+    if present and all(isinstance(cell, bool) for cell in present):
+        whole = len(present) == len(cells)
+        return np.array(present) if whole else pd.Series(cells, dtype="boolean").array
+    if all(isinstance(cell, float) for cell in present):
+        numbers = np.full(len(cells), np.nan)
+        numbers[~gone] = present
+        return numbers
+    text = np.full(len(cells), None, dtype=object)
+    text[~gone] = [level_of(cell) for cell in present]
     return text
+
+
+def _read(value: Any) -> float | bool | str | int | None:
+    """Return what one cell means: a number, a truth value, the text of a level, or nothing."""
+    if isinstance(value, str):
+        number = number_of(value)
+        if number is not None:
+            return number
+    if is_missing(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer) and abs(int(value)) > EXACT:
+        return int(value)
+    level = level_of(value)
+    number = number_of(level)
+    return level if number is None else number
 
 
 def _plain_categories(column: pd.Series) -> pd.Series:

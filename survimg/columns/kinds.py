@@ -128,10 +128,12 @@ def learn_column(column: pd.Series, patients: Sequence[str] | None = None) -> Co
     column = plain_column(column)
     _refuse_other_types(column)
     if _is_numeric(column):
-        levels = {level_of(value) for value in column.dropna().unique()}
-        if levels and all(_DAY_NUMBER.fullmatch(level) for level in levels):
-            raise _dates(name, min(levels))
-        return Column(name, "numeric", ("0", "1") if levels == {"0", "1"} else ())
+        numbers = set(column.dropna().tolist())
+        if numbers and min(numbers) > 1e7:  # days written as 19500302
+            levels = sorted(level_of(value) for value in numbers)
+            if all(_DAY_NUMBER.fullmatch(level) for level in levels):
+                raise _dates(name, levels[0])
+        return Column(name, "numeric", ("0", "1") if numbers == {0, 1} else ())
     texts = _texts(column)
     counts = Counter(texts.dropna())
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -303,7 +305,9 @@ def bring_numbers(column: pd.Series, learned: Column, patients: Sequence[str]) -
         A value that is no finite number; the message names column and patient.
     """
     if _is_numeric(column) and not types.is_complex_dtype(column.dtype):
-        values = column.astype("Float64").astype(np.float64).to_numpy()
+        plain = isinstance(column.dtype, np.dtype)
+        column = column if plain else column.astype("Float64")
+        values = column.astype(np.float64).to_numpy()
     else:
         values = np.full(len(column), np.nan)
         for i, value in enumerate(column.to_numpy(dtype=object)):

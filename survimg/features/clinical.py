@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -131,7 +132,8 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         self._binary = [c.name for c in learned if c.kind == "numeric" and c.levels]
         self.references_ = {name: levels[0] for name, levels in self.levels_.items()}
         values = self._as_values(table, patients)
-        numeric = [n for n in self.columns_ if n not in self.levels_ and values[n].notna().any()]
+        known = values.notna().any()
+        numeric = [n for n in self.columns_ if n not in self.levels_ and known[n]]
         _refuse_equal_names(values, numeric, self.levels_)
         self.encoder_ = _make_encoder(numeric, self.levels_)
         encoded = self.encoder_.fit_transform(values)
@@ -378,7 +380,7 @@ def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[
             f"No clinical column named {', '.join(map(repr, absent))}; there are "
             f"{', '.join(map(repr, table.columns))}."
         )
-    repeated = sorted({name for name in chosen if chosen.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(chosen).items() if count > 1)
     if repeated:
         raise ValueError(f"Clinical columns given more than once: {repeated}.")
     return chosen
@@ -388,10 +390,11 @@ def _refuse_equal_names(
     values: pd.DataFrame, numeric: Sequence[str], levels: Mapping[str, Sequence[str]]
 ) -> None:
     """Refuse columns of which two would have one name once they are encoded."""
+    gaps = values.isna().any()
     sources = {name: f"the numeric column {name!r}" for name in numeric}
     more = [
         (f"missingindicator_{name}", f"the missing values of {name!r}")
-        for name in numeric if values[name].isna().any()
+        for name in numeric if gaps[name]
     ]
     more += [
         (f"{name}_{level}", f"level {level!r} of {name!r}")

@@ -225,7 +225,9 @@ def _checked(
     outcome = _read_outcome(table, ids, path)
     others = [name for name in table if name not in names and name not in RESERVED]
     check_names(others, path)
-    clinical = [name for name in others if not holds_paths(table[name], path.parent)]
+    clinical = others  # without `modalities`, every column with paths is one of images
+    if modalities is not None:
+        clinical = [name for name in others if not holds_paths(table[name], path.parent)]
     return Manifest(
         path=path,
         images=images,

@@ -106,11 +106,21 @@ def _links_stay(path: Path, root: Path) -> bool:
     return all(is_inside(link, root) for link in links)
 
 
+def _is_inside(path: Path, root: Path, parents: dict[Path, bool]) -> bool:
+    """Tell whether a path stays under `root`; folders of many files are followed once."""
+    if path.is_symlink() or path.name == "..":
+        return is_inside(path, root)
+    if path.parent not in parents:
+        parents[path.parent] = is_inside(path.parent, root)
+    return parents[path.parent] or is_inside(path, root)
+
+
 def read_paths(
     column: str, cells: list[str], ids: list[str], folder: Path, allow_outside: bool
 ) -> list[Path | None]:
     """Return the paths of a column; refuse those that are not there, or lead elsewhere."""
     root = folder.resolve()
+    parents: dict[Path, bool] = {}
     paths: list[Path | None] = []
     for patient, cell in zip(ids, cells, strict=True):
         if not cell:
@@ -118,7 +128,7 @@ def read_paths(
             continue
         found = folder / cell
         try:
-            exists, inside = found.exists(), is_inside(found, root)
+            exists, inside = found.exists(), _is_inside(found, root, parents)
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
         if not allow_outside and not (inside and _links_stay(found, root)):

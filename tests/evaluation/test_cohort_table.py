@@ -86,3 +86,26 @@ def test_corrected_resampled_t_test():
         ev.corrected_resampled_t_test([0.7, np.nan], [0.6, 0.5], n_train=80, n_test=20)
     with pytest.raises(ValueError, match="at least two"):
         ev.corrected_resampled_t_test([0.7], [0.6], n_train=80, n_test=20)
+
+
+def test_a_variable_has_one_kind_in_all_cohorts():
+    stages = {"train": pd.DataFrame({"T": ["1", "2", "4a", "2"]}),
+              "test": pd.DataFrame({"T": [1, 2, 2, 3]})}
+    table = ev.compare_cohorts(stages)
+    assert table.loc[("T", "2"), ["train", "test"]].tolist() == ["2 (50.0 %)", "2 (50.0 %)"]
+    assert [level for _, level in table.index] == ["1", "2", "3", "4a"]
+    ages = {"train": pd.DataFrame({"age": [61, 52, None, 44]}, dtype=object),
+            "test": pd.DataFrame({"age": [51, 62, 62, 73]})}
+    table = ev.compare_cohorts(ages)
+    assert table.index.tolist() == [("age", "median (quartiles)"), ("age", "missing")]
+    assert table["test: test"].iloc[0] == "Mann-Whitney"
+    with pytest.raises(ValueError, match="'day' holds dates"):
+        ev.compare_cohorts({name: pd.DataFrame({"day": pd.to_datetime(["2020-01-01"] * 4)})
+                         for name in ("a", "b")})
+
+
+def test_the_order_of_a_categorical_holds_beside_text():
+    ordered = pd.Categorical(["low", "high", "low"], ["low", "high"])
+    table = ev.compare_cohorts({"a": pd.DataFrame({"g": ordered}),
+                             "b": pd.DataFrame({"g": ["high", "mid", "low"]})})
+    assert [level for _, level in table.index] == ["low", "high", "mid"]
