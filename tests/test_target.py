@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
-from survimg.evaluation import concordance_index
+from survimg.evaluation import (
+    brier_score,
+    concordance_index,
+    cumulative_dynamic_auc,
+    kaplan_meier,
+)
 from survimg.target import check_outcome, event_labels, event_quantiles, make_outcome
 
 
@@ -188,3 +193,16 @@ def test_columns_of_other_names_are_named():
 def test_what_does_not_say_which_is_which_is_refused(y):
     with pytest.raises(ValueError, match=r"make_outcome\(event=\.\.\., time=\.\.\.\)"):
         check_outcome(y)
+
+
+@pytest.mark.parametrize("grid", [DAYS, DAYS - pd.Timestamp("2018-01-01"), [True, False]])
+def test_grids_of_dates_are_refused_like_times(grid):
+    y = make_outcome([1, 0, 1], [1.0, 2, 3])
+    curves = np.full((3, len(grid)), 0.5)
+    for asked in (
+        lambda: kaplan_meier(y).at(grid),
+        lambda: brier_score(y, y, curves, grid),
+        lambda: cumulative_dynamic_auc(y, y, [1.0, 2, 3], grid),
+    ):
+        with pytest.raises(ValueError, match="times holds (dates or durations|true/false)"):
+            asked()

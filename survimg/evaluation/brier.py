@@ -9,7 +9,7 @@ from scipy.integrate import trapezoid
 from survimg.evaluation.horizon import weights_at
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
 from survimg.evaluation.predictions import check_survival_curves
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, as_times, check_outcome
 
 __all__ = ["brier_score", "index_of_prediction_accuracy", "integrated_brier_score"]
 
@@ -107,7 +107,7 @@ def integrated_brier_score(
     ValueError
         Fewer than two times.
     """
-    grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    grid = np.atleast_1d(as_times(times, "times"))
     if grid.size < 2:
         raise ValueError("The integrated Brier score needs at least two times.")
     scores = brier_score(y_train, y, survival, grid, censoring_limit=censoring_limit)

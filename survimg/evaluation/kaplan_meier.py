@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.predictions import check_weights
-from survimg.target import check_outcome
+from survimg.target import as_times, check_outcome
 
 __all__ = ["CensoringDistribution", "KaplanMeier", "kaplan_meier"]
 
@@ -63,7 +63,7 @@ class KaplanMeier:
 
     def number_at_risk(self, times: npt.ArrayLike) -> np.ndarray:
         """Patients (or weight) still under observation just before each of `times`."""
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        grid = np.atleast_1d(as_times(times, "times"))
         position = np.searchsorted(self.time, grid, side="left")
         return np.append(self.n_at_risk, 0)[position]
 
@@ -84,7 +84,7 @@ class KaplanMeier:
         return float(self.time[below[0]])
 
     def _step(self, values: np.ndarray, times: npt.ArrayLike, before: float) -> np.ndarray:
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        grid = np.atleast_1d(as_times(times, "times"))
         if np.any(grid < 0) or not np.all(np.isfinite(grid)):
             raise ValueError("times must be finite and non-negative.")
         if np.any(grid > self.time[-1]) and self.survival[-1] > 0:
@@ -240,7 +240,7 @@ class CensoringDistribution:
         return weights
 
     def _lookup(self, times: npt.ArrayLike, side: Literal["left", "right"]) -> np.ndarray:
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        grid = np.atleast_1d(as_times(times, "times"))
         if np.any(grid > self.last_time) and self.probability[-1] > 0:
             raise ValueError(
                 f"Time {grid.max():g} exceeds the last time ({self.last_time:g}) of the cohort "

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from survimg.target import as_times
+
 __all__ = [
     "as_array",
     "check_horizon",
@@ -121,7 +123,7 @@ def check_survival_curves(
     ValueError
         Wrong shapes, probabilities outside [0, 1], curves that increase, or times that do not.
     """
-    grid = np.atleast_1d(as_array(times).astype(np.float64))
+    grid = np.atleast_1d(as_times(as_array(times), "times"))
     if grid.ndim != 1 or not np.all(np.isfinite(grid)) or np.any(grid < 0):
         raise ValueError("times must be a one-dimensional array of finite, non-negative times.")
     if np.any(np.diff(grid) <= 0):

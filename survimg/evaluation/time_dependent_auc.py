@@ -14,7 +14,7 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan
 from survimg.evaluation.predictions import as_array, check_risk
 from survimg.evaluation.roc import RocCurve, weighted_roc_curve
 from survimg.evaluation.uno import same_outcome
-from survimg.target import check_outcome
+from survimg.target import as_times, check_outcome
 
 __all__ = ["TimeDependentAuc", "cumulative_dynamic_auc", "roc_curve_at_horizon"]
 
@@ -143,7 +143,7 @@ def roc_curve_at_horizon(
 def _columns(
     risk: npt.ArrayLike, times: npt.ArrayLike, n_patients: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    grid = np.atleast_1d(as_times(times, "times"))
     if grid.ndim != 1 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
         raise ValueError("times must be one-dimensional, finite and strictly increasing.")
     values = as_array(risk)

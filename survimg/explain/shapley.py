@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from survimg.target import risk_of
+from survimg.target import as_times, risk_of
 
 __all__ = ["MOST_PLAYERS", "ShapleyValues", "shapley_values"]
 
@@ -153,7 +153,7 @@ def _predictor(model: Any, named: bool, horizon: float | Sequence[float] | None)
     if horizon is None:
         return lambda table: risk_of(model, given(table))
     times = np.asarray(model.unique_times_, dtype=np.float64)
-    asked = np.atleast_1d(np.asarray(horizon, dtype=np.float64))
+    asked = np.atleast_1d(as_times(horizon, "horizon"))
     if not ((asked >= 0) & (asked <= times[-1])).all():
         raise ValueError(
             f"horizon={horizon} is outside the times that the model describes, 0 to {times[-1]:g}."

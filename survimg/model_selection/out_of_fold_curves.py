@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import _num_samples
 
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, as_times, check_outcome
 
 __all__ = ["cross_val_survival"]
 
@@ -56,7 +56,7 @@ def cross_val_survival(
     """
     y = as_outcome(y)
     check_outcome(y, n_patients=_num_samples(X), require_event=True)
-    grid = np.asarray(times, dtype=np.float64)
+    grid = as_times(times, "times")
     if grid.ndim != 1 or not grid.size or not (np.isfinite(grid) & (grid >= 0)).all():
         raise ValueError(f"times must hold one or more finite times from 0 up; got {times!r}.")
     splits = list(make_inner_splitter(cv, None).split(X, y))

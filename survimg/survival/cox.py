@@ -11,6 +11,7 @@ from scipy import stats
 
 from survimg.survival.risk_sets import RiskSets, RiskSetSums, Ties
 from survimg.survival.standardisation import column_scale, is_constant
+from survimg.target import as_times
 
 __all__ = ["CoxModel", "CoxSolution", "maximise_partial_likelihood"]
 
@@ -73,7 +74,7 @@ class CoxModel:
         ValueError
             A negative time, or one beyond the last event: the baseline is unknown there.
         """
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        grid = np.atleast_1d(as_times(times, "times"))
         last = self.event_times[-1]
         if not np.all((grid >= 0) & (grid <= last)):
             raise ValueError(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from survimg.target import as_times
+
 __all__ = ["StepFunction", "from_zero", "functions_from_zero", "step_functions", "survival_values"]
 
 
@@ -156,7 +158,7 @@ def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarra
     -------
     ndarray of shape (n, n_times)
     """
-    grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    grid = np.atleast_1d(as_times(times, "times"))
     values = np.ones((len(functions), grid.size))
     for row, function in zip(values, functions, strict=True):
         known = grid >= function.x[0]
