@@ -137,7 +137,7 @@ def _edge_needed(
 
         try:
             _EDGES[key] = _smallest(suffices, shape[1:])
-        except Exception:  # it ran on volumes of the given size, and may be for these alone
+        except (RuntimeError, ValueError):  # it may be made for volumes of the given size alone
             _EDGES[key] = None
     return _EDGES[key]
 
