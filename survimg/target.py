@@ -1,4 +1,4 @@
-"""Outcome arrays, the sign of risk, time grids and labels for stratifying.
+"""Outcome arrays, time grids and labels for stratifying.
 
 The floor of the library: every other module may import this one, and it imports NumPy only.
 
@@ -7,13 +7,13 @@ followed by one float field (time to the event, or to censoring), in any time un
 is taken, a DataFrame or a dict with the columns ``event`` and ``time`` is taken too.
 
 Risk is one number per patient; **a higher risk means an earlier event**. Every ``predict`` of
-survimg returns risk on that scale, whatever the model is trained on; `risk_of` brings what other
-estimators predict to it.
+survimg returns risk on that scale, whatever the model is trained on; `survimg.survival.risk_of`
+brings what other estimators predict to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ __all__ = [
     "event_quantiles",
     "is_table",
     "make_outcome",
-    "risk_of",
 ]
 
 OUTCOME_DTYPE = np.dtype([("event", np.bool_), ("time", np.float64)])
@@ -346,89 +345,6 @@ def _in_order_of(event: Any, time: Any) -> Any:
         f"event and time are of different patients by their indexes ({list(first)[:3]} ... and "
         f"{list(second)[:3]} ...). Take both from one table, or give plain arrays "
         "(.to_numpy()) if they are in one order."
-    )
-
-
-def risk_of(estimator: Any, X: Any) -> np.ndarray:
-    """Predict the risk of patients by any fitted estimator: **higher = earlier event**.
-
-    scikit-survival marks models that predict a time (`IPCRidge`, `FastSurvivalSVM` with
-    ``rank_ratio < 1``, boosting with a regression loss, ...) by ``_predict_risk_score = False``;
-    their predictions are multiplied by -1. The mark is looked for on the estimator, the last step
-    of a pipeline, the best estimator of a search, and the fitted models of a meta-estimator.
-    Without one an estimator predicts a risk, as in scikit-survival.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted, with ``predict``.
-    X : Cohort or array-like of n patients
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-        A fresh array.
-
-    Raises
-    ------
-    ValueError
-        A meta-estimator that averages risks and times, or one from outside scikit-learn and
-        scikit-survival around a model of times whose predictions are neither that model's nor their
-        negatives. Set ``_predict_risk_score`` on its class.
-    """
-    predicted = np.array(estimator.predict(X), dtype=np.float64)
-    return predicted if _predicts_risk(estimator, lambda: X) else -predicted
-
-
-def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
-    marked = getattr(estimator, "_predict_risk_score", None)
-    if marked is not None:
-        return bool(marked)
-    steps = getattr(estimator, "steps", None)
-    if isinstance(steps, list):
-        before = estimator[:-1] if len(steps) > 1 else None
-        return _predicts_risk(
-            steps[-1][1], lambda: inputs() if before is None else before.transform(inputs())
-        )
-    if not hasattr(type(estimator), "predict") and hasattr(estimator, "estimator"):
-        return _predicts_risk(estimator.estimator, inputs)  # FrozenEstimator
-    models = _fitted_models(estimator)
-    signs = {_predicts_risk(model, inputs) for model in models}
-    if signs <= {True}:
-        return True
-    if signs == {False} and _hands_on(estimator):
-        return False
-    if signs == {False} and len(models) == 1:
-        # Somebody's own wrapper of a model of times may have turned the sign already.
-        outer, inner = (np.asarray(each.predict(inputs())) for each in (estimator, models[0]))
-        for same, is_risk in ((inner, False), (-inner, True)):
-            if np.array_equal(outer, same):
-                return is_risk
-    name = type(estimator).__name__
-    raise ValueError(
-        f"{name} predicts with models that predict a time, and does not say whether its own "
-        "predictions are risks (higher = earlier event) or times. Set the class attribute "
-        f"_predict_risk_score of {name} to True for risks, to False for times; an average of risks "
-        "and times is neither."
-    )
-
-
-def _fitted_models(estimator: Any) -> list[Any]:
-    """Return what a meta-estimator has fitted to predict with; empty for a plain estimator."""
-    for attribute in ("best_estimator_", "final_estimator_", "estimators_", "estimator_"):
-        models = getattr(estimator, attribute, None)
-        if isinstance(models, list | tuple | np.ndarray):
-            return list(np.ravel(models)) if isinstance(models, np.ndarray) else list(models)
-        if models is not None:
-            return [models]
-    return []
-
-
-def _hands_on(estimator: Any) -> bool:
-    """Whether `predict` is a library's, whose searches and ensembles keep the sign of models."""
-    owner = next(kind for kind in type(estimator).__mro__ if "predict" in vars(kind))
-    return owner.__module__.partition(".")[0] in ("sklearn", "sksurv") or hasattr(
-        estimator, "best_estimator_"
     )
 
 

@@ -17,7 +17,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing
 from sksurv.metrics import concordance_index_censored
 
-from survimg.target import check_outcome, make_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import check_outcome, make_outcome
 
 __all__ = ["check_survival_estimator", "survival_checks"]
 
@@ -47,7 +48,7 @@ def check_survival_estimator(estimator: Any, X: Any, y: np.ndarray) -> None:
     higher cumulative hazard at every time must have the higher risk, and with a `risk_horizon_`,
     who has the lower S there, and against its own ``score``. An estimator that is consistently
     wrong passes: look at its concordance on data you know. One that predicts a time passes with
-    ``_predict_risk_score = False`` (see `survimg.target.risk_of`).
+    ``_predict_risk_score = False`` (see `survimg.survival.risk_of`).
 
     S(t) need not be exp(-H(t)): a forest averages Kaplan-Meier and Nelson-Aalen curves.
 

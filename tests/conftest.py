@@ -57,15 +57,15 @@ def automatic_precision_is_float32() -> Iterator[None]:
     Where the hardware computes bfloat16, "auto" trains other weights, and no test may rest on the
     rounding of one machine. Tests marked ``any_precision`` hold in both.
     """
-    from survimg.compute import runtime
+    from survimg.compute import devices
 
-    ask = runtime.has_bfloat16
+    ask = devices.has_bfloat16
 
     def ask_if_marked(device: Any) -> bool:
         return _running[0].get_closest_marker("any_precision") is not None and ask(device)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "has_bfloat16", ask_if_marked)
+        patch.setattr(devices, "has_bfloat16", ask_if_marked)
         yield
 
 

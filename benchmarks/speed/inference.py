@@ -38,7 +38,7 @@ import torch
 from torch import nn
 
 from survimg import Cohort
-from survimg.compute.runtime import choose_precision
+from survimg.compute.devices import choose_precision
 from survimg.estimators import DeepMTS
 from survimg.nets import DeepMTSNet
 from survimg.nets.layers import PointwiseConv3d

@@ -48,7 +48,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 from survimg import Cohort
-from survimg.compute.runtime import RandomStreams, choose_precision, isolated_torch
+from survimg.compute.devices import RandomStreams, choose_precision, isolated_torch
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets import DeepMTSNet, backbone

@@ -20,8 +20,7 @@ from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
-from survimg.survival import survival_values
-from survimg.target import risk_of
+from survimg.survival import risk_of, survival_values
 
 __all__ = ["Task", "run_task"]
 

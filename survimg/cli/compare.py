@@ -14,7 +14,7 @@ from survimg.cli.tables import score_record
 
 if TYPE_CHECKING:
     from survimg.report.comparison import ModelChange, RunComparison
-    from survimg.report.tables import Table
+    from survimg.report.table_formats import Table
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     import pandas as pd
 
     import survimg
-    from survimg.target import risk_of
+    from survimg.survival import risk_of
 
     out = Path(arguments.out)
     if out.exists():

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.evaluation.concordance import concordance_index
-from survimg.survival import BreslowBaseline, step_functions
-from survimg.target import as_outcome, check_outcome, make_outcome, risk_of
+from survimg.survival import BreslowBaseline, risk_of, step_functions
+from survimg.target import as_outcome, check_outcome, make_outcome
 
 __all__ = [
     "ProportionalHazardsMixin",

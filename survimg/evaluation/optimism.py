@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from survimg.evaluation.bootstrap import RandomState
 from survimg.evaluation.concordance import concordance_index
-from survimg.target import as_outcome, check_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["OptimismCorrection", "optimism_corrected_concordance"]
 
@@ -55,7 +56,7 @@ def optimism_corrected_concordance(
     Parameters
     ----------
     estimator : scikit-learn survival estimator
-        Cloned for each resample; its risk is `survimg.target.risk_of`.
+        Cloned for each resample; its risk is `survimg.survival.risk_of`.
     X : Cohort, array or frame of n patients
     y : structured array of shape (n,)
     n_resamples : int, default=200

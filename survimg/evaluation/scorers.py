@@ -22,8 +22,9 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution
 from survimg.evaluation.predictions import step_values
 from survimg.evaluation.time_dependent_auc import cumulative_dynamic_auc
 from survimg.evaluation.uno import antolini_concordance, uno_concordance
+from survimg.survival import risk_of
 from survimg.survival.curves import survival_values
-from survimg.target import check_outcome, risk_of
+from survimg.target import check_outcome
 
 __all__ = [
     "ClippedHorizonWarning",
@@ -54,7 +55,7 @@ class SurvivalScorer:
     ----------
     metric : {"concordance", "uno", "auc", "neg_brier", "antolini", "horizon"}
         Harrell's and Uno's concordance and the mean cumulative/dynamic AUC of the risk (see
-        `survimg.target.risk_of`); the
+        `survimg.survival.risk_of`); the
         integrated Brier score (negative, so that greater is better) and Antolini's concordance of
         ``predict_survival_function``; or the horizon that the other scorers use on the fold.
     horizon : float, optional

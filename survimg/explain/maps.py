@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from survimg.cohort import Cohort
-from survimg.compute.runtime import isolated_torch
+from survimg.compute.devices import isolated_torch
 from survimg.explain.methods import GradCAM, IntegratedGradients, Occlusion, SaliencyMethod
 from survimg.explain.score import ExplainedScore, score_of
 

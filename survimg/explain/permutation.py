@@ -14,7 +14,8 @@ from sklearn.utils import _safe_indexing, check_random_state
 
 from survimg.evaluation.concordance import concordance_index
 from survimg.explain.families import FamilyKind, feature_families
-from survimg.target import as_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import as_outcome
 
 __all__ = ["FamilyImportance", "cross_validated_family_importance", "family_importance"]
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from survimg.target import as_times, risk_of
+from survimg.survival import risk_of
+from survimg.target import as_times
 
 __all__ = ["MOST_PLAYERS", "ShapleyValues", "shapley_values"]
 

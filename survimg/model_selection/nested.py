@@ -12,7 +12,8 @@ from sklearn.model_selection import cross_validate
 from sklearn.utils import _safe_indexing
 
 from survimg.model_selection.splitters import EventStratifiedKFold
-from survimg.target import check_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import check_outcome
 
 __all__ = ["NestedCVResult", "nested_cross_validate"]
 

@@ -18,7 +18,7 @@ from survimg.benchmark.within_fold import (
 )
 from survimg.evaluation.estimates import Comparison
 from survimg.report.parameters import in_words, model_parameters
-from survimg.report.tables import ABSENT, Table, interval_text, mean_and_sd, p_text
+from survimg.report.table_formats import ABSENT, Table, interval_text, mean_and_sd, p_text
 
 __all__ = ["Change", "ModelChange", "RunComparison", "compare_runs", "comparison_table"]
 

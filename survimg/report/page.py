@@ -29,7 +29,9 @@ from survimg.report.parameters import in_words, model_parameters
 from survimg.report.probabilities import Probabilities, evaluate_probabilities, report_horizon
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
-from survimg.report.score_tables import (
+from survimg.report.statements import unsupported_statements
+from survimg.report.table_formats import signed, write_documents
+from survimg.report.tables import (
     centre_table,
     control_table,
     dice_table,
@@ -41,8 +43,6 @@ from survimg.report.score_tables import (
     score_table,
     split_control,
 )
-from survimg.report.statements import unsupported_statements
-from survimg.report.tables import signed, write_documents
 
 __all__ = ["render", "stylesheet", "templates"]
 

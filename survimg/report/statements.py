@@ -10,7 +10,7 @@ import numpy as np
 from survimg.benchmark.run import Run
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.report.parameters import ModelParameters, model_parameters
-from survimg.report.tables import signed
+from survimg.report.table_formats import signed
 
 __all__ = ["unsupported_statements"]
 

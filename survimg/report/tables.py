@@ -1,234 +1,325 @@
-"""Tables of a report as HTML, Markdown and LaTeX.
-
-Names of models and patients come from users, so text is escaped when a table is written.
-"""
+"""The tables of a report: scores, tests, negative control, published figures, centres, Dice."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from survimg.benchmark.storage import write_bytes
-from survimg.evaluation.estimates import Comparison, Estimate
+import numpy as np
+
+from survimg.benchmark.fold_tests import fold_tests
+from survimg.benchmark.run import Run
+from survimg.benchmark.scores import ModelScore
+from survimg.benchmark.within_fold import within_fold_concordance
+from survimg.evaluation.estimates import Estimate
+from survimg.report.probabilities import Probabilities
+from survimg.report.ranks import RankSummary
+from survimg.report.table_formats import (
+    ABSENT,
+    Table,
+    interval_text,
+    mean_and_sd,
+    number,
+    p_text,
+    signed,
+)
 
 __all__ = [
-    "ABSENT",
-    "Table",
-    "escape_latex",
-    "escape_markdown",
-    "interval_text",
-    "mean_and_sd",
-    "number",
-    "p_text",
-    "signed",
-    "to_latex",
-    "to_markdown",
-    "write_documents",
+    "centre_table",
+    "control_table",
+    "dice_table",
+    "is_permuted",
+    "probability_table",
+    "published_table",
+    "rank_table",
+    "reference_table",
+    "score_table",
+    "split_control",
 ]
 
-#: Content of a cell without a value.
-ABSENT = "–"
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "–": "--",
-    "—": "---",
-    "…": r"\ldots{}",
-    "’": "'",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "[": r"{[}",  # after a line's end, \\[ would begin its optional argument
-    "]": r"{]}",
-}
-_MARKDOWN = frozenset("\\`*_[]|~$")
+#: Ending of the name of a model that was trained and tested on permuted outcomes.
+PERMUTED = "(permuted)"
+#: Cohort of the papers' results, if a run does not name another one.
+PUBLISHED_COHORT = "nasopharyngeal carcinoma"
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of text.
+def is_permuted(run: Run) -> bool:
+    """Whether the whole run is a negative control, with permuted outcomes."""
+    settings = run.plan["settings"]
+    return bool(settings.get("permuted")) or str(settings.get("outcome")).startswith("PERMUTED")
 
-    Attributes
-    ----------
-    name : str
-        Name of its files, without extension.
-    title : str
-    header : tuple of str
-        The first column names the rows.
-    rows : tuple of tuple of str
-        `ABSENT` in cells without a value.
-    note : str
-        Explanations: intervals, tests, sources.
+
+def split_control(
+    run: Run, scores: Sequence[ModelScore]
+) -> tuple[list[ModelScore], list[ModelScore]]:
+    """Separate the negative control from the models that are compared.
+
+    The control are the scores that `score_run` marks as permuted, models named ``... (permuted)``,
+    or, if the settings say ``permuted``, all models of the run.
+
+    Returns
+    -------
+    ranked, control : list of ModelScore
+        In a run on permuted outcomes every model is in both lists, the oracle in `ranked` only.
     """
+    permuted = [score.permuted or score.model.endswith(PERMUTED) for score in scores]
+    ranked = [score for score, apart in zip(scores, permuted, strict=True) if not apart]
+    if is_permuted(run):
+        return ranked, [score for score in scores if score.model in run.models]
+    return ranked, [score for score, apart in zip(scores, permuted, strict=True) if apart]
 
-    name: str
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
-    def __post_init__(self) -> None:
-        wrong = [row for row in self.rows if len(row) != len(self.header)]
-        if wrong:
-            raise ValueError(
-                f"Table {self.name!r} has {len(self.header)} columns; a row has {len(wrong[0])}."
+def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
+    """Lay out the main table, one row per model."""
+    header = ["Model", "C, mean ± sd of folds", "C within folds (95 % CI)"]
+    if run.reference:
+        header += [f"Difference to {run.reference} (95 % CI)", "p (Holm)"]
+    with_dice = any(score.dice.size for score in scores)
+    rows = []
+    for score in scores:
+        row = [score.model, mean_and_sd(score.c_mean, score.c_sd)]
+        row.append(interval_text(score.within_folds))
+        if run.reference:
+            row += [interval_text(score.comparison), p_text(score.p_adjusted)]
+        if with_dice:
+            row.append(_mean_dice(score.dice))
+        rows.append(tuple(row))
+    n_events = int(run.outcome["event"].sum())
+    return Table(
+        "scores",
+        "Concordance indices of the test patients",
+        (*header, *(["Dice, mean ± sd"] if with_dice else [])),
+        tuple(rows),
+        f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
+        f"{', '.join(map(str, run.seeds))}. "
+        "Intervals: infinitesimal jackknife over patients, given the fitted models.",
+    )
+
+
+def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Both tests of each model against the reference; None if there is nothing to test.
+
+    The first tests whether the difference holds for other patients, given the fitted models; the
+    second whether it holds for other splits, training included.
+    """
+    reference = next((score for score in scores if score.model == run.reference), None)
+    others = [
+        score
+        for score in scores
+        if score.model in run.models and score is not reference and not _segments_only(score)
+    ]
+    if reference is None or not others:
+        return None
+    tests, refused = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
+    reasons = "".join(f" {sentence}" for sentence in refused)
+    rows = tuple(
+        (
+            score.model,
+            interval_text(score.comparison),
+            p_text(score.p_adjusted),
+            interval_text(tests.get(score.model)),
+            p_text(score.p_folds_adjusted),
+        )
+        for score in others
+    )
+    return Table(
+        "reference",
+        f"Differences to {run.reference}",
+        ("Model", "Over patients (95 % CI)", "p, patients", "Over folds (95 % CI)", "p, folds"),
+        rows,
+        "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. Over "
+        f"folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
+        "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
+        f"p are corrected for the number of models (Holm).{reasons}",
+    )
+
+
+def rank_table(summary: RankSummary) -> Table:
+    """Average ranks, and the models from which each model differs."""
+    rows = []
+    for name, rank in summary.ranks.items():
+        apart = [
+            b if a == name else a
+            for (a, b), p_value in summary.p_values.items()
+            if name in (a, b) and p_value < 0.05
+        ]
+        rows.append((name, f"{rank:.2f}", ", ".join(apart) or "none"))
+    return Table(
+        "ranks",
+        f"Average ranks over {summary.n_folds} folds",
+        ("Model", "Average rank", "Differs at 5 % from"),
+        tuple(rows),
+        f"Rank 1 is the highest C-index of a fold (seeds averaged). All {len(summary.p_values)} "
+        "pairs: corrected resampled t test with Holm’s correction.",
+    )
+
+
+def control_table(control: Sequence[ModelScore]) -> Table | None:
+    """Whether the interval of each model of the negative control contains 0.5."""
+    if not control:
+        return None
+    rows = []
+    for score in control:
+        answer = {True: "yes", False: "no", None: "no interval"}[score.contains_chance]
+        rows.append((score.model, interval_text(score.within_folds), answer))
+    return Table(
+        "negative_control",
+        "Negative control: permuted outcomes",
+        ("Model", "C within folds (95 % CI)", "Interval contains 0.5"),
+        tuple(rows),
+        "Outcomes were permuted at random, so nothing can be learned. An interval "
+        "above 0.5 suggests a leak from test to training. By chance, about one interval in "
+        "ten does not contain 0.5, because the folds share one set of permuted outcomes.",
+    )
+
+
+def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Results of the papers beside those of this run.
+
+    Returns
+    -------
+    Table or None
+        None if the run has no published results of its models.
+    """
+    published: Mapping[str, Mapping[str, Any]] = run.plan.get("published") or {}
+    by_model = {score.model: score for score in scores}
+    if not published or is_permuted(run):
+        return None
+    with_test = any(row.get("test_c_index") is not None for row in published.values())
+    with_dice = any(row.get("dice") is not None for row in published.values())
+    rows = []
+    for model, row in published.items():
+        score = by_model.get(model)
+        cells = [model, ABSENT if score is None else mean_and_sd(score.c_mean, score.c_sd)]
+        cells.append(mean_and_sd(row.get("c_index"), row.get("sd")))
+        cells += [number(row.get("test_c_index"))] if with_test else []
+        if with_dice:
+            here = ABSENT if score is None else _mean_dice(score.dice)
+            cells += [here, number(row.get("dice"))]
+        rows.append((*cells, str(row.get("source") or ABSENT)))
+    cohort = next((row["cohort"] for row in published.values() if "cohort" in row), None)
+    where = str(cohort or PUBLISHED_COHORT)
+    header = ["Model", "C here", f"C in the paper ({where})"]
+    header += [f"C in the paper, test cohort ({where})"] if with_test else []
+    header += ["Dice here", f"Dice in the paper ({where})"] if with_dice else []
+    return Table(
+        "published",
+        "Results of the papers, on another cohort",
+        (*header, "Source"),
+        tuple(rows),
+        f"The papers used other patients ({where}), with another endpoint and follow-up, and "
+        "the C-index depends on all of these. Therefore do not subtract the two columns: neither "
+        "confirms or refutes the other.",
+    )
+
+
+def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
+    """Concordance of each model within each centre; None without at least two centres.
+
+    A pair counts if one fit has predicted both patients and both come from the centre.
+    """
+    if run.groups is None or np.unique(run.groups).size < 2:
+        return None
+    models = [score.model for score in scores if score.model in run.models and score.fold_c]
+    if not models:
+        return None
+    event = run.outcome["event"]
+    rows = []
+    for centre in [*np.unique(run.groups).tolist(), None]:
+        inside = run.groups == centre if centre is not None else np.ones(event.size, dtype=bool)
+        cells = [interval_text(_within_centre(run, model, centre)) for model in models]
+        name = "all pairs within a centre" if centre is None else str(centre)
+        rows.append((name, str(int(inside.sum())), str(int(event[inside].sum())), *cells))
+    return Table(
+        "centres",
+        "C-index within centres",
+        ("Centre", "Patients", "Events", *models),
+        tuple(rows),
+        "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
+        f"centre; {ABSENT} without a comparable pair.",
+    )
+
+
+def dice_table(scores: Sequence[ModelScore]) -> Table | None:
+    """Distribution of the Dice coefficient over test patients; None if no model segments."""
+    rows = []
+    for score in scores:
+        if not score.dice.size:
+            continue
+        lower, median, upper = np.quantile(score.dice, (0.25, 0.5, 0.75))
+        rows.append(
+            (
+                score.model,
+                str(score.dice.size),
+                _mean_dice(score.dice),
+                f"{median:.3f} ({lower:.3f} to {upper:.3f})",
+                number(float(score.dice.min())),
+                str(int(np.count_nonzero(score.dice == 0))),
             )
+        )
+    header = ("Model", "Patients", "Mean ± sd", "Median (quartiles)", "Lowest", "Tumours missed")
+    note = "Each test patient with a tumour once, first seed. Missed: no common voxel, Dice 0."
+    return Table("dice", "Dice coefficient of test patients", header, tuple(rows), note) if rows \
+        else None
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number; `ABSENT` for None and NaN."""
-    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
+def probability_table(models: Sequence[Probabilities], horizon: str) -> Table | None:
+    """Accuracy and calibration of the predicted probabilities; None if no model has any."""
+    if not models:
+        return None
+    rows = tuple(
+        (
+            p.model,
+            f"{p.n_events} of {p.n_patients}",
+            number(p.brier),
+            signed(p.accuracy),
+            ABSENT if p.smooth is None else number(p.smooth.ici),
+            p_text(p.p_value),
+        )
+        for p in models
+    )
+    return Table(
+        "probabilities",
+        f"Predicted probabilities at {horizon}",
+        ("Model", "Events", "Brier score", "Prediction accuracy", "Calibration index", "p"),
+        rows,
+        "Brier score: lower is better. Index of prediction accuracy: share by which the Brier "
+        "score is better than that of the Kaplan–Meier estimate without covariates; below 0 is "
+        "worse. Integrated calibration index: mean distance of predicted from observed "
+        "probability. p: Greenwood–Nam–D’Agostino test; small values speak against calibration.",
+    )
 
 
-def mean_and_sd(mean: float | None, sd: float | None, digits: int = 3) -> str:
-    """Write ``mean ± sd``, or the mean only if `sd` is None."""
-    if mean is None or sd is None:
-        return number(mean, digits)
-    return f"{number(mean, digits)} ± {number(sd, digits)}"
+def _segments_only(score: ModelScore) -> bool:
+    """Whether a model has finished fits, but no risks."""
+    return bool(score.n_done) and not score.fold_c
 
 
-def interval_text(estimate: Estimate | Comparison | None) -> str:
-    """Write a value, or a difference with its sign, and the limits of its interval."""
-    if estimate is None:
+def _mean_dice(dice: np.ndarray) -> str:
+    if not dice.size:
         return ABSENT
-    if isinstance(estimate, Comparison):
-        limits = f"{signed(estimate.lower)} to {signed(estimate.upper)}"
-        return f"{signed(estimate.difference)} ({limits})"
-    if math.isnan(estimate.lower):
-        return f"{estimate.value:.3f} (no interval)"
-    return f"{estimate.value:.3f} ({estimate.lower:.3f} to {estimate.upper:.3f})"
+    return mean_and_sd(float(dice.mean()), float(dice.std(ddof=1)) if dice.size > 1 else None)
 
 
-def signed(value: float) -> str:
-    """Write a difference with its sign."""
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def p_text(p_value: float | None) -> str:
-    """Write a p value; never 0."""
-    if p_value is None or math.isnan(p_value):
-        return ABSENT
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def escape_latex(text: str) -> str:
-    """Escape text for LaTeX; a line break or another control character becomes a space."""
-    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
-
-
-def escape_markdown(text: str) -> str:
-    """Escape text for a cell of a Markdown table, raw HTML included."""
-    escaped = (f"\\{sign}" if sign in _MARKDOWN else sign for sign in _one_line(text))
-    return "".join(escaped).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def to_latex(table: Table) -> str:
-    """Write a table for LaTeX with the package booktabs.
-
-    Parameters
-    ----------
-    table : Table
-
-    Returns
-    -------
-    str
-        A ``table`` environment with caption, label and, below, the note.
-    """
-    lines = [
-        "% \\usepackage{booktabs}; for quotation marks also \\usepackage[T1]{fontenc} and textcomp",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{escape_latex(table.title)}}}",
-        f"\\label{{tab:{table.name}}}",
-        f"\\begin{{tabular}}{{{'l' * len(table.header)}}}",
-        "\\toprule",
-        _latex_row(table.header),
-        "\\midrule",
-        *(_latex_row(row) for row in table.rows),
-        "\\bottomrule",
-        "\\end{tabular}",
-    ]
-    if table.note:
-        lines.append(f"\\par\\smallskip\\footnotesize {escape_latex(table.note)}")
-    return "\n".join([*lines, "\\end{table}", ""])
-
-
-def to_markdown(table: Table) -> str:
-    """Write a table for Markdown (GitHub's pipe tables).
-
-    Parameters
-    ----------
-    table : Table
-
-    Returns
-    -------
-    str
-        Title in bold, table, note.
-    """
-    lines = [
-        f"**{escape_markdown(table.title)}**",
-        "",
-        _markdown_row(table.header),
-        "|" + " --- |" * len(table.header),
-        *(_markdown_row(row) for row in table.rows),
-    ]
-    if table.note:
-        lines += ["", escape_markdown(table.note)]
-    return "\n".join([*lines, ""])
-
-
-def write_documents(folder: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write each table as ``.tex`` and ``.md``; other ``.tex`` and ``.md`` files are removed.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if needed; it contains only such tables.
-    tables : sequence of Table
-
-    Returns
-    -------
-    list of Path
-    """
-    written = []
-    for table in tables:
-        for ending, text in ((".tex", to_latex(table)), (".md", to_markdown(table))):
-            path = folder / f"{table.name}{ending}"
-            write_bytes(path, text.encode())
-            written.append(path)
-    for path in [*folder.glob("*.tex"), *folder.glob("*.md")]:
-        if path not in written:
-            path.unlink()
-    return written
-
-
-def _one_line(text: str) -> str:
-    """Replace line breaks and characters that are not printable by spaces."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
+def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
+    groups = np.asarray(run.groups)
+    units = []
+    for (fold, _), record in run.done(model).items():
+        if not record.has_risk:
+            continue
+        test, risk = run.folds[fold][1], record.arrays["test_risk"]
+        for one in np.unique(groups[test]) if centre is None else [centre]:
+            inside = groups[test] == one
+            if inside.any():
+                units.append((test[inside], risk[inside]))
+    try:
+        pooled = within_fold_concordance(
+            run.outcome["event"], run.outcome["time"], units, run.clusters
+        )
+    except ValueError:  # no comparable pair
+        return None
+    try:
+        return pooled.interval()
+    except ValueError:  # a value of 0 or 1, without variation
+        nan = float("nan")
+        return Estimate(pooled.value, nan, nan, pooled.standard_error, 0.95, "no interval")

@@ -2,7 +2,7 @@
 
 `risk_sets` holds the partial likelihood with its derivatives, `cox` maximises it, `breslow` turns
 risks into curves, `curves` holds the functions of time that models return, and `standardisation`
-says which columns are constant.
+says which columns are constant. `risk` brings the predictions of any estimator to one sign.
 """
 
 from survimg.survival.breslow import BreslowBaseline
@@ -14,6 +14,7 @@ from survimg.survival.curves import (
     step_functions,
     survival_values,
 )
+from survimg.survival.risk import risk_of
 from survimg.survival.risk_sets import RiskSets, RiskSetSums, Ties
 from survimg.survival.standardisation import column_scale, is_constant
 
@@ -30,6 +31,7 @@ __all__ = [
     "functions_from_zero",
     "is_constant",
     "maximise_partial_likelihood",
+    "risk_of",
     "step_functions",
     "survival_values",
 ]

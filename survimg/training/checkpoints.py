@@ -19,7 +19,7 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from survimg.cohort import Cohort
-from survimg.compute.runtime import RandomStreams
+from survimg.compute.devices import RandomStreams
 from survimg.io.files import write_bytes
 from survimg.training.holdout import HoldOut
 

@@ -15,7 +15,7 @@ from skorch.callbacks import PassthroughScoring as BatchMean
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from survimg.compute.runtime import choose_precision
+from survimg.compute.devices import choose_precision
 from survimg.nets.transfer import train_unfrozen
 from survimg.training.accumulation import backward_in_parts, parts_of
 from survimg.training.batches import PatientBatches, Targets

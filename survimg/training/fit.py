@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from survimg.compute.device_slots import DeviceSlot
-from survimg.compute.runtime import RandomStreams
+from survimg.compute.devices import RandomStreams
 from survimg.training.batches import Augment, BatchSampler, PatientBatches, Patients
 from survimg.training.checkpoints import Checkpoint, CheckpointWriter
 from survimg.training.divergence import LastGoodState, check_finite_state

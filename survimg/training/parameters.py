@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.augmentation import Recipe
-from survimg.compute.runtime import Precision
+from survimg.compute.devices import Precision
 from survimg.training.inherited_docs import document_inherited_parameters
 
 __all__ = ["TrainingParameters", "epoch_length"]

@@ -27,7 +27,8 @@ from survimg.evaluation import (
 )
 from survimg.explain import cross_validated_family_importance, shapley_values
 from survimg.model_selection import EventStratifiedKFold, nested_cross_validate
-from survimg.target import make_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import make_outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*optim.*:sklearn.exceptions.ConvergenceWarning")
 

@@ -16,7 +16,8 @@ from survimg.report.convergence import history_figures, shared_history_figures, 
 from survimg.report.probabilities import evaluate_probabilities, report_horizon, survival_at
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
-from survimg.report.score_tables import (
+from survimg.report.statements import unsupported_statements
+from survimg.report.tables import (
     centre_table,
     control_table,
     is_permuted,
@@ -24,7 +25,6 @@ from survimg.report.score_tables import (
     reference_table,
     split_control,
 )
-from survimg.report.statements import unsupported_statements
 
 MODELS = {"truth": truth, "blurred": blurred, "noise": noise, "wrong": wrong}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from survimg.compute.runtime import isolated_torch
+from survimg.compute.devices import isolated_torch
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import MDSN, CNNSurvival
 from survimg.training.batches import PatientBatches

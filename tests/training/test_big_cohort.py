@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from survimg import Cohort
 from survimg.cohort import stores
-from survimg.compute.runtime import OneDNNForSingleCases
+from survimg.compute.devices import OneDNNForSingleCases
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS
 from survimg.target import make_outcome

@@ -13,7 +13,7 @@ import torch
 
 from survimg import Cohort
 from survimg.compute import device_slot, slots_per_device
-from survimg.compute.runtime import _name_for_all_processes, slot_on
+from survimg.compute.devices import _name_for_all_processes, slot_on
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 from survimg.training.batches import PatientBatches

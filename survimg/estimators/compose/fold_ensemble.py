@@ -17,9 +17,10 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from survimg.cohort import Cohort
 from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
+from survimg.survival import risk_of
 from survimg.survival.cox import maximise_partial_likelihood
 from survimg.survival.risk_sets import RiskSets
-from survimg.target import as_outcome, check_outcome, risk_of
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["FoldEnsemble"]
 

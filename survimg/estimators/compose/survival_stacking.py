@@ -19,8 +19,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.estimators.compose.out_of_fold import OutOfFold, fit_transform_together
-from survimg.survival import from_zero, functions_from_zero
-from survimg.target import risk_of
+from survimg.survival import from_zero, functions_from_zero, risk_of
 
 __all__ = ["SurvivalStacking"]
 

@@ -14,7 +14,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.model_selection.inner_cv import InnerFit, run_inner_fits
-from survimg.target import as_outcome, check_outcome, risk_of
+from survimg.survival import risk_of
+from survimg.target import as_outcome, check_outcome
 
 __all__ = ["SurvivalVoting"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.cohort import Cohort
-from survimg.compute.runtime import (
+from survimg.compute.devices import (
     OneDNNForSingleCases,
     RandomStreams,
     choose_device,

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from survimg.cohort import Cohort
 from survimg.estimators.base import mean_and_scale
 from survimg.radiomics.regions import measurable
-from survimg.target import risk_of
+from survimg.survival import risk_of
 
 __all__ = ["NetworkScoreAndRadiomics", "RegionSource"]
 

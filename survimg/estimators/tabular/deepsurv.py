@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from survimg.compute.runtime import RandomStreams, isolated_torch
+from survimg.compute.devices import RandomStreams, isolated_torch
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
 
 from survimg import Cohort
-from survimg.compute.runtime import has_bfloat16
+from survimg.compute.devices import has_bfloat16
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS
 from survimg.model_selection import EventStratifiedKFold

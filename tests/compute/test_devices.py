@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from survimg.compute.runtime import choose_precision
+from survimg.compute.devices import choose_precision
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 

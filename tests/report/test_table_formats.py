@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from survimg.evaluation import Comparison, Estimate
-from survimg.report.tables import (
+from survimg.report.table_formats import (
     Table,
     escape_latex,
     escape_markdown,
