@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run import Run
-from survimg.evaluation.estimates import Comparison
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 
 __all__ = [
@@ -44,7 +45,7 @@ def fold_comparison(run: Run, first: FoldScores, second: FoldScores) -> Comparis
     Raises
     ------
     ValueError
-        Fewer than `MIN_FOLDS` folds; a model that is not finished; no variation between folds.
+        As `require_folds`; a model that is not finished; no variation between folds.
     """
     require_folds(run)
     values = [mean_by_fold(run, scores) for scores in (first, second)]
@@ -77,6 +78,8 @@ def fold_tests(
     """
     if len(run.folds) < MIN_FOLDS:
         return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
+    if too_few_events(run):
+        return {}, [f"No test over folds: there are fewer than {LEAST_EVENTS} events."]
     tests, refused = {}, []
     for model, scores in others.items():
         try:
@@ -104,15 +107,17 @@ def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
 
 
 def require_folds(run: Run) -> None:
-    """Refuse a run with too few folds to test over them.
+    """Refuse a run with too few folds or events to test over folds.
 
     Raises
     ------
     ValueError
-        Fewer than `MIN_FOLDS`.
+        Fewer than `MIN_FOLDS` folds or `LEAST_EVENTS` events.
     """
     if len(run.folds) < MIN_FOLDS:
         raise ValueError(
             f"Too few folds ({len(run.folds)}) to estimate how much models vary from fold to fold; "
             f"at least {MIN_FOLDS} are needed."
         )
+    if too_few_events(run):
+        raise ValueError(f"A test over folds needs at least {LEAST_EVENTS} events.")

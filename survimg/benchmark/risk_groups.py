@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.benchmark.run import Run
+from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.evaluation.risk_groups import learn_cutoff, logrank_test
 
-__all__ = ["LEAST_EVENTS", "RiskGroups", "risk_groups", "too_few_events"]
-
-LEAST_EVENTS = 10
-"""Below it, intervals and tests that hold for many events are not given."""
+__all__ = ["RiskGroups", "risk_groups", "too_few_events"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class RiskGroups:
     fold : ndarray of shape (m,)
     p_value : float or None
         Two-sided log-rank test, stratified by fold; None where it is undefined, and with fewer than
-        `LEAST_EVENTS` events. Training sets of
-        the folds overlap and hold each other's test patients, so it rejects too often (Simon et
-        al., Brief Bioinform 2011;12:203-214): under permuted outcomes at 5 % in about one of ten.
+        `LEAST_EVENTS` events. Training sets of the folds overlap and hold each other's test
+        patients, so it rejects too often (Simon et al., Brief Bioinform 2011;12:203-214): under
+        permuted outcomes at 5 % in about one of ten.
     """
 
     position: np.ndarray

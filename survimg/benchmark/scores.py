@@ -11,7 +11,7 @@ import pandas as pd
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import LEAST_EVENTS, too_few_events
+from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run import Run
 from survimg.benchmark.storage import write_bytes
 from survimg.benchmark.within_fold import (
@@ -20,7 +20,7 @@ from survimg.benchmark.within_fold import (
     within_fold_concordance,
 )
 from survimg.evaluation.concordance import concordance_index
-from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
 
 __all__ = [
     "ModelScore",
@@ -279,10 +279,10 @@ def _fold_concordance(run: Run, record: Record) -> float:
     return concordance_index(run.outcome[test], risk)
 
 
-def _estimate(run: Run, pooled: WithinFoldConcordance | None) -> Estimate | None:
+def _estimate(pooled: WithinFoldConcordance | None) -> Estimate | None:
     if pooled is None:
         return None
-    if too_few_events(run):
+    if np.count_nonzero(pooled.event) < LEAST_EVENTS:
         reason = f"fewer than {LEAST_EVENTS} events, no interval"
         return Estimate(pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, reason)
     if not 0 < pooled.value < 1 or pooled.standard_error < _NO_VARIATION:
@@ -321,7 +321,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(run, pooled),
+        within_folds=_estimate(pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -377,7 +377,7 @@ def _score_oracle(run: Run) -> ModelScore:
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(run, pooled),
+        within_folds=_estimate(pooled),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from survimg.evaluation.estimates import Estimate, logit_interval
+from survimg.evaluation.estimates import Estimate, logit_interval, require_enough_events
 from survimg.evaluation.influence import (
     censoring_influence,
     concordance_influence,
@@ -87,7 +87,8 @@ def uno_concordance(
         longer than the training patients.
     confidence_interval : {None, "analytic"}, default=None
         "analytic": infinitesimal jackknife, logit-transformed. When `y_train` equals `y` the
-        estimation of G is accounted for; otherwise G is taken as given.
+        estimation of G is accounted for; otherwise G is taken as given. Needs at least 10 events
+        before tau.
     level : float, default=0.95
     tied_tol : float, default=1e-8
     censoring_limit : {"left", "right"}, default="left"
@@ -100,7 +101,8 @@ def uno_concordance(
     Raises
     ------
     ValueError
-        An event where G is 0 or unknown (use `tau`), no comparable pair before tau.
+        An event where G is 0 or unknown (use `tau`), no comparable pair before tau; an interval
+        with fewer than 10 events before tau.
 
     References
     ----------
@@ -125,6 +127,7 @@ def uno_concordance(
     if not counted.any():
         raise ValueError(_nothing_before(tau, event))
     value, psi, _ = concordance_influence(event, time, risk, ones, tied_tol, weight)
+    require_enough_events(counted)
     if same_outcome(y_train, y):
         sums = pair_sums(event, time, risk, ones, tied_tol)
         slope = 2 * weight * (sums.score - value * sums.comparable) / (weight @ sums.comparable)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run import Run, read_run
 from survimg.benchmark.scores import ModelScore, holm, score_run
 from survimg.benchmark.within_fold import (
@@ -16,7 +17,7 @@ from survimg.benchmark.within_fold import (
     compare_within_folds,
     within_fold_concordance,
 )
-from survimg.evaluation.estimates import Comparison
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.report.parameters import in_words, model_parameters
 from survimg.report.table_formats import ABSENT, Table, interval_text, mean_and_sd, p_text
 
@@ -232,6 +233,8 @@ def _model_change(
     scores: tuple[ModelScore, ModelScore],
     reason: str,
 ) -> ModelChange:
+    if not reason and too_few_events(first):
+        reason = f"no paired test: fewer than {LEAST_EVENTS} events"
     if not reason:
         unfinished = [s for s in scores if len(s.fold_c) < s.n_planned]
         if unfinished:

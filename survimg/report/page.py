@@ -17,6 +17,7 @@ from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
 from survimg.benchmark.storage import write_bytes
+from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
@@ -131,6 +132,12 @@ def _content(run: Run) -> dict[str, Any]:
         "horizon_text": _time(run, horizon),
         "horizon_given": run.plan["settings"].get("horizon") is not None,
         "n_events": int(run.outcome["event"].sum()),
+        "least_events": LEAST_EVENTS,
+        "too_few_events": too_few_events(run),
+        "has_intervals": any(
+            score.within_folds is not None and np.isfinite(score.within_folds.lower)
+            for score in scores
+        ),
         "title": run.plan["settings"].get("cohort") or run.folder.resolve().name,
         "follow_up": median_follow_up(run.outcome),
         "concordance": concordance_figure(scores),
@@ -170,7 +177,8 @@ def _ranks(run: Run, scores: Sequence[ModelScore]) -> dict[str, Any]:
         summary = rank_models(run, models)
     except ValueError as reason:
         return {"figure": None, "table": None, "reason": str(reason)}
-    return {"figure": rank_figure(summary), "table": rank_table(summary), "reason": None}
+    content = {"figure": rank_figure(summary), "table": rank_table(summary), "reason": None}
+    return {**content, "lines": bool(summary.groups)}
 
 
 def _probabilities(
@@ -201,8 +209,7 @@ def _groups(run: Run, model: str) -> dict[str, Any]:
     except ValueError as reason:
         return {"model": model, "figure": None, "reason": str(reason)}
     figure = kaplan_meier_figure(run.outcome, groups, run.plan["cohort"]["time_unit"], model)
-    tested = {"p_value": groups.p_value, "too_few": too_few_events(run)}
-    return {"model": model, "figure": figure, **tested}
+    return {"model": model, "figure": figure, "p_value": groups.p_value}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
+from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run import Run
 from survimg.benchmark.scores import ModelScore
 from survimg.benchmark.within_fold import within_fold_concordance
-from survimg.evaluation.estimates import Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS, Estimate
 from survimg.report.probabilities import Probabilities
 from survimg.report.ranks import RankSummary
 from survimg.report.table_formats import (
@@ -92,7 +93,11 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
         tuple(rows),
         f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
         f"{', '.join(map(str, run.seeds))}. "
-        "Intervals: infinitesimal jackknife over patients, given the fitted models.",
+        + (
+            f"No intervals and no tests: there are fewer than {LEAST_EVENTS} events."
+            if too_few_events(run)
+            else "Intervals: infinitesimal jackknife over patients, given the fitted models."
+        ),
     )
 
 
@@ -127,8 +132,10 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         f"Differences to {run.reference}",
         ("Model", "Over patients (95 % CI)", "p, patients", "Over folds (95 % CI)", "p, folds"),
         rows,
-        "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. Over "
-        f"folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
+        f"No tests: there are fewer than {LEAST_EVENTS} events."
+        if too_few_events(run)
+        else "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. "
+        f"Over folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
         "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
         f"p are corrected for the number of models (Holm).{reasons}",
     )
@@ -236,7 +243,8 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         ("Centre", "Patients", "Events", *models),
         tuple(rows),
         "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
-        f"centre; {ABSENT} without a comparable pair.",
+        f"centre; {ABSENT} without a comparable pair, no interval with fewer than {LEAST_EVENTS} "
+        "events or without variation.",
     )
 
 
@@ -320,6 +328,6 @@ def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
         return None
     try:
         return pooled.interval()
-    except ValueError:  # a value of 0 or 1, without variation
+    except ValueError:  # too few events, or a value of 0 or 1, without variation
         nan = float("nan")
         return Estimate(pooled.value, nan, nan, pooled.standard_error, 0.95, "no interval")

@@ -20,9 +20,11 @@ from torch import Tensor
 from survimg.cohort import Cohort
 from survimg.estimators.deep.volume_estimator import refuse_empty_masks
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss, dice_loss
+from survimg.losses import dice_loss
+from survimg.losses.cox import Ties
 from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
 from survimg.training.batches import Targets
+from survimg.training.cox_term import cox_term
 from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import View, masked_volume, whole_volume
@@ -47,7 +49,7 @@ class _DeepMTSLoss:
 
     segmentation_weight: float
     l2: float
-    ties: str
+    ties: Ties
     squared_dice: bool
 
     @property
@@ -61,7 +63,7 @@ class _DeepMTSLoss:
     def __call__(self, net: Any, output: DeepMTSOutput, targets: Targets) -> dict[str, Tensor]:
         risk = cast(Tensor, output.risk)
         terms = {
-            "cox": cox_loss(risk, targets.time, targets.event, ties=self.ties),  # type: ignore[arg-type]
+            "cox": cox_term(risk, targets, self.ties),
             "l2": self.l2 * net.l2_penalty(),
         }
         if self.needs_masks:

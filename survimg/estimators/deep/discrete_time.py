@@ -77,7 +77,9 @@ class _IntervalLoss:
     def __call__(
         self, net: Any, output: DiscreteTimeOutput, targets: Targets
     ) -> dict[str, Tensor]:
-        likelihood = discrete_time_loss(output.logits, targets.time, targets.event, self.cuts)
+        likelihood = discrete_time_loss(
+            output.logits, targets.time, targets.event, self.cuts, sample_weight=targets.weight
+        )
         if self.l2 == 0:
             return {"likelihood": likelihood}
         return {"likelihood": likelihood, "l2": self.l2 * net.l2_penalty()}

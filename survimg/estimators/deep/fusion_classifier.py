@@ -34,7 +34,9 @@ class _CrossEntropy:
     needs_masks = False
 
     def __call__(self, _net: Any, output: RiskOutput, targets: Targets) -> dict[str, Any]:
-        loss = functional.binary_cross_entropy_with_logits(output.risk, targets.event.float())
+        loss = functional.binary_cross_entropy_with_logits(
+            output.risk, targets.event.float(), weight=targets.weight
+        )
         return {"cross_entropy": loss}
 
 
@@ -44,8 +46,10 @@ class FusionClassifier(ClassifierMixin, FusionBody):
 
     Parameters
     ----------
-    balanced : bool, default=True
-        Fill each batch with equal numbers of patients of both classes.
+    balanced : bool or "weighted", default=True
+        True fills each batch with equal numbers of patients of both classes; ``"weighted"`` also
+        weights them in the loss by their share in the cohort over that in the batches. False draws
+        patients without regard to their class.
     batch_norm_batches : int, default=50
         Changes nothing: the network has no batch normalisation.
 
@@ -136,7 +140,7 @@ class FusionClassifier(ClassifierMixin, FusionBody):
         check_is_fitted(self, "net_")
         patients = self._patients(X, masks=masks, clinical=clinical)
         learned = to_float64([output.risk for output in self._outputs(patients)])
-        if not self.balanced:
+        if not self.balanced or self.balanced == "weighted":
             return learned
         share = ((self.batch_size + 1) // 2) / self.batch_size
         return learned + float(logit(self.prevalence_) - logit(share))

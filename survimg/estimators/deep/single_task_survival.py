@@ -13,10 +13,11 @@ from torch import Tensor
 
 from survimg.cohort import Cohort
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss
+from survimg.losses.cox import Ties
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.outputs import RiskOutput
 from survimg.training.batches import Targets
+from survimg.training.cox_term import cox_term
 from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
@@ -25,13 +26,13 @@ __all__ = ["SingleTaskSurvival"]
 
 @dataclass(frozen=True)
 class _PenalisedCox:
-    ties: str
+    ties: Ties
     l2: float
     term_names = ("cox", "l2")
     needs_masks = False
 
     def __call__(self, net: Any, output: RiskOutput, targets: Targets) -> dict[str, Tensor]:
-        loss = cox_loss(output.risk, targets.time, targets.event, ties=self.ties)  # type: ignore[arg-type]
+        loss = cox_term(output.risk, targets, self.ties)
         return {"cox": loss, "l2": self.l2 * net.l2_penalty()}
 
 

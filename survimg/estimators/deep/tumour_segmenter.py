@@ -99,6 +99,7 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         **TrainingParameters._parameter_constraints,
         "backbone": [StrOptions({"residual", "unet"})],
         "squared_dice": ["boolean"],
+        "balanced": ["boolean"],  # the Dice loss needs no weights
     }
 
     def fit(

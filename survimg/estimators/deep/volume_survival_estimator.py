@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,11 @@ from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.evaluation.concordance import concordance_index
 from survimg.features.clinical import ClinicalFeatures
-from survimg.losses import cox_loss
+from survimg.losses.cox import Ties
 from survimg.survival.standardisation import is_constant
 from survimg.target import make_outcome
 from survimg.training.batches import Patients, Targets
+from survimg.training.cox_term import cox_term
 from survimg.training.failed_fit import unchanged_on_failure
 from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
@@ -302,12 +303,12 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
 class _CoxTerm:
     """Cox loss of a batch, for networks whose output has ``risk`` of shape (b,)."""
 
-    ties: Literal["breslow", "efron", "sorted"]
+    ties: Ties
     term_names = ("cox",)
     needs_masks = False
 
     def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
-        return {"cox": cox_loss(output.risk, targets.time, targets.event, ties=self.ties)}
+        return {"cox": cox_term(output.risk, targets, self.ties)}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -321,7 +322,7 @@ class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
         `survimg.losses.cox_loss`).
     """
 
-    ties: Literal["breslow", "efron", "sorted"] = "breslow"
+    ties: Ties = "breslow"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **VolumeSurvivalEstimator._parameter_constraints,
