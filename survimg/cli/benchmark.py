@@ -210,7 +210,7 @@ def _run_and_report(
     arguments: argparse.Namespace, patients: Study, comparison: _Comparison
 ) -> Answer:
     from survimg.benchmark import score_run
-    from survimg.benchmark.run import negative_control_folder
+    from survimg.benchmark.run_folder import negative_control_folder
     from survimg.report import render
 
     out = Path(arguments.out)
