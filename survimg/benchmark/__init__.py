@@ -7,7 +7,7 @@ with ``fit(X, y)`` and ``predict(X)``.
 
 from survimg.benchmark.predictions import prediction_table
 from survimg.benchmark.records import Record
-from survimg.benchmark.run import Run, read_run
+from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.runner import run_benchmark
 from survimg.benchmark.scores import ModelScore, fold_table, score_run, score_table, write_tables
 

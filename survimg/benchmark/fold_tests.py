@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from survimg.benchmark.risk_groups import too_few_events
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 
@@ -73,20 +73,20 @@ def fold_tests(
     -------
     tests : dict of str to Comparison
         By model, those that could be tested; p values not corrected for their number.
-    refused : list of str
+    reasons : list of str
         A sentence for each model that could not be tested, or one for all.
     """
     if len(run.folds) < MIN_FOLDS:
         return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
     if too_few_events(run):
         return {}, [f"No test over folds: there are fewer than {LEAST_EVENTS} events."]
-    tests, refused = {}, []
+    tests, reasons = {}, []
     for model, scores in others.items():
         try:
             tests[model] = fold_comparison(run, scores, reference)
         except ValueError as reason:
-            refused.append(f"No test over folds for {model}: {reason}")
-    return tests, refused
+            reasons.append(f"No test over folds for {model}: {reason}")
+    return tests, reasons
 
 
 def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
@@ -97,9 +97,9 @@ def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
     ValueError
         Folds or seeds are missing.
     """
-    planned = len(run.folds) * len(run.seeds)
-    if len(scores) < planned:
-        raise ValueError(f"{len(scores)} of {planned} fits have predicted risks.")
+    n_fits = len(run.folds) * len(run.seeds)
+    if len(scores) < n_fits:
+        raise ValueError(f"{len(scores)} of {n_fits} fits have predicted risks.")
     values: list[list[float]] = [[] for _ in run.folds]
     for (fold, _), value in scores.items():
         values[fold].append(value)

@@ -149,27 +149,27 @@ def check_empty_masks(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarr
     masked = np.flatnonzero(cohort.has_masks).tolist()
     empty = [i for i in masked if not cohort.mask(i).any()]
     names = listed([str(cohort.ids[i]) for i in empty])
-    said = f"{len(empty)} patient(s) have an empty tumour mask: {names}"
+    finding = f"{len(empty)} patient(s) have an empty tumour mask: {names}"
     if empty and arguments.empty_masks == "refuse":
         raise ValueError(
-            f"{said}. Repair the masks; or --empty-masks leave-out goes on without these patients "
-            "(keep: with them, for models that read no masks)."
+            f"{finding}. Repair the masks; or --empty-masks leave-out goes on without these "
+            "patients (keep: with them, for models that read no masks)."
         )
     if empty:
-        note("warning", f"{said}; they are left out.")
+        note("warning", f"{finding}; they are left out.")
     return np.setdiff1d(every, empty)
 
 
 def without_empty_masks(arguments: argparse.Namespace, study: Study) -> Study:
     """Leave out patients with empty masks, where that is asked for; see `check_empty_masks`."""
-    kept = check_empty_masks(arguments, study.cohort)
-    if len(kept) == len(study.cohort):
+    positions = check_empty_masks(arguments, study.cohort)
+    if len(positions) == len(study.cohort):
         return study
-    risk = None if study.oracle_risk is None else study.oracle_risk[kept]
-    left_out = {"left_out_for_empty_masks": len(study.cohort) - len(kept)}
+    risk = None if study.oracle_risk is None else study.oracle_risk[positions]
+    left_out = {"left_out_for_empty_masks": len(study.cohort) - len(positions)}
     return replace(
         study,
-        cohort=study.cohort[kept],
+        cohort=study.cohort[positions],
         oracle_risk=risk,
         settings={**study.settings, **left_out},
     )
@@ -338,8 +338,8 @@ def _open(store: Path) -> tuple[Cohort, dict[str, Any]]:
     cohort = Cohort.load(store)
     settings: dict[str, Any] = {"prepared": cohort.settings}
     if _notes(store).is_file():
-        noted = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
-        settings.update({"preparation_warning": " ".join(noted)} if noted else {})
+        texts = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
+        settings.update({"preparation_warning": " ".join(texts)} if texts else {})
     return cohort, settings
 
 

@@ -90,8 +90,8 @@ class ExplainedScore(nn.Module):
             Requires a gradient.
         """
         self._patient = i
-        found = self.members[0].patients.inputs(np.array([i]), self.device)["volumes"]
-        return found.requires_grad_()
+        inputs = self.members[0].patients.inputs(np.array([i]), self.device)["volumes"]
+        return inputs.requires_grad_()
 
     def baseline(self, value: npt.ArrayLike) -> Tensor:
         """Return what the network would see if the selected patient's image were `value`.
@@ -149,9 +149,9 @@ class ExplainedScore(nn.Module):
         cohort, i, view = self.cohort, self._patient, self.members[0].patients.view
         shape = tuple(cohort.shape[2:])
         if isinstance(view, AxialSlice):
-            placed = np.zeros((len(values), *shape), dtype=values.dtype)
-            placed[:, view.position(cohort, i)] = values
-            return placed
+            on_slice = np.zeros((len(values), *shape), dtype=values.dtype)
+            on_slice[:, view.position(cohort, i)] = values
+            return on_slice
         if isinstance(view, RegionView) and len(values) > 1:
             values = values.reshape(-1, len(cohort.channel_names), *shape).sum(axis=0)
         if values.shape[1:] != shape or len(values) not in (1, len(cohort.channel_names)):
@@ -251,12 +251,12 @@ def _check_sees_image(patients: Patients, estimator: Any) -> None:
 
 
 def _copy_for_explaining(network: nn.Module) -> nn.Module:
-    copied = copy.deepcopy(network).eval().requires_grad_(False)
-    for part in copied.modules():
+    network_copy = copy.deepcopy(network).eval().requires_grad_(False)
+    for part in network_copy.modules():
         if isinstance(part, DeepMTSNet):
             # A choice of training; a map would miss what the risk owes to the tumour map.
             part.map_gradient = True
-    return copied
+    return network_copy
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,13 @@ def cox_loss(
         raise ValueError(f"n_events must be positive; got {n_events}.")
     risk = risk.to(torch.promote_types(risk.dtype, torch.float32))
     weight = _checked_weight(sample_weight, risk)
-    kept = weight > 0
-    if not (event.bool() & kept).any():
+    positive = weight > 0
+    if not (event.bool() & positive).any():
         return risk[:0].sum()
     # Descending and stable for the likelihood; "sorted" needs the reverse of an ascending sort.
-    order = time[kept].argsort(stable=True).flip(0)
-    risk, time, weight = (values[kept][order] for values in (risk, time, weight))
-    event = event[kept][order].bool()
+    order = time[positive].argsort(stable=True).flip(0)
+    risk, time, weight = (values[positive][order] for values in (risk, time, weight))
+    event = event[positive][order].bool()
 
     log_weighted = risk + weight.log()
     log_at_risk = log_weighted.logcumsumexp(0)

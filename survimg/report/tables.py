@@ -9,7 +9,7 @@ import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.risk_groups import too_few_events
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore
 from survimg.benchmark.within_fold import within_fold_concordance
 from survimg.evaluation.estimates import LEAST_EVENTS, Estimate
@@ -115,8 +115,8 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
     ]
     if reference is None or not others:
         return None
-    tests, refused = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
-    reasons = "".join(f" {sentence}" for sentence in refused)
+    tests, sentences = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
+    reasons = "".join(f" {sentence}" for sentence in sentences)
     rows = tuple(
         (
             score.model,
@@ -201,8 +201,8 @@ def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         cells.append(mean_and_sd(row.get("c_index"), row.get("sd")))
         cells += [number(row.get("test_c_index"))] if with_test else []
         if with_dice:
-            here = ABSENT if score is None else _mean_dice(score.dice)
-            cells += [here, number(row.get("dice"))]
+            our_dice = ABSENT if score is None else _mean_dice(score.dice)
+            cells += [our_dice, number(row.get("dice"))]
         rows.append((*cells, str(row.get("source") or ABSENT)))
     cohort = next((row["cohort"] for row in published.values() if "cohort" in row), None)
     where = str(cohort or PUBLISHED_COHORT)
@@ -312,7 +312,7 @@ def _mean_dice(dice: np.ndarray) -> str:
 def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
     groups = np.asarray(run.groups)
     units = []
-    for (fold, _), record in run.done(model).items():
+    for (fold, _), record in run.successful_records(model).items():
         if not record.has_risk:
             continue
         test, risk = run.folds[fold][1], record.arrays["test_risk"]
@@ -321,13 +321,13 @@ def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
             if inside.any():
                 units.append((test[inside], risk[inside]))
     try:
-        pooled = within_fold_concordance(
+        concordance = within_fold_concordance(
             run.outcome["event"], run.outcome["time"], units, run.clusters
         )
     except ValueError:  # no comparable pair
         return None
     try:
-        return pooled.interval()
-    except ValueError:  # too few events, or a value of 0 or 1, without variation
-        nan = float("nan")
-        return Estimate(pooled.value, nan, nan, pooled.standard_error, 0.95, "no interval")
+        return concordance.interval()
+    except ValueError:  # too few events, or no variation
+        nan, error = float("nan"), concordance.standard_error
+        return Estimate(concordance.value, nan, nan, error, 0.95, "no interval")

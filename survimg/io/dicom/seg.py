@@ -58,7 +58,8 @@ def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> 
         pydicom is not installed.
     ValueError
         Not a segmentation object, damaged, no or several segments of that name, an empty one,
-        frames of a segment that the header does not list, fractions other than 0 and 1, frames that are not parallel, evenly spaced planes.
+        frames of a segment that the header does not list, fractions other than 0 and 1, frames
+        that are not parallel, evenly spaced planes.
     """
     frames = _read_frames(path)
     _check_segments(frames, path)
