@@ -20,6 +20,7 @@ from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
     Study,
+    add_truth,
     find_cohort,
     outcome_of,
     with_external,
@@ -109,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="difference between scanners of phantoms: between centres (default: 0), or between "
         "training and external phantoms (default: 1)",
     )
+    add_truth(parser)
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
         help="training steps of networks, including your own with a parameter n_iterations "

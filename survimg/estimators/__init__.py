@@ -11,6 +11,7 @@ from survimg.estimators.compose import (
     deep_features_pipeline,
     deep_features_rsf,
     radiomics_deepsurv,
+    radiomics_icare,
     radiomics_lasso_cox,
     radiomics_pipeline,
     radiomics_rsf,
@@ -28,6 +29,7 @@ from survimg.estimators.deep import (
 )
 from survimg.estimators.mtdlr import MTDLR, ClinicalCox, ManualRadiomicsCox, SingleTaskCox
 from survimg.estimators.tabular import (
+    ICARE,
     ClinicalVolumeCox,
     DeepSurv,
     LassoCox,
@@ -36,6 +38,7 @@ from survimg.estimators.tabular import (
 
 __all__ = [
     "DLPM",
+    "ICARE",
     "MDSN",
     "MTDLR",
     "CNNSurvival",
@@ -62,6 +65,7 @@ __all__ = [
     "deep_features_rsf",
     "deepmts_variant",
     "radiomics_deepsurv",
+    "radiomics_icare",
     "radiomics_lasso_cox",
     "radiomics_pipeline",
     "radiomics_rsf",

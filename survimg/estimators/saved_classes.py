@@ -40,7 +40,7 @@ SAVED_CLASSES: Mapping[str, type] = {
         deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.FusionClassifier,
         deep.FusionSurvival, deep.SingleTaskSurvival, deep.TumourSegmenter, mtdlr.MTDLR,
         mtdlr.ClinicalCox, mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
-        tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
+        tabular.ICARE, tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
         tabular.RandomSurvivalForest, ComBat, FoldEnsemble, OutOfFold, SurvivalStacking,
         SurvivalVoting,
     ),

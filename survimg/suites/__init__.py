@@ -8,6 +8,7 @@ add new models to `survimg.suites.models.MODELS`. Torch is not loaded before a n
 
 from collections.abc import Mapping
 
+from survimg.suites.beyond import BEYOND_SUITES
 from survimg.suites.deepmts_tables import DEEPMTS_SUITES
 from survimg.suites.models import (
     DEFAULT_MODELS,
@@ -34,4 +35,6 @@ __all__ = [
 ]
 
 #: Name on the command line to the table.
-SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES)}
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *BEYOND_SUITES)
+}

@@ -52,6 +52,8 @@ MASK_READERS = frozenset(
         "cnn-survival",
         "manual-radiomics",
         "manual-radiomics-clinical",
+        "radiomics-icare",
+        "radiomics-icare-single",
         "radiomics-lasso-cox",
         "radiomics-rsf",
         "radiomics-deepsurv",

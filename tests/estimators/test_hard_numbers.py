@@ -12,7 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox, CNNSurvival, LassoCox, RandomSurvivalForest
+from survimg.estimators import (
+    ICARE,
+    ClinicalVolumeCox,
+    CNNSurvival,
+    LassoCox,
+    RandomSurvivalForest,
+)
 from survimg.evaluation import concordance_index, kaplan_meier
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
@@ -60,6 +66,7 @@ REFUSED = {
     [
         ClinicalVolumeCox(),
         quick(),
+        ICARE(n_estimators=5, random_state=0),
         LassoCox(cv=2, random_state=0),
         RandomSurvivalForest(n_estimators=5, random_state=0),
     ],
@@ -67,7 +74,7 @@ REFUSED = {
 )
 def test_hard_outcomes_give_finite_risks_or_a_reason(cohort, estimator, name):
     y = OUTCOMES[name]
-    tabular = isinstance(estimator, LassoCox | RandomSurvivalForest)
+    tabular = isinstance(estimator, ICARE | LassoCox | RandomSurvivalForest)
     X = np.random.default_rng(0).normal(size=(N, 3)) if tabular else cohort
     reason = REFUSED.get((type(estimator).__name__, name))
     with warnings.catch_warnings():
