@@ -14,7 +14,7 @@ bins of fixed width start at a multiple of the width instead of at the minimum.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from survimg.radiomics.texture import TextureDefinition
 
@@ -291,7 +291,7 @@ class ExtractionSettings:
     log_sigma: tuple[float, ...]
     bin_width: float | None
     bin_count: int | None
-    texture: TextureDefinition = field(default_factory=TextureDefinition)
+    texture: TextureDefinition
 
     @property
     def shape_names(self) -> tuple[str, ...]:
