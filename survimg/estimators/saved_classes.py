@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from survimg import training
 from survimg.estimators import deep, mtdlr, tabular
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
 from survimg.estimators.compose.out_of_fold import OutOfFold
@@ -38,7 +39,8 @@ SAVED_CLASSES: Mapping[str, type] = {
     **labelled(
         "survimg.estimators",
         deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.FusionClassifier,
-        deep.FusionSurvival, deep.SingleTaskSurvival, deep.TumourSegmenter, mtdlr.MTDLR,
+        deep.FusionSurvival, deep.ImageClassifier, deep.ImageSurvival, deep.SingleTaskSurvival,
+        deep.TumourSegmenter, mtdlr.MTDLR,
         mtdlr.ClinicalCox, mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
         tabular.ICARE, tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
         tabular.RandomSurvivalForest, ComBat, FoldEnsemble, OutOfFold, SurvivalStacking,
@@ -56,4 +58,9 @@ SAVED_CLASSES: Mapping[str, type] = {
     **labelled("survimg.nets.transfer", LoadReport),
     **labelled("survimg.radiomics", RadiomicsFeatures),
     **labelled("survimg.selection", ForestSelector, SpearmanFilter),
+    **labelled(
+        "survimg.training",
+        training.Classification, training.Cox, training.DeepHit, training.DiscreteTime,
+        training.MTLR, training.Net,
+    ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,11 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
-from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.estimators.deep.fusion_inputs import RegionView
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
-from survimg.losses import discrete_survival_curve
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.batches import Patients
+from survimg.training.objectives import IntervalObjective
 from survimg.training.views import AxialSlice
 
 __all__ = ["ExplainedScore", "score_of"]
@@ -196,8 +196,9 @@ def score_of(
     _check_kind(estimator)
     number_of: Callable[[Any], Tensor] = estimator._risk_of
     link: Link = _identity
-    if horizon is not None and isinstance(estimator, DiscreteTimeEstimator):
-        number_of = _SurvivalAt(torch.as_tensor(estimator.time_cuts_), _within(estimator, horizon))
+    objective = estimator._objective
+    if horizon is not None and isinstance(objective, IntervalObjective):
+        number_of = partial(objective.survival_at, time=_within(estimator, horizon))
     elif horizon is not None:
         link = _cox_link(estimator, horizon)
     member = _Member(estimator._patients(cohort), number_of, 0.0, 1.0)
@@ -234,9 +235,9 @@ def _check_kind(estimator: Any) -> None:
     if not isinstance(estimator, VolumeSurvivalEstimator):
         raise TypeError(
             f"{type(estimator).__name__} is no survival network over volumes. Saliency maps are "
-            "for DeepMTS, SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival, your own "
-            "subclasses of VolumeSurvivalEstimator, and FoldEnsemble of these. For tables use "
-            "family_importance or shapley_values."
+            "for DeepMTS, SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival, "
+            "ImageSurvival, your own subclasses of VolumeSurvivalEstimator, and FoldEnsemble of "
+            "these. For tables use family_importance or shapley_values."
         )
     check_is_fitted(estimator, "net_")
 
@@ -259,20 +260,8 @@ def _copy_for_explaining(network: nn.Module) -> nn.Module:
     return network_copy
 
 
-@dataclass(frozen=True)
-class _SurvivalAt:
-    """S(t) of a discrete-time output."""
-
-    cuts: Tensor
-    horizon: float
-
-    def __call__(self, output: Any) -> Tensor:
-        time = torch.tensor([self.horizon], dtype=torch.float64)
-        return discrete_survival_curve(output.logits.double(), self.cuts, time)[:, 0]
-
-
-def _within(estimator: DiscreteTimeEstimator, horizon: float) -> float:
-    last = float(estimator.time_cuts_[-1])
+def _within(estimator: VolumeSurvivalEstimator, horizon: float) -> float:
+    last = float(estimator.unique_times_[-1])
     if not 0 < horizon <= last:
         raise ValueError(
             f"horizon={horizon:g} is outside the times that this {type(estimator).__name__} "
