@@ -188,7 +188,7 @@ def test_weights_reach_the_loss_of_a_fit(model, cohort):
     rare = cohort.outcome.copy()
     rare["event"] = np.arange(12) < 3
     small = {"width": 4, "hidden": 8} if model is CNNSurvival else {}
-    plain = {**QUICK, "n_iterations": 2, **small}
+    plain = {**STEPS, "n_iterations": 2, **small}
     risks = {
         balanced: model(**plain, balanced=balanced).fit(cohort, rare).predict(cohort)
         for balanced in (True, "weighted", False)
@@ -208,7 +208,7 @@ def test_other_words_for_balanced_are_refused(cohort):
     with pytest.raises(ValueError, match="'balanced' parameter"):
         quick(balanced="uniform").fit(cohort, cohort.outcome)
     with pytest.raises(ValueError, match="'balanced' parameter"):  # a Dice loss has no use for it
-        TumourSegmenter(**QUICK, balanced="weighted").fit(cohort)
+        TumourSegmenter(**STEPS, balanced="weighted").fit(cohort)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
