@@ -33,6 +33,7 @@ from survimg.benchmark.identity import (
     record_key,
     seeded_clone,
 )
+from survimg.benchmark.leaderboard import Result
 from survimg.benchmark.leakage import (
     ImageContent,
     check_groups,
@@ -42,7 +43,7 @@ from survimg.benchmark.leakage import (
     image_content,
 )
 from survimg.benchmark.records import Record, read_record, write_record
-from survimg.benchmark.run_folder import Plan, Run, read_run, write_plan
+from survimg.benchmark.run_folder import Plan, write_plan
 from survimg.benchmark.storage import locked, read_json, write_json
 from survimg.target import check_outcome, is_table, make_outcome
 
@@ -75,7 +76,7 @@ def run_benchmark(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     n_jobs: int | None = 1,
     progress: bool = True,
-) -> Run:
+) -> Result:
     """Fit every model on every fold with every seed and write a record of each fit to disk.
 
     A record is written in one step, as soon as its model has predicted and before anything is
@@ -143,8 +144,9 @@ def run_benchmark(
 
     Returns
     -------
-    Run
-        ``run.failures`` lists the records of models that raised an error.
+    Result
+        A `Run` that prints as its leaderboard; its ``failures`` lists the records of models that
+        raised an error.
 
     Raises
     ------
@@ -195,7 +197,7 @@ def run_benchmark(
             compute = joblib.delayed(compute_record)
             calls = [compute(task, X, y, names) for task in _unrecorded(out, tasks)]
             _compute_in_parallel(calls, out, n_jobs, progress)
-    return read_run(out)
+    return Result.read(out)
 
 
 def _known_content(out: Path, data: str) -> ImageContent | None:

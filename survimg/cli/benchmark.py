@@ -35,7 +35,7 @@ from survimg.cli.protocols import (
     permuted,
     wrap_models,
 )
-from survimg.cli.tables import score_lines, score_record
+from survimg.cli.tables import score_record
 from survimg.suites import (
     DEFAULT_MODELS,
     MASK_READERS,
@@ -212,6 +212,7 @@ def _run_and_report(
     arguments: argparse.Namespace, patients: Study, comparison: _Comparison
 ) -> Answer:
     from survimg.benchmark import score_run
+    from survimg.benchmark.leaderboard import score_lines
     from survimg.benchmark.run_folder import negative_control_folder
     from survimg.report import render
 

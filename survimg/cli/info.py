@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_reading, names, refuse, table_reading
 from survimg.cli.output import Answer, counted
-from survimg.cli.tables import score_lines, score_record
+from survimg.cli.tables import score_record
 from survimg.io.patients import listed
 
 if TYPE_CHECKING:
@@ -240,6 +240,7 @@ def _model(folder: Path) -> Answer:
 
 def _run(folder: Path) -> Answer:
     from survimg.benchmark import read_run, score_run
+    from survimg.benchmark.leaderboard import score_lines
 
     run = read_run(folder)
     scores = score_run(run)

@@ -16,7 +16,7 @@ from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
 from survimg.estimators.compose.survival_voting import SurvivalVoting
 from survimg.estimators.deep.fusion_inputs import ClinicalEncoding, Standardised
-from survimg.estimators.mtdlr.cox import FewCovariatesCox
+from survimg.estimators.mtdlr.few_covariates import FewCovariatesCox
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics
 from survimg.features import ClinicalFeatures, ComBat, ForestSelector, SpearmanFilter, TumourVolume
 from survimg.model_files.classes import labelled

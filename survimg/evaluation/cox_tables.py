@@ -17,7 +17,7 @@ from survimg.columns import (
     learn_column,
     level_of,
 )
-from survimg.evaluation.cox import CoxFit, fit_cox
+from survimg.evaluation.cox_regression import CoxFit, fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.survival.risk_sets import Ties
 from survimg.target import as_outcome, check_outcome

@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from survimg.survival.dealing import deal
 from survimg.target import check_outcome, event_labels
 
 __all__ = [
@@ -114,12 +115,7 @@ class EventStratifiedKFold(BaseCrossValidator):
         order = np.arange(labels.size)
         if self.shuffle:
             order = check_random_state(self.random_state).permutation(labels.size)
-        # Events come first and strata follow each other, so this balances each stratum, the
-        # events as a whole and the patients as a whole.
-        dealt = order[np.argsort(-labels[order], kind="stable")]
-        fold = np.empty(labels.size, dtype=np.intp)
-        fold[dealt] = np.arange(labels.size) % self.n_splits
-        yield from _folds(fold, self.n_splits)
+        yield from _folds(deal(labels, self.n_splits, order), self.n_splits)
 
 
 class EventStratifiedGroupKFold(BaseCrossValidator):

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from quick_networks import quick
 from sklearn.exceptions import ConvergenceWarning
 
 from survimg import Cohort
@@ -26,15 +27,6 @@ from survimg.target import make_outcome
 from survimg.training.checkpoints import Checkpoint
 
 N = 16
-
-
-def quick(**changes: object) -> CNNSurvival:
-    arguments: dict = {
-        "n_iterations": 4, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
 
 
 @pytest.fixture(scope="module")

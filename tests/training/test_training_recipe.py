@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from quick_networks import STEPS, quick
 
 import survimg.estimators.deep.volume_estimator
 from survimg import Cohort
@@ -16,18 +17,10 @@ from survimg.training.accumulation import parts_of
 from survimg.training.batches import BatchSampler, PatientBatches
 from survimg.training.schedules import CosineSchedule, StepSchedule
 
-QUICK: dict = {
-    "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-    "learning_rate": 1e-2, "n_threads": 1, "random_state": 0, "precision": "float32",
-}  # fmt: skip
-
-
-def quick(**changes: object) -> CNNSurvival:
-    return CNNSurvival(**{**QUICK, "width": 4, "hidden": 8, **changes})
-
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
+    """Every axis has a length of its own."""
     return make_phantom_cohort(n=12, shape=(16, 18, 20), random_state=0).cohort
 
 
@@ -93,7 +86,6 @@ def test_longer_gradients_are_cut_to_the_norm_given(steps, cohort):
     clipped = [step["norm"] for step in steps]
     assert clipped[0] == pytest.approx(0.5 * min(free), rel=1e-4)
     assert max(clipped) <= 0.5 * min(free) * 1.0001
-
 
 # ---------------------------------------------------------------- who is in a batch
 
@@ -196,7 +188,7 @@ def test_weights_reach_the_loss_of_a_fit(model, cohort):
     rare = cohort.outcome.copy()
     rare["event"] = np.arange(12) < 3
     small = {"width": 4, "hidden": 8} if model is CNNSurvival else {}
-    plain = {**QUICK, "n_iterations": 2, **small}
+    plain = {**STEPS, "n_iterations": 2, **small}
     risks = {
         balanced: model(**plain, balanced=balanced).fit(cohort, rare).predict(cohort)
         for balanced in (True, "weighted", False)
@@ -216,7 +208,7 @@ def test_other_words_for_balanced_are_refused(cohort):
     with pytest.raises(ValueError, match="'balanced' parameter"):
         quick(balanced="uniform").fit(cohort, cohort.outcome)
     with pytest.raises(ValueError, match="'balanced' parameter"):  # a Dice loss has no use for it
-        TumourSegmenter(**QUICK, balanced="weighted").fit(cohort)
+        TumourSegmenter(**STEPS, balanced="weighted").fit(cohort)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -232,7 +224,6 @@ def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
     monkeypatch.setattr(PatientBatches, "draw", watched)
     quick(balanced=balanced).fit(cohort, cohort.outcome)
     assert (set(shares) == {2}) == balanced
-
 
 # ---------------------------------------------------------------- augmentation
 
@@ -250,7 +241,7 @@ def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
 
     monkeypatch.setattr(survimg.estimators.deep.volume_estimator, "draw_transforms", watched)
     kind(
-        **{**QUICK, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**QUICK},
+        **{**STEPS, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**STEPS},
         augmentation=recipe, max_translation=0.25, max_rotation=8,
     ).fit(cohort, cohort.outcome)  # fmt: skip
     shifts = torch.cat([drawn.translation for drawn in seen]).abs().amax(dim=0)
@@ -281,7 +272,7 @@ def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, mo
 
     monkeypatch.setattr(PatientBatches, "draw", watched)
     DeepMTS(
-        **{**QUICK, "n_iterations": 2}, variant="mt-hs", backbone="unet", augmentation=recipe,
+        **{**STEPS, "n_iterations": 2}, variant="mt-hs", backbone="unet", augmentation=recipe,
         max_translation=0.2,
     ).fit(Cohort(masks.astype(np.float32)[:, np.newaxis], masks=masks), cohort.outcome)  # fmt: skip
     originals = torch.from_numpy(masks > 0)

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.compose.out_of_fold import OutOfFold
-from survimg.estimators.mtdlr.cox import fit_few_covariates, select_covariates
+from survimg.estimators.mtdlr.few_covariates import fit_few_covariates, select_covariates
 from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.features.clinical import ClinicalFeatures
 from survimg.model_selection.inner_cv import make_inner_splitter
