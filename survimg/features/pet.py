@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
-from survimg.preprocessing.agreement import preparation_of
+from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.preprocessing.patient_space import volume_factors
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import region_geometry
@@ -59,6 +59,8 @@ class PETParameters(TransformerMixin, BaseEstimator):
     channel_names_in_ : tuple of str
     measured_on_ : {"finer voxels", "cohort's voxels"}
         Which voxels: `Cohort.finer` where the cohort has one, unless `mask_from` predicts masks.
+    voxels_in_ : dict or None
+        How these voxels were prepared; None where the cohort does not say.
     n_features_out_ : int
 
     Notes
@@ -142,6 +144,7 @@ class PETParameters(TransformerMixin, BaseEstimator):
             check_mask_source(self.mask_from)
         self._spacings(cohort)
         self._check_unit(cohort)
+        self.voxels_in_ = preparation_of(cohort)
         self.channel_names_in_ = cohort.channel_names
         self.n_features_out_ = len(self.get_feature_names_out())
         return self
@@ -165,12 +168,14 @@ class PETParameters(TransformerMixin, BaseEstimator):
         ------
         ValueError
             A missing or empty mask (``on_empty_mask="raise"``), voxels that are not finite, no
-            positive SUV in the mask, or a cohort that was normalised when it was prepared.
+            positive SUV in the mask, or a cohort that was normalised when it was prepared, or
+            prepared otherwise than the one given to `fit`.
         """
         check_is_fitted(self, "channel_names_in_")
         cohort, measured_on = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         before = getattr(self, "measured_on_", None)
         check_measured_on(measured_on, before, type(self).__name__)
+        check_preparation(cohort, getattr(self, "voxels_in_", None), type(self).__name__)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "

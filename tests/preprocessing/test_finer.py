@@ -118,7 +118,9 @@ def test_other_voxels_than_in_fit_are_refused(folder, cohort):
     coarser = prepare(
         folder / "masked.csv", Preparation(**NETWORK, features_spacing="native"), progress=False
     )
-    for extractor in (RadiomicsFeatures(**FEATURES), TumourVolume()):
+    for extractor in (
+        RadiomicsFeatures(**FEATURES), TumourVolume(), PETParameters(relative_threshold=None)
+    ):
         extractor.fit(cohort)
         with pytest.raises(ValueError, match="fitted on the finer voxels and would now measure"):
             extractor.transform(plain)

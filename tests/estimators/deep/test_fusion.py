@@ -277,3 +277,32 @@ def test_held_out_patients_select_no_features(cohort):
 
     Watched(**QUICK, validation_fraction=0.34).fit(cohort, LABELS)
     assert seen == [7]
+
+
+def _with_finer(cohort: Cohort) -> Cohort:
+    """The same patients with voxels of half the size around, which only features see."""
+    volumes = np.stack([cohort.volume(i) for i in range(N)]).repeat(2, 2).repeat(2, 3).repeat(2, 4)
+    masks = np.stack([cohort.mask(i) for i in range(N)]).repeat(2, 1).repeat(2, 2).repeat(2, 3)
+    rng = np.random.default_rng(3)
+    finer = Cohort(
+        volumes + rng.normal(size=volumes.shape).astype(np.float32), masks=masks,
+        ids=cohort.ids, channel_names=cohort.channel_names, spacing=cohort.spacing / 2,
+    )
+    return cohort.with_finer(finer)
+
+
+@pytest.mark.parametrize("kind", [FusionClassifier, FusionSurvival])
+def test_radiomics_take_the_finer_voxels_and_images_the_networks_grid(kind, cohort):
+    both = _with_finer(cohort)
+    model = kind(**QUICK | {"branches": ("radiomics", "clinical")}).fit(both, target(kind, both))
+    assert model.extractor_.measured_on_ == "finer voxels"
+    np.testing.assert_array_equal(
+        model.extractor_.transform(both), clone(EXTRACTOR).fit_transform(both.finer)
+    )
+    with pytest.raises(ValueError, match="fitted on the finer voxels"):
+        answer(model, cohort)
+    images = kind(**QUICK | {"branches": ("tumour", "peritumoral")})
+    seen = [
+        answer(clone(images).fit(X, target(kind, X)), X) for X in (cohort, both)
+    ]
+    np.testing.assert_array_equal(*seen)
