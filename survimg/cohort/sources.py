@@ -38,7 +38,8 @@ def channels_of(value: Any, where: str, folder: Path) -> list[Source]:
     Returns
     -------
     list
-        Of one entry, but for arrays with several channels and lists.
+        Of one entry, but for arrays with several channels and lists. Voxels keep their type: labels
+        may be larger than what float32 tells apart.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def channels_of(value: Any, where: str, folder: Path) -> list[Source]:
 def _with_affine(value: Any, where: str) -> list[Source]:
     """Take an image with an affine: voxels (x, y, z), world coordinates as in NIfTI (RAS)."""
     if hasattr(value, "get_fdata"):  # nibabel
-        array = np.asarray(value.get_fdata(dtype=np.float32))
+        array = np.asarray(value.dataobj)
         array = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
         channels = [array]
     else:  # TorchIO's images hold their voxels as `data`, MONAI's MetaTensor is them
@@ -85,14 +86,12 @@ def _placed(voxels: np.ndarray, affine: np.ndarray, where: str) -> Image:
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     direction = lps[:3, :3] / np.where(spacing > 0, spacing, 1.0)
-    return placed_image(
-        np.asarray(voxels.T, dtype=np.float32), spacing, lps[:3, 3], direction, Path(where)
-    )
+    return placed_image(voxels.T, spacing, lps[:3, 3], direction, Path(where))
 
 
 def _from_sitk(image: Any, where: str) -> Image:
     # its arrays are z, y, x; its vectors x, y, z
-    array = np.array(sitk.GetArrayViewFromImage(image), dtype=np.float32)
+    array = np.array(sitk.GetArrayViewFromImage(image))
     return placed_image(
         array, image.GetSpacing(), image.GetOrigin(), image.GetDirection(), Path(where)
     )

@@ -13,6 +13,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -185,7 +186,7 @@ class ImageFileStore:
     def __init__(
         self, paths: Sequence[Sequence[Path | Image | None]], root: Path | None = None
     ) -> None:
-        self._sources = [tuple(_absolute(source) for source in row) for row in paths]
+        self._sources = [tuple(_image_source(source) for source in row) for row in paths]
         self.root = None if root is None else root.absolute()
         self._stamps = [tuple(_stamp_of(source) for source in row) for row in self._sources]
         self._spacings: dict[int, tuple[float, float, float]] = {}
@@ -321,6 +322,13 @@ class MaskFileStore:
         return digest_of(
             _place(self._sources[position]), self._stamps[position], self.label, organs
         )
+
+
+def _image_source(source: Path | Image | None) -> Path | Image | None:
+    """Return a file, or an image in memory, whose voxels may have any type, as those of a file."""
+    if isinstance(source, Image):
+        return replace(source, array=np.ascontiguousarray(source.array, dtype=np.float32))
+    return _absolute(source)
 
 
 def _absolute(source: Path | Image | None) -> Path | Image | None:

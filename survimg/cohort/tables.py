@@ -14,6 +14,7 @@ from pandas.api import types
 from survimg.cohort.checks import clinical_columns
 from survimg.cohort.sources import Source, channels_of, widen
 from survimg.cohort.stores import ImageFileStore, MaskFileStore, Store
+from survimg.io.images.masks import Label, select_labels
 from survimg.io.manifest import check_names
 from survimg.io.patients import PatientTable, index_of
 from survimg.target import make_outcome
@@ -97,7 +98,7 @@ def parts_of_frame(
     clinical: Sequence[str] | None,
     kinds: Mapping[str, str] | None,
     spacing: float | npt.ArrayLike | None,
-    label: int | str | None,
+    label: Label,
     time_unit: str | None,
     folder: Path,
 ) -> tuple[PatientTable, Any, Any]:
@@ -210,7 +211,7 @@ def _voxels(
     rows: list[list[Source]],
     masks: list[Source] | None,
     ids: Sequence[str],
-    label: int | str | None,
+    label: Label,
     table: PatientTable,
 ) -> tuple[Any, Any]:
     """Return volumes and masks as a cohort takes them."""
@@ -238,7 +239,7 @@ def _files(
     rows: list[list[Any]],
     masks: list[Any] | None,
     ids: Sequence[str],
-    label: int | str | None,
+    label: Label,
 ) -> tuple[Store, Store | None]:
     for patient, row, mask in zip(ids, rows, masks or [None] * len(ids), strict=True):
         for source in (*row, mask):
@@ -254,5 +255,5 @@ def _array_or_zeros(source: Source, row: Sequence[Source]) -> np.ndarray:
     return np.zeros_like(next(other for other in row if isinstance(other, np.ndarray)))
 
 
-def _marked(mask: np.ndarray, label: int | str | None) -> np.ndarray:
-    return mask if label is None else (mask == float(label)).astype(np.uint8)
+def _marked(mask: np.ndarray, label: Label) -> np.ndarray:
+    return mask if label is None else select_labels(mask, label, Path("in memory"))

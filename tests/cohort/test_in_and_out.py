@@ -288,3 +288,39 @@ def test_channels_last_are_told():
         Cohort(last, channel_names=("PET", "CT"))
     with pytest.raises(ValueError, match="np.moveaxis"):
         Cohort(last, masks=np.zeros((3, 16, 16, 16)))
+
+
+def _labelled():
+    """Masks whose labels float32 does not tell apart, in every form."""
+    labels = np.zeros((9, 10, 11), np.int32)
+    labels[2, 2:6, 2:6], labels[3, 2:6, 2:6], labels[4, 2:6, 2:6] = 2**24, 2**24 + 1, 7
+    yield "array", np.zeros(labels.shape, np.float32), labels
+    yield "SimpleITK", sitk.GetImageFromArray(np.zeros(labels.shape, np.float32)), (
+        sitk.GetImageFromArray(labels)
+    )
+    affine = np.diag([-1, -1, 1, 1])
+    image = nib.Nifti1Image(np.zeros(labels.T.shape, np.float32), affine)
+    yield "nibabel", image, nib.Nifti1Image(labels.T, affine)
+
+
+@pytest.mark.parametrize(("label", "planes"), [
+    (2**24 + 1, [3]), ([2**24, 7], [2, 4]), (["7", 2**24 + 1], [3, 4]),
+])  # fmt: skip
+def test_labels_in_memory_are_compared_as_they_are_and_several_are_merged(label, planes):
+    for form, image, mask in _labelled():
+        for cohort in (
+            Cohort.from_frame(
+                pd.DataFrame(index=["P0", "P1"]), images={"CT": [image, image]}, mask=[mask, mask],
+                label=label,
+            ),
+            Cohort.from_dicts([{"image": image, "mask": mask}] * 2, label=label),
+        ):
+            marked = np.flatnonzero(cohort.mask(1).any(axis=(1, 2))).tolist()
+            assert marked == planes, form
+            assert cohort.volume(0).dtype == np.float32
+
+
+def test_a_label_that_is_not_there_names_those_that_are():
+    for _, image, mask in _labelled():
+        with pytest.raises(ValueError, match=r"has no label 3; it holds \[0, 7, 16777216"):
+            Cohort.from_dicts([{"image": image, "mask": mask}] * 2, label=[7, 3]).mask(0)

@@ -15,7 +15,7 @@ from survimg.io.images.image import Image, resample_like, same_grid
 from survimg.io.images.mask_place import check_mask_place
 from survimg.io.images.reading import read_stored, readable_root
 
-__all__ = ["Label", "placed_mask", "read_mask", "read_mask_image"]
+__all__ = ["Label", "placed_mask", "read_mask", "read_mask_image", "select_labels"]
 
 #: What marks the tumour: one label, several that are merged, or the only one.
 Label = int | float | str | Sequence[int | float | str] | None
@@ -138,7 +138,7 @@ def placed_mask(source: Image, like: Image, label: Label, path: Path) -> Image:
     ValueError
         As in `read_mask`.
     """
-    array = _select_labels(source.array, _labels(label), path)
+    array = select_labels(source.array, label, path)
     mask = Image(array, source.spacing, source.origin, source.direction)
     if mask.shape != like.shape and same_grid(_cut(mask, like), _cut(like, mask)):
         raise ValueError(
@@ -147,6 +147,44 @@ def placed_mask(source: Image, like: Image, label: Label, path: Path) -> Image:
             "without its position, or they do not belong together."
         )
     return _placed_mask(mask, like, path)
+
+
+def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
+    """Mark the voxels of labels, which are compared in the type that they are stored in.
+
+    Parameters
+    ----------
+    array : ndarray
+    label : int, float, str, sequence of these, or None
+        As in `read_mask`.
+    path : Path
+        Where they come from, for messages.
+
+    Returns
+    -------
+    ndarray, uint8
+        Of the same shape, 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        Values that are not finite, other labels than 0 and 1 without `label`, or no such label.
+    """
+    labels = np.unique(array)
+    if not np.isfinite(labels).all():
+        raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
+    wanted = _labels(label)
+    if wanted is None:
+        if not np.isin(labels, (0, 1)).all():
+            raise ValueError(
+                f"The mask {path} holds the labels {_listed(labels)}; 0 and 1 are expected. Say "
+                "which label is the tumour (label=..., or --label)."
+            )
+        return array.astype(np.uint8)
+    mask = np.zeros(array.shape, dtype=bool)
+    for one in wanted:
+        mask |= array == labels[_same_label(labels, one, path)][0]
+    return mask.astype(np.uint8)
 
 
 def read_organs(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Image:
@@ -174,38 +212,23 @@ def _labels(label: Label) -> list[int | float | str] | None:
     return labels
 
 
-def _select_labels(
-    array: np.ndarray, wanted: Sequence[int | float | str] | None, path: Path
-) -> np.ndarray:
-    """Mark the voxels of labels, which are compared in the type that the file holds."""
-    labels = np.unique(array)
-    if not np.isfinite(labels).all():
-        raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
-    if wanted is None:
-        if not np.isin(labels, (0, 1)).all():
-            raise ValueError(
-                f"The mask {path} holds the labels {_listed(labels)}; 0 and 1 are expected. Say "
-                "which label is the tumour (label=..., or --label)."
-            )
-        return array.astype(np.uint8)
-    mask = np.zeros(array.shape, dtype=bool)
-    for label in wanted:
-        value = _number(label)
-        if value is None:
-            raise ValueError(
-                f"label={label!r} names a region, which only an RTSTRUCT has; the mask {path} "
-                f"holds the labels {_listed(labels)}."
-            )
-        if labels.dtype.kind == "f":
-            # what was written as 1/255 is there as its nearest number of few digits
-            same = labels.astype(np.float32) == np.float32(value)
-            same = labels == value if same.sum() > 1 else same
-        else:
-            same = np.array([int(other) == value for other in labels.tolist()], dtype=bool)
-        if not same.any():
-            raise ValueError(f"The mask {path} has no label {label}; it holds {_listed(labels)}.")
-        mask |= array == labels[same][0]
-    return mask.astype(np.uint8)
+def _same_label(labels: np.ndarray, label: int | float | str, path: Path) -> np.ndarray:
+    """Tell which of the labels of a mask is the one asked for."""
+    value = _number(label)
+    if value is None:
+        raise ValueError(
+            f"label={label!r} names a region, which only an RTSTRUCT has; the mask {path} "
+            f"holds the labels {_listed(labels)}."
+        )
+    if labels.dtype.kind == "f":
+        # what was written as 1/255 is there as its nearest number of few digits
+        same = labels.astype(np.float32) == np.float32(value)
+        same = labels == value if same.sum() > 1 else same
+    else:
+        same = np.array([int(other) == value for other in labels.tolist()], dtype=bool)
+    if not same.any():
+        raise ValueError(f"The mask {path} has no label {label}; it holds {_listed(labels)}.")
+    return same
 
 
 def _number(label: int | float | str) -> int | float | None:
