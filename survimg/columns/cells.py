@@ -12,8 +12,8 @@ import pandas as pd
 from pandas.api import types
 
 __all__ = [
-    "DECIMAL_COMMA", "EXACT", "MISSING", "formula", "is_missing", "level_of", "number_of",
-    "odd_mark", "truth_of",
+    "DECIMAL_COMMA", "EXACT", "MISSING", "comma_said", "formula", "is_missing", "level_of",
+    "number_of", "odd_mark", "truth_of",
 ]
 
 #: Text that means a missing value.
@@ -47,7 +47,7 @@ def number_of(text: str) -> float | None:
     Text of a whole number that a float cannot hold (an identifier of 17 digits) is no number.
     """
     try:
-        number = float(text)
+        number = float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         return None
     if "_" in text:  # Python reads 1_000 as a number, nobody else does
@@ -87,6 +87,16 @@ def truth_of(level: str) -> bool | None:
     if level in ("0", "1"):
         return level == "1"
     return _WORDS.get(level.lower())
+
+
+def comma_said(text: str) -> str:
+    """Say what to write for a number with a comma (`DECIMAL_COMMA`)."""
+    plain = text.replace(",", ".")
+    if len(text.rpartition(",")[2]) == 3:
+        return f"a comma, which may be a decimal one or separate thousands; write {plain}, or " + (
+            text.replace(",", "")
+        )
+    return f"a decimal comma; write {plain}"
 
 
 def odd_mark(text: str) -> str | None:

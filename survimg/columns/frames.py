@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,9 @@ from pandas.api import types
 from survimg.columns.cells import EXACT, formula, is_missing, level_of, number_of
 
 __all__ = ["as_frame", "holds_text", "plain_column", "plain_values"]
+
+#: What pandas calls a column without a name.
+_NUMBERED = re.compile(r"Unnamed: \d+(_level_\d+)?")
 
 
 def as_frame(table: Any) -> pd.DataFrame:
@@ -32,7 +36,8 @@ def as_frame(table: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        A column name that is empty, that stands twice, or that a spreadsheet would run.
+        A column name that is empty, that stands twice, that pandas made up for a column without
+        one, or that a spreadsheet would run.
     """
     if isinstance(table, Mapping):
         table = pd.DataFrame(dict(table))
@@ -47,11 +52,9 @@ def as_frame(table: Any) -> pd.DataFrame:
     if repeated:
         raise ValueError(f"There are several clinical columns named {repeated[0]!r}; rename them.")
     for name in names:
-        if not name or formula(name):
-            raise ValueError(
-                f"{name!r} cannot be the name of a clinical column: "
-                + ("a spreadsheet would run it." if name else "it is empty.")
-            )
+        wrong = _wrong_name(name)
+        if wrong:
+            raise ValueError(f"{name!r} cannot be the name of a clinical column: {wrong}.")
     odd = {
         j for j, dtype in enumerate(table.dtypes)
         if not (types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)) or _is_sparse(dtype)
@@ -84,6 +87,15 @@ def plain_column(column: pd.Series) -> pd.Series:
     except TypeError:  # dates, lists, ...
         return column
     return pd.Series(values, index=column.index, name=column.name)
+
+
+def _wrong_name(name: str) -> str:
+    """Say why a column cannot have this name; nothing if it can."""
+    if not name:
+        return "it is empty"
+    if _NUMBERED.fullmatch(name):
+        return "pandas calls columns so that have no name, such as an index that was written"
+    return "a spreadsheet would run it" if formula(name) else ""
 
 
 def _is_sparse(dtype: Any) -> bool:

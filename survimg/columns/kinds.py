@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import warnings
 from collections import Counter
@@ -14,29 +15,51 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from survimg.columns.cells import DECIMAL_COMMA, is_missing, level_of, number_of, odd_mark, truth_of
+from survimg.columns.cells import (
+    DECIMAL_COMMA,
+    comma_said,
+    is_missing,
+    level_of,
+    number_of,
+    odd_mark,
+    truth_of,
+)
 from survimg.columns.frames import holds_text, plain_column
 
 __all__ = [
-    "KINDS", "Column", "bring_levels", "bring_numbers", "declare", "learn_column",
+    "KINDS", "NOTHING", "Column", "bring_levels", "bring_numbers", "declare", "learn_column",
     "learn_together",
 ]
 
+#: Levels of a column without a value in training.
+NOTHING = ("",)
 #: What a column can be declared as.
 KINDS = ("numeric", "categorical", "boolean")
 _MOST_NUMBERS = 10  # different numbers that text may stand among: grades, stages
 _FEWEST_SINGLES = 5  # levels of a single patient before a column is taken for identifiers
 _MOST_NAMED = 5
 
-_MONTH = "(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
+_MONTH = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*\\.?"
 _DATE = re.compile(
     r"(?:\d{4}[-/.](?:0?[1-9]|1[0-2])(?:[-/.](?:0?[1-9]|[12]\d|3[01]))?"
+    r"|(?:18|19|20|21)\d\d-?(?:w[0-5]\d|q[1-4])"  # weeks and quarters
     r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|[12]\d|3[01])[-/.](?:\d{4}|\d\d)"
     rf"|(?:0?[1-9]|[12]\d|3[01])[-/. ]*{_MONTH}[-/., ]*(?:\d{{4}}|\d\d)"
+    r"|(?:0?[1-9]|[12]\d|3[01])[-/. ]+[^\W\d_]{3,}\.?[-/., ]+(?:18|19|20|21)\d\d"  # any language
+    rf"|(?:0?[1-9]|[12]\d|3[01])[-/. ]+{_MONTH}|{_MONTH}[-/. ]+\d\d"  # as Excel shortens them
     rf"|{_MONTH}[-/., ]*(?:(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?[-/., ]+)?\d{{4}})"
     r"(?:[t ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:z|[+-]\d\d:?\d\d|am|pm)?)?",
     re.IGNORECASE,
 )
+#: Numbers that are read as none: with a unit, a percent sign, or separators of thousands.
+_QUANTITY = re.compile(
+    r"[-+]?\d[\d.]*\s*(?:%|‰|(?:hours?|days?|weeks?|months?|years?|yrs?|cm|mm|ml|kg|mg|gy|mbq|h|d|y)\b\.?)"
+    r"|[-+]?\d{1,3}(?:[,'’ ]\d{3})+(?:\.\d+)?",
+    re.IGNORECASE,
+)
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
+_FEWEST_QUANTITIES = 3  # different ones; two may be the arms of a trial
+_LARGE = 1e5  # whole numbers from here on that are all different, and not rounded, name something
 _DAY_NUMBER = re.compile(r"(?:18|19|20|21)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
@@ -51,7 +74,7 @@ class Column:
     levels : tuple of str
         Of a column that is not numeric: in the order of a pandas categorical, else sorted. Of a
         numeric one: empty, or ``("0", "1")`` where training held nothing else, so that true and
-        false are understood too.
+        false are understood too, or `NOTHING`.
     spellings : dict of str to str
         Other spellings of a level (case, blanks) that training patients had, to the level.
     """
@@ -107,6 +130,8 @@ def declare(
 def learn_column(column: pd.Series, patients: Sequence[str] | None = None) -> Column:
     """Learn kind and levels of a column from the training patients.
 
+    A column without any value is numeric, with the level ``""``: later values are not used.
+
     Parameters
     ----------
     column : Series
@@ -122,17 +147,17 @@ def learn_column(column: pd.Series, patients: Sequence[str] | None = None) -> Co
     Raises
     ------
     ValueError
-        Dates, objects, numbers among text, or identifiers; the message names the column.
+        Dates, objects, numbers among text, numbers with units, or identifiers; the message names
+        the column.
     """
     name = str(column.name)
     column = plain_column(column)
     _refuse_other_types(column)
+    if not column.notna().any():
+        return Column(name, "numeric", NOTHING)
     if _is_numeric(column):
         numbers = set(column.dropna().tolist())
-        if numbers and min(numbers) > 1e7:  # days written as 19500302
-            levels = sorted(level_of(value) for value in numbers)
-            if all(_DAY_NUMBER.fullmatch(level) for level in levels):
-                raise _dates(name, levels[0])
+        _refuse_numbers(name, numbers, int(column.notna().sum()))
         return Column(name, "numeric", ("0", "1") if numbers == {0, 1} else ())
     texts = _texts(column)
     counts = Counter(texts.dropna())
@@ -197,24 +222,43 @@ def _dates(name: str, value: Any) -> ValueError:
     return ValueError(
         f"Clinical column {name!r} holds dates (such as {str(value)!r}); turn them into a number "
         "first (for example years since birth), or declare the column "
-        f"(kinds={{{name!r}: 'numeric'}} or 'categorical') if it is something else."
+        f"(kinds={{{name!r}: 'categorical'}}) if they are levels of something else."
     )
+
+
+def _refuse_numbers(name: str, numbers: set[float], n: int) -> None:
+    """Refuse numbers that measure nothing: days written as 19500302, identifiers."""
+    if min(numbers) < _LARGE or not all(float(number).is_integer() for number in numbers):
+        return
+    levels = sorted(level_of(number) for number in numbers)
+    if all(_DAY_NUMBER.fullmatch(level) for level in levels):
+        raise _dates(name, levels[0])
+    if n == len(numbers) >= 2 * _FEWEST_SINGLES and math.gcd(*map(int, numbers)) % 10:
+        raise ValueError(
+            f"Clinical column {name!r} holds identifiers: whole numbers such as {levels[0]}, "
+            "another one for each patient. Leave it out; if it is a measurement, give it in a "
+            "larger unit."
+        )
 
 
 def _refuse_text(name: str, counts: Mapping[str, int]) -> None:
     """Refuse text that is no category: dates, numbers among text, identifiers."""
     comma = next((level for level in counts if DECIMAL_COMMA.fullmatch(level)), None)
     if comma is not None:
-        raise ValueError(
-            f"Clinical column {name!r} holds {comma!r}, with a decimal comma; write "
-            f"{comma.replace(',', '.')}."
-        )
+        raise ValueError(f"Clinical column {name!r} holds {comma!r}, with {comma_said(comma)}.")
     mark = next((said for level in counts if (said := odd_mark(level))), None)
     if mark is not None:
         raise ValueError(f"Clinical column {name!r}: {mark}.")
     days = [level for level in counts if _DATE.fullmatch(level) and number_of(level) is None]
     if days:
         raise _dates(name, days[0])
+    quantities = [level for level in counts if _QUANTITY.fullmatch(level)]
+    if len(quantities) == len(counts) >= _FEWEST_QUANTITIES:
+        raise ValueError(
+            f"Clinical column {name!r} holds numbers with units or separators, such as "
+            f"{quantities[0]!r}, which would be categories; write plain numbers, or declare the "
+            f"column (kinds={{{name!r}: 'categorical'}})."
+        )
     numbers = [level for level in counts if number_of(level) is not None]
     words = [level for level in counts if number_of(level) is None]
     fractions = [level for level in numbers if "." in level]
@@ -272,7 +316,7 @@ def _categorical(name: str, levels: Sequence[str], counts: Mapping[str, int]) ->
 
 
 def _key(level: str) -> str:
-    return "".join(level.split()).casefold()
+    return _DASHES.sub("-", "".join(level.split())).casefold()
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -303,7 +347,20 @@ def bring_numbers(column: pd.Series, learned: Column, patients: Sequence[str]) -
     ------
     ValueError
         A value that is no finite number; the message names column and patient.
+
+    Warns
+    -----
+    UserWarning
+        Values in a column that had none in training; they are missing in the result.
     """
+    if learned.levels == NOTHING:
+        there = column.map(lambda value: not is_missing(value)).to_numpy(dtype=bool)
+        if there.any():
+            _warn(
+                f"Clinical column {learned.name!r} had no value in training; those of patients "
+                f"{_first(patients, there)} are not used."
+            )
+        return pd.Series(np.nan, index=column.index, name=learned.name)
     if _is_numeric(column) and not types.is_complex_dtype(column.dtype):
         plain = isinstance(column.dtype, np.dtype)
         column = column if plain else column.astype("Float64")

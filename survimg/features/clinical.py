@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
 from survimg.columns import (
+    NOTHING,
     Column,
     as_frame,
     bring_levels,
@@ -51,7 +52,8 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
       warning.
     - Columns that are constant over the training patients are dropped: they carry nothing and make
       a Cox model singular.
-    - Dates, identifiers, free text and decimal numbers among text are refused.
+    - A column without a value in training is not used, whatever it holds later (a warning).
+    - Dates, identifiers, free text, numbers with units and decimal numbers among text are refused.
 
     Parameters
     ----------
@@ -129,7 +131,9 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         self.kinds_ = {column.name: column.kind for column in learned}
         self.levels_ = {c.name: list(c.levels) for c in learned if c.kind != "numeric"}
         self._spellings = {c.name: dict(c.spellings) for c in learned if c.spellings}
-        self._binary = [c.name for c in learned if c.kind == "numeric" and c.levels]
+        numbers = {c.name: c.levels for c in learned if c.kind == "numeric"}
+        self._binary = [name for name, levels in numbers.items() if len(levels) == 2]
+        self._empty = [name for name, levels in numbers.items() if levels == NOTHING]
         self.references_ = {name: levels[0] for name, levels in self.levels_.items()}
         values = self._as_values(table, patients)
         known = values.notna().any()
@@ -203,12 +207,10 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         else:
             levels, spellings = self.levels_, self._spellings
             kinds, binary = self.kinds_, self._binary
+        levels = {**levels, **dict.fromkeys(binary, ("0", "1"))}
+        levels |= dict.fromkeys(self.__dict__.get("_empty", ()), NOTHING)  # not in older files
         return [
-            Column(
-                name, kinds[name],
-                ("0", "1") if name in binary else tuple(levels.get(name, ())),
-                spellings.get(name, {}),
-            )
+            Column(name, kinds[name], tuple(levels.get(name, ())), spellings.get(name, {}))
             for name in self.columns_ if name in kinds
         ]
 

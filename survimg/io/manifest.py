@@ -43,6 +43,7 @@ from survimg.columns import (
     DECIMAL_COMMA,
     KINDS,
     as_frame,
+    comma_said,
     declare,
     formula,
     number_of,
@@ -442,6 +443,5 @@ def _read_clinical(
 def _refuse_decimal_comma(cell: str, patient: str, name: str) -> None:
     if DECIMAL_COMMA.fullmatch(cell):
         raise ValueError(
-            f"Patient {patient!r}, column {name!r}: {cell!r} has a decimal comma; write "
-            f"{cell.replace(',', '.')}."
+            f"Patient {patient!r}, column {name!r}: {cell!r} has {comma_said(cell)}."
         )

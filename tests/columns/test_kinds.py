@@ -139,6 +139,12 @@ def test_composed_and_decomposed_letters_are_one_level():
         [19500302, 19510101, 19600202, 19610203],
         ["19500302", "19510101", "19600202", "19610203"],
         ["unknown", "unknown", "unknown", "1950-03-02"],
+        ["Jan-20", "Feb-20", "Mar-20", "Jan-20"],
+        ["20-Jan", "21-Feb", "2-Mar", "3-Apr"],
+        ["2 août 1950", "3 déc. 1951", "4 févr. 1960", "5 juin 1961"],
+        ["2. März 1950", "3. Mrz 51", "4 Okt 1960", ""],
+        ["2020-W01", "2020W02", "2020-W03", "2020-W04"],
+        ["2020Q1", "2020-Q2", "2020q3", ""],
     ],
     ids=lambda column: str(next(iter(column))),
 )
@@ -157,6 +163,14 @@ def test_dates_are_refused_in_every_form(column):
         (["57", ".", "60"], r"'\.' is a common mark"),
         (["a", "#N/A", "b"], "error of a spreadsheet"),
         (["57,3", "60,1", "61"], "decimal comma; write 57.3"),
+        (["1,234", "2,345", "3,456"], "separate thousands; write 1.234, or 1234"),
+        (["1,234.5", "2,345.6", "3,456.7"], "units or separators"),
+        (["1'234", "2'345", "3'456"], "units or separators"),
+        (["12%", "15 %", "17.5%"], "units or separators, such as '12%'"),
+        (["57 y", "60 years", "62 y", "57 y"], "units or separators"),
+        (["5 days", "30 days", "2 weeks"], "units or separators"),
+        ([4711003 + 10 * i for i in range(12)], "holds identifiers.*4711003"),
+        ([f"00{4711003 + 7 * i}" for i in range(12)], "holds identifiers"),
         ([[1], [2], [1]], "type list"),
         ([decimal.Decimal("1.5"), decimal.Decimal(2), decimal.Decimal(3)], "type Decimal"),
         (np.array([1 + 1j, 2, 3]), "complex"),
@@ -181,6 +195,44 @@ def test_a_declared_column_is_taken_at_its_word():
         declare(as_frame({"x": names}), {"x": "numeric"})
     with pytest.raises(ValueError, match="kinds are numeric, categorical, boolean.*columns g"):
         ClinicalFeatures(kinds={"g": "ordinal"}).fit(codes)
+
+
+def test_numbers_that_measure_something_are_no_identifiers():
+    for numbers in (
+        [150_000 + 1000 * i for i in range(12)], [4711003] * 6 + [4711004] * 6,
+        [200_000.5 + i for i in range(12)], list(range(12)),
+    ):
+        assert learn_column(pd.Series(numbers, name="platelets")).kind == "numeric"
+
+
+def test_two_doses_are_the_arms_of_a_trial():
+    assert learn_column(pd.Series(["60 Gy", "70 Gy", "60 Gy"], name="dose")).kind == "categorical"
+
+
+@pytest.mark.parametrize("later", [["a", "b", None], [1.0, 2.0, 3.0], [True, False, None]])
+def test_a_column_without_a_value_in_training_is_not_used_whatever_it_holds_later(later):
+    train = pd.DataFrame({"x": [None, np.nan, None], "age": [50.0, 60.0, 70.0]})
+    fitted = ClinicalFeatures().fit(train)
+    new = pd.DataFrame({"x": later, "age": [51.0, 61.0, 71.0]}, index=list("pqr"))
+    with pytest.warns(UserWarning, match="'x' had no value in training; those of patients p, q"):
+        assert fitted.transform(new).to_dict("list") == {"age": [51.0, 61.0, 71.0]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform(train)
+
+
+def test_dashes_of_print_are_the_sign_and_spell_no_level_of_their_own():
+    numbers = pd.DataFrame({"x": ["\N{MINUS SIGN}1.5", "2", "3"]})
+    assert ClinicalFeatures().fit_transform(numbers)["x"].tolist() == [-1.5, 2.0, 3.0]
+    fitted = ClinicalFeatures().fit(pd.DataFrame({"x": ["HPV-", "HPV+", "HPV-"]}))
+    with pytest.warns(UserWarning, match="spells levels otherwise"):
+        assert encoded(fitted, x=["HPV\N{EN DASH}", "HPV+"]) == {"x_HPV-": [1.0, 0.0]}
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 3_level_1"])
+def test_an_index_that_was_written_is_no_clinical_column(name):
+    with pytest.raises(ValueError, match=f"{name}.*an index that was written"):
+        as_frame({name: [0, 1, 2]})
 
 
 def test_a_rare_category_is_no_identifier():
