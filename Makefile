@@ -55,7 +55,7 @@ bench: $(STAMP) $(PARITY)  ## the slow tests and the speed benchmarks; hours on 
 	$(BIN)/python -m pytest -m slow
 	for script in benchmarks/speed/*.py; do $(BIN)/python $$script; done
 
-chaos: $(STAMP)  ## every bad input and every kill, into docs/reliability.md; ten minutes of CPU
+chaos: $(STAMP)  ## every bad input and every kill, into docs/reliability.md; over an hour of CPU
 	$(BIN)/python tests/chaos/chaos.py
 
 # torch comes from the constraints file, so that pip takes the CPU build and not gigabytes of CUDA.

@@ -1,6 +1,6 @@
 """Make every bad input and every death, and write what happened into docs/reliability.md.
 
-    python tests/chaos/chaos.py [inputs|mutations|prepare|radiomics|benchmark|training ...]
+    python tests/chaos/chaos.py [inputs|streams|mutations|prepare|radiomics|benchmark|training ...]
 
 Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
 made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
@@ -26,7 +26,7 @@ import pandas as pd
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCUMENT = HERE.parents[1] / "docs" / "reliability.md"
-PARTS = ("inputs", "mutations", "prepare", "radiomics", "benchmark", "training")
+PARTS = ("inputs", "streams", "mutations", "prepare", "radiomics", "benchmark", "training")
 #: Mutated image files.
 N_MUTATIONS = 50_000
 #: Kills, trials of a full disk, pairs of runs.
@@ -100,6 +100,12 @@ def _run_part(part: str) -> None:
 
         mutations(N_MUTATIONS, [])
         return
+    if part == "streams":
+        import streams
+
+        for name, rows in (("flips", streams.flips()), ("bombs", streams.bombs())):
+            pd.DataFrame(rows).to_csv(RESULTS / f"{name}.csv", index=False)
+        return
     rows = inputs(groups) if part == "inputs" else deaths(part)
     times = os.times()
     seconds = time.process_time() - cpu + times.children_user + times.children_system
@@ -120,10 +126,11 @@ def _run_part(part: str) -> None:
 
 def write_document() -> int:
     """Put the tables into the document; return the number of faults that were not handled."""
-    found = {part: pd.read_csv(RESULTS / f"{part}.csv") for part in PARTS
+    names = (*PARTS, "flips", "bombs")
+    found = {part: pd.read_csv(RESULTS / f"{part}.csv") for part in names
              if (RESULTS / f"{part}.csv").is_file()}
-    lines, wrong = [], 0
-    deaths = [table for part, table in found.items() if part not in ("inputs", "mutations")]
+    lines, wrong = _streams(found), 0
+    deaths = [table for part, table in found.items() if part in PLAN]
     if deaths:
         table = pd.concat(deaths)
         kills = int(table["trials"][table["fault"].isin(KILLS)].sum())
@@ -165,6 +172,26 @@ def write_document() -> int:
     tail = rest.partition(END)[2]
     DOCUMENT.write_text(f"{head}{START}\n\n" + "\n".join(lines) + f"\n{END}{tail}", "utf-8")
     return wrong
+
+
+def _streams(found: dict[str, pd.DataFrame]) -> list[str]:
+    lines = []
+    if "flips" in found:
+        lines += [
+            "## One flipped bit in the compressed voxels", "",
+            "| format | files | refused | right voxels | other voxels |", "|---" * 5 + "|",
+            *(f"| {r.format} | {r.trials} | {r.refused} | {r.right} | {r.different} |"
+              for r in found["flips"].itertuples()), "",
+        ]
+    if "bombs" in found:
+        lines += [
+            "## What refusing a bomb costs", "",
+            "| file | CPU time | memory above the imported library's | all memory | refusal |",
+            "|---" * 5 + "|",
+            *(f"| {_cell(r.bomb)} | {r.seconds} s | {r.above} MB | {r.peak} MB | {_cell(r.said)} |"
+              for r in found["bombs"].itertuples()), "",
+        ]
+    return lines
 
 
 def _cell(text: str) -> str:

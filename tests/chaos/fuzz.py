@@ -170,18 +170,25 @@ def main(number: int, names: list[str]) -> int:
     """Run all formats, and write the table."""
     kinds = [kind for kind in FORMATS if not names or kind.name in names]
     shares = [kind.share for kind in kinds]
-    rows = [
-        run(kind, -(-number * share // sum(shares)))
-        for kind, share in zip(kinds, shares, strict=True)
-    ]
+    rows = []
+    for kind, share in zip(kinds, shares, strict=True):
+        rows.append(run(kind, -(-number * share // sum(shares))))
+        table = _written(rows)  # as soon as it is known: all of them take an hour
+    sys.stdout.write(f"{table.to_string(index=False)}\n")
+    return int(table[list(OUTCOMES[3:])].to_numpy().sum())
+
+
+def _written(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Put the rows in the place of those of earlier runs, in the order of the formats."""
     table = pd.DataFrame(rows)
     if _RESULTS.is_file():
         before = pd.read_csv(_RESULTS)
         table = pd.concat([before[~before["format"].isin(table["format"])], table])
+    order = {kind.name: i for i, kind in enumerate(FORMATS)}
+    table = table.sort_values("format", key=lambda names: names.map(order))
     _RESULTS.parent.mkdir(exist_ok=True)
     table.to_csv(_RESULTS, index=False)
-    sys.stdout.write(f"{table.to_string(index=False)}\n")
-    return int(table[list(OUTCOMES[3:])].to_numpy().sum())
+    return table
 
 
 if __name__ == "__main__":

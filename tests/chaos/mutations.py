@@ -20,7 +20,7 @@ from pydicom.uid import JPEGLSLossless, RLELossless
 
 from survimg.io import Image
 
-__all__ = ["FORMATS", "SECRET", "Format", "grid", "mutate"]
+__all__ = ["FORMATS", "SECRET", "Format", "grid", "jpeg", "mutate", "rle"]
 
 #: Value of every voxel of a file that must not be read; valid voxels are below 1000.
 SECRET = 12345
@@ -111,12 +111,12 @@ def _series(
     return write
 
 
-def _rle(slices: list) -> None:
+def rle(slices: list) -> None:
     for dataset in slices:
         dataset.compress(RLELossless, generate_instance_uid=False)
 
 
-def _jpeg(compressor: str) -> Callable[[list], None]:
+def jpeg(compressor: str) -> Callable[[list], None]:
     """Compress the slices by GDCM, or as JPEG-LS by pydicom."""
 
     def change(slices: list) -> None:
@@ -183,10 +183,10 @@ FORMATS = (
     Format("MetaImage, detached", _itk(".mhd", False), "text"),
     Format("MetaImage, detached, zlib", _itk(".mhd", True), "text"),
     Format("DICOM series", _series(None), "dicom", 4),
-    Format("DICOM series, RLE", _series(_rle), "dicom", 4),
-    Format("DICOM series, JPEG", _series(_jpeg("JPEG"), _LARGER), "dicom", 1),
-    Format("DICOM series, JPEG-LS", _series(_jpeg("JPEG-LS"), _LARGER), "dicom", 1),
-    Format("DICOM series, JPEG 2000", _series(_jpeg("JPEG2000"), _LARGER), "dicom", 1),
+    Format("DICOM series, RLE", _series(rle), "dicom", 4),
+    Format("DICOM series, JPEG", _series(jpeg("JPEG"), _LARGER), "dicom", 1),
+    Format("DICOM series, JPEG-LS", _series(jpeg("JPEG-LS"), _LARGER), "dicom", 1),
+    Format("DICOM series, JPEG 2000", _series(jpeg("JPEG2000"), _LARGER), "dicom", 1),
     Format("RTSTRUCT", _regions, "dicom", mask="RTSTRUCT"),
     Format("SEG", _segments, "dicom", mask="SEG"),
 )

@@ -138,11 +138,12 @@ def _check_segments(frames: _Frames, path: Path) -> None:
     listed = [number for number, _ in frames.segments]
     background = [0] if frames.kind == "LABELMAP" else []
     lost = sorted(set(np.unique(there).tolist()) - {*listed, *background})
-    if lost or len(set(listed)) != len(listed):
+    if lost:
         raise ValueError(
             f"{path} is damaged: it lists the segments {listed}, and its frames hold {lost[:5]}."
-            if lost else f"{path} is damaged: it lists a segment twice ({listed})."
         )
+    if len(set(listed)) != len(listed):
+        raise ValueError(f"{path} is damaged: it lists a segment twice ({listed}).")
 
 
 def _group(frame: Any, shared: Any, name: str, path: Path) -> Any:
