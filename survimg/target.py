@@ -26,8 +26,10 @@ __all__ = [
     "event_labels",
     "event_of",
     "event_quantiles",
+    "in_order_of",
     "is_table",
     "make_outcome",
+    "names_in",
 ]
 
 OUTCOME_DTYPE = np.dtype([("event", np.bool_), ("time", np.float64)])
@@ -78,8 +80,8 @@ def make_outcome(event: Any, time: Any = None, *, data: Any = None) -> np.ndarra
         event, time = _column(data, event), _column(data, time)
     elif time is None:
         event, time = _named_columns(event)
-    time = _in_order_of(event, time)
-    event_array, time_array = _as_indicator(np.asarray(event)), as_times(time)
+    time = in_order_of(event, time, "event", "time")
+    event_array, time_array = _as_indicator(event), as_times(time)
     if event_array.shape != time_array.shape or event_array.ndim != 1:
         raise ValueError(
             "event and time must be one-dimensional and of equal length; got shapes "
@@ -150,16 +152,72 @@ def as_outcome(y: Any, X: Any = None) -> np.ndarray:
     Parameters
     ----------
     y : structured array of shape (n,), DataFrame, or mapping
-    X : Cohort or array, optional
+    X : Cohort, DataFrame or array, optional
         The patients. If it has their names, a table that has them too is put into its order.
 
     Raises
     ------
     ValueError
-        As `check_outcome`.
+        As `check_outcome`; a table that names the patients where `X` does not.
     """
-    event, time = check_outcome(y, ids=getattr(X, "ids", None))
+    names = getattr(X, "ids", None)
+    names = names_in(X) if names is None else names
+    rows = names_in(_named_columns(y)[0]) if X is not None and is_table(y) else None
+    if names is None and rows is not None and not _are_counts(rows):
+        raise ValueError(
+            f"y names its rows ({rows[:3]} ...), but the features do not, so that nothing tells "
+            "whether both are in one order. Give as_outcome(y, cohort) or Cohort.outcome; or y "
+            "without names (reset_index(drop=True)) if they are."
+        )
+    event, time = check_outcome(y, ids=names)
     return make_outcome(event, time)
+
+
+def names_in(part: Any) -> list[Any] | None:
+    """Return the index of a frame or Series; None where there is none, or it only counts rows."""
+    index = getattr(part, "index", None)
+    if index is None or callable(index):
+        return None
+    labels = list(index)
+    return None if labels == list(range(len(labels))) else labels
+
+
+def in_order_of(first: Any, second: Any, name: str, other: str) -> Any:
+    """Put a frame or Series into the order of another one; refuse those of different patients.
+
+    Parameters
+    ----------
+    first, second : object
+        Whatever has no index is paired by position. `first` may be an outcome of any form.
+    name, other : str
+        Of `first` and `second`, for messages.
+
+    Returns
+    -------
+    object
+        `second`, in the order of `first`.
+
+    Raises
+    ------
+    ValueError
+        Both have an index, and these hold different names, or names that stand twice.
+    """
+    first = first.get("event") if isinstance(first, Mapping) else first
+    index, theirs = names_in(first), names_in(second)
+    if index is None or theirs is None:
+        both = hasattr(first, "iloc") and hasattr(second, "iloc")
+        if not both or (index is theirs):
+            return second
+        index, theirs = list(first.index), list(second.index)
+    if len(index) != len(theirs) or index == theirs:
+        return second  # unequal lengths are told where they matter
+    if len(set(index)) == len(set(theirs)) == len(index) and set(index) == set(theirs):
+        return second.loc[index]
+    raise ValueError(
+        f"{name} and {other} are of different patients by their indexes ({index[:3]} ... and "
+        f"{theirs[:3]} ...). Take both from one table, or give plain arrays (.to_numpy()) if they "
+        "are in one order."
+    )
 
 
 def is_table(y: Any) -> bool:
@@ -183,7 +241,7 @@ def as_times(values: Any, name: str = "time") -> np.ndarray:
     """
     array = np.asarray(values)
     if np.ma.is_masked(values):
-        raise ValueError(f"{name} holds masked values; a time is needed for every patient.")
+        raise ValueError(f"{name} holds masked or missing values; every patient needs a time.")
     entries = array.ravel().tolist() if array.dtype.kind in "OUST" else []
     days = [v for v in entries if hasattr(v, "isoformat") or hasattr(v, "total_seconds")]
     if array.dtype.kind in "mM" or days or hasattr(getattr(values, "dtype", None), "freq"):
@@ -192,7 +250,8 @@ def as_times(values: Any, name: str = "time") -> np.ndarray:
             "the cohort's unit, for example (last_seen - diagnosis).dt.days."
         )
     if array.dtype.kind in "bc" or any(isinstance(v, bool | complex) for v in entries):
-        what = "complex numbers" if array.dtype.kind == "c" else "true/false"
+        is_complex = array.dtype.kind == "c" or any(isinstance(v, complex) for v in entries)
+        what = "complex numbers" if is_complex else "true/false"
         raise ValueError(f"{name} holds {what}; give one real number per patient.")
     if any(isinstance(v, str) and "_" in v for v in entries):
         raise ValueError(f"{name} holds text that is no number, such as {entries[0]!r}.")
@@ -294,23 +353,34 @@ def _split_array(y: Any) -> tuple[np.ndarray, np.ndarray]:
 def _split_table(y: Any, ids: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
     """Split a table, in the order of `ids` where its index holds them."""
     event, time = _named_columns(y)
-    time = _in_order_of(event, time)
-    index = getattr(event, "index", None)
-    events, times = _as_indicator(np.asarray(event)), as_times(time)
+    time = in_order_of(event, time, "event", "time")
+    events, times = _as_indicator(event), as_times(time)
     if events.shape != times.shape or events.ndim != 1:
         raise ValueError(f"event and time have shapes {events.shape} and {times.shape}.")
-    if ids is not None and index is not None and not callable(index):
-        labels, names = [str(label) for label in index], [str(name) for name in ids]
+    index = names_in(event)
+    if ids is not None and index is not None:
+        labels, names = [_label(label) for label in index], [str(name) for name in ids]
         position = {label: i for i, label in enumerate(labels)}
         if labels != names and len(position) == len(labels) and position.keys() == set(names):
             rows = [position[name] for name in names]
             return events[rows], times[rows]
-        if labels != names and any(isinstance(label, str) for label in index):
+        if labels != names and not _are_counts(index):
             raise ValueError(
                 f"y has the index {labels[:3]} ..., but the patients are {names[:3]} ...; give it "
                 "their names, or none (reset_index(drop=True)) if its rows are in their order."
             )
     return events.copy(), times.copy()
+
+
+def _are_counts(labels: Sequence[Any]) -> bool:
+    """Tell whether an index may be what is left of row numbers after rows were chosen."""
+    return all(isinstance(label, int | np.integer) for label in labels)
+
+
+def _label(value: Any) -> str:
+    """Return the name of a patient in an index as text; 7.0 is 7, blanks around it do not count."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value).strip()
 
 
 def _named_columns(table: Any) -> tuple[Any, Any]:
@@ -332,38 +402,25 @@ def _column(table: Any, name: Any) -> Any:
     return table[name]
 
 
-def _in_order_of(event: Any, time: Any) -> Any:
-    """Put one Series into the order of the other; refuse Series of different patients."""
-    first, second = getattr(event, "index", None), getattr(time, "index", None)
-    if first is None or second is None or callable(first) or callable(second):
-        return time
-    if len(first) != len(second) or list(first) == list(second):
-        return time  # unequal lengths are told below
-    if first.is_unique and second.is_unique and set(first) == set(second):
-        return time.loc[first]
-    raise ValueError(
-        f"event and time are of different patients by their indexes ({list(first)[:3]} ... and "
-        f"{list(second)[:3]} ...). Take both from one table, or give plain arrays "
-        "(.to_numpy()) if they are in one order."
-    )
-
-
-def _as_indicator(event: np.ndarray) -> np.ndarray:
+def _as_indicator(values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        raise ValueError("event holds masked or missing values; give 1 or 0 for every patient.")
+    event = np.asarray(values)
     if event.dtype == np.bool_:
         return event
-    if np.issubdtype(event.dtype, np.number) and event.dtype.kind != "c":
-        values = event.astype(np.float64)
-        wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
+    if event.dtype.kind in "iuf":
+        happened = event.astype(np.float64)
+        wrong = np.flatnonzero(~np.isin(happened, (0.0, 1.0)))
     else:
         truths = [event_of(value) for value in event.ravel().tolist()]
         wrong = np.flatnonzero([truth is None for truth in truths])
-        values = np.array([bool(truth) for truth in truths]).reshape(event.shape)
+        happened = np.array([bool(truth) for truth in truths]).reshape(event.shape)
     if wrong.size:
         raise ValueError(
             "event must hold True/False or 1/0; got "
             f"{[event.ravel().tolist()[i] for i in wrong[:5]]} at positions {wrong[:5].tolist()}."
         )
-    return values.astype(np.bool_)
+    return happened.astype(np.bool_)
 
 
 def event_of(value: Any) -> bool | None:

@@ -136,6 +136,7 @@ def test_dates_and_durations_are_no_times(time):
         ([1, 2, 3 + 1j], "complex"),
         ([True, False, True], "true/false"),
         (np.ma.array([1.0, 2, 3], mask=[0, 1, 0]), "masked"),
+        (np.array([1, 2, 3 + 1j], dtype=object), "complex"),
         (["1", "2", "2020-01-01"], "must be numbers in the cohort's unit"),
         (["1", "2", "1_000"], "text that is no number"),
         ([1, 2, None], "finite and non-negative"),
@@ -160,10 +161,18 @@ def test_events_have_many_spellings(event):
     assert make_outcome(event, [3, 2, 1])["event"].tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("event", [["dead", "alive"], [1, 2], [None, 1], [1 + 1j, 0]])
+@pytest.mark.parametrize("event", [
+    ["dead", "alive"], [1, 2], [None, 1], [1 + 1j, 0], np.array([0, 1], "m8[D]"),
+])  # fmt: skip
 def test_what_does_not_say_whether_it_happened_is_refused(event):
     with pytest.raises(ValueError, match="True/False or 1/0"):
         make_outcome(event, [1, 2])
+
+
+def test_a_masked_event_is_refused():
+    for event in (np.ma.array([1, 0], mask=[0, 1]), pd.array([True, None], dtype="boolean")):
+        with pytest.raises(ValueError, match="event holds masked or missing"):
+            make_outcome(event, [1, 2])
 
 
 TABLE = {"time": [3.0, 1.0, 2.0], "event": [1, 0, 1]}

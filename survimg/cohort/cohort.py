@@ -32,6 +32,7 @@ from survimg.cohort.torch_dataset import TorchCohort
 from survimg.cohort.voxels import PatientVoxels
 from survimg.io.images.masks import Label
 from survimg.io.manifest import Manifest, read_manifest
+from survimg.io.patients import aligned
 from survimg.io.store.store import StoreWriter, read_store
 
 __all__ = ["Cohort"]
@@ -240,7 +241,7 @@ class Cohort(PatientVoxels):
         clinical: Sequence[str] | None = None,
         kinds: Mapping[str, str] | None = None,
         spacing: float | npt.ArrayLike | None = None,
-        label: int | str | None = None,
+        label: Label = None,
         time_unit: str | None = None,
         folder: str | os.PathLike[str] = ".",
     ) -> Cohort:
@@ -265,8 +266,8 @@ class Cohort(PatientVoxels):
             As in the constructor.
         spacing : float, triple or array-like of shape (n, 3), optional
             Voxel size (z, y, x) in mm, of arrays only; images say it themselves.
-        label : int or str, optional
-            Label that marks the tumour in masks with several labels.
+        label : int, str or sequence of these, optional
+            Label that marks the tumour in masks with several labels, or several that are merged.
         time_unit : str, optional
         folder : path-like, default="."
             Where relative paths begin.
@@ -301,7 +302,7 @@ class Cohort(PatientVoxels):
         clinical: Sequence[str] | None = None,
         kinds: Mapping[str, str] | None = None,
         spacing: float | npt.ArrayLike | None = None,
-        label: int | str | None = None,
+        label: Label = None,
         time_unit: str | None = None,
         folder: str | os.PathLike[str] = ".",
     ) -> Cohort:
@@ -358,8 +359,9 @@ class Cohort(PatientVoxels):
         Parameters
         ----------
         key : int, slice, integer array, boolean array, str, sequence of str, or (key, Ellipsis)
-            Names are identifiers of patients; a single one gives a cohort of one patient. The
-            tuple form is what scikit-learn 1.9 uses for arrays of any dimension.
+            Names are identifiers of patients; a single one gives a cohort of one patient. A Series
+            of booleans that names the patients is put into their order. The tuple form is what
+            scikit-learn 1.9 uses for arrays of any dimension.
 
         Returns
         -------
@@ -378,6 +380,8 @@ class Cohort(PatientVoxels):
             isinstance(key, list | tuple | np.ndarray) and len(key) and isinstance(key[0], str)
         ):
             key = self._positions_of([key] if isinstance(key, str) else [str(n) for n in key])
+        if isinstance(key, pd.Series) and key.dtype.kind == "b":
+            key = aligned(key, "the index", self.ids)
         chosen = copy.copy(self)
         chosen._index = self._index[as_positions(key, len(self))]
         return chosen

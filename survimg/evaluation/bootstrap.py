@@ -18,7 +18,7 @@ from scipy import stats
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.pairs import pair_sums
 from survimg.evaluation.predictions import as_array
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, check_outcome, in_order_of
 
 __all__ = [
     "bca_interval",
@@ -187,7 +187,8 @@ def bootstrap_interval(
     if method not in ("percentile", "bca"):
         raise ValueError(f"method must be 'percentile' or 'bca'; got {method!r}.")
     event, _ = check_outcome(y)
-    data = [as_outcome(y), *(as_array(values) for values in predictions)]
+    named = (in_order_of(y, values, "y", "predictions") for values in predictions)
+    data = [as_outcome(y), *map(as_array, named)]
     for values in data[1:]:
         if values.shape[:1] != event.shape:
             raise ValueError(

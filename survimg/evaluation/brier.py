@@ -59,7 +59,7 @@ def brier_score(
     .. [1] Graf E, Schmoor C, Sauerbrei W, Schumacher M. Stat Med 1999;18:2529-2545.
     """
     event, time = check_outcome(y)
-    curves, grid = check_survival_curves(survival, times, event.size)
+    curves, grid = check_survival_curves(survival, times, event.size, y=y)
     if np.any(grid > time.max()):
         raise ValueError(
             f"The evaluated patients were followed up to {time.max():g}; a Brier score at "

@@ -128,7 +128,7 @@ def calibration_groups(
     check_level(level)
     horizon = check_horizon(horizon)
     event, time = check_outcome(y)
-    predicted = check_survival_curves(survival, [horizon], event.size)[0][:, 0]
+    predicted = check_survival_curves(survival, [horizon], event.size, y=y)[0][:, 0]
     if n_groups < 2:
         raise ValueError(f"n_groups must be at least 2; got {n_groups}.")
     cuts = np.unique(np.quantile(predicted, np.linspace(0, 1, n_groups + 1)[1:-1]))
@@ -248,7 +248,7 @@ def d_calibration(
     .. [1] Haider H, Hoehn B, Davis S, Greiner R. J Mach Learn Res 2020;21(85):1-63.
     """
     event, time = check_outcome(y)
-    curves, grid = check_survival_curves(survival, times, event.size)
+    curves, grid = check_survival_curves(survival, times, event.size, y=y)
     if n_bins < 2:
         raise ValueError(f"n_bins must be at least 2; got {n_bins}.")
     distinct, own = np.unique(time, return_inverse=True)
@@ -300,7 +300,7 @@ def integrated_calibration_index(
     """
     horizon = check_horizon(horizon)
     event, _ = check_outcome(y, require_event=True)
-    s = check_survival_curves(survival, [horizon], event.size)[0][:, 0]
+    s = check_survival_curves(survival, [horizon], event.size, y=y)[0][:, 0]
     if np.any(s <= 0) or np.any(s >= 1):
         raise ValueError(
             "The smooth calibration curve needs predictions strictly between 0 and 1 (it works on "

@@ -80,8 +80,8 @@ def concordance_counts(
         Whole numbers without `sample_weight`; sums of products of weights with it.
     """
     event, time = check_outcome(y)
-    risk = check_risk(risk, event.size)
-    weight = check_weights(sample_weight, event.size)
+    risk = check_risk(risk, event.size, y=y)
+    weight = check_weights(sample_weight, event.size, y)
     sums = pair_sums(event, time, risk, weight, tied_tol)
     concordant = float(weight @ sums.concordant)
     tied_risk = float(weight @ sums.tied_risk)
@@ -180,8 +180,8 @@ def concordance_index(
             y, risk, sample_weight, tied_tol, confidence_interval, level, n_resamples, random_state
         )
     event, time = check_outcome(y)
-    risk = check_risk(risk, event.size)
-    weight = check_weights(sample_weight, event.size)
+    risk = check_risk(risk, event.size, y=y)
+    weight = check_weights(sample_weight, event.size, y)
     sums = pair_sums(event, time, risk, weight, tied_tol)
     comparable = float(weight @ sums.comparable)
     if not comparable > 0:
@@ -233,8 +233,8 @@ def compare_concordance(
     z = check_level(level)
     event, time = check_outcome(y)
     risks = [
-        check_risk(first, event.size, name="first"),
-        check_risk(second, event.size, name="second"),
+        check_risk(first, event.size, name="first", y=y),
+        check_risk(second, event.size, name="second", y=y),
     ]
     ones = check_weights(None, event.size)
     a, psi_a, loo_a = concordance_influence(event, time, risks[0], ones, tied_tol)
@@ -297,8 +297,8 @@ def _with_interval(
 ) -> Estimate:
     check_level(level)
     event, time = check_outcome(y)
-    risk = check_risk(risk, event.size)
-    weight = check_weights(sample_weight, event.size)
+    risk = check_risk(risk, event.size, y=y)
+    weight = check_weights(sample_weight, event.size, y)
     value, influence, left_out = concordance_influence(event, time, risk, weight, tied_tol)
     if method == "analytic":
         require_enough_events(event & (weight > 0))

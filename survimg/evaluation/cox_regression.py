@@ -17,7 +17,7 @@ from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.predictions import check_weights
 from survimg.survival.cox import CoxModel, maximise_partial_likelihood
 from survimg.survival.risk_sets import Ties
-from survimg.target import check_outcome
+from survimg.target import check_outcome, in_order_of
 
 __all__ = ["CoxFit", "fit_cox", "hazard_ratio"]
 
@@ -129,8 +129,8 @@ def fit_cox(
     .. [2] Efron B. J Am Stat Assoc 1977;72:557-565.
     """
     event, time = check_outcome(y, require_event=True)
-    X, columns = design(covariates, names)
-    weight = check_weights(sample_weight, event.size).astype(np.float64)
+    X, columns = design(in_order_of(y, covariates, "y", "covariates"), names)
+    weight = check_weights(sample_weight, event.size, y).astype(np.float64)
     solution = maximise_partial_likelihood(
         X, event, time, names=columns, weight=weight, ties=ties
     )
@@ -174,7 +174,7 @@ def hazard_ratio(
         One group is empty or without events: the ratio is then 0, infinite or undefined.
     """
     event, _ = check_outcome(y, require_event=True)
-    group = np.asarray(high)
+    group = np.asarray(in_order_of(y, high, "y", "high"))
     if group.shape != event.shape or not np.isin(group, (0, 1)).all():
         raise ValueError("high must hold one True/False (or 1/0) per patient.")
     group = group.astype(bool)

@@ -20,7 +20,7 @@ from survimg.columns import (
 from survimg.evaluation.cox_regression import CoxFit, fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.survival.risk_sets import Ties
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, check_outcome, in_order_of
 
 __all__ = ["cox_table", "multivariate_cox_table", "univariate_cox_table"]
 
@@ -150,6 +150,7 @@ def _frame(y: npt.ArrayLike, variables: pd.DataFrame) -> pd.DataFrame:
         raise TypeError(f"variables must be a DataFrame; got {type(variables).__name__}.")
     if len(variables) != event.size:
         raise ValueError(f"variables has {len(variables)} rows but y has {event.size}.")
+    variables = in_order_of(y, variables, "y", "variables")
     return as_frame(variables).reset_index(drop=True)
 
 

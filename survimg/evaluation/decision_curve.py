@@ -80,7 +80,7 @@ def decision_curve(
     horizon = check_horizon(horizon)
     outcome = as_outcome(y)
     event, _ = check_outcome(outcome)
-    predicted = check_risk(probability, event.size, name="probability")
+    predicted = check_risk(probability, event.size, name="probability", y=y)
     if np.any(predicted < 0) or np.any(predicted > 1):
         raise ValueError("probability must lie in [0, 1]; pass 1 - S(horizon), not a risk score.")
     grid = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))

@@ -150,7 +150,7 @@ def classification_at_horizon(
     .. [2] Blanche P, Dartigues JF, Jacqmin-Gadda H. Biom J 2013;55:687-704.
     """
     event, time = check_outcome(y)
-    risk = check_risk(risk, event.size)
+    risk = check_risk(risk, event.size, y=y)
     cases, controls = horizon_weights(y_train, y, horizon, censoring_limit=censoring_limit)
     require_both_classes(cases, controls, horizon)
     high = risk > threshold

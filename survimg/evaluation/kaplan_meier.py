@@ -130,7 +130,7 @@ def kaplan_meier(
     z = check_level(level)
     event, observed = check_outcome(y)
     _require_patients(event.size)
-    weight = check_weights(sample_weight, event.size)
+    weight = check_weights(sample_weight, event.size, y)
     positive = weight > 0
     event, observed, weight = event[positive], observed[positive], weight[positive]
     time, at = np.unique(observed, return_inverse=True)

@@ -20,7 +20,7 @@ from survimg.evaluation.nomogram_figure import plot_nomogram
 from survimg.evaluation.risk_groups import logrank_test
 from survimg.evaluation.roc import RocCurve
 from survimg.evaluation.time_dependent_auc import TimeDependentAuc
-from survimg.target import as_outcome, check_outcome
+from survimg.target import as_outcome, check_outcome, in_order_of
 
 __all__ = [
     "plot_auc_over_time",
@@ -63,7 +63,7 @@ def plot_kaplan_meier(
     -------
     Axes
     """
-    outcome, member = as_outcome(y), np.asarray(groups)
+    outcome, member = as_outcome(y), np.asarray(in_order_of(y, groups, "y", "groups"))
     names = np.unique(member)
     shown = {name: str((labels or {}).get(name, name)) for name in names}
     for colour, name in zip(_colours(len(names)), names, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from survimg.target import as_times
+from survimg.target import as_times, in_order_of
 
 __all__ = [
     "as_array",
@@ -37,7 +37,9 @@ def as_array(values: Any) -> np.ndarray:
     return np.asarray(values)
 
 
-def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> np.ndarray:
+def check_risk(
+    risk: npt.ArrayLike, n_patients: int, *, name: str = "risk", y: Any = None
+) -> np.ndarray:
     """Check a vector of risks (higher = earlier event).
 
     Parameters
@@ -47,6 +49,8 @@ def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> n
         Length that `risk` must have.
     name : str, default="risk"
         Name used in error messages.
+    y : object, optional
+        The outcome; a Series of risks is put into the order of a table of outcomes.
 
     Returns
     -------
@@ -55,11 +59,11 @@ def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> n
     Raises
     ------
     ValueError
-        No patient, wrong shape, or a value that is not finite.
+        No patient, wrong shape, a value that is not finite, or other patients than in `y`.
     """
     if n_patients == 0:
         raise ValueError("There is no patient to evaluate.")
-    values = as_array(risk).astype(np.float64)
+    values = as_array(in_order_of(y, risk, "y", name)).astype(np.float64)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.shape != (n_patients,):
@@ -75,8 +79,10 @@ def check_risk(risk: npt.ArrayLike, n_patients: int, *, name: str = "risk") -> n
     return values
 
 
-def check_weights(sample_weight: npt.ArrayLike | None, n_patients: int) -> np.ndarray:
-    """Check sample weights; None stands for one per patient.
+def check_weights(
+    sample_weight: npt.ArrayLike | None, n_patients: int, y: Any = None
+) -> np.ndarray:
+    """Check sample weights; None stands for one per patient. For `y` see `check_risk`.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def check_weights(sample_weight: npt.ArrayLike | None, n_patients: int) -> np.nd
     """
     if sample_weight is None:
         return np.ones(n_patients, dtype=np.int64)
-    weights = as_array(sample_weight).astype(np.float64)
+    named = in_order_of(y, sample_weight, "y", "sample_weight")
+    weights = as_array(named).astype(np.float64)
     if weights.shape != (n_patients,):
         raise ValueError(
             f"sample_weight must have shape ({n_patients},); got {weights.shape}."
@@ -101,7 +108,7 @@ def check_weights(sample_weight: npt.ArrayLike | None, n_patients: int) -> np.nd
 
 
 def check_survival_curves(
-    survival: npt.ArrayLike, times: npt.ArrayLike, n_patients: int
+    survival: npt.ArrayLike, times: npt.ArrayLike, n_patients: int, y: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check survival probabilities on a time grid.
 
@@ -112,6 +119,8 @@ def check_survival_curves(
     times : array-like of shape (n_times,)
         Strictly increasing, non-negative.
     n_patients : int
+    y : object, optional
+        As in `check_risk`.
 
     Returns
     -------
@@ -128,7 +137,7 @@ def check_survival_curves(
         raise ValueError("times must be a one-dimensional array of finite, non-negative times.")
     if np.any(np.diff(grid) <= 0):
         raise ValueError("times must be strictly increasing.")
-    curves = as_array(survival).astype(np.float64)
+    curves = as_array(in_order_of(y, survival, "y", "survival")).astype(np.float64)
     if curves.ndim == 1 and grid.size == 1:
         curves = curves[:, np.newaxis]
     if curves.shape != (n_patients, grid.size):

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from survimg.evaluation.predictions import as_array, check_risk
-from survimg.target import check_outcome
+from survimg.target import check_outcome, in_order_of
 
 __all__ = ["Cutoff", "LogRankResult", "learn_cutoff", "logrank_test", "maximally_selected_logrank"]
 
@@ -111,12 +111,12 @@ def logrank_test(
     .. [2] Peto R, Peto J. J R Stat Soc A 1972;135:185-207.
     """
     event, time = check_outcome(y, require_event=True)
-    labels, member = _labels(groups, event.size, "groups")
+    labels, member = _labels(in_order_of(y, groups, "y", "groups"), event.size, "groups")
     if labels.size < 2:
         raise ValueError(f"The log-rank test needs two groups; all are in {labels.tolist()}.")
     stratum = np.zeros(event.size, dtype=np.intp)
     if strata is not None:
-        stratum = _labels(strata, event.size, "strata")[1]
+        stratum = _labels(in_order_of(y, strata, "y", "strata"), event.size, "strata")[1]
     expected = np.zeros(labels.size)
     variance = np.zeros((labels.size, labels.size))
     for s in range(stratum.max() + 1):
@@ -183,7 +183,7 @@ def learn_cutoff(
         All risks equal; one class only (youden); no event.
     """
     event, _ = check_outcome(y, require_event=True)
-    risk = check_risk(risk, event.size)
+    risk = check_risk(risk, event.size, y=y)
     if np.ptp(risk) == 0:
         raise ValueError(f"All risks equal {risk[0]}; no cut-off can split these patients.")
     if horizon is not None and method != "youden":
@@ -239,7 +239,7 @@ def maximally_selected_logrank(
     if not 0 < min_share < 0.5:
         raise ValueError(f"min_share must lie between 0 and 0.5; got {min_share}.")
     event, time = check_outcome(y, require_event=True)
-    risk = check_risk(risk, event.size)
+    risk = check_risk(risk, event.size, y=y)
     scores = event - _nelson_aalen(event, time)
     if np.ptp(scores) < 1e-12:
         raise ValueError(

@@ -67,7 +67,7 @@ def status_roc_curve(y: npt.ArrayLike, risk: npt.ArrayLike) -> RocCurve:
         One class only.
     """
     event, _ = check_outcome(y)
-    values = check_risk(risk, event.size)
+    values = check_risk(risk, event.size, y=y)
     _require_classes(event)
     return weighted_roc_curve(values, event.astype(float), (~event).astype(float))
 
@@ -132,7 +132,7 @@ def status_auc(
     .. [2] Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393 (ranks instead of pairs).
     """
     event, _ = check_outcome(y)
-    auc, by_case, by_control = _delong_components(event, check_risk(risk, event.size))
+    auc, by_case, by_control = _delong_components(event, check_risk(risk, event.size, y=y))
     error = _delong_error(by_case, by_control)
     if error == 0:
         raise ValueError(
@@ -176,8 +176,10 @@ def compare_status_auc(
     """
     z = check_level(level)
     event, _ = check_outcome(y)
-    a, case_a, control_a = _delong_components(event, check_risk(first, event.size, name="first"))
-    b, case_b, control_b = _delong_components(event, check_risk(second, event.size, name="second"))
+    one = check_risk(first, event.size, name="first", y=y)
+    two = check_risk(second, event.size, name="second", y=y)
+    a, case_a, control_a = _delong_components(event, one)
+    b, case_b, control_b = _delong_components(event, two)
     error = _delong_error(case_a - case_b, control_a - control_b)
     if error == 0:
         raise ValueError(

@@ -14,7 +14,7 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan
 from survimg.evaluation.predictions import as_array, check_risk
 from survimg.evaluation.roc import RocCurve, weighted_roc_curve
 from survimg.evaluation.uno import same_outcome
-from survimg.target import as_times, check_outcome
+from survimg.target import as_times, check_outcome, in_order_of
 
 __all__ = ["TimeDependentAuc", "cumulative_dynamic_auc", "roc_curve_at_horizon"]
 
@@ -97,7 +97,7 @@ def cumulative_dynamic_auc(
     """
     check_level(level)
     event, time = check_outcome(y)
-    grid, columns = _columns(risk, times, event.size)
+    grid, columns = _columns(in_order_of(y, risk, "y", "risk"), times, event.size)
     censoring = CensoringDistribution(y_train, censoring_limit)
     same = same_outcome(y_train, y)
     auc, error = np.empty(grid.size), np.empty(grid.size)
@@ -136,7 +136,7 @@ def roc_curve_at_horizon(
         Its area is the cumulative/dynamic AUC at the horizon.
     """
     event, _ = check_outcome(y)
-    values = check_risk(risk, event.size)
+    values = check_risk(risk, event.size, y=y)
     cases, controls = horizon_weights(y_train, y, horizon, censoring_limit=censoring_limit)
     require_both_classes(cases, controls, horizon)
     return weighted_roc_curve(values, cases, controls)

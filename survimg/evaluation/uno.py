@@ -109,7 +109,7 @@ def uno_concordance(
     .. [1] Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. Stat Med 2011;30:1105-1117.
     """
     event, time = check_outcome(y)
-    risk = check_risk(risk, event.size)
+    risk = check_risk(risk, event.size, y=y)
     censoring = CensoringDistribution(y_train, censoring_limit)
     events = event if tau is None else event & (time < tau)
     weight = censoring.event_weights(events, time) ** 2
@@ -179,7 +179,7 @@ def antolini_concordance(
     .. [1] Antolini L, Boracchi P, Biganzoli E. Stat Med 2005;24:3927-3944.
     """
     event, time = check_outcome(y)
-    curves, grid = check_survival_curves(survival, times, event.size)
+    curves, grid = check_survival_curves(survival, times, event.size, y=y)
     events = event if tau is None else event & (time <= tau)
     if not events.any():
         raise ValueError(_nothing_before(tau, event))

@@ -14,7 +14,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
 
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome, is_table
 
 __all__ = ["ForestSelector", "SpearmanFilter"]
 
@@ -103,7 +103,9 @@ class SpearmanFilter(SelectorMixin, BaseEstimator):
             )
         order = varies
         if self.keep == "univariate":
-            self.concordance_ = _univariate_concordance(ranks, y)
+            self.concordance_ = _univariate_concordance(
+                ranks, None if y is None else as_outcome(y, X)
+            )
             order = varies[np.argsort(-np.abs(self.concordance_[varies] - 0.5), kind="stable")]
         kept, stands_for = _greedy(_unit_vectors(ranks[:, order]), float(self.threshold))
         self.support_ = np.zeros(features.shape[1], dtype=bool)
@@ -287,7 +289,9 @@ class ForestSelector(SelectorMixin, BaseEstimator):
         self._validate_params()
         features = validate_data(self, X, dtype=np.float64)
         settings = {"n_estimators": self.n_estimators, "random_state": self.random_state}
-        target = np.asarray(y)
+        named: Any = y
+        is_outcome = is_table(named) and "event" in named
+        target = as_outcome(named, X) if is_outcome else np.asarray(y)
         if target.dtype.names is not None:
             event, time = check_outcome(target, n_patients=len(features), require_event=True)
             forest = RandomForestRegressor(**settings).fit(

@@ -54,7 +54,7 @@ def cross_val_survival(
     TypeError
         A model without survival curves.
     """
-    y = as_outcome(y)
+    y = as_outcome(y, X)
     check_outcome(y, n_patients=_num_samples(X), require_event=True)
     grid = as_times(times, "times")
     if grid.ndim != 1 or not grid.size or not (np.isfinite(grid) & (grid >= 0)).all():

@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from survimg import Cohort
-from survimg.estimators import ClinicalVolumeCox
+from survimg.estimators import ClinicalVolumeCox, LassoCox, RandomSurvivalForest
+from survimg.evaluation import (
+    brier_score,
+    concordance_index,
+    fit_cox,
+    hazard_ratio,
+    logrank_test,
+)
+from survimg.features import ForestSelector, SpearmanFilter
 from survimg.target import check_outcome, make_outcome
 
 V = np.zeros((3, 1, 4, 4, 4), "float32")
@@ -90,3 +99,64 @@ def test_a_model_fits_an_outcome_in_the_order_of_its_names():
     first = ClinicalVolumeCox(clinical_columns=[]).fit(cohort, y).predict(cohort)
     second = ClinicalVolumeCox(clinical_columns=[]).fit(cohort, y.iloc[::-1]).predict(cohort)
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_choice_that_names_the_patients_is_put_into_their_order():
+    cohort = Cohort(V, ids=list("abc"), clinical=AGES)
+    older = AGES["age"] > 55  # c and b, in the order of the table
+    assert cohort[older].ids.tolist() == ["b", "c"]
+    assert cohort[older.reset_index(drop=True)].ids.tolist() == ["a", "b"]  # by position
+    with pytest.raises(ValueError, match="holds other names"):
+        cohort[older.set_axis(list("xyz"))]
+
+
+def test_an_index_that_counts_rows_names_nobody():
+    table = pd.DataFrame({"time": [3.0, 1.0, 2.0], "event": [1, 0, 1]})
+    for ids in (["2", "0", "1"], ["0", "1", "2"], ["a", "b", "c"]):
+        assert check_outcome(table, ids=ids)[1].tolist() == [3.0, 1.0, 2.0]
+    two = pd.MultiIndex.from_tuples([("x", "c"), ("x", "a"), ("x", "b")])
+    with pytest.raises(ValueError, match="y has the index"):
+        check_outcome(table.set_axis(two), ids=list("abc"))
+
+
+@pytest.mark.parametrize("model", [
+    LassoCox(), RandomSurvivalForest(n_estimators=2, random_state=0),
+    SpearmanFilter(0.9, keep="univariate"), ForestSelector(k=1, n_estimators=2, random_state=0),
+])  # fmt: skip
+def test_features_and_outcomes_are_paired_by_their_names_or_refused(model):
+    rng = np.random.default_rng(0)
+    names = [f"P{i}" for i in range(40)]
+    features = pd.DataFrame(rng.normal(size=(40, 2)), index=names, columns=["a", "b"])
+    time = np.exp(features["a"] + 0.1 * rng.normal(size=40))
+    y = pd.DataFrame({"time": time, "event": [1] * 40}, index=names)
+    # the shuffled outcome is brought to the features
+    first, second = (clone(model).fit(features, of) for of in (y, y.sample(frac=1, random_state=1)))
+    same = "predict" if hasattr(model, "predict") else "get_support"
+    given = (features,) if same == "predict" else ()
+    np.testing.assert_array_equal(getattr(first, same)(*given), getattr(second, same)(*given))
+    for unnamed in (features.to_numpy(), features.reset_index(drop=True)):
+        with pytest.raises(ValueError, match="y names its rows"):
+            clone(model).fit(unnamed, y)
+        clone(model).fit(unnamed, y.reset_index(drop=True))
+    with pytest.raises(ValueError, match="y has the index"):
+        clone(model).fit(features, y.rename(index=lambda name: f"{name}x"))
+
+
+def test_metrics_pair_outcomes_and_predictions_by_their_names():
+    rng = np.random.default_rng(1)
+    names = [f"P{i}" for i in range(30)]
+    y = pd.DataFrame({"time": rng.permutation(30) + 1.0, "event": [1, 1, 0] * 10}, index=names)
+    shuffled = y.sample(frac=1, random_state=2)
+    risk, weight = -y["time"] + rng.normal(size=30), pd.Series(rng.uniform(1, 2, 30), names)
+    curves = pd.DataFrame(rng.uniform(0.2, 0.9, (30, 1)), index=names)
+    group = pd.Series(risk > risk.median(), names)
+    for metric, parts in (
+        (concordance_index, (risk,)), (concordance_index, (risk, weight)),
+        (lambda y, s: brier_score(y, y, s, [10.0]), (curves,)),
+        (lambda y, r: fit_cox(y, r).coefficients, (risk,)),
+        (lambda y, g: logrank_test(y, g).statistic, (group,)),
+        (lambda y, g: hazard_ratio(y, g).value, (group,)),
+    ):
+        np.testing.assert_allclose(metric(y, *parts), metric(shuffled, *parts))
+        with pytest.raises(ValueError, match="different patients"):
+            metric(y, *(part.set_axis([f"{name}x" for name in names]) for part in parts))

@@ -92,7 +92,7 @@ class SurvivalVoting(SurvivalMixin, _BaseComposition):
             raise ValueError("SurvivalVoting needs at least one (name, estimator) pair.")
         self._validate_names([name for name, _ in self.estimators])
         self._checked_weights()
-        y = as_outcome(y)
+        y = as_outcome(y, X)
         check_outcome(y, n_patients=_num_samples(X), require_event=True)
         fits = [InnerFit(name, clone(model), _fitted_and_risk) for name, model in self.estimators]
         results = run_inner_fits(fits, X, y, self.n_jobs)

@@ -20,7 +20,7 @@ from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.survival.standardisation import column_scale
-from survimg.target import check_outcome
+from survimg.target import as_outcome, check_outcome
 from survimg.training.failed_fit import unchanged_on_failure
 
 __all__ = ["DeepSurv"]
@@ -126,7 +126,9 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         self._validate_params()
         with unchanged_on_failure(self):
             table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-            event, time = check_outcome(y, n_patients=len(table), require_event=True)
+            event, time = check_outcome(
+                as_outcome(y, X), n_patients=len(table), require_event=True
+            )
             self._fit(table, event, time)
         return self
 

@@ -20,7 +20,7 @@ from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.tabular.coxnet_path import CoxnetPath, deviance
 from survimg.model_selection import EventStratifiedKFold
 from survimg.model_selection.inner_cv import make_inner_splitter
-from survimg.target import check_outcome, make_outcome
+from survimg.target import as_outcome, check_outcome, make_outcome
 
 __all__ = ["LassoCox"]
 
@@ -171,7 +171,9 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         """
         self._validate_params()
         features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        event, time = check_outcome(y, n_patients=features.shape[0], require_event=True)
+        event, time = check_outcome(
+            as_outcome(y, X), n_patients=features.shape[0], require_event=True
+        )
         self.penalty_factor_ = self._resolve_penalty_factor()
         path = CoxnetPath(self.penalty_factor_, self.l1_ratio, self.tol, int(self.max_iter))
         self.mean_, self.scale_ = features.mean(axis=0), features.std(axis=0)

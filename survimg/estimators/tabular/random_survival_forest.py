@@ -14,7 +14,7 @@ from sksurv.ensemble import RandomSurvivalForest as _Forest
 
 from survimg.estimators.base import SurvivalMixin
 from survimg.survival import from_zero, step_functions
-from survimg.target import check_outcome, make_outcome
+from survimg.target import as_outcome, check_outcome, make_outcome
 
 __all__ = ["RandomSurvivalForest"]
 
@@ -105,7 +105,7 @@ class RandomSurvivalForest(SurvivalMixin, BaseEstimator):
             Invalid parameters, features or outcome, no event, or one time for all patients.
         """
         self._validate_params()
-        event, time = check_outcome(y, require_event=True)
+        event, time = check_outcome(as_outcome(y, X), require_event=True)
         if np.unique(time).size < 2:  # scikit-survival grows it, and fails when it predicts
             raise ValueError(
                 f"All {time.size} patients have the same time, {time[0]:g}; a forest needs at "
