@@ -8,8 +8,11 @@ imported by a name in a file. The classes of survimg itself are handed in by who
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any
 
+import torch
 from sklearn import (
     compose,
     decomposition,
@@ -95,6 +98,15 @@ _THIRD_PARTY: Mapping[str, type] = {
     **labelled("sksurv.tree", survival_tree.ExtraSurvivalTree, survival_tree.SurvivalTree),
 }  # fmt: skip
 
+_OPTIMISERS: Mapping[str, type] = labelled(
+    "torch.optim",
+    *(
+        cls for name in dir(torch.optim)
+        if isinstance(cls := getattr(torch.optim, name), type)
+        and issubclass(cls, torch.optim.Optimizer)
+    ),
+)  # fmt: skip
+
 
 def may_be_attribute(cls: type, name: str) -> bool:
     """Tell whether a name can be a data attribute of an instance, and hide no method of it."""
@@ -110,20 +122,27 @@ class Classes:
     ----------
     listed : mapping of str to type
         Classes of survimg by label.
-    trusted : iterable of type, default=()
-        The caller's own classes; the objects themselves, so that nothing is imported by name.
+    trusted : iterable of type or function, default=()
+        The caller's own classes, and functions that build networks; the objects themselves, so that
+        nothing is imported by name.
     """
 
-    def __init__(self, listed: Mapping[str, type], trusted: Iterable[type] = ()) -> None:
+    def __init__(
+        self, listed: Mapping[str, type], trusted: Iterable[Callable[..., Any]] = ()
+    ) -> None:
         self._classes = {**listed, **_THIRD_PARTY}
+        # What parameters may hold as it is: a network's class in a `Net`, an optimiser.
+        self._values: dict[str, Callable[..., Any]] = dict(_OPTIMISERS)
         for cls in trusted:
-            if not isinstance(cls, type):
+            if not isinstance(cls, type | FunctionType):
                 raise TypeError(
                     f"trusted holds classes, such as [MyEstimator]; got {cls!r}, which is a "
                     f"{type(cls).__name__}."
                 )
-            if cls not in self._classes.values():
-                self._classes.setdefault(f"{cls.__module__}.{cls.__qualname__}", cls)
+            label = f"{cls.__module__}.{cls.__qualname__}"
+            self._values.setdefault(label, cls)
+            if isinstance(cls, type) and cls not in self._classes.values():
+                self._classes.setdefault(label, cls)
 
     def labels(self) -> tuple[str, ...]:
         """Return all labels, sorted."""
@@ -132,6 +151,25 @@ class Classes:
     def label_of(self, cls: type) -> str | None:
         """Return the label of a class; None if it is not on the list."""
         return next((label for label, listed in self._classes.items() if listed is cls), None)
+
+    def label_of_value(self, value: object) -> str | None:
+        """Return the label of a class or function that a parameter may hold; None of others."""
+        return next((label for label, each in self._values.items() if each is value), None)
+
+    def find_value(self, label: object) -> Callable[..., Any]:
+        """Return the class or function with this label, which a parameter may hold.
+
+        Raises
+        ------
+        ModelFileError
+            It is neither trusted nor an optimiser of torch.
+        """
+        if isinstance(label, str) and label in self._values:
+            return self._values[label]
+        raise ModelFileError(
+            f"A parameter of the model is {label!r}. If it is the class or function of your "
+            "network, pass it: survimg.load(folder, trusted=[...])."
+        )
 
     def find(self, label: object) -> type:
         """Return the class with this label.
