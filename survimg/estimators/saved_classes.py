@@ -28,6 +28,7 @@ from survimg.model_selection import (
     RepeatedEventStratifiedGroupKFold,
     RepeatedEventStratifiedKFold,
 )
+from survimg.nets import SwinTransformer3D
 from survimg.nets.transfer import LoadReport
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival.breslow import BreslowBaseline
@@ -55,6 +56,7 @@ SAVED_CLASSES: Mapping[str, type] = {
         EventStratifiedGroupKFold, EventStratifiedKFold, KnownGroups, LeaveOneCentreOut,
         RepeatedEventStratifiedGroupKFold, RepeatedEventStratifiedKFold,
     ),
+    **labelled("survimg.nets", SwinTransformer3D),
     **labelled("survimg.nets.transfer", LoadReport),
     **labelled("survimg.radiomics", RadiomicsFeatures),
     **labelled("survimg.selection", ForestSelector, SpearmanFilter),

@@ -6,9 +6,9 @@ estimator, so that a model file never holds less than the model.
 JSON values stand for themselves (None, bool, int, finite float, str, list), or are an object with
 one key: ``tuple``, ``dict`` (pairs), ``slice``, ``float`` (``"nan"``, ``"inf"``, ``"-inf"``),
 ``scalar`` (NumPy: type and value), ``dtype``, ``type``, ``class`` (the label of a network's class
-that the caller trusts), ``path``, or ``ref``, the position of an object in the table of objects. An
-object stands behind all that it refers to, so that a file cannot describe a cycle, and objects that
-are shared stay shared.
+that the caller trusts), ``loss`` (that of a loss without a state), ``path``, or ``ref``, the
+position of an object in the table of objects. An object stands behind all that it refers to, so
+that a file cannot describe a cycle, and objects that are shared stay shared.
 """
 
 from __future__ import annotations
@@ -179,6 +179,9 @@ class Encoder:
         if (label := self.classes.label_of_value(value)) is not None:
             self.labels.add(label)
             return {"class": label}
+        if (label := self.classes.label_of_loss(value)) is not None:
+            self.labels.add(label)
+            return {"loss": label}
         if not isinstance(value, type):
             return None
         for name, known in TYPES.items():
@@ -230,7 +233,9 @@ class Encoder:
 
     def _instance(self, value: Any, label: str, place: str) -> dict[str, Any]:
         attributes = dict(vars(value))
-        attributes.pop("_skl_callbacks", None)  # for fits to come: progress bars and the like
+        # For fits to come: progress bars and the like; how long a solver took.
+        for name in ("_skl_callbacks", "optimizer_result_"):
+            attributes.pop(name, None)
         node: dict[str, Any] = {"is": "instance", "class": label}
         if isinstance(value, BaseEstimator):
             names = [name for name in value._get_param_names() if name in attributes]

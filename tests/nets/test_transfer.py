@@ -14,11 +14,13 @@ from survimg.nets import (
     DeepSurvNet,
     DLPMNet,
     freeze,
+    initialise,
     load_weights,
     stage_features,
     train_unfrozen,
     unfreeze,
 )
+from survimg.nets.layers import conv3d, linear
 
 
 def seeded(seed):
@@ -200,8 +202,10 @@ def test_safetensors(tmp_path):
 @pytest.mark.parametrize(("n_before", "n_now"), [(1, 3), (3, 2), (2, 5)])
 def test_a_first_convolution_is_adapted(how, n_before, n_now):
     source, target = (
-        nn.Sequential(nn.Conv3d(n, 4, 3), nn.Conv3d(4, 2, 1)) for n in (n_before, n_now)
+        nn.Sequential(conv3d(n, 4, 3), conv3d(4, 2, 1)) for n in (n_before, n_now)
     )
+    for net in (source, target):
+        initialise(net, seeded(n_now))
     report = load_weights(target, source, adapt_channels=how)
     assert len(report.loaded) == 4
     # Channels that are all alike give what they gave before.
@@ -219,7 +223,7 @@ def test_a_first_convolution_is_adapted(how, n_before, n_now):
 
 
 def test_a_warning_says_when_little_was_loaded():
-    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net = nn.Sequential(linear(2, 2), linear(2, 2))
     half = {"0.weight": torch.zeros(2, 2), "0.bias": torch.zeros(2)}
     load_weights(net, half, strict=False).warn_if_little()
     with pytest.warns(UserWarning, match="hold 1 of the 4 tensors"):

@@ -17,7 +17,7 @@ from tests.estimators.deep.networks_of_users import SmallNet, noise
 
 @pytest.fixture(scope="module")
 def cohort():
-    return make_phantom_cohort(n=12, shape=(8, 8, 8), random_state=0).cohort
+    return make_phantom_cohort(n=12, shape=(16, 16, 16), random_state=0).cohort
 
 
 def quick(**parameters):
