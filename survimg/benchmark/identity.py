@@ -31,8 +31,8 @@ __all__ = [
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Parts of survimg that act before a model is described or after its record is written.
 _NO_RESULT = ("cli", "report")
-# Parameters of scikit-learn that never change a result: printing, number of processes, caches.
-_WITHOUT_EFFECT = frozenset({"verbose", "n_jobs", "memory"})
+# Parameters that never change a result: printing, number of processes, caches, who looks on.
+_WITHOUT_EFFECT = frozenset({"callbacks", "verbose", "n_jobs", "memory"})
 
 
 def seeded_clone(model: Any, seed: int) -> Any:
@@ -64,7 +64,7 @@ def describe(value: Any) -> Any:
     ----------
     value : object
         Estimators are described by class, by the source file that defines the class, by their
-        parameters (``verbose``, ``n_jobs`` and ``memory`` apart) and by the class's defaults of
+        parameters (those without an effect on the result apart) and by the class's defaults of
         those parameters that differ from them; arrays and other objects by a digest.
 
     Returns

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import at_least
 from survimg.cli.output import Answer, counted
+from survimg.cli.trust import add_trust, trusted
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of noise (default: 0)")
     parser.add_argument("--device", help="cpu, cuda (default: as in training)")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -67,7 +69,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     out = Path(arguments.out)
     if out.exists():
         raise FileExistsError(f"--out {out} exists; give another folder.")
-    model = survimg.load(arguments.model, device=arguments.device)
+    model = survimg.load(
+        arguments.model, device=arguments.device, trusted=trusted(arguments)
+    )
     _check_network(model, arguments.model)
     cohort = _patients(Cohort.load(arguments.cohort), arguments.patients)
     maps = saliency(

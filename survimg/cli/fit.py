@@ -7,12 +7,16 @@ Scores of the training patients are not shown, because they say nothing about ne
 from __future__ import annotations
 
 import argparse
+import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 from survimg.cli.arguments import add_empty_masks, at_least
 from survimg.cli.cohorts import check_empty_masks
 from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
+from survimg.cli.trust import add_trust, trusted
 from survimg.suites import MODELS, ModelSettings, build_models
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
@@ -52,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of a network")
     parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
+    add_trust(parser)
     add_empty_masks(parser)
     add_progress(parser)
 
@@ -83,11 +88,22 @@ def run(arguments: argparse.Namespace) -> Answer:
     model = build_models([arguments.model], settings)[arguments.model]
     model = seeded_clone(model, arguments.seed)
     set_parameters(model, arguments.model, arguments.set)
+    classes = trusted(arguments)
+    _check_saved(model, classes)
     model.fit(cohort, cohort.outcome)
-    survimg.save(model, out, overwrite=arguments.overwrite)
+    survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes)
     events = int(cohort.outcome["event"].sum())
     return Answer(
         f"{out}: {arguments.model}, trained on {counted(len(cohort), 'patient')} with "
         f"{counted(events, 'event')}\n",
         {"folder": out, "model": arguments.model, "patients": len(cohort), "events": events},
     )
+
+
+def _check_saved(model: Any, classes: list[Any]) -> None:
+    """Refuse before the training what could not be saved after it."""
+    import survimg
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # given when the fitted model is saved
+        survimg.save(model, Path(folder) / "model", trusted=classes)

@@ -18,6 +18,7 @@ from survimg.cli.arguments import add_dicom, add_reading, at_least
 from survimg.cli.modalities import warn_of_absent_modalities
 from survimg.cli.new_patients import NewPatients, find_new_patients
 from survimg.cli.output import Answer, add_progress, counted
+from survimg.cli.trust import add_trust, trusted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-jobs", type=at_least(1), default=1, metavar="N", help="processes for the preparation"
     )
+    add_trust(parser)
     add_progress(parser)
     add_reading(parser.add_argument_group("reading of images"))
     add_dicom(parser)
@@ -81,7 +83,9 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileExistsError(f"--out {out} exists; give another folder.")
     if arguments.mask_format is not None and not arguments.masks:
         raise ValueError("--mask-format needs --masks.")
-    model = survimg.load(arguments.model, device=arguments.device)
+    model = survimg.load(
+        arguments.model, device=arguments.device, trusted=trusted(arguments)
+    )
     if arguments.masks and not hasattr(model, "predict_mask"):
         raise ValueError(
             f"--masks: the {type(model).__name__} at {arguments.model} predicts no masks."

@@ -28,6 +28,7 @@ from survimg.model_selection import (
     RepeatedEventStratifiedGroupKFold,
     RepeatedEventStratifiedKFold,
 )
+from survimg.nets import SwinTransformer3D
 from survimg.nets.transfer import LoadReport
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival.breslow import BreslowBaseline
@@ -38,10 +39,10 @@ SAVED_CLASSES: Mapping[str, type] = {
     **labelled("survimg.clinical", ClinicalFeatures, TumourVolume),
     **labelled(
         "survimg.estimators",
-        deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.FusionClassifier,
-        deep.FusionSurvival, deep.ImageClassifier, deep.ImageSurvival, deep.SingleTaskSurvival,
-        deep.TumourSegmenter, mtdlr.MTDLR,
-        mtdlr.ClinicalCox, mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
+        deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.FrozenEncoderFeatures,
+        deep.FusionClassifier, deep.FusionSurvival, deep.ImageClassifier, deep.ImageSurvival,
+        deep.SingleTaskSurvival, deep.TumourSegmenter, mtdlr.MTDLR, mtdlr.ClinicalCox,
+        mtdlr.ManualRadiomicsCox, mtdlr.SingleTaskCox,
         tabular.ICARE, tabular.ClinicalVolumeCox, tabular.DeepSurv, tabular.LassoCox,
         tabular.RandomSurvivalForest, ComBat, FoldEnsemble, OutOfFold, SurvivalStacking,
         SurvivalVoting,
@@ -55,6 +56,7 @@ SAVED_CLASSES: Mapping[str, type] = {
         EventStratifiedGroupKFold, EventStratifiedKFold, KnownGroups, LeaveOneCentreOut,
         RepeatedEventStratifiedGroupKFold, RepeatedEventStratifiedKFold,
     ),
+    **labelled("survimg.nets", SwinTransformer3D),
     **labelled("survimg.nets.transfer", LoadReport),
     **labelled("survimg.radiomics", RadiomicsFeatures),
     **labelled("survimg.selection", ForestSelector, SpearmanFilter),

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from survimg.nets.layers import check_clinical, initialise, linear
 from survimg.nets.outputs import RiskOutput
 
-__all__ = ["ClinicalPath", "EncoderWithHead", "LogitsOutput", "Pool", "pooled"]
+__all__ = [
+    "ClinicalPath",
+    "EncoderWithHead",
+    "LogitsOutput",
+    "Pool",
+    "PooledEncoder",
+    "pooled",
+]
 
 Pool = Literal["mean", "mean-sd"]
 ClinicalPath = Literal["joined", "undropped", "offset"]
@@ -110,15 +117,41 @@ class EncoderWithHead(nn.Module):
         return self.head.weight.square().sum()
 
 
+class PooledEncoder(nn.Module):
+    """An encoder whose maps or tokens are averaged.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        As in `EncoderWithHead`.
+    shape : sequence of int
+        Shape of a case that it takes: channels, then voxels along each axis.
+
+    Raises
+    ------
+    ValueError
+        The encoder cannot take such a case, or returns something else.
+    """
+
+    def __init__(self, encoder: nn.Module, shape: Any) -> None:
+        super().__init__()
+        self.n_features = _count_features(encoder, tuple(shape), "mean")
+        self.encoder = encoder
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Return features, (b, n_features)."""
+        return pooled(self.encoder(volumes))
+
+
 def pooled(output: Any, pool: Pool = "mean") -> Tensor:
     """Return the features in what an encoder gives, (b, n), at least float32.
 
     Parameters
     ----------
-    output : Tensor, or list or tuple
+    output : Tensor of shape (b, n), (b, tokens, n) or (b, n, ...), or list or tuple
         Features (b, n); tokens (b, tokens, n), as transformers give; a map (b, n, ...) with two or
         three spatial axes. Of a list or tuple it is the last item.
-    pool : {"mean", "mean-sd"}
+    pool : {"mean", "mean-sd"}, default="mean"
         What is taken over tokens or voxels.
 
     Raises

@@ -8,7 +8,7 @@ neck cancer patients using tumor and peritumoral multi-modal deep learning).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ __all__ = ["SwinFusionNet"]
 
 
 class SwinFusionNet(nn.Module):
-    """One Swin Transformer per region; their features and a table through two layers to a number.
+    """One encoder per region; their features and a table through two layers to a number.
 
     Parameters
     ----------
@@ -38,6 +38,9 @@ class SwinFusionNet(nn.Module):
         Units of the fusing layer.
     dropout : float, default=0.5
         Dropout on the inputs of both fully connected layers.
+    encoders : mapping of str to torch.nn.Module, optional
+        Another encoder for each region, from its image to features (b, n), with ``n_features``;
+        None builds Swin Transformers.
     patch_size, window_size, embed_dim, depths, heads, mlp_ratio, drop_path
         Of the encoders: see `survimg.nets.swin_transformer.SwinTransformer3D`.
     generator : torch.Generator, optional
@@ -58,6 +61,7 @@ class SwinFusionNet(nn.Module):
         image_features: int = 128,
         hidden: int = 128,
         dropout: float = 0.5,
+        encoders: Mapping[str, nn.Module] | None = None,
         patch_size: int = 4,
         window_size: int = 4,
         embed_dim: int = 48,
@@ -75,20 +79,23 @@ class SwinFusionNet(nn.Module):
         if self.n_features == 0:
             raise ValueError("The network has no input: give a region or a table.")
         self.projections = nn.ModuleDict()
-        encoders = {}
+        if encoders is None:
+            encoders = {
+                name: SwinTransformer3D(
+                    in_channels,
+                    patch_size=patch_size,
+                    window_size=window_size,
+                    embed_dim=embed_dim,
+                    depths=depths,
+                    heads=heads,
+                    mlp_ratio=mlp_ratio,
+                    drop_path=drop_path,
+                    generator=generator,
+                )
+                for name in self.regions
+            }
         for name in self.regions:
-            encoders[name] = SwinTransformer3D(
-                in_channels,
-                patch_size=patch_size,
-                window_size=window_size,
-                embed_dim=embed_dim,
-                depths=depths,
-                heads=heads,
-                mlp_ratio=mlp_ratio,
-                drop_path=drop_path,
-                generator=generator,
-            )
-            self.projections[name] = linear(encoders[name].n_features, image_features)
+            self.projections[name] = linear(encoders[name].n_features, image_features)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(self.n_features, hidden)
         self.output = linear(hidden, 1)

@@ -17,6 +17,7 @@ __all__ = [
     "MODELS",
     "REFERENCE",
     "build_models",
+    "import_named",
     "parameter_names",
 ]
 
@@ -107,6 +108,26 @@ def parameter_names(model: Any, parameter: str) -> list[str]:
     return [name for name in model.get_params(deep=True) if name.split("__")[-1] == parameter]
 
 
+def import_named(name: str) -> Any:
+    """Import what a user has named on the command line.
+
+    Parameters
+    ----------
+    name : str
+        ``module:name``.
+
+    Raises
+    ------
+    ValueError
+        There is no such module, or nothing of this name in it.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name!r} cannot be imported: {error}.") from error
+
+
 def _build(name: str, settings: ModelSettings) -> Any:
     if name in MODELS:
         return MODELS[name](settings)
@@ -115,11 +136,7 @@ def _build(name: str, settings: ModelSettings) -> Any:
             f"Unknown model {name!r}{_nearest(name)} Known are {', '.join(MODELS)}; your own is "
             "given as module:callable."
         )
-    module_name, _, attribute = name.partition(":")
-    try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"Model {name!r} cannot be imported: {error}.") from error
+    build = import_named(name)
     try:
         model = build()
     except Exception as error:  # a user's own function may raise anything

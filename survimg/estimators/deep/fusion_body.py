@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval
+from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.deep.fusion_inputs import (
@@ -22,10 +23,12 @@ from survimg.estimators.deep.fusion_inputs import (
     warn_of_missing_regions,
 )
 from survimg.estimators.deep.volume_estimator import VolumeEstimator
+from survimg.nets.encoder_with_head import PooledEncoder
 from survimg.nets.swin_fusion import SwinFusionNet
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
 from survimg.training.batches import Patients
+from survimg.training.net import Net, build_net
 from survimg.training.parameters import TrainingParameters
 from survimg.training.views import View
 
@@ -63,6 +66,10 @@ class FusionBody(VolumeEstimator):
         Units of the layer that joins the branches.
     dropout : float, default=0.5
         Dropout on the inputs of both fully connected layers.
+    net : Net or torch.nn.Module, optional
+        Encoder of each region in place of the paper's Swin Transformer, as for `ImageSurvival`:
+        ``Net(DenseNet121, out_channels=128)``. None is the Swin Transformer that the parameters
+        below describe.
     patch_size : int, default=4
         Edge of the Swin Transformer's patches, voxels.
     window_size : int, default=4
@@ -91,6 +98,7 @@ class FusionBody(VolumeEstimator):
     image_features: int = 128
     hidden: int = 128
     dropout: float = 0.5
+    net: Net | nn.Module | None = None
     patch_size: int = 4
     window_size: int = 4
     embed_dim: int = 48
@@ -112,6 +120,7 @@ class FusionBody(VolumeEstimator):
         "image_features": [Interval(Integral, 1, None, closed="left")],
         "hidden": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "net": [Net, nn.Module, None],
         "patch_size": [Interval(Integral, 1, None, closed="left")],
         "window_size": [Interval(Integral, 1, None, closed="left")],
         "embed_dim": [Interval(Integral, 1, None, closed="left")],
@@ -213,6 +222,13 @@ class FusionBody(VolumeEstimator):
     def _make_module(
         self, n_channels: int, n_clinical: int, generator: torch.Generator
     ) -> SwinFusionNet:
+        encoders = None
+        if self.net is not None:
+            shape = (n_channels, *self.volume_shape_in_)
+            encoders = {
+                name: PooledEncoder(build_net(self.net, shape, generator), shape)
+                for name in self._regions
+            }
         return SwinFusionNet(
             n_channels,
             self._regions,
@@ -220,6 +236,7 @@ class FusionBody(VolumeEstimator):
             image_features=self.image_features,
             hidden=self.hidden,
             dropout=self.dropout,
+            encoders=encoders,
             patch_size=self.patch_size,
             window_size=self.window_size,
             embed_dim=self.embed_dim,

@@ -8,10 +8,12 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import ndimage
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
+import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import FusionClassifier, FusionSurvival
@@ -20,7 +22,8 @@ from survimg.radiomics import RadiomicsFeatures
 from survimg.suites.fusion import labels_at_horizon
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
-from survimg.training import TrainingParameters
+from survimg.training import Net, TrainingParameters
+from tests.estimators.deep.networks_of_users import SmallNet
 
 N = 12
 LABELS = np.array(["no", "yes"])[np.arange(N) % 2]
@@ -40,6 +43,7 @@ CHANGES = {
     "correlation_threshold": 0.3, "n_selected": 2, "n_trees": 1, "clinical_columns": [],
     "image_features": 4, "hidden": 4, "dropout": 0.1, "patch_size": 2, "window_size": 2,
     "embed_dim": 4, "depths": (1, 2), "heads": (1, 2), "mlp_ratio": 1.0, "drop_path": 0.9,
+    "net": Net(SmallNet),
 }  # fmt: skip
 BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
 COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
@@ -76,6 +80,21 @@ def test_every_own_parameter_is_tried(kind):
 def test_every_own_parameter_changes_the_result(kind, name, fitted, cohort):
     model = kind(**{**QUICK, name: CHANGES[name]}).fit(cohort, target(kind, cohort))
     assert not np.array_equal(answer(model, cohort), answer(fitted[kind], cohort))
+
+
+@pytest.mark.parametrize("kind", [FusionClassifier, FusionSurvival])
+def test_each_region_has_a_network_of_the_users(kind, cohort, tmp_path):
+    model = kind(**QUICK, net=Net(SmallNet, width=3)).fit(cohort, target(kind, cohort))
+    encoders = model.net_.module_.encoders
+    assert list(encoders) == ["tumour", "peritumoral"]
+    for encoder in encoders.values():
+        assert isinstance(encoder.encoder, SmallNet)
+        assert encoder.n_features == 3
+    first, second = (encoder.encoder.blocks[0].weight for encoder in encoders.values())
+    assert not torch.equal(first, second)
+    survimg.save(model, tmp_path / "model", trusted=[SmallNet])
+    again = survimg.load(tmp_path / "model", trusted=[SmallNet])
+    np.testing.assert_array_equal(answer(again, cohort), answer(model, cohort))
 
 
 @pytest.mark.parametrize("left_out", BRANCHES)
