@@ -189,6 +189,8 @@ def _select_labels(
             )
         return array.astype(np.uint8)
     mask = np.zeros(array.shape, dtype=bool)
+    if list(wanted) == ["any"]:
+        return (array != 0).astype(np.uint8)
     for label in wanted:
         value = _number(label)
         if value is None:
