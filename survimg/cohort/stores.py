@@ -256,6 +256,8 @@ class MaskFileStore:
         several are merged.
     organs : sequence of (Path or None), optional
         Masks of organs, which are left out of shells around the tumour.
+    labels : sequence, length n, optional
+        Label of each case instead of one for all, where the tumour has different names.
     """
 
     def __init__(
@@ -264,6 +266,7 @@ class MaskFileStore:
         images: ImageFileStore,
         label: Label = None,
         organs: Sequence[Path | None] | None = None,
+        labels: Sequence[Label] | None = None,
     ) -> None:
         self._sources = [_absolute(source) for source in paths]
         self._stamps = [_stamp_of(source) for source in self._sources]
@@ -271,6 +274,7 @@ class MaskFileStore:
         self._organ_stamps = [_stamp_of(source) for source in self._organs]
         self._images = images
         self.label = label
+        self._labels = None if labels is None else list(labels)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -294,6 +298,10 @@ class MaskFileStore:
             check_stamp(source, self._stamps[position])
         return source
 
+    def label_of(self, position: int) -> Label:
+        """Return the label that marks the tumour of one case."""
+        return self.label if self._labels is None else self._labels[position]
+
     def organs(self, position: int) -> Path | Image | None:
         """Return the file of the organs of one case, if there is one."""
         source = self._organs[position]
@@ -306,10 +314,10 @@ class MaskFileStore:
         grid, root = self._images.grid(position), self._images.root
         source, organs = self.source(position), self.organs(position)
         if isinstance(source, Image):
-            mask = placed_mask(source, grid, self.label, Path("in memory"))
+            mask = placed_mask(source, grid, self.label_of(position), Path("in memory"))
         else:
             mask = read_mask_image(
-                source, grid, self.label, root=root, allow_outside=root is None
+                source, grid, self.label_of(position), root=root, allow_outside=root is None
             )
         marks = resample_mask(mask, grid)
         if isinstance(organs, Path):
@@ -320,7 +328,7 @@ class MaskFileStore:
         """Path, size and modification time of the mask file, and the label."""
         organs = _place(self._organs[position]), self._organ_stamps[position]
         return digest_of(
-            _place(self._sources[position]), self._stamps[position], self.label, organs
+            _place(self._sources[position]), self._stamps[position], self.label_of(position), organs
         )
 
 

@@ -238,7 +238,7 @@ class PatientVoxels(PatientColumns):
             sources=tuple(s if there else None for s, there in zip(sources, present, strict=True)),
             mask_source=mask_source,
             organ_source=organs,
-            label=self.label,
+            label=self._label_of(position),
             root=self._volumes.root if isinstance(self._volumes, ImageFileStore) else None,
             images_key=self._volumes.case_key(position),
             key=self.case_key(i),
@@ -264,6 +264,10 @@ class PatientVoxels(PatientColumns):
                 "prepared by an earlier survimg)."
             )
         return tuple(place["image"]["stored"])
+
+    def _label_of(self, position: int) -> Label:
+        masks = self._masks
+        return masks.label_of(position) if isinstance(masks, MaskFileStore) else None
 
     @property
     def label(self) -> Label:

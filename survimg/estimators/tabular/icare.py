@@ -259,13 +259,12 @@ class ICARE(ProportionalHazardsMixin, BaseEstimator):
         columns = columns[usable(features[:, columns])]
         ranked = self.correlation == "spearman"
         drop = redundant(features[:, columns], float(parameters["rho"]), ranked=ranked)
-        signs = Signs(*outcome, self.sign_methods, parameters["cmin"])
-        for j in columns[~drop].tolist():
-            sign = signs.sign(features[:, j])
-            if sign:
-                self.signs_[member, j] = sign
-                self.means_[member, j] = np.nanmean(features[:, j])
-                self.scales_[member, j] = np.nanstd(features[:, j])
+        columns = columns[~drop]
+        signs = Signs(*outcome, self.sign_methods, parameters["cmin"]).of(features[:, columns])
+        used = columns[signs != 0]
+        self.signs_[member, used] = signs[signs != 0]
+        self.means_[member, used] = np.nanmean(features[:, used], axis=0)
+        self.scales_[member, used] = np.nanstd(features[:, used], axis=0)
 
     def _fit_curves(
         self, features: np.ndarray, event: np.ndarray, time: np.ndarray, in_bag: np.ndarray

@@ -26,7 +26,7 @@ def redundant(features: np.ndarray, rho: float, *, ranked: bool) -> np.ndarray:
     """
     present = np.isfinite(features)
     if ranked:
-        features = rankdata(features, axis=0, nan_policy="omit")
+        features = rankdata(features, axis=0, nan_policy="propagate" if present.all() else "omit")
     centred = np.where(present, features - np.nanmean(features, axis=0), 0.0)
     drop = np.zeros(features.shape[1], dtype=bool)
     for start in range(0, drop.size, _COLUMNS_AT_ONCE):
@@ -39,7 +39,7 @@ def redundant(features: np.ndarray, rho: float, *, ranked: bool) -> np.ndarray:
 
 
 class Signs:
-    """The direction of one column after the other, judged by the same patients.
+    """The direction of columns, judged by the same patients.
 
     Parameters
     ----------
@@ -60,17 +60,26 @@ class Signs:
         self.methods, self.cmin = methods, cmin
         self._weights = self._pair_weights(np.ones(time.size, dtype=bool))
 
-    def sign(self, column: np.ndarray) -> int:
-        """Return -1 or 1, or 0 for a column that is not to be used; shape (n,), NaN is no value."""
-        there = np.isfinite(column)
-        weights = self._weights if there.all() else self._pair_weights(there)
-        scores = [_score(column[there], self.event[there], weight) for weight in weights]
-        if any(np.isnan(scores)):
-            return 0
-        signs = {-1 if score < 0.5 else 1 for score in scores}
-        better = float(np.mean([max(score, 1 - score) for score in scores]))
-        weak = self.cmin is not None and better < self.cmin
-        return 0 if weak or len(signs) > 1 else signs.pop()
+    def of(self, features: np.ndarray) -> np.ndarray:
+        """Return -1, 1, or 0 for a column that is not to be used, shape (p,); NaN is no value."""
+        whole = np.isfinite(features).all(axis=0)
+        signs = np.zeros(features.shape[1], dtype=np.int8)
+        signs[whole] = self._judge(features[:, whole], self.event, self._weights)
+        for j in np.flatnonzero(~whole).tolist():
+            there = np.isfinite(features[:, j])
+            weights = self._pair_weights(there)
+            signs[j] = self._judge(features[there, j : j + 1], self.event[there], weights)[0]
+        return signs
+
+    def _judge(
+        self, features: np.ndarray, event: np.ndarray, weights: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        scores = np.array([_scores(features, event, weight) for weight in weights])
+        signs = np.where(scores < 0.5, -1, 1)
+        agree = (signs == signs[0]).all(axis=0) & np.isfinite(scores).all(axis=0)
+        if self.cmin is not None:
+            agree &= np.maximum(scores, 1 - scores).mean(axis=0) >= self.cmin
+        return np.where(agree, signs[0], 0)
 
     def _pair_weights(self, there: np.ndarray) -> list[np.ndarray]:
         return [_pair_weights(m, self.event[there], self.time[there]) for m in self.methods]
@@ -92,13 +101,16 @@ def _correlation(
     return np.nan_to_num(correlation, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _score(column: np.ndarray, event: np.ndarray, weight: np.ndarray) -> float:
+def _scores(features: np.ndarray, event: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Part of the pairs in which the earlier event has the higher value; ties count one half."""
     total = weight.sum()
     if not total > 0:
-        return float("nan")
-    balance = np.sign(column[event, np.newaxis] - column)
-    return float(0.5 + np.vdot(weight, balance) / (2 * total))
+        return np.full(features.shape[1], np.nan)
+    balance = np.zeros(features.shape[1])
+    for i, row in zip(np.flatnonzero(event).tolist(), weight, strict=True):
+        later = row > 0
+        balance += row[later] @ np.sign(features[i] - features[later])
+    return 0.5 + balance / (2 * total)
 
 
 def _pair_weights(method: str, event: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ class _File:
     study: str = ""
     patient: str = ""
     description: str = ""
+    kind: str = ""  # of an object with masks: its Modality
     damage: str = ""  # why it cannot be read
 
 
@@ -74,6 +75,7 @@ def manifest_of_dicom(
     *,
     modalities: Sequence[str] | None = None,
     series: Mapping[str, str | Sequence[str]] | None = None,
+    masks: str | Sequence[str] | None = None,
     clinical: str | os.PathLike[str] | None = None,
     every_row: bool = False,
     by_patient_id: bool = False,
@@ -100,6 +102,9 @@ def manifest_of_dicom(
         Which series of a modality is meant: its SeriesDescription, with ``*`` for any text and
         ``?`` for any character, such as ``{"CT": "*venous*"}``, or several of which one must fit,
         such as ``{"PET": ["PET AC", "WB CTAC*"]}``. Capitals make no difference.
+    masks : str or sequence of str, optional
+        Which RTSTRUCT or segmentation object holds the mask, where patients have several: its
+        Modality or SeriesDescription, as in `series`.
     clinical : path, optional
         CSV with ``patient_id`` and further columns of the manifest (clinical, ``group``, ``time``,
         ``event``), with a row for each patient of `folder`.
@@ -152,7 +157,7 @@ def manifest_of_dicom(
     if taken := set(table) & {"mask", *_COLUMNS.values()}:
         raise ValueError(f"{clinical}: the column {min(taken)!r} is made from the DICOM folder.")
     files = _read_headers(folder, by_patient_id, n_jobs, progress)
-    patients = _patients(folder, files, by_patient_id)
+    patients = _patients(folder, files, by_patient_id, [masks] if isinstance(masks, str) else masks)
     if modalities is None:
         found = {file.column for file in files}
         modalities = [name for name in _COLUMNS.values() if name in found]
@@ -231,7 +236,8 @@ def _read_file(path: Path) -> _File | None:
                 raise DicomError(f"{path} has no Modality; its header is damaged.")
             patient = str(header.get("PatientID") or "").strip()
             if modality in _MASKS:
-                return _File(path, "mask", patient=patient)
+                words = " ".join(str(header.get("SeriesDescription") or "").split())
+                return _File(path, "mask", patient=patient, description=words, kind=modality)
             column = _COLUMNS.get(modality, "")
             if not column or "LOCALIZER" in (header.get("ImageType") or ()):
                 return _File(path, patient=patient)
@@ -247,10 +253,18 @@ def _read_file(path: Path) -> _File | None:
         return _File(path, column, damage=str(error))
 
 
-def _patients(folder: Path, files: Sequence[_File], by_patient_id: bool) -> list[_Patient]:
+def _patients(
+    folder: Path,
+    files: Sequence[_File],
+    by_patient_id: bool,
+    masks: Sequence[str] | None,
+) -> list[_Patient]:
     patients: dict[str, _Patient] = {}
     for file in files:
         if file.damage or not file.column:
+            continue
+        named = (file.kind, file.description)
+        if file.kind and masks is not None and not any(_matches(text, masks) for text in named):
             continue
         name = file.patient if by_patient_id else file.path.relative_to(folder).parts[0]
         if not name:

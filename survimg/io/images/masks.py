@@ -181,6 +181,8 @@ def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
                 "which label is the tumour (label=..., or --label)."
             )
         return array.astype(np.uint8)
+    if wanted == ["any"]:
+        return (array != 0).astype(np.uint8)
     mask = np.zeros(array.shape, dtype=bool)
     for one in wanted:
         mask |= array == labels[_same_label(labels, one, path)][0]
