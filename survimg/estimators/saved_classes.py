@@ -29,7 +29,7 @@ from survimg.model_selection import (
     RepeatedEventStratifiedKFold,
 )
 from survimg.nets.transfer import LoadReport
-from survimg.radiomics import RadiomicsFeatures
+from survimg.radiomics import IBSISettings, RadiomicsFeatures
 from survimg.survival.breslow import BreslowBaseline
 
 __all__ = ["SAVED_CLASSES"]
@@ -56,7 +56,7 @@ SAVED_CLASSES: Mapping[str, type] = {
         RepeatedEventStratifiedGroupKFold, RepeatedEventStratifiedKFold,
     ),
     **labelled("survimg.nets.transfer", LoadReport),
-    **labelled("survimg.radiomics", RadiomicsFeatures),
+    **labelled("survimg.radiomics", IBSISettings, RadiomicsFeatures),
     **labelled("survimg.selection", ForestSelector, SpearmanFilter),
     **labelled(
         "survimg.training",

@@ -12,10 +12,14 @@ from survimg.cohort import Cohort
 from survimg.io.images.image import as_stored
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
 from survimg.radiomics.engines import Engine
+from survimg.radiomics.ibsi.settings import IBSIConfiguration
 from survimg.radiomics.names import ExtractionSettings
 from survimg.radiomics.regions import measurable, peritumoral, shell
 
-__all__ = ["Job", "extract_one", "voxel_sizes", "warn_of_few_levels"]
+__all__ = ["AnySettings", "Job", "extract_one", "voxel_sizes", "warn_of_few_levels"]
+
+#: What is computed from one case, by either standard.
+AnySettings = ExtractionSettings | IBSIConfiguration
 
 _FEWEST_SENSIBLE_LEVELS = 4
 
@@ -58,7 +62,7 @@ class Job:
 
 
 def extract_one(
-    cohort: Cohort, job: Job, engine: Engine, settings: ExtractionSettings
+    cohort: Cohort, job: Job, engine: Engine, settings: AnySettings
 ) -> CaseFeatures | None:
     """Measure one patient.
 
@@ -67,7 +71,7 @@ def extract_one(
     cohort : Cohort
     job : Job
     engine : Engine
-    settings : ExtractionSettings
+    settings : ExtractionSettings or IBSIConfiguration
 
     Returns
     -------
@@ -128,7 +132,7 @@ def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | No
 def voxel_sizes(
     cohort: Cohort,
     given: float | Sequence[float] | None,
-    settings: ExtractionSettings,
+    settings: AnySettings,
     *,
     shell: bool,
 ) -> np.ndarray:
@@ -139,7 +143,7 @@ def voxel_sizes(
     cohort : Cohort
     given : float, (z, y, x) triple or None
         Of data that brings none.
-    settings : ExtractionSettings
+    settings : ExtractionSettings or IBSIConfiguration
     shell : bool
         Whether a shell is to be measured, which needs a size.
 
@@ -162,13 +166,7 @@ def voxel_sizes(
         return np.broadcast_to(sizes, (len(cohort), 3))
     if cohort.spacing is not None:
         return cohort.spacing
-    firstorder = dict(settings.features).get("firstorder", ())
-    needs = {
-        "features 'shape'": bool(settings.shape_names),
-        "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
-        "image_types 'log'": bool(settings.log_sigma),
-        "shell_mm": shell,
-    }
+    needs = settings.needs_spacing | {"shell_mm": shell}
     if any(needs.values()):
         raise ValueError(
             f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel sizes, "
@@ -179,7 +177,9 @@ def voxel_sizes(
 
 
 def warn_of_few_levels(
-    cohort: Cohort, settings: ExtractionSettings, cases: Sequence[CaseFeatures]
+    cohort: Cohort,
+    settings: AnySettings,
+    cases: Sequence[CaseFeatures],
 ) -> None:
     """Warn where a bin width leaves so few grey levels that textures are nearly constant."""
     if settings.bin_width is None or not cases:

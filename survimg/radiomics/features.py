@@ -22,8 +22,15 @@ from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics.cache import CaseCache, HasLocation, digest
 from survimg.radiomics.case import CaseFeatures
 from survimg.radiomics.engines import ENGINES, load_engine
-from survimg.radiomics.extraction import Job, extract_one, voxel_sizes, warn_of_few_levels
-from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
+from survimg.radiomics.extraction import (
+    AnySettings,
+    Job,
+    extract_one,
+    voxel_sizes,
+    warn_of_few_levels,
+)
+from survimg.radiomics.ibsi.settings import IBSISettings, configure
+from survimg.radiomics.names import ExtractionSettings, filtered_images, resolve_feature_set
 from survimg.radiomics.regions import (
     SOFT_TISSUE_HU,
     PredictsMasks,
@@ -66,14 +73,15 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         A width that gives fewer than 4 grey levels warns.
     bin_count : int, optional
         Number of equal grey levels between the minimum and maximum of each image in the region.
-    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping, \
-default="deepmts-1456"
-        The set of [1]_, 1456 features of a PET/CT; PyRadiomics' default set (with GLDM, without the
-        four features it calls deprecated); or classes out of "shape", "firstorder", "glcm",
-        "glrlm", "glszm", "ngtdm" and "gldm", optionally mapped to feature names.
-    image_types : sequence of {"original", "wavelet", "log"}, default=("original", "wavelet")
-        Which images the classes other than shape are computed on. "wavelet" stands for the 8 bands
-        of one undecimated coif1 level, "log" for one Laplacian of Gaussian per `log_sigma`.
+    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping, optional
+        "deepmts-1456" (default): the set of [1]_, 1456 features of a PET/CT; "pyradiomics": its
+        default set (with GLDM, without the four features it calls deprecated); or classes out of
+        "shape", "firstorder", "glcm", "glrlm", "glszm", "ngtdm" and "gldm", optionally mapped to
+        feature names. With IBSI's standard: its families, all by default (see `IBSISettings`).
+    image_types : sequence of {"original", "wavelet", "log"}, optional
+        Which images the classes other than shape are computed on; ("original", "wavelet") by
+        default. "wavelet" stands for the 8 bands of one undecimated coif1 level, "log" for one
+        Laplacian of Gaussian per `log_sigma`. IBSI's chapter 1 has ("original",) only.
     log_sigma : sequence of float, optional
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
     shell_mm : float, optional
@@ -98,6 +106,10 @@ default="deepmts-1456"
         is not symmetric: of a file that is not stored in LPS, these differ from PyRadiomics' on the
         file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
         instead, for parity with PyRadiomics on the file.
+    standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
+        Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with the tags
+        of its reference values (``CT_cm_joint_max_3D_avg``). `IBSISettings` holds IBSI's image
+        processing and aggregations; "ibsi" stands for its default values.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -164,11 +176,12 @@ default="deepmts-1456"
         "engine": [StrOptions(set(ENGINES))],
         "bin_width": [Interval(Real, 0, None, closed="neither"), None],
         "bin_count": [Interval(Integral, 2, None, closed="left"), None],
-        "image_types": ["array-like"],
+        "image_types": ["array-like", None],
         "log_sigma": ["array-like", None],
         "shell_mm": [Interval(Real, 0, None, closed="neither"), None],
         "shell_hu": ["array-like", None],
         "orientation": [StrOptions({"LPS", "as-stored"})],
+        "standard": [StrOptions({"pyradiomics", "ibsi"}), IBSISettings],
         "on_empty_mask": [StrOptions({"raise", "nan"})],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
         "n_jobs": [Integral, None],
@@ -185,14 +198,15 @@ default="deepmts-1456"
         engine: str = "native",
         bin_width: float | None = None,
         bin_count: int | None = None,
-        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] = "deepmts-1456",
-        image_types: Sequence[str] = ("original", "wavelet"),
+        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
+        image_types: Sequence[str] | None = None,
         log_sigma: Sequence[float] | None = None,
         shell_mm: float | None = None,
         shell_hu: tuple[float, float] | None = SOFT_TISSUE_HU,
         mask_from: PredictsMasks | None = None,
         spacing: float | Sequence[float] | None = None,
         orientation: str = "LPS",
+        standard: str | IBSISettings = "pyradiomics",
         on_empty_mask: str = "raise",
         memory: str | os.PathLike[str] | HasLocation | None = None,
         n_jobs: int | None = None,
@@ -209,6 +223,7 @@ default="deepmts-1456"
         self.mask_from = mask_from
         self.spacing = spacing
         self.orientation = orientation
+        self.standard = standard
         self.on_empty_mask = on_empty_mask
         self.memory = memory
         self.n_jobs = n_jobs
@@ -240,8 +255,8 @@ default="deepmts-1456"
         self._validate_params()
         given = as_cohort(X, masks=masks)
         cohort, self.measured_on_ = measured_voxels(given, self.mask_from)
-        settings = self._settings()
-        load_engine(self.engine)
+        settings = self._settings(cohort.channel_names)
+        load_engine(self.engine, self.standard)
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
@@ -300,7 +315,7 @@ default="deepmts-1456"
         name = type(self).__name__
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
         check_preparation(cohort, getattr(self, "voxels_in_", self.preparation_in_), name)
-        settings = self._settings()
+        settings = self._settings(cohort.channel_names)
         found = self._extract(cohort, settings)
         warn_of_few_levels(cohort, settings, found)
         values = np.array([case.values for case in found], dtype=np.float64)
@@ -359,7 +374,8 @@ default="deepmts-1456"
         if self.shell_mm is None:
             raise ValueError("There is no shell: shell_mm is None.")
         cohort, _ = measured_voxels(as_cohort(X), self.mask_from)
-        spacings, parts = self._spacings(cohort, self._settings()), np.full(len(cohort), np.nan)
+        settings = self._settings(cohort.channel_names)
+        spacings, parts = self._spacings(cohort, settings), np.full(len(cohort), np.nan)
         for i in range(len(cohort)):
             mask = region_mask(cohort, i, self.mask_from)
             if mask is not None:
@@ -368,14 +384,18 @@ default="deepmts-1456"
 
     # ------------------------------------------------------------------ parameters
 
-    def _settings(self) -> ExtractionSettings:
+    def _settings(self, channels: Sequence[str]) -> AnySettings:
         if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
         bin_width, bin_count = self._binning()
         sigma = tuple(float(s) for s in self.log_sigma or ())
+        if self.standard != "pyradiomics":
+            asked = self.features, self.image_types, sigma
+            return configure(self.standard, *asked, channels, bin_width, bin_count)
+        features = "deepmts-1456" if self.features is None else self.features
         return ExtractionSettings(
-            features=tuple(resolve_feature_set(self.features).items()),
-            image_types=self._image_types(sigma),
+            features=tuple(resolve_feature_set(features).items()),
+            image_types=filtered_images(self.image_types, sigma),
             log_sigma=sigma,
             bin_width=bin_width,
             bin_count=bin_count,
@@ -393,24 +413,7 @@ default="deepmts-1456"
             return float(width), None
         return None, int(DEFAULT_BIN_COUNT if count is None else count)
 
-    def _image_types(self, sigma: tuple[float, ...]) -> tuple[str, ...]:
-        allowed = ("original", "wavelet", "log")
-        kinds = tuple(self.image_types)
-        if isinstance(self.image_types, str) or not kinds or not set(kinds) <= set(allowed):
-            raise ValueError(f"image_types must be a sequence out of {allowed}; got {kinds!r}.")
-        if ("log" in kinds) != bool(sigma) or any(not s > 0 for s in sigma):
-            raise ValueError(
-                "log_sigma must hold positive widths in mm when, and only when, image_types holds "
-                f"'log'; got log_sigma={self.log_sigma!r} and image_types={kinds!r}."
-            )
-        images = {
-            "original": ["original"],
-            "wavelet": [f"wavelet-{band}" for band in WAVELET_BANDS],
-            "log": [f"log-sigma-{str(s).replace('.', '-')}-mm-3D" for s in sigma],
-        }
-        return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
-
-    def _spacings(self, cohort: Cohort, settings: ExtractionSettings) -> np.ndarray:
+    def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
 
     def _check_margin(self, cohort: Cohort) -> None:
@@ -421,8 +424,8 @@ default="deepmts-1456"
                 "mm from the tumour; prepare the cohort with a larger features_margin."
             )
 
-    def _extract(self, cohort: Cohort, settings: ExtractionSettings) -> list[CaseFeatures]:
-        engine = load_engine(self.engine)
+    def _extract(self, cohort: Cohort, settings: AnySettings) -> list[CaseFeatures]:
+        engine = load_engine(self.engine, self.standard)
         cache = CaseCache(self.memory)
         jobs = self._jobs(cohort, settings, engine.version)
         found = [cache.get(job.key, self.n_features_out_) for job in jobs]
@@ -443,7 +446,7 @@ default="deepmts-1456"
             found[i] = empty if case is None else case
         return [case for case in found if case is not None]
 
-    def _jobs(self, cohort: Cohort, settings: ExtractionSettings, version: str) -> list[Job]:
+    def _jobs(self, cohort: Cohort, settings: AnySettings, version: str) -> list[Job]:
         spacings = self._spacings(cohort, settings)
         window = None if self.shell_mm is None else self.shell_hu
         jobs = []

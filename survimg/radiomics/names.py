@@ -25,6 +25,7 @@ __all__ = [
     "SHAPE_2D_FEATURES",
     "WAVELET_BANDS",
     "ExtractionSettings",
+    "filtered_images",
     "resolve_feature_set",
 ]
 
@@ -268,6 +269,39 @@ def resolve_feature_set(
     return chosen
 
 
+def filtered_images(
+    image_types: str | Sequence[str] | None, sigma: tuple[float, ...]
+) -> tuple[str, ...]:
+    """Return the names of the images that are measured.
+
+    Parameters
+    ----------
+    image_types : sequence of {"original", "wavelet", "log"} or None
+        None stands for the first two.
+    sigma : tuple of float
+        Widths of the Laplacian of Gaussian in mm.
+
+    Raises
+    ------
+    ValueError
+        Other image types, or widths without "log" and the reverse.
+    """
+    images = {
+        "original": ["original"],
+        "wavelet": [f"wavelet-{band}" for band in WAVELET_BANDS],
+        "log": [f"log-sigma-{str(s).replace('.', '-')}-mm-3D" for s in sigma],
+    }
+    kinds = ("original", "wavelet") if image_types is None else tuple(image_types)
+    if isinstance(image_types, str) or not kinds or not set(kinds) <= set(images):
+        raise ValueError(f"image_types must be a sequence out of {list(images)}; got {kinds!r}.")
+    if ("log" in kinds) != bool(sigma) or any(not s > 0 for s in sigma):
+        raise ValueError(
+            "log_sigma must hold positive widths in mm when, and only when, image_types holds "
+            f"'log'; got log_sigma={sigma!r} and image_types={kinds!r}."
+        )
+    return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
+
+
 @dataclass(frozen=True)
 class ExtractionSettings:
     """What is computed from one case; equal settings give equal columns in both engines.
@@ -312,6 +346,16 @@ class ExtractionSettings:
     def filtered_image_types(self) -> tuple[str, ...]:
         """Image types to compute; none when only shape is asked for."""
         return self.image_types if self.image_features else ()
+
+    @property
+    def needs_spacing(self) -> dict[str, bool]:
+        """What needs a voxel size, by name."""
+        return {
+            "features 'shape'": bool(self.shape_names),
+            "feature 'firstorder_TotalEnergy'": "TotalEnergy"
+            in dict(self.features).get("firstorder", ()),
+            "image_types 'log'": bool(self.log_sigma),
+        }
 
     def iter_columns(self, channels: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Yield (column name, IBSI identifier) in the order of the values of a case.
