@@ -107,9 +107,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
         instead, for parity with PyRadiomics on the file.
     standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
-        Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with the tags
-        of its reference values (``CT_cm_joint_max_3D_avg``). `IBSISettings` holds IBSI's image
-        processing and aggregations; "ibsi" stands for its default values.
+        Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with its tags
+        (``CT_cm_joint_max_3D_avg``). "ibsi" stands for the default values of `IBSISettings`.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
