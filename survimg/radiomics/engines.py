@@ -37,7 +37,8 @@ def load_engine(name: str, standard: str | IBSISettings = "pyradiomics") -> Engi
 
     Parameters
     ----------
-    name : {"native", "pyradiomics"}
+    name : {"native", "pyradiomics", "parameters"}
+        The last is the native engine told by a parameter file of PyRadiomics.
     standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
         Whose definitions it has.
 
@@ -63,6 +64,10 @@ def load_engine(name: str, standard: str | IBSISettings = "pyradiomics") -> Engi
         return Engine(
             engine_pyradiomics.engine_version(), "processes", engine_pyradiomics.extract_case
         )
+    if name == "parameters":
+        from survimg.radiomics import engine_parameters
+
+        return Engine(engine_parameters.ENGINE_VERSION, "threads", engine_parameters.extract_case)
     from survimg.radiomics.native import engine as engine_native
 
     return Engine(engine_native.ENGINE_VERSION, "threads", engine_native.extract_case)

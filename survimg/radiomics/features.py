@@ -11,26 +11,34 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of
-from survimg.radiomics.cache import CaseCache, HasLocation, digest
+from survimg.radiomics.cache import HasLocation
 from survimg.radiomics.case import CaseFeatures
-from survimg.radiomics.engines import ENGINES, load_engine
+from survimg.radiomics.engine_parameters import (
+    ParameterSettings,
+    check_alone,
+    parameters_of,
+)
+from survimg.radiomics.engines import ENGINES, Engine, load_engine
 from survimg.radiomics.extraction import (
     AnySettings,
-    Job,
-    extract_one,
+    Extraction,
     voxel_sizes,
     warn_of_few_levels,
 )
 from survimg.radiomics.ibsi.settings import IBSISettings, configure
-from survimg.radiomics.names import ExtractionSettings, filtered_images, resolve_feature_set
+from survimg.radiomics.names import (
+    DEFAULT_BIN_COUNT,
+    ExtractionSettings,
+    checked_bins,
+    native_settings,
+)
+from survimg.radiomics.parameters import ParameterSource, read_parameters
 from survimg.radiomics.regions import (
     SOFT_TISSUE_HU,
     PredictsMasks,
@@ -38,19 +46,11 @@ from survimg.radiomics.regions import (
     check_measured_on,
     hides_hu,
     measured_voxels,
-    predicted_mask,
     region_mask,
     removed_part,
 )
-from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
-
-#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, because no width suits
-#: SUV, HU, z-scores and wavelet bands at once. 32 is that of IBSI's reference configurations B and
-#: D, and leaves a tumour of 1000 voxels about one pair per cell of its co-occurrence matrices.
-DEFAULT_BIN_COUNT = 32
-
 
 class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     """Radiomic features of the tumour: 1456 numbers for PET/CT, an ordinary scikit-learn step.
@@ -84,6 +84,9 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         Laplacian of Gaussian per `log_sigma`. IBSI's chapter 1 has ("original",) only.
     log_sigma : sequence of float, optional
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
+    params : path-like or dict, optional
+        A parameter file of PyRadiomics, or what it holds: says which features and images there are
+        and how voxels are treated before, instead of the five parameters above; see `from_params`.
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.
@@ -187,6 +190,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         "verbose": ["verbose"],
         # Checked in fit, with messages of their own.
         "features": "no_validation",
+        "params": "no_validation",
         "mask_from": "no_validation",
         "spacing": "no_validation",
     }
@@ -200,6 +204,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
         image_types: Sequence[str] | None = None,
         log_sigma: Sequence[float] | None = None,
+        params: ParameterSource = None,
         shell_mm: float | None = None,
         shell_hu: tuple[float, float] | None = SOFT_TISSUE_HU,
         mask_from: PredictsMasks | None = None,
@@ -217,6 +222,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         self.features = features
         self.image_types = image_types
         self.log_sigma = log_sigma
+        self.params = params
         self.shell_mm = shell_mm
         self.shell_hu = shell_hu
         self.mask_from = mask_from
@@ -227,6 +233,46 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         self.memory = memory
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @classmethod
+    def from_params(cls, params: ParameterSource) -> RadiomicsFeatures:
+        """Make the transformer that a parameter file of PyRadiomics describes.
+
+        The values are those of PyRadiomics on images in float64. ``set_params`` sets what such a
+        file does not hold, such as `n_jobs`.
+
+        Parameters
+        ----------
+        params : path-like, dict or None
+            A file in YAML or JSON, what such a file holds, or None for PyRadiomics' defaults. The
+            file is read now; the transformer keeps its content. `label`, `label_channel`,
+            `correctMask` and `geometryTolerance` have no effect: a cohort's masks are one region
+            each, on the grid of its images.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            A key is unknown or a value not allowed; the message says what is.
+        """
+        return cls(params=read_parameters(params).to_dict())
+
+    def to_params(self) -> dict[str, dict[str, Any]]:
+        """Return the content of a parameter file with which PyRadiomics computes the same features.
+
+        Returns
+        -------
+        dict
+            With the keys ``setting``, ``featureClass`` and ``imageType``, to be written as YAML or
+            JSON. `orientation`, shells and masks have no place in it.
+        """
+        if self.params is not None:
+            return read_parameters(self.params).to_dict()
+        settings = self._native_settings()
+        return parameters_of(
+            dict(settings.features), self.image_types or ("original", "wavelet"), settings
+        )
 
     def fit(
         self,
@@ -255,7 +301,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         given = as_cohort(X, masks=masks)
         cohort, self.measured_on_ = measured_voxels(given, self.mask_from)
         settings = self._settings(cohort.channel_names)
-        load_engine(self.engine, self.standard)
+        self._load_engine()
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
@@ -383,34 +429,24 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ parameters
 
+    def _load_engine(self) -> Engine:
+        return load_engine(self.engine if self.params is None else "parameters", self.standard)
+
     def _settings(self, channels: Sequence[str]) -> AnySettings:
         if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
-        bin_width, bin_count = self._binning()
-        sigma = tuple(float(s) for s in self.log_sigma or ())
-        if self.standard != "pyradiomics":
-            asked = self.features, self.image_types, sigma
-            return configure(self.standard, *asked, channels, bin_width, bin_count)
-        features = "deepmts-1456" if self.features is None else self.features
-        return ExtractionSettings(
-            features=tuple(resolve_feature_set(features).items()),
-            image_types=filtered_images(self.image_types, sigma),
-            log_sigma=sigma,
-            bin_width=bin_width,
-            bin_count=bin_count,
-            texture=TextureDefinition(),
-        )
+        if self.params is not None:
+            check_alone(self.get_params(deep=False))
+            return ParameterSettings(read_parameters(self.params))
+        if self.standard == "pyradiomics":
+            return self._native_settings()
+        asked = self.features, self.image_types, tuple(map(float, self.log_sigma or ()))
+        bins = checked_bins(self.bin_width, self.bin_count)
+        return configure(self.standard, *asked, channels, *bins)
 
-    def _binning(self) -> tuple[float | None, int | None]:
-        width, count = self.bin_width, self.bin_count
-        if width is not None and count is not None:
-            raise ValueError(
-                f"Give bin_width or bin_count, not both; got {width!r} and {count!r}. Without "
-                f"either, {DEFAULT_BIN_COUNT} bins are used."
-            )
-        if width is not None:
-            return float(width), None
-        return None, int(DEFAULT_BIN_COUNT if count is None else count)
+    def _native_settings(self) -> ExtractionSettings:
+        asked = self.features, self.image_types, self.log_sigma
+        return native_settings(*asked, *checked_bins(self.bin_width, self.bin_count))
 
     def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
@@ -424,47 +460,14 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             )
 
     def _extract(self, cohort: Cohort, settings: AnySettings) -> list[CaseFeatures]:
-        engine = load_engine(self.engine, self.standard)
-        cache = CaseCache(self.memory)
-        jobs = self._jobs(cohort, settings, engine.version)
-        found = [cache.get(job.key, self.n_features_out_) for job in jobs]
-        missing = [i for i, case in enumerate(found) if case is None]
-        empty = CaseFeatures(
-            np.full(self.n_features_out_, np.nan),
-            np.zeros((len(self.channel_names_in_), len(settings.filtered_image_types)), np.int64),
+        extraction = Extraction(
+            engine=self._load_engine(),
+            settings=settings,
+            shell_mm=self.shell_mm,
+            shell_hu=None if self.shell_mm is None else self.shell_hu,
+            mask_from=self.mask_from,
+            as_stored=self.orientation == "as-stored",
+            refuse_empty=self.on_empty_mask == "raise",
         )
-        # Kernels of the native engine release the interpreter lock; PyRadiomics holds it.
-        run = Parallel(n_jobs=self.n_jobs, prefer=engine.prefer, return_as="generator")
-        tasks = (delayed(extract_one)(cohort, jobs[i], engine, settings) for i in missing)
-        progress = tqdm(
-            run(tasks), total=len(missing), disable=not self.verbose, desc="radiomics", unit="case"
-        )
-        for i, case in zip(missing, progress, strict=True):
-            if case is not None:
-                cache.put(jobs[i].key, case)
-            found[i] = empty if case is None else case
-        return [case for case in found if case is not None]
-
-    def _jobs(self, cohort: Cohort, settings: AnySettings, version: str) -> list[Job]:
         spacings = self._spacings(cohort, settings)
-        window = None if self.shell_mm is None else self.shell_hu
-        jobs = []
-        for i in range(len(cohort)):
-            packed = None
-            stored = cohort.stored_axes(i) if self.orientation == "as-stored" else None
-            if self.mask_from is not None:
-                packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
-            key = digest(
-                cohort.case_key(i),
-                settings,
-                version,
-                self.shell_mm,
-                window,
-                stored,
-                spacings[i].tolist(),
-                None if packed is None else packed.tobytes(),
-            )
-            refuse_empty = self.on_empty_mask == "raise"
-            place = spacings[i], self.shell_mm, window, stored
-            jobs.append(Job(i, key, *place, packed, refuse_empty))
-        return jobs
+        return extraction.run(cohort, spacings, self.memory, self.n_jobs, self.verbose)

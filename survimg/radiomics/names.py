@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from survimg.radiomics.texture import TextureDefinition
 
 __all__ = [
+    "DEFAULT_BIN_COUNT",
     "FEATURE_SETS",
     "IBSI_IDENTIFIERS",
     "REMOVED_FEATURES",
     "SHAPE_2D_FEATURES",
     "WAVELET_BANDS",
     "ExtractionSettings",
+    "checked_bins",
     "filtered_images",
+    "native_settings",
     "resolve_feature_set",
 ]
 
@@ -302,6 +305,30 @@ def filtered_images(
     return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
 
 
+#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, because no width suits
+#: SUV, HU, z-scores and wavelet bands at once. 32 is that of IBSI's reference configurations B and
+#: D, and leaves a tumour of 1000 voxels about one pair per cell of its co-occurrence matrices.
+DEFAULT_BIN_COUNT = 32
+
+
+def checked_bins(width: float | None, count: int | None) -> tuple[float | None, int | None]:
+    """Return the width of grey levels or, without one, their number.
+
+    Raises
+    ------
+    ValueError
+        Both were given.
+    """
+    if width is not None and count is not None:
+        raise ValueError(
+            f"Give bin_width or bin_count, not both; got {width!r} and {count!r}. Without either, "
+            f"{DEFAULT_BIN_COUNT} bins are used."
+        )
+    if width is not None:
+        return float(width), None
+    return None, int(DEFAULT_BIN_COUNT if count is None else count)
+
+
 @dataclass(frozen=True)
 class ExtractionSettings:
     """What is computed from one case; equal settings give equal columns in both engines.
@@ -374,3 +401,34 @@ class ExtractionSettings:
                             f"{channel}_{image_type}_{feature_class}_{name}",
                             IBSI_IDENTIFIERS[feature_class][name],
                         )
+
+
+def native_settings(
+    features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None,
+    image_types: Sequence[str] | None,
+    log_sigma: Sequence[float] | None,
+    bin_width: float | None,
+    bin_count: int | None,
+) -> ExtractionSettings:
+    """Return checked settings; None stands for the set and the images of Meng et al.
+
+    Parameters
+    ----------
+    features, image_types, log_sigma, bin_width, bin_count
+        As in `RadiomicsFeatures`.
+
+    Raises
+    ------
+    ValueError
+        A feature or an image is unknown, or widths do not go with the images.
+    """
+    sigma = tuple(float(s) for s in log_sigma or ())
+    wanted = resolve_feature_set("deepmts-1456" if features is None else features)
+    return ExtractionSettings(
+        features=tuple(wanted.items()),
+        image_types=filtered_images(image_types, sigma),
+        log_sigma=sigma,
+        bin_width=bin_width,
+        bin_count=bin_count,
+        texture=TextureDefinition(),
+    )

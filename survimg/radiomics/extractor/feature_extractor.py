@@ -129,6 +129,10 @@ class FeatureExtractor:
             found.update((f"{name}_{feature}", value) for feature, value in values.items())
         return found
 
+    def feature_names(self) -> list[str]:
+        """Return the names of the features, without measuring anything."""
+        return feature_names(self.parameters)
+
     def _settings(self, label: int | None, label_channel: int | None) -> dict[str, Any]:
         settings = self.parameters.settings
         if label is not None:
