@@ -1,4 +1,7 @@
-"""Compute the radiomic features of a prepared cohort and write them as a table.
+"""Compute the radiomic features of a prepared cohort, or of a table of cases, and write them.
+
+A table of cases is a CSV with the columns Image and Mask, and Label and Label_channel if need be:
+the batch file of PyRadiomics. `--params` takes PyRadiomics' parameter files, for either.
 
 After an interruption, the same command does the rest: finished patients are stored in CSV.partial
 until the table is written (or permanently in the folder of --cache).
@@ -16,20 +19,28 @@ from survimg.cli.output import Answer, add_progress
 from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_atomically
 
 if TYPE_CHECKING:
-    from survimg.cohort import Cohort
+    from pandas import DataFrame
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 #: Sub-folder in which `survimg.radiomics` stores its records.
 FOLDER = "survimg-radiomics"
 SUMMARY = "radiomic features of a prepared cohort as a table"
-EXAMPLES = ("survimg radiomics cohort --out features.csv --n-jobs 4",)
+EXAMPLES = (
+    "survimg radiomics cohort --out features.csv --n-jobs 4",
+    "survimg radiomics cases.csv --params Params.yaml --out features.csv",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("store", help="folder of a prepared cohort")
+    parser.add_argument("source", help="folder of a prepared cohort, or a CSV of images and masks")
     parser.add_argument("--out", required=True, metavar="CSV", help="table, one row per patient")
+    parser.add_argument(
+        "--params", metavar="FILE",
+        help="parameter file of PyRadiomics (YAML or JSON), instead of --engine, --bin-... and "
+        "--images; of a CSV without one, PyRadiomics' defaults",
+    )
     parser.add_argument("--engine", choices=("native", "pyradiomics"), default="native")
     bins = parser.add_mutually_exclusive_group()
     bins.add_argument("--bin-count", type=at_least(2), metavar="N", help="grey levels; default 32")
@@ -37,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", nargs="+", choices=("original", "wavelet"), default=["original", "wavelet"],
         help="filtered images to measure (default: both)",
+    )
+    parser.add_argument(
+        "--lesions", choices=("union", "largest", "each", "sum"), default="union",
+        help="of a CSV, what to measure of a label with several lesions: all its voxels (default), "
+        "the largest lesion, a row for each, or the sum of each feature",
+    )
+    parser.add_argument(
+        "--all-labels", action="store_true", help="of a CSV, a row for each label of each mask"
     )
     parser.add_argument(
         "--empty-masks", choices=("raise", "nan"), default="raise",
@@ -56,30 +75,54 @@ def run(arguments: argparse.Namespace) -> Answer:
     BlockingIOError
         Another process is writing the same table.
     """
-    from survimg.cohort import Cohort
-
     out = Path(arguments.out)
     _check_free(out, arguments.overwrite)
     if not out.parent.is_dir():  # hours of features would be lost at the end
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first.")
-    cohort = Cohort.load(arguments.store)
+    _check_options(arguments)
     partial = out.with_name(f"{out.name}.partial")
     partial.mkdir(exist_ok=True)
     lock = lock_folder(partial)
     try:
         _check_free(out, arguments.overwrite)  # another run may have ended meanwhile
-        n_features = _write_table(arguments, cohort, out, partial)
+        n_rows, n_features = _write_table(arguments, out, partial)
         shutil.rmtree(partial / FOLDER, ignore_errors=True)
     finally:
-        if not any(partial.glob(f"{FOLDER}/**/*.npz")):  # nothing to come back to
+        records = [*partial.glob(f"{FOLDER}/**/*.npz"), *partial.glob(f"{FOLDER}/*.json")]
+        if not records:  # nothing to come back to
             shutil.rmtree(partial / FOLDER, ignore_errors=True)
             (partial / "lock").unlink(missing_ok=True)
         unlock_folder(lock)
         remove_empty([partial])
+    what = "regions" if _is_table(arguments) else "patients"
     return Answer(
-        f"{out}: {len(cohort)} patients, {n_features} features\n",
-        {"table": out, "patients": len(cohort), "features": n_features},
+        f"{out}: {n_rows} {what}, {n_features} features\n",
+        {"table": out, what: n_rows, "features": n_features},
     )
+
+
+def _is_table(arguments: argparse.Namespace) -> bool:
+    return Path(arguments.source).suffix.lower() == ".csv"
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    given = {
+        "--engine": arguments.engine != "native",
+        "--bin-count": arguments.bin_count is not None,
+        "--bin-width": arguments.bin_width is not None,
+        "--images": arguments.images != ["original", "wavelet"],
+    }
+    extra = [name for name, present in given.items() if present]
+    if extra and (arguments.params or _is_table(arguments)):
+        raise ValueError(
+            f"{', '.join(extra)} cannot go with --params or a CSV of cases: the parameter file "
+            "says it (binCount, binWidth, imageType)."
+        )
+    if not _is_table(arguments) and (arguments.all_labels or arguments.lesions != "union"):
+        raise ValueError(
+            "--lesions and --all-labels are for a CSV of images and masks; of a prepared cohort "
+            "the lesions of each patient are one region."
+        )
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
@@ -87,17 +130,31 @@ def _check_free(out: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{out} exists; choose another name or give --overwrite.")
 
 
-def _write_table(
-    arguments: argparse.Namespace, cohort: Cohort, out: Path, partial: Path
-) -> int:
-    """Write the table; return the number of features."""
+def _write_table(arguments: argparse.Namespace, out: Path, partial: Path) -> tuple[int, int]:
+    """Write the table; return the number of rows and of features."""
+    table, n_others = (_of_cases if _is_table(arguments) else _of_cohort)(arguments, partial)
+    for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
+        leftover.unlink()
+    write_atomically(out, table.to_csv(index=False).encode())
+    return len(table), table.shape[1] - n_others
+
+
+def _of_cohort(arguments: argparse.Namespace, partial: Path) -> tuple[DataFrame, int]:
+    from survimg.cohort import Cohort
     from survimg.radiomics import RadiomicsFeatures
 
-    extractor = RadiomicsFeatures(
-        engine=arguments.engine,
-        bin_count=arguments.bin_count,
-        bin_width=arguments.bin_width,
-        image_types=tuple(arguments.images),
+    cohort = Cohort.load(arguments.source)
+    extractor = (
+        RadiomicsFeatures.from_params(arguments.params)
+        if arguments.params
+        else RadiomicsFeatures(
+            engine=arguments.engine,
+            bin_count=arguments.bin_count,
+            bin_width=arguments.bin_width,
+            image_types=tuple(arguments.images),
+        )
+    )
+    extractor.set_params(
         on_empty_mask=arguments.empty_masks,
         memory=arguments.cache or partial,
         n_jobs=arguments.n_jobs,
@@ -105,7 +162,24 @@ def _write_table(
     ).set_output(transform="pandas")
     table = extractor.fit_transform(cohort)
     table.insert(0, "patient_id", cohort.ids)
-    for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
-        leftover.unlink()
-    write_atomically(out, table.to_csv(index=False).encode())
-    return table.shape[1] - 1
+    return table, 1
+
+
+def _of_cases(arguments: argparse.Namespace, partial: Path) -> tuple[DataFrame, int]:
+    from survimg.radiomics import FeatureExtractor
+    from survimg.radiomics.extractor.batch import measure_cases, read_cases
+
+    extractor = FeatureExtractor(arguments.params)
+    records = Path(arguments.cache or partial) / FOLDER
+    records.mkdir(parents=True, exist_ok=True)
+    table = measure_cases(
+        read_cases(Path(arguments.source)),
+        extractor,
+        all_labels=arguments.all_labels,
+        lesions=arguments.lesions,
+        empty=arguments.empty_masks,
+        records=records,
+        n_jobs=arguments.n_jobs,
+        progress=arguments.progress,
+    )
+    return table, table.shape[1] - len(extractor.feature_names())

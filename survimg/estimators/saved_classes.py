@@ -30,7 +30,7 @@ from survimg.model_selection import (
 )
 from survimg.nets import SwinTransformer3D
 from survimg.nets.transfer import LoadReport
-from survimg.radiomics import RadiomicsFeatures
+from survimg.radiomics import IBSISettings, RadiomicsFeatures
 from survimg.survival.breslow import BreslowBaseline
 
 __all__ = ["SAVED_CLASSES"]
@@ -58,7 +58,7 @@ SAVED_CLASSES: Mapping[str, type] = {
     ),
     **labelled("survimg.nets", SwinTransformer3D),
     **labelled("survimg.nets.transfer", LoadReport),
-    **labelled("survimg.radiomics", RadiomicsFeatures),
+    **labelled("survimg.radiomics", IBSISettings, RadiomicsFeatures),
     **labelled("survimg.selection", ForestSelector, SpearmanFilter),
     **labelled(
         "survimg.training",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
+from survimg.radiomics.ibsi.names import ALL_AGGREGATIONS, FAMILIES
 from survimg.radiomics.names import IBSI_IDENTIFIERS
 
 __all__ = ["feature_families"]
 
 FamilyKind = Literal["class", "image", "channel", "image-class"]
+
+_IBSI_FAMILIES = {tag: family for family, tags in FAMILIES.items() for tag in tags}
+_IBSI_COLUMN = re.compile(
+    rf"(?P<channel>.*_)?(?P<tag>{'|'.join(_IBSI_FAMILIES)})(_({'|'.join(ALL_AGGREGATIONS)}))?"
+)
 
 
 def feature_families(
@@ -24,9 +31,10 @@ def feature_families(
     ----------
     names : iterable of str
     by : {"class", "image", "channel", "image-class"}, default="class"
-        ``"class"``: shape, firstorder, glcm, glrlm, glszm, ngtdm, gldm. ``"image"``: original,
-        wavelet, log; shape, which is measured on the mask, is a family of its own. ``"channel"``:
-        PET, CT and so on; shape likewise. ``"image-class"``: both, as in ``"wavelet glcm"``.
+        ``"class"``: shape, firstorder, glcm, glrlm, glszm, ngtdm, gldm, or the families of IBSI's
+        standard (morphology, statistics, glcm and so on). ``"image"``: original, wavelet, log;
+        shape, which is measured on the mask, is a family of its own. ``"channel"``: PET, CT and so
+        on; shape likewise. ``"image-class"``: both, as in ``"wavelet glcm"``.
 
     Returns
     -------
@@ -52,12 +60,19 @@ def feature_families(
 
 def _family(name: str, by: FamilyKind) -> str:
     prefix, separator, rest = name.partition("__")
-    parts = (rest if separator else name).rsplit("_", 3)
-    if len(parts) < 3 or parts[-1] not in IBSI_IDENTIFIERS.get(parts[-2], {}):
+    column = rest if separator else name
+    parts = column.rsplit("_", 3)
+    if len(parts) >= 3 and parts[-1] in IBSI_IDENTIFIERS.get(parts[-2], {}):
+        image, feature_class = parts[-3], parts[-2]
+        channel = parts[0] if len(parts) == 4 else ""
+    elif (ibsi := _IBSI_COLUMN.fullmatch(column)) is not None:
+        image, feature_class = "original", _IBSI_FAMILIES[ibsi["tag"]]
+        channel = (ibsi["channel"] or "").removesuffix("_")
+    else:
         return prefix if separator else name
-    image, feature_class = parts[-3], parts[-2]
-    channel = parts[0] if len(parts) == 4 else ""
     if by == "class" or feature_class == "shape":
+        return feature_class
+    if feature_class == "morphology" and not channel:
         return feature_class
     kind = image.split("-", 1)[0]
     if by == "image":

@@ -2,5 +2,6 @@
 
 from survimg.radiomics.extractor import FeatureExtractor
 from survimg.radiomics.features import RadiomicsFeatures
+from survimg.radiomics.ibsi import IBSISettings
 
-__all__ = ["FeatureExtractor", "RadiomicsFeatures"]
+__all__ = ["FeatureExtractor", "IBSISettings", "RadiomicsFeatures"]

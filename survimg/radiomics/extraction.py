@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
 
 from survimg.cohort import Cohort
 from survimg.io.images.image import as_stored
+from survimg.radiomics.cache import CaseCache, HasLocation, digest
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
+from survimg.radiomics.engine_parameters import ParameterSettings
 from survimg.radiomics.engines import Engine
+from survimg.radiomics.ibsi.settings import IBSIConfiguration
 from survimg.radiomics.names import ExtractionSettings
-from survimg.radiomics.regions import measurable, peritumoral, shell
+from survimg.radiomics.regions import (
+    PredictsMasks,
+    measurable,
+    peritumoral,
+    predicted_mask,
+    shell,
+)
 
-__all__ = ["Job", "extract_one", "voxel_sizes", "warn_of_few_levels"]
+__all__ = [
+    "AnySettings",
+    "Extraction",
+    "Job",
+    "extract_one",
+    "voxel_sizes",
+    "warn_of_few_levels",
+]
+
+#: What is computed from one case, by either standard.
+AnySettings = ExtractionSettings | IBSIConfiguration | ParameterSettings
 
 _FEWEST_SENSIBLE_LEVELS = 4
 
@@ -57,8 +79,94 @@ class Job:
     refuse_empty: bool
 
 
+@dataclass(frozen=True)
+class Extraction:
+    """How the patients of a cohort are measured.
+
+    Parameters
+    ----------
+    engine : Engine
+    settings : AnySettings
+    shell_mm : float or None
+    shell_hu : (low, high) or None
+        As in `Job`.
+    mask_from : estimator with ``predict_mask`` or None
+        Source of the masks instead of the cohort's.
+    as_stored : bool
+        Whether to measure in the order of the files.
+    refuse_empty : bool
+        Whether a region that cannot be measured is an error.
+    """
+
+    engine: Engine
+    settings: AnySettings
+    shell_mm: float | None
+    shell_hu: tuple[float, float] | None
+    mask_from: PredictsMasks | None
+    as_stored: bool
+    refuse_empty: bool
+
+    def run(
+        self,
+        cohort: Cohort,
+        spacings: np.ndarray,
+        memory: str | os.PathLike[str] | HasLocation | None,
+        n_jobs: int | None,
+        verbose: bool,
+    ) -> list[CaseFeatures]:
+        """Measure all patients, or fetch them from the cache.
+
+        Parameters
+        ----------
+        cohort : Cohort
+        spacings : ndarray of shape (n, 3)
+            Voxel sizes in mm, (z, y, x).
+        memory, n_jobs, verbose
+            See `RadiomicsFeatures`.
+        """
+        settings = self.settings
+        n_features = sum(1 for _ in settings.iter_columns(cohort.channel_names))
+        cache = CaseCache(memory)
+        jobs = [self._job(cohort, i, spacings[i]) for i in range(len(cohort))]
+        cases = [cache.get(job.key, n_features) for job in jobs]
+        missing = [i for i, case in enumerate(cases) if case is None]
+        empty = CaseFeatures(
+            np.full(n_features, np.nan),
+            np.zeros((len(cohort.channel_names), len(settings.filtered_image_types)), np.int64),
+        )
+        # Kernels of the native engine release the interpreter lock; PyRadiomics holds it.
+        run = Parallel(n_jobs=n_jobs, prefer=self.engine.prefer, return_as="generator")
+        tasks = (delayed(extract_one)(cohort, jobs[i], self.engine, settings) for i in missing)
+        progress = tqdm(
+            run(tasks), total=len(missing), disable=not verbose, desc="radiomics", unit="case"
+        )
+        for i, case in zip(missing, progress, strict=True):
+            if case is not None:
+                cache.put(jobs[i].key, case)
+            cases[i] = empty if case is None else case
+        return [case for case in cases if case is not None]
+
+    def _job(self, cohort: Cohort, i: int, spacing: np.ndarray) -> Job:
+        packed = None
+        stored = cohort.stored_axes(i) if self.as_stored else None
+        if self.mask_from is not None:
+            packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
+        key = digest(
+            cohort.case_key(i),
+            self.settings,
+            self.engine.version,
+            self.shell_mm,
+            self.shell_hu,
+            stored,
+            spacing.tolist(),
+            None if packed is None else packed.tobytes(),
+        )
+        place = spacing, self.shell_mm, self.shell_hu, stored
+        return Job(i, key, *place, packed, self.refuse_empty)
+
+
 def extract_one(
-    cohort: Cohort, job: Job, engine: Engine, settings: ExtractionSettings
+    cohort: Cohort, job: Job, engine: Engine, settings: AnySettings
 ) -> CaseFeatures | None:
     """Measure one patient.
 
@@ -67,7 +175,7 @@ def extract_one(
     cohort : Cohort
     job : Job
     engine : Engine
-    settings : ExtractionSettings
+    settings : AnySettings
 
     Returns
     -------
@@ -128,7 +236,7 @@ def _region(cohort: Cohort, job: Job, shape: tuple[int, ...]) -> np.ndarray | No
 def voxel_sizes(
     cohort: Cohort,
     given: float | Sequence[float] | None,
-    settings: ExtractionSettings,
+    settings: AnySettings,
     *,
     shell: bool,
 ) -> np.ndarray:
@@ -139,7 +247,7 @@ def voxel_sizes(
     cohort : Cohort
     given : float, (z, y, x) triple or None
         Of data that brings none.
-    settings : ExtractionSettings
+    settings : AnySettings
     shell : bool
         Whether a shell is to be measured, which needs a size.
 
@@ -162,13 +270,7 @@ def voxel_sizes(
         return np.broadcast_to(sizes, (len(cohort), 3))
     if cohort.spacing is not None:
         return cohort.spacing
-    firstorder = dict(settings.features).get("firstorder", ())
-    needs = {
-        "features 'shape'": bool(settings.shape_names),
-        "feature 'firstorder_TotalEnergy'": "TotalEnergy" in firstorder,
-        "image_types 'log'": bool(settings.log_sigma),
-        "shell_mm": shell,
-    }
+    needs = settings.needs_spacing | {"shell_mm": shell}
     if any(needs.values()):
         raise ValueError(
             f"{', '.join(name for name, needed in needs.items() if needed)} need(s) voxel sizes, "
@@ -179,10 +281,12 @@ def voxel_sizes(
 
 
 def warn_of_few_levels(
-    cohort: Cohort, settings: ExtractionSettings, cases: Sequence[CaseFeatures]
+    cohort: Cohort,
+    settings: AnySettings,
+    cases: Sequence[CaseFeatures],
 ) -> None:
     """Warn where a bin width leaves so few grey levels that textures are nearly constant."""
-    if settings.bin_width is None or not cases:
+    if isinstance(settings, ParameterSettings) or settings.bin_width is None or not cases:
         return
     levels = np.array([case.n_levels for case in cases])
     few = np.argwhere((levels > 0) & (levels < _FEWEST_SENSIBLE_LEVELS))

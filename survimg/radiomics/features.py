@@ -11,19 +11,34 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of
-from survimg.radiomics.cache import CaseCache, HasLocation, digest
+from survimg.radiomics.cache import HasLocation
 from survimg.radiomics.case import CaseFeatures
-from survimg.radiomics.engines import ENGINES, load_engine
-from survimg.radiomics.extraction import Job, extract_one, voxel_sizes, warn_of_few_levels
-from survimg.radiomics.names import WAVELET_BANDS, ExtractionSettings, resolve_feature_set
+from survimg.radiomics.engine_parameters import (
+    ParameterSettings,
+    check_alone,
+    parameters_of,
+)
+from survimg.radiomics.engines import ENGINES, Engine, load_engine
+from survimg.radiomics.extraction import (
+    AnySettings,
+    Extraction,
+    voxel_sizes,
+    warn_of_few_levels,
+)
+from survimg.radiomics.ibsi.settings import IBSISettings, configure
+from survimg.radiomics.names import (
+    DEFAULT_BIN_COUNT,
+    ExtractionSettings,
+    checked_bins,
+    native_settings,
+)
+from survimg.radiomics.parameters import ParameterSource, read_parameters
 from survimg.radiomics.regions import (
     SOFT_TISSUE_HU,
     PredictsMasks,
@@ -31,19 +46,11 @@ from survimg.radiomics.regions import (
     check_measured_on,
     hides_hu,
     measured_voxels,
-    predicted_mask,
     region_mask,
     removed_part,
 )
-from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
-
-#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, because no width suits
-#: SUV, HU, z-scores and wavelet bands at once. 32 is that of IBSI's reference configurations B and
-#: D, and leaves a tumour of 1000 voxels about one pair per cell of its co-occurrence matrices.
-DEFAULT_BIN_COUNT = 32
-
 
 class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     """Radiomic features of the tumour: 1456 numbers for PET/CT, an ordinary scikit-learn step.
@@ -66,16 +73,20 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         A width that gives fewer than 4 grey levels warns.
     bin_count : int, optional
         Number of equal grey levels between the minimum and maximum of each image in the region.
-    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping, \
-default="deepmts-1456"
-        The set of [1]_, 1456 features of a PET/CT; PyRadiomics' default set (with GLDM, without the
-        four features it calls deprecated); or classes out of "shape", "firstorder", "glcm",
-        "glrlm", "glszm", "ngtdm" and "gldm", optionally mapped to feature names.
-    image_types : sequence of {"original", "wavelet", "log"}, default=("original", "wavelet")
-        Which images the classes other than shape are computed on. "wavelet" stands for the 8 bands
-        of one undecimated coif1 level, "log" for one Laplacian of Gaussian per `log_sigma`.
+    features : {"deepmts-1456", "pyradiomics"}, sequence of class names, or mapping, optional
+        "deepmts-1456" (default): the set of [1]_, 1456 features of a PET/CT; "pyradiomics": its
+        default set (with GLDM, without the four features it calls deprecated); or classes out of
+        "shape", "firstorder", "glcm", "glrlm", "glszm", "ngtdm" and "gldm", optionally mapped to
+        feature names. With IBSI's standard: its families, all by default (see `IBSISettings`).
+    image_types : sequence of {"original", "wavelet", "log"}, optional
+        Which images the classes other than shape are computed on; ("original", "wavelet") by
+        default. "wavelet" stands for the 8 bands of one undecimated coif1 level, "log" for one
+        Laplacian of Gaussian per `log_sigma`. IBSI's chapter 1 has ("original",) only.
     log_sigma : sequence of float, optional
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
+    params : path-like or dict, optional
+        A parameter file of PyRadiomics, or what it holds: says which features and images there are
+        and how voxels are treated before, instead of the five parameters above; see `from_params`.
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.
@@ -98,6 +109,9 @@ default="deepmts-1456"
         is not symmetric: of a file that is not stored in LPS, these differ from PyRadiomics' on the
         file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
         instead, for parity with PyRadiomics on the file.
+    standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
+        Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with its tags
+        (``CT_cm_joint_max_3D_avg``). "ibsi" stands for the default values of `IBSISettings`.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -164,17 +178,19 @@ default="deepmts-1456"
         "engine": [StrOptions(set(ENGINES))],
         "bin_width": [Interval(Real, 0, None, closed="neither"), None],
         "bin_count": [Interval(Integral, 2, None, closed="left"), None],
-        "image_types": ["array-like"],
+        "image_types": ["array-like", None],
         "log_sigma": ["array-like", None],
         "shell_mm": [Interval(Real, 0, None, closed="neither"), None],
         "shell_hu": ["array-like", None],
         "orientation": [StrOptions({"LPS", "as-stored"})],
+        "standard": [StrOptions({"pyradiomics", "ibsi"}), IBSISettings],
         "on_empty_mask": [StrOptions({"raise", "nan"})],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
         # Checked in fit, with messages of their own.
         "features": "no_validation",
+        "params": "no_validation",
         "mask_from": "no_validation",
         "spacing": "no_validation",
     }
@@ -185,14 +201,16 @@ default="deepmts-1456"
         engine: str = "native",
         bin_width: float | None = None,
         bin_count: int | None = None,
-        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] = "deepmts-1456",
-        image_types: Sequence[str] = ("original", "wavelet"),
+        features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
+        image_types: Sequence[str] | None = None,
         log_sigma: Sequence[float] | None = None,
+        params: ParameterSource = None,
         shell_mm: float | None = None,
         shell_hu: tuple[float, float] | None = SOFT_TISSUE_HU,
         mask_from: PredictsMasks | None = None,
         spacing: float | Sequence[float] | None = None,
         orientation: str = "LPS",
+        standard: str | IBSISettings = "pyradiomics",
         on_empty_mask: str = "raise",
         memory: str | os.PathLike[str] | HasLocation | None = None,
         n_jobs: int | None = None,
@@ -204,15 +222,57 @@ default="deepmts-1456"
         self.features = features
         self.image_types = image_types
         self.log_sigma = log_sigma
+        self.params = params
         self.shell_mm = shell_mm
         self.shell_hu = shell_hu
         self.mask_from = mask_from
         self.spacing = spacing
         self.orientation = orientation
+        self.standard = standard
         self.on_empty_mask = on_empty_mask
         self.memory = memory
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @classmethod
+    def from_params(cls, params: ParameterSource) -> RadiomicsFeatures:
+        """Make the transformer that a parameter file of PyRadiomics describes.
+
+        The values are those of PyRadiomics on images in float64. ``set_params`` sets what such a
+        file does not hold, such as `n_jobs`.
+
+        Parameters
+        ----------
+        params : path-like, dict or None
+            A file in YAML or JSON, what such a file holds, or None for PyRadiomics' defaults. The
+            file is read now; the transformer keeps its content. `label`, `label_channel`,
+            `correctMask` and `geometryTolerance` have no effect: a cohort's masks are one region
+            each, on the grid of its images.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            A key is unknown or a value not allowed; the message says what is.
+        """
+        return cls(params=read_parameters(params).to_dict())
+
+    def to_params(self) -> dict[str, dict[str, Any]]:
+        """Return the content of a parameter file with which PyRadiomics computes the same features.
+
+        Returns
+        -------
+        dict
+            With the keys ``setting``, ``featureClass`` and ``imageType``, to be written as YAML or
+            JSON. `orientation`, shells and masks have no place in it.
+        """
+        if self.params is not None:
+            return read_parameters(self.params).to_dict()
+        settings = self._native_settings()
+        return parameters_of(
+            dict(settings.features), self.image_types or ("original", "wavelet"), settings
+        )
 
     def fit(
         self,
@@ -240,8 +300,8 @@ default="deepmts-1456"
         self._validate_params()
         given = as_cohort(X, masks=masks)
         cohort, self.measured_on_ = measured_voxels(given, self.mask_from)
-        settings = self._settings()
-        load_engine(self.engine)
+        settings = self._settings(cohort.channel_names)
+        self._load_engine()
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
@@ -300,7 +360,7 @@ default="deepmts-1456"
         name = type(self).__name__
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
         check_preparation(cohort, getattr(self, "voxels_in_", self.preparation_in_), name)
-        settings = self._settings()
+        settings = self._settings(cohort.channel_names)
         found = self._extract(cohort, settings)
         warn_of_few_levels(cohort, settings, found)
         values = np.array([case.values for case in found], dtype=np.float64)
@@ -359,7 +419,8 @@ default="deepmts-1456"
         if self.shell_mm is None:
             raise ValueError("There is no shell: shell_mm is None.")
         cohort, _ = measured_voxels(as_cohort(X), self.mask_from)
-        spacings, parts = self._spacings(cohort, self._settings()), np.full(len(cohort), np.nan)
+        settings = self._settings(cohort.channel_names)
+        spacings, parts = self._spacings(cohort, settings), np.full(len(cohort), np.nan)
         for i in range(len(cohort)):
             mask = region_mask(cohort, i, self.mask_from)
             if mask is not None:
@@ -368,49 +429,26 @@ default="deepmts-1456"
 
     # ------------------------------------------------------------------ parameters
 
-    def _settings(self) -> ExtractionSettings:
+    def _load_engine(self) -> Engine:
+        return load_engine(self.engine if self.params is None else "parameters", self.standard)
+
+    def _settings(self, channels: Sequence[str]) -> AnySettings:
         if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
-        bin_width, bin_count = self._binning()
-        sigma = tuple(float(s) for s in self.log_sigma or ())
-        return ExtractionSettings(
-            features=tuple(resolve_feature_set(self.features).items()),
-            image_types=self._image_types(sigma),
-            log_sigma=sigma,
-            bin_width=bin_width,
-            bin_count=bin_count,
-            texture=TextureDefinition(),
-        )
+        if self.params is not None:
+            check_alone(self.get_params(deep=False))
+            return ParameterSettings(read_parameters(self.params))
+        if self.standard == "pyradiomics":
+            return self._native_settings()
+        asked = self.features, self.image_types, tuple(map(float, self.log_sigma or ()))
+        bins = checked_bins(self.bin_width, self.bin_count)
+        return configure(self.standard, *asked, channels, *bins)
 
-    def _binning(self) -> tuple[float | None, int | None]:
-        width, count = self.bin_width, self.bin_count
-        if width is not None and count is not None:
-            raise ValueError(
-                f"Give bin_width or bin_count, not both; got {width!r} and {count!r}. Without "
-                f"either, {DEFAULT_BIN_COUNT} bins are used."
-            )
-        if width is not None:
-            return float(width), None
-        return None, int(DEFAULT_BIN_COUNT if count is None else count)
+    def _native_settings(self) -> ExtractionSettings:
+        asked = self.features, self.image_types, self.log_sigma
+        return native_settings(*asked, *checked_bins(self.bin_width, self.bin_count))
 
-    def _image_types(self, sigma: tuple[float, ...]) -> tuple[str, ...]:
-        allowed = ("original", "wavelet", "log")
-        kinds = tuple(self.image_types)
-        if isinstance(self.image_types, str) or not kinds or not set(kinds) <= set(allowed):
-            raise ValueError(f"image_types must be a sequence out of {allowed}; got {kinds!r}.")
-        if ("log" in kinds) != bool(sigma) or any(not s > 0 for s in sigma):
-            raise ValueError(
-                "log_sigma must hold positive widths in mm when, and only when, image_types holds "
-                f"'log'; got log_sigma={self.log_sigma!r} and image_types={kinds!r}."
-            )
-        images = {
-            "original": ["original"],
-            "wavelet": [f"wavelet-{band}" for band in WAVELET_BANDS],
-            "log": [f"log-sigma-{str(s).replace('.', '-')}-mm-3D" for s in sigma],
-        }
-        return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
-
-    def _spacings(self, cohort: Cohort, settings: ExtractionSettings) -> np.ndarray:
+    def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
 
     def _check_margin(self, cohort: Cohort) -> None:
@@ -421,48 +459,15 @@ default="deepmts-1456"
                 "mm from the tumour; prepare the cohort with a larger features_margin."
             )
 
-    def _extract(self, cohort: Cohort, settings: ExtractionSettings) -> list[CaseFeatures]:
-        engine = load_engine(self.engine)
-        cache = CaseCache(self.memory)
-        jobs = self._jobs(cohort, settings, engine.version)
-        found = [cache.get(job.key, self.n_features_out_) for job in jobs]
-        missing = [i for i, case in enumerate(found) if case is None]
-        empty = CaseFeatures(
-            np.full(self.n_features_out_, np.nan),
-            np.zeros((len(self.channel_names_in_), len(settings.filtered_image_types)), np.int64),
+    def _extract(self, cohort: Cohort, settings: AnySettings) -> list[CaseFeatures]:
+        extraction = Extraction(
+            engine=self._load_engine(),
+            settings=settings,
+            shell_mm=self.shell_mm,
+            shell_hu=None if self.shell_mm is None else self.shell_hu,
+            mask_from=self.mask_from,
+            as_stored=self.orientation == "as-stored",
+            refuse_empty=self.on_empty_mask == "raise",
         )
-        # Kernels of the native engine release the interpreter lock; PyRadiomics holds it.
-        run = Parallel(n_jobs=self.n_jobs, prefer=engine.prefer, return_as="generator")
-        tasks = (delayed(extract_one)(cohort, jobs[i], engine, settings) for i in missing)
-        progress = tqdm(
-            run(tasks), total=len(missing), disable=not self.verbose, desc="radiomics", unit="case"
-        )
-        for i, case in zip(missing, progress, strict=True):
-            if case is not None:
-                cache.put(jobs[i].key, case)
-            found[i] = empty if case is None else case
-        return [case for case in found if case is not None]
-
-    def _jobs(self, cohort: Cohort, settings: ExtractionSettings, version: str) -> list[Job]:
         spacings = self._spacings(cohort, settings)
-        window = None if self.shell_mm is None else self.shell_hu
-        jobs = []
-        for i in range(len(cohort)):
-            packed = None
-            stored = cohort.stored_axes(i) if self.orientation == "as-stored" else None
-            if self.mask_from is not None:
-                packed = np.packbits(predicted_mask(self.mask_from, cohort, i))
-            key = digest(
-                cohort.case_key(i),
-                settings,
-                version,
-                self.shell_mm,
-                window,
-                stored,
-                spacings[i].tolist(),
-                None if packed is None else packed.tobytes(),
-            )
-            refuse_empty = self.on_empty_mask == "raise"
-            place = spacings[i], self.shell_mm, window, stored
-            jobs.append(Job(i, key, *place, packed, refuse_empty))
-        return jobs
+        return extraction.run(cohort, spacings, self.memory, self.n_jobs, self.verbose)

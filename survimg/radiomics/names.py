@@ -19,12 +19,16 @@ from dataclasses import dataclass
 from survimg.radiomics.texture import TextureDefinition
 
 __all__ = [
+    "DEFAULT_BIN_COUNT",
     "FEATURE_SETS",
     "IBSI_IDENTIFIERS",
     "REMOVED_FEATURES",
     "SHAPE_2D_FEATURES",
     "WAVELET_BANDS",
     "ExtractionSettings",
+    "checked_bins",
+    "filtered_images",
+    "native_settings",
     "resolve_feature_set",
 ]
 
@@ -268,6 +272,63 @@ def resolve_feature_set(
     return chosen
 
 
+def filtered_images(
+    image_types: str | Sequence[str] | None, sigma: tuple[float, ...]
+) -> tuple[str, ...]:
+    """Return the names of the images that are measured.
+
+    Parameters
+    ----------
+    image_types : sequence of {"original", "wavelet", "log"} or None
+        None stands for the first two.
+    sigma : tuple of float
+        Widths of the Laplacian of Gaussian in mm.
+
+    Raises
+    ------
+    ValueError
+        Other image types, or widths without "log" and the reverse.
+    """
+    images = {
+        "original": ["original"],
+        "wavelet": [f"wavelet-{band}" for band in WAVELET_BANDS],
+        "log": [f"log-sigma-{str(s).replace('.', '-')}-mm-3D" for s in sigma],
+    }
+    kinds = ("original", "wavelet") if image_types is None else tuple(image_types)
+    if isinstance(image_types, str) or not kinds or not set(kinds) <= set(images):
+        raise ValueError(f"image_types must be a sequence out of {list(images)}; got {kinds!r}.")
+    if ("log" in kinds) != bool(sigma) or any(not s > 0 for s in sigma):
+        raise ValueError(
+            "log_sigma must hold positive widths in mm when, and only when, image_types holds "
+            f"'log'; got log_sigma={sigma!r} and image_types={kinds!r}."
+        )
+    return tuple(name for kind in dict.fromkeys(kinds) for name in images[kind])
+
+
+#: Grey levels when neither `bin_width` nor `bin_count` is given. A count, because no width suits
+#: SUV, HU, z-scores and wavelet bands at once. 32 is that of IBSI's reference configurations B and
+#: D, and leaves a tumour of 1000 voxels about one pair per cell of its co-occurrence matrices.
+DEFAULT_BIN_COUNT = 32
+
+
+def checked_bins(width: float | None, count: int | None) -> tuple[float | None, int | None]:
+    """Return the width of grey levels or, without one, their number.
+
+    Raises
+    ------
+    ValueError
+        Both were given.
+    """
+    if width is not None and count is not None:
+        raise ValueError(
+            f"Give bin_width or bin_count, not both; got {width!r} and {count!r}. Without either, "
+            f"{DEFAULT_BIN_COUNT} bins are used."
+        )
+    if width is not None:
+        return float(width), None
+    return None, int(DEFAULT_BIN_COUNT if count is None else count)
+
+
 @dataclass(frozen=True)
 class ExtractionSettings:
     """What is computed from one case; equal settings give equal columns in both engines.
@@ -313,6 +374,16 @@ class ExtractionSettings:
         """Image types to compute; none when only shape is asked for."""
         return self.image_types if self.image_features else ()
 
+    @property
+    def needs_spacing(self) -> dict[str, bool]:
+        """What needs a voxel size, by name."""
+        return {
+            "features 'shape'": bool(self.shape_names),
+            "feature 'firstorder_TotalEnergy'": "TotalEnergy"
+            in dict(self.features).get("firstorder", ()),
+            "image_types 'log'": bool(self.log_sigma),
+        }
+
     def iter_columns(self, channels: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Yield (column name, IBSI identifier) in the order of the values of a case.
 
@@ -330,3 +401,34 @@ class ExtractionSettings:
                             f"{channel}_{image_type}_{feature_class}_{name}",
                             IBSI_IDENTIFIERS[feature_class][name],
                         )
+
+
+def native_settings(
+    features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None,
+    image_types: Sequence[str] | None,
+    log_sigma: Sequence[float] | None,
+    bin_width: float | None,
+    bin_count: int | None,
+) -> ExtractionSettings:
+    """Return checked settings; None stands for the set and the images of Meng et al.
+
+    Parameters
+    ----------
+    features, image_types, log_sigma, bin_width, bin_count
+        As in `RadiomicsFeatures`.
+
+    Raises
+    ------
+    ValueError
+        A feature or an image is unknown, or widths do not go with the images.
+    """
+    sigma = tuple(float(s) for s in log_sigma or ())
+    wanted = resolve_feature_set("deepmts-1456" if features is None else features)
+    return ExtractionSettings(
+        features=tuple(wanted.items()),
+        image_types=filtered_images(image_types, sigma),
+        log_sigma=sigma,
+        bin_width=bin_width,
+        bin_count=bin_count,
+        texture=TextureDefinition(),
+    )

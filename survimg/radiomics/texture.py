@@ -51,6 +51,31 @@ class TextureDefinition:
             return np.ones(len(steps))
         return np.exp(-(self._lengths(steps, spacing) ** 2))
 
+    def matrices(self, pairs: np.ndarray, steps: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+        """Return co-occurrence matrices as PyRadiomics makes them, before normalisation.
+
+        Parameters
+        ----------
+        pairs : ndarray of shape (n, levels + 1, levels + 1), int
+            Counts of (level, level of the neighbour before it); column 0 is ignored.
+        steps : ndarray of shape (n, 3), int
+        spacing : ndarray of shape (3,)
+
+        Returns
+        -------
+        ndarray of shape (n or 1, levels + 1, levels + 1), float64
+            One matrix for each step, or one for all of them if they are weighted.
+        """
+        # The voxel before is the row in PyRadiomics, and the column of `pairs`.
+        matrices = pairs.transpose(0, 2, 1).astype(np.float64)
+        matrices[:, 0] = 0
+        if self.symmetrical:
+            matrices = matrices + matrices.transpose(0, 2, 1)
+        if self.weighting is None:
+            return matrices
+        weights = self.pair_weights(steps, spacing)
+        return np.asarray(np.tensordot(weights, matrices, axes=1)[np.newaxis])
+
     def run_weights(self, steps: np.ndarray, spacing: np.ndarray) -> np.ndarray:
         """Return the weight of each direction in GLRLM: its length in mm by the norm."""
         if self.weighting == "no_weighting":

@@ -24,18 +24,18 @@ def store(tmp_path):
 @pytest.fixture
 def measured(monkeypatch):
     """Let the third measurement be interrupted; returns the patients measured so far."""
-    from survimg.radiomics import extraction, features
+    from survimg.radiomics import extraction
 
     seen: list[int] = []
-    limit = [2]
+    limit, extract_one = [2], extraction.extract_one
 
     def counted(cohort, job, engine, settings):
         if len(seen) >= limit[0]:
             raise KeyboardInterrupt
         seen.append(job.index)
-        return extraction.extract_one(cohort, job, engine, settings)
+        return extract_one(cohort, job, engine, settings)
 
-    monkeypatch.setattr(features, "extract_one", counted)
+    monkeypatch.setattr(extraction, "extract_one", counted)
     return seen, limit
 
 

@@ -198,7 +198,7 @@ def test_memory_of_images_is_shared(make_cohort: Callable[..., Cohort]) -> None:
     cohort = make_cohort(only="blob")
     extractor = RadiomicsFeatures()
     measure = ImageMeasurement(
-        region_geometry(cohort.mask(0) > 0), np.ones(3), extractor._settings()
+        region_geometry(cohort.mask(0) > 0), np.ones(3), extractor._settings(cohort.channel_names)
     )
     values = cohort.volume(0)[0][cohort.mask(0) > 0].astype(np.float64)
     first, _ = measure(values)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
+from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.diagnostics import Stages
 
 __all__ = ["CaseImages", "load_case", "resegmented"]
@@ -73,8 +74,18 @@ def read_image(source: str | os.PathLike[str] | sitk.Image, what: str) -> sitk.I
     return image
 
 
-def labels_of(mask: sitk.Image, settings: Mapping[str, Any]) -> sitk.Image:
+def labels_of(
+    mask: sitk.Image, settings: Mapping[str, Any], *, present: bool = True
+) -> sitk.Image:
     """Return one channel of a mask as labels.
+
+    Parameters
+    ----------
+    mask : SimpleITK.Image
+    settings : dict
+        With `label` and `label_channel`.
+    present : bool, default=True
+        Whether the label must be there.
 
     Raises
     ------
@@ -91,7 +102,7 @@ def labels_of(mask: sitk.Image, settings: Mapping[str, Any]) -> sitk.Image:
         mask = sitk.VectorIndexSelectionCast(mask, channel)
     mask = sitk.Cast(mask, sitk.sitkUInt32)
     levels = np.unique(sitk.GetArrayViewFromImage(mask))
-    if label not in levels:
+    if present and label not in levels:
         present = levels[levels != 0].tolist()
         raise ValueError(
             f"The mask has no voxel with label {label}; it has {present or 'no label at all'}. "
@@ -170,7 +181,7 @@ def resegmented(case: CaseImages, settings: Mapping[str, Any]) -> CaseImages:
     if len(limits) == 2:
         within &= values <= limits[1]
     if within.sum() <= 1:
-        raise ValueError(
+        raise UnmeasurableRegionError(
             f"resegmentRange leaves {within.sum()} of {within.size} voxels with label "
             f"{settings['label']} (limits {', '.join(f'{float(limit):g}' for limit in limits)}); "
             "at least two are needed. Widen the range."
@@ -203,20 +214,20 @@ def _checked_box(region: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     # First and last index along (x, y, z); sizes and dimensions as the settings want them.
     label = settings["label"]
     if not region.any():
-        raise ValueError(f"No voxel with label {label} lies on the grid of the image.")
+        raise UnmeasurableRegionError(f"No voxel with label {label} lies on the grid of the image.")
     across = ((1, 2), (0, 2), (0, 1))
     lines = [np.flatnonzero(region.any(axis=others)) for others in across]
     box = np.array([(line[0], line[-1]) for line in reversed(lines)])
     n_dimensions = int(np.count_nonzero(box[:, 1] > box[:, 0]))
     if n_dimensions < max(settings["minimumROIDimensions"], 1):
-        raise ValueError(
+        raise UnmeasurableRegionError(
             f"The region with label {label} extends along {n_dimensions} axes; "
             f"minimumROIDimensions asks for {settings['minimumROIDimensions']}, and a single "
             "voxel cannot be measured at all."
         )
     smallest, n_voxels = settings["minimumROISize"], np.count_nonzero(region)
     if smallest is not None and n_voxels <= smallest:
-        raise ValueError(
+        raise UnmeasurableRegionError(
             f"The region with label {label} has {n_voxels} voxels; minimumROISize asks for more "
             f"than {smallest}."
         )

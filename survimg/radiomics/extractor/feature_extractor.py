@@ -13,14 +13,14 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.extractor.case_images import CaseImages, load_case, resegmented
 from survimg.radiomics.extractor.diagnostics import diagnostics_of
+from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
+from survimg.radiomics.extractor.voxel_maps import voxel_maps
 from survimg.radiomics.filters.images import filtered_images, image_names
-from survimg.radiomics.names import ExtractionSettings
 from survimg.radiomics.native.geometry import RegionGeometry, bounding_box, region_geometry
 from survimg.radiomics.native.shape import shape_features
 from survimg.radiomics.native.shape2d import planar_shape_features
 from survimg.radiomics.native.textures import ImageMeasurement
 from survimg.radiomics.parameters import Parameters, ParameterSource, read_parameters
-from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["FeatureExtractor", "feature_names"]
 
@@ -80,6 +80,7 @@ class FeatureExtractor:
         mask: ImageSource,
         label: int | None = None,
         label_channel: int | None = None,
+        voxelBased: bool = False,
     ) -> OrderedDict[str, Any]:
         """Measure one region.
 
@@ -91,12 +92,15 @@ class FeatureExtractor:
             Label of the region, instead of that of the parameters.
         label_channel : int, optional
             Channel of a mask with several, instead of that of the parameters.
+        voxelBased : bool, default=False
+            Give a map of each feature, measured in a window around each voxel of the region,
+            instead of a number. There are none of shape.
 
         Returns
         -------
         OrderedDict
             Diagnostics (unless ``additionalInfo: false``), then ``<image>_<class>_<feature>`` ->
-            float.
+            float, or -> SimpleITK.Image for maps, which `write_maps` stores.
 
         Raises
         ------
@@ -115,12 +119,19 @@ class FeatureExtractor:
         found: OrderedDict[str, Any] = OrderedDict()
         if settings["additionalInfo"]:
             found.update(diagnostics_of(self.parameters, settings, stages))
+        if voxelBased:
+            found.update(voxel_maps(measured, self.parameters, settings))
+            return found
         window = bounding_box(measured.region)
         shape_region = (measured if settings["resegmentShape"] else case).region[window]
         found.update(self._shape(shape_region, case.spacing, settings))
         for name, values in self._images(measured, window, settings):
             found.update((f"{name}_{feature}", value) for feature, value in values.items())
         return found
+
+    def feature_names(self) -> list[str]:
+        """Return the names of the features, without measuring anything."""
+        return feature_names(self.parameters)
 
     def _settings(self, label: int | None, label_channel: int | None) -> dict[str, Any]:
         settings = self.parameters.settings
@@ -155,75 +166,29 @@ class FeatureExtractor:
     def _images(
         self, case: CaseImages, window: tuple[slice, slice, slice], settings: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, float]]]:
-        measurements: dict[ExtractionSettings, ImageMeasurement] = {}
-        geometries: dict[tuple[int, TextureDefinition], RegionGeometry] = {}
+        # Image types of equal settings share their geometry and their scratch memory.
+        geometries: dict[Any, RegionGeometry] = {}
+        measurements: dict[Any, ImageMeasurement] = {}
         labels = sitk.GetArrayViewFromImage(case.mask)[window]
         for image_type, own in self.parameters.image_types.items():
             special = {**settings, **own}
-            texture, label = texture_of(special), special["label"]
-            region = labels == label
             wanted = extraction_settings(self.parameters, special)
-            if not wanted.image_features:
-                continue
-            if (label, texture) not in geometries:
-                geometries[label, texture] = region_geometry(region, texture)
-            if wanted not in measurements:
-                geometry = geometries[label, texture]
-                measurements[wanted] = ImageMeasurement(geometry, case.spacing, wanted)
             names = [f"{c}_{name}" for c, features in wanted.image_features for name in features]
-            for name, box in filtered_images(case.image, case.region, window, image_type, special):
-                values = measured_values(measurements[wanted], box[region], name)
-                yield name, dict(zip(names, values, strict=True))
-
-
-def measured_values(measure: ImageMeasurement, values: np.ndarray, image_name: str) -> list[float]:
-    """Return the features of one image.
-
-    Raises
-    ------
-    ValueError
-        Voxels are not finite, or there are too many grey levels; the message names the image.
-    """
-    wrong = np.count_nonzero(~np.isfinite(values))
-    if wrong:
-        raise ValueError(
-            f"Image {image_name!r}: {wrong} of {values.size} voxels of the region are not finite, "
-            "so that its features are undefined. Repair the image."
-        )
-    try:
-        features, _ = measure(values)
-    except ValueError as error:
-        raise ValueError(f"Image {image_name!r}: {error}.") from error
-    return [float(value) for value in features]
-
-
-def texture_of(settings: Mapping[str, Any]) -> TextureDefinition:
-    """Return the definition of texture matrices of some settings by PyRadiomics' names."""
-    return TextureDefinition(
-        distances=tuple(sorted(set(settings["distances"]))),
-        flat_axis=settings["force2Ddimension"] if settings["force2D"] else None,
-        weighting=settings["weightingNorm"],
-        symmetrical=settings["symmetricalGLCM"],
-        dependence_tolerance=settings["gldm_a"],
-        array_shift=settings["voxelArrayShift"],
-    )
-
-
-def extraction_settings(parameters: Parameters, settings: Mapping[str, Any]) -> ExtractionSettings:
-    """Return what the native engine is told for one image type."""
-    count = settings["binCount"]
-    return ExtractionSettings(
-        features=tuple(
-            (name, features)
-            for name, features in parameters.features.items()
-            if not name.startswith("shape")
-        ),
-        image_types=(),
-        log_sigma=(),
-        bin_width=settings["binWidth"] if count is None else None,
-        bin_count=count,
-        texture=texture_of(settings),
-    )
+            if not names:
+                continue
+            region, key = labels == special["label"], (special["label"], wanted.texture)
+            if key not in geometries:
+                geometries[key] = region_geometry(region, wanted.texture)
+            if (key, wanted) not in measurements:
+                measure = ImageMeasurement(geometries[key], case.spacing, wanted)
+                measurements[key, wanted] = measure
+            for image, box in filtered_images(case.image, case.region, window, image_type, special):
+                refuse_not_finite(box[region], image)
+                try:
+                    values, _ = measurements[key, wanted](box[region])
+                except ValueError as error:
+                    raise ValueError(f"Image {image!r}: {error}.") from error
+                yield image, dict(zip(names, values.tolist(), strict=True))
 
 
 def feature_names(parameters: Parameters) -> list[str]:

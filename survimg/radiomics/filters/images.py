@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 from survimg.radiomics.filters.local_binary_patterns import patterns_in_planes, patterns_in_space
 from survimg.radiomics.filters.undecimated import decomposed
 
-__all__ = ["filtered_images", "image_names"]
+__all__ = ["filtered_images", "image_names", "with_margin"]
 
 Box = tuple[slice, slice, slice]
 
@@ -150,8 +150,8 @@ def _laplacian(image: sitk.Image, sigma: float) -> sitk.Image:
     return laplacian.Execute(image)
 
 
-def _with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box, Box]:
-    # The box with a margin where the volume has one, and the box within it.
+def with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box, Box]:
+    """Return the box with a margin, as far as the volume reaches, and where the box is in it."""
     wide = tuple(
         slice(max(extent.start - margin, 0), min(extent.stop + margin, size))
         for extent, size in zip(window, shape, strict=True)
@@ -165,7 +165,7 @@ def _with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box,
 
 def _gradient(image: sitk.Image, window: Box, in_mm: bool) -> np.ndarray:
     # Central differences reach one voxel.
-    wide, inner = _with_margin(window, 1, image.GetSize()[::-1])
+    wide, inner = with_margin(window, 1, image.GetSize()[::-1])
     z, y, x = wide
     gradient = sitk.GradientMagnitudeImageFilter()
     gradient.SetUseImageSpacing(in_mm)
@@ -176,7 +176,7 @@ def _gradient(image: sitk.Image, window: Box, in_mm: bool) -> np.ndarray:
 def _planar_patterns(volume: np.ndarray, window: Box, settings: Mapping[str, Any]) -> np.ndarray:
     # Bilinear samples on a circle reach a voxel beyond its radius.
     radius = settings["lbp2DRadius"]
-    wide, inner = _with_margin(window, int(np.ceil(radius)) + 1, volume.shape)
+    wide, inner = with_margin(window, int(np.ceil(radius)) + 1, volume.shape)
     patterns = patterns_in_planes(
         volume[wide],
         settings["force2Ddimension"],

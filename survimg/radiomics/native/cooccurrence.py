@@ -9,7 +9,7 @@ import numpy as np
 from survimg.radiomics.native.jit import kernel
 from survimg.radiomics.native.mcc import mean_maximal_correlation
 
-__all__ = ["cooccurrence_features"]
+__all__ = ["cooccurrence_features", "windowed_cooccurrence"]
 
 # x log2(x) of the counts that occur most; larger ones are computed.
 _TABULATED = 4096
@@ -34,31 +34,101 @@ def cooccurrence_features(pairs: np.ndarray, n_present: int, with_mcc: bool) -> 
     ndarray of shape (24,)
         Directions without a pair are left out; NaN when none is left.
     """
-    found = _average(pairs, _X_LOG_X)
+    found = np.zeros(24, dtype=np.float64)
+    n_levels = pairs.shape[1] - 1
+    used = _add_up(pairs, _X_LOG_X, 1, n_levels, _scratch(n_levels), found)
+    found = np.divide(found, used) if used else np.full(24, np.nan)
     found[15] = mean_maximal_correlation(pairs, n_present) if with_mcc else np.nan
     return found
 
 
+def _scratch(n_levels: int) -> np.ndarray:
+    # Rows for the distributions of levels, of their sums and of their differences.
+    return np.zeros((3, 2 * n_levels + 1), dtype=np.float64)
+
+
+def windowed_cooccurrence(blocks: np.ndarray, offsets: np.ndarray, n_levels: int) -> np.ndarray:
+    """Return the 24 features of class glcm, without MCC, in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n, block), uint16
+        Grey levels of each window, with a margin of zeros; see `gather_windows`.
+    offsets : ndarray of shape (n_steps,), int64
+        Position differences of one of each pair of opposite steps.
+    n_levels : int
+        Number of grey levels, of which a window has a few.
+
+    Returns
+    -------
+    features : ndarray of shape (n, 24)
+        NaN for windows without a pair. JointAverage is NaN, too, in windows that lack pairs along
+        a step that other windows have pairs along: so it is in PyRadiomics.
+    """
+    out = np.zeros((len(blocks), 24), dtype=np.float64)
+    used = np.zeros((len(blocks), offsets.size), dtype=np.bool_)
+    _cooccurrence_of_windows(blocks, offsets, n_levels, _X_LOG_X, _scratch(n_levels), used, out)
+    out[(used < used.any(axis=0)).any(axis=1), 1] = np.nan
+    out[:, 15] = np.nan
+    return out
+
+
 @kernel
-def _average(pairs: np.ndarray, x_log_x: np.ndarray) -> np.ndarray:
+def _cooccurrence_of_windows(
+    blocks: np.ndarray,
+    offsets: np.ndarray,
+    n_levels: int,
+    x_log_x: np.ndarray,
+    scratch: np.ndarray,
+    used: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    pairs = np.zeros((offsets.size, n_levels + 1, n_levels + 1), dtype=np.int32)
+    for n in range(blocks.shape[0]):
+        block = blocks[n]
+        first, last = n_levels, 1
+        for i in range(block.size):
+            level = int(block[i])
+            if level > 0:
+                first, last = min(first, level), max(last, level)
+                for a in range(offsets.size):
+                    before = np.int64(block[i - offsets[a]])
+                    if before > 0:
+                        pairs[a, level, before] += 1
+                        used[n, a] = True
+        count = _add_up(pairs, x_log_x, first, last, scratch, out[n])
+        for k in range(24):
+            out[n, k] = out[n, k] / count if count > 0 else np.nan
+        pairs[:, first : last + 1, first : last + 1] = 0
+
+
+@kernel
+def _add_up(
+    pairs: np.ndarray,
+    x_log_x: np.ndarray,
+    first: int,
+    last: int,
+    scratch: np.ndarray,
+    out: np.ndarray,
+) -> int:
+    # Adds the features of all directions with pairs, whose levels are first to last.
     n_levels = pairs.shape[1] - 1
-    out = np.zeros(24, dtype=np.float64)
-    marginal = np.empty(n_levels + 1, dtype=np.float64)
-    sums = np.empty(2 * n_levels + 1, dtype=np.float64)
-    differences = np.empty(n_levels, dtype=np.float64)
+    marginal = scratch[0, : last + 1]
+    sums = scratch[1, : 2 * last + 1]
+    differences = scratch[2, : last - first + 1]
     used = 0
     for a in range(pairs.shape[0]):
         counts = pairs[a]
         total, squares, entropy, largest = _distributions(
-            counts, x_log_x, marginal, sums, differences
+            counts, x_log_x, first, last, marginal, sums, differences
         )
         if total == 0:
             continue
         used += 1
-        mean, variance = _add_moments(total, marginal, sums, differences, out)
+        mean, variance = _add_moments(total, first, marginal, sums, differences, out)
         _add_distances(total, differences, n_levels, out)
         joint = math.log2(total) - entropy / total
-        single = math.log2(total) - _entropy_sum(marginal, x_log_x) / total
+        single = math.log2(total) - _entropy_sum(marginal[first:], x_log_x) / total
         # Rows and columns are alike, so the entropies of the product of marginals are twice theirs.
         information = 2.0 * single - joint
         out[8] += math.log2(total) - _entropy_sum(differences, x_log_x) / total
@@ -67,32 +137,33 @@ def _average(pairs: np.ndarray, x_log_x: np.ndarray) -> np.ndarray:
         out[12] += -information / single if single > 0.0 else 0.0
         out[13] += math.sqrt(1.0 - math.exp(-2.0 * information)) if information > 0.0 else 0.0
         out[20] += largest / total
-        out[22] += math.log2(total) - _entropy_sum(sums, x_log_x) / total
+        out[22] += math.log2(total) - _entropy_sum(sums[2 * first :], x_log_x) / total
         out[1] += mean
         out[21] += 2.0 * mean
         out[23] += variance
-    return out / used
+    return used
 
 
 @kernel
 def _distributions(
     counts: np.ndarray,
     x_log_x: np.ndarray,
+    first: int,
+    last: int,
     marginal: np.ndarray,
     sums: np.ndarray,
     differences: np.ndarray,
 ) -> tuple[float, float, float, float]:
-    marginal[:] = 0.0
-    sums[:] = 0.0
+    marginal[first:] = 0.0
+    sums[2 * first :] = 0.0
     differences[:] = 0.0
-    n_levels = counts.shape[0] - 1
     squares = 0.0
     entropy = 0.0
     largest = np.int64(0)
-    for i in range(1, n_levels + 1):
+    for i in range(first, last + 1):
         row = counts[i]
         of_row = 0.0
-        for j in range(1, i):
+        for j in range(first, i):
             count = np.int64(row[j]) + np.int64(counts[j, i])
             if count > 0:
                 value = np.float64(count)
@@ -115,7 +186,7 @@ def _distributions(
             entropy += x_log_x[count] if count < x_log_x.size else value * math.log2(value)
             largest = max(largest, count)
         marginal[i] += of_row
-    return marginal.sum(), squares, entropy, np.float64(largest)
+    return marginal[first:].sum(), squares, entropy, np.float64(largest)
 
 
 @kernel
@@ -130,24 +201,25 @@ def _entropy_sum(counts: np.ndarray, x_log_x: np.ndarray) -> float:
 @kernel
 def _add_moments(
     total: float,
+    first: int,
     marginal: np.ndarray,
     sums: np.ndarray,
     differences: np.ndarray,
     out: np.ndarray,
 ) -> tuple[float, float]:
     mean = 0.0
-    for i in range(marginal.size):
+    for i in range(first, marginal.size):
         mean += i * marginal[i]
     mean /= total
     variance = 0.0
-    for i in range(marginal.size):
+    for i in range(first, marginal.size):
         variance += marginal[i] * (i - mean) ** 2
     variance /= total
     prominence = 0.0
     shade = 0.0
     tendency = 0.0
     sum_squares = 0.0
-    for k in range(2, sums.size):
+    for k in range(2 * first, sums.size):
         d = k - 2.0 * mean
         square = d * d * sums[k]
         tendency += square

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-from survimg.radiomics.native.jit import reducing_kernel
+from survimg.radiomics.names import IBSI_IDENTIFIERS
+from survimg.radiomics.native.jit import kernel, reducing_kernel
 
-__all__ = ["first_order"]
+__all__ = ["first_order", "windowed_statistics"]
+
+_NAMES = tuple(IBSI_IDENTIFIERS["firstorder"])
 
 
 def first_order(
@@ -33,59 +36,111 @@ def first_order(
         Feature name -> value; variance and moments divide by n. A region of one value has
         Skewness and Kurtosis 0.
     """
-    ordered = np.sort(values)
-    p10, p25, median, p75, p90 = (_percentile(ordered, q) for q in (0.1, 0.25, 0.5, 0.75, 0.9))
-    total, energy = _sums(values)
-    if shift:
-        energy = _sums(values + shift)[1]
-    mean = total / values.size
+    out = np.empty(len(_NAMES), dtype=np.float64)
+    _statistics(values, np.sort(values), level_counts, voxel_volume, shift, out)
+    return dict(zip(_NAMES, out.tolist(), strict=True))
+
+
+@kernel
+def windowed_statistics(
+    values: np.ndarray,
+    blocks: np.ndarray,
+    n_levels: int,
+    voxel_volume: float,
+    shift: float,
+    out: np.ndarray,
+) -> None:
+    """Compute the first-order features in the window around each voxel.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, block), float64
+        The image in each window.
+    blocks : ndarray of shape (n, block), uint16
+        Grey levels there, 0 where there is nothing to measure; see `gather_windows`.
+    n_levels : int
+    voxel_volume, shift : float
+        As in `first_order`.
+    out : ndarray of shape (n, 19)
+        Receives the features, in the order of `survimg.radiomics.names`.
+    """
+    counts = np.zeros(n_levels + 1, dtype=np.int64)
+    inside = np.empty(blocks.shape[1], dtype=np.float64)
+    for n in range(blocks.shape[0]):
+        counts[:] = 0
+        size = 0
+        for i in range(blocks.shape[1]):
+            if blocks[n, i] > 0:
+                counts[blocks[n, i]] += 1
+                inside[size] = values[n, i]
+                size += 1
+        part = inside[:size]
+        _statistics(part, np.sort(part), counts, voxel_volume, shift, out[n])
+
+
+@kernel
+def _statistics(
+    values: np.ndarray,
+    ordered: np.ndarray,
+    level_counts: np.ndarray,
+    voxel_volume: float,
+    shift: float,
+    out: np.ndarray,
+) -> None:
+    size = values.size
+    p10, p90 = _percentile(ordered, 0.1), _percentile(ordered, 0.9)
+    total, energy = _sums(values, shift)
+    mean = total / size
     deviation, m2, m3, m4 = _central_moments(values, mean)
     # The values between the two percentiles, both included, are a stretch of the ordered ones.
     inner = ordered[
         np.searchsorted(ordered, p10, side="left") : np.searchsorted(ordered, p90, side="right")
     ]
-    inner_mean = _sums(inner)[0] / inner.size
-    counts = level_counts[level_counts > 0]
-    probability = counts / values.size
-    return {
-        "Energy": energy,
-        "TotalEnergy": energy * voxel_volume,
-        "Entropy": -float(np.sum(probability * np.log2(probability))),
-        "Minimum": float(ordered[0]),
-        "10Percentile": p10,
-        "90Percentile": p90,
-        "Maximum": float(ordered[-1]),
-        "Mean": mean,
-        "Median": median,
-        "InterquartileRange": p75 - p25,
-        "Range": float(ordered[-1] - ordered[0]),
-        "MeanAbsoluteDeviation": deviation,
-        "RobustMeanAbsoluteDeviation": _central_moments(inner, inner_mean)[0],
-        "RootMeanSquared": math.sqrt(energy / values.size),
-        "StandardDeviation": math.sqrt(m2),
-        "Skewness": m3 / m2**1.5 if m2 > 0 else 0.0,
-        "Kurtosis": m4 / m2**2 if m2 > 0 else 0.0,
-        "Variance": m2,
-        "Uniformity": float(np.sum(probability**2)),
-    }
+    inner_mean = _sums(inner, 0.0)[0] / inner.size
+    entropy, uniformity = 0.0, 0.0
+    for g in range(level_counts.size):
+        if level_counts[g] > 0:
+            p = level_counts[g] / size
+            entropy -= p * math.log2(p)
+            uniformity += p * p
+    out[0] = energy
+    out[1] = energy * voxel_volume
+    out[2] = entropy
+    out[3] = ordered[0]
+    out[4] = p10
+    out[5] = p90
+    out[6] = ordered[-1]
+    out[7] = mean
+    out[8] = _percentile(ordered, 0.5)
+    out[9] = _percentile(ordered, 0.75) - _percentile(ordered, 0.25)
+    out[10] = ordered[-1] - ordered[0]
+    out[11] = deviation
+    out[12] = _central_moments(inner, inner_mean)[0] if inner.size > 0 else np.nan
+    out[13] = math.sqrt(energy / size)
+    out[14] = math.sqrt(m2)
+    out[15] = m3 / m2**1.5 if m2 > 0 else 0.0
+    out[16] = m4 / m2**2 if m2 > 0 else 0.0
+    out[17] = m2
+    out[18] = uniformity
 
 
+@kernel
 def _percentile(ordered: np.ndarray, q: float) -> float:
     # Linear interpolation between order statistics, rounded as numpy.percentile rounds it.
     position = q * (ordered.size - 1)
     below = math.floor(position)
     above = min(below + 1, ordered.size - 1)
-    a, b, t = float(ordered[below]), float(ordered[above]), position - below
+    a, b, t = ordered[below], ordered[above], position - below
     return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
 
 
 @reducing_kernel
-def _sums(values: np.ndarray) -> tuple[float, float]:
+def _sums(values: np.ndarray, shift: float) -> tuple[float, float]:
     total = 0.0
     squares = 0.0
     for n in range(values.size):
         total += values[n]
-        squares += values[n] * values[n]
+        squares += (values[n] + shift) * (values[n] + shift)
     return total, squares
 
 

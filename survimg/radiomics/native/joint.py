@@ -54,6 +54,8 @@ def _features(p: np.ndarray, n_levels: int, n_present: int, with_mcc: bool) -> n
     column_variance = float((levels - column_mean) ** 2 @ of_column)
     covariance = float(((i - row_mean) * (j - column_mean)) @ joint)
     deviation = np.sqrt(row_variance * column_variance)
+    # A variance of one level is 0, whatever rounding makes of it.
+    flat_margins = sum(np.count_nonzero(margin) == 1 for margin in (of_row, of_column))
     sums = np.bincount((i + j).astype(np.intp), weights=joint)
     differences = np.bincount(np.abs(i - j).astype(np.intp), weights=joint)
     k = np.arange(differences.size, dtype=np.float64)
@@ -67,7 +69,7 @@ def _features(p: np.ndarray, n_levels: int, n_present: int, with_mcc: bool) -> n
             float(spread**3 @ joint),
             float(spread**2 @ joint),
             float(k**2 @ differences),
-            covariance / deviation if deviation > 0 else 1.0,
+            covariance / deviation if flat_margins == 0 else 1.0,
             average,
             _entropy(differences),
             float((k - average) ** 2 @ differences),
@@ -103,8 +105,10 @@ def _maximal_correlation(p: np.ndarray, n_present: int) -> float:
     if n_present < 2:
         return 1.0
     rows, columns = p.sum(axis=1), p.sum(axis=0)
-    q = p[np.ix_(rows > 0, columns > 0)]
-    # Eigenvalues of PyRadiomics' Q are the squared singular values of p scaled by its margins.
-    scaled = q / np.sqrt(np.outer(rows[rows > 0], columns[columns > 0]))
-    singular = np.linalg.svd(scaled, compute_uv=False)
-    return float(singular[1]) if singular.size > 1 else 0.0
+    p, rows = p[rows > 0], rows[rows > 0]
+    if len(rows) < 2:
+        return 0.0
+    # With PyRadiomics' epsilon, which is felt where weights make a margin tiny.
+    q = p / (np.outer(rows, columns) + np.spacing(1.0)) @ p.T
+    second = np.sort(np.linalg.eigvals(q).real)[-2]
+    return float(np.sqrt(max(second, 0.0)))

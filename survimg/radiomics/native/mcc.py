@@ -15,7 +15,7 @@ import numpy as np
 
 from survimg.radiomics.native.jit import kernel, reducing_kernel
 
-__all__ = ["mean_maximal_correlation"]
+__all__ = ["mean_maximal_correlation", "windowed_maximal_correlation"]
 
 # PyRadiomics adds it to the products of marginals.
 _EPSILON = np.spacing(1.0)
@@ -57,6 +57,46 @@ def mean_maximal_correlation(pairs: np.ndarray, n_present: int) -> float:
             used += 1
             mean += _maximal_correlation(pairs[a], marginal, total)
     return mean / used
+
+
+@kernel
+def windowed_maximal_correlation(
+    blocks: np.ndarray, offsets: np.ndarray, n_levels: int, n_present: int, out: np.ndarray
+) -> None:
+    """Compute MCC in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks, offsets, n_levels
+        See `windowed_cooccurrence`.
+    n_present : int
+        Number of different grey levels in the region.
+    out : ndarray of shape (n,)
+        Receives MCC; NaN for windows without a pair.
+    """
+    n_cells = blocks.shape[1]
+    number = np.zeros(n_levels + 1, dtype=np.int64)
+    levels = np.empty(n_cells, dtype=np.int64)
+    for n in range(blocks.shape[0]):
+        block = blocks[n]
+        # Levels are numbered anew, so that the matrices are as small as the window.
+        n_here = 0
+        for i in range(n_cells):
+            level = np.int64(block[i])
+            if level > 0 and number[level] == 0:
+                levels[n_here] = level
+                n_here += 1
+                number[level] = n_here
+        pairs = np.zeros((offsets.size, n_here + 1, n_here + 1), dtype=np.int32)
+        for i in range(n_cells):
+            if block[i] > 0:
+                for a in range(offsets.size):
+                    before = block[i - offsets[a]]
+                    if before > 0:
+                        pairs[a, number[block[i]], number[before]] += 1
+        out[n] = mean_maximal_correlation(pairs, n_present)
+        for k in range(n_here):
+            number[levels[k]] = 0
 
 
 @kernel

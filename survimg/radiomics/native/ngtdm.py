@@ -6,7 +6,7 @@ import numpy as np
 
 from survimg.radiomics.native.jit import kernel
 
-__all__ = ["tone_difference_features"]
+__all__ = ["tone_difference_features", "windowed_tone_differences"]
 
 
 @kernel
@@ -50,3 +50,42 @@ def tone_difference_features(level_counts: np.ndarray, differences: np.ndarray) 
     out[3] = complexity / voxels
     out[4] = strength / total if total != 0 else 0.0
     return out
+
+
+@kernel
+def windowed_tone_differences(
+    blocks: np.ndarray, offsets: np.ndarray, n_levels: int, out: np.ndarray
+) -> None:
+    """Compute the five features in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n, block), uint16
+        Grey levels of each window, with a margin of zeros; see `gather_windows`.
+    offsets : ndarray of shape (n_steps,), int64
+        Position differences of one of each pair of opposite steps.
+    n_levels : int
+    out : ndarray of shape (n, 5)
+        Receives the features.
+    """
+    counts = np.zeros(n_levels + 1, dtype=np.int64)
+    differences = np.zeros(n_levels + 1, dtype=np.float64)
+    for n in range(blocks.shape[0]):
+        block = blocks[n]
+        counts[:] = 0
+        differences[:] = 0.0
+        for i in range(block.size):
+            level = np.int64(block[i])
+            if level == 0:
+                continue
+            counts[level] += 1
+            total = np.int64(0)
+            neighbours = np.int64(0)
+            for a in range(offsets.size):
+                before = np.int64(block[i - offsets[a]])
+                after = np.int64(block[i + offsets[a]])
+                total += before + after
+                neighbours += np.int64(before > 0) + np.int64(after > 0)
+            if neighbours > 0:
+                differences[level] += abs(level - total / neighbours)
+        out[n] = tone_difference_features(counts, differences)

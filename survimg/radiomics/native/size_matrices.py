@@ -11,7 +11,14 @@ import numpy as np
 
 from survimg.radiomics.native.jit import kernel
 
-__all__ = ["count_equal_neighbours", "run_features", "zone_features"]
+__all__ = [
+    "count_equal_neighbours",
+    "run_features",
+    "windowed_dependences",
+    "windowed_runs",
+    "windowed_zones",
+    "zone_features",
+]
 
 
 @kernel
@@ -218,3 +225,185 @@ def count_equal_neighbours(
     for n in range(in_block.size):
         i = np.int64(in_block[n])
         table[np.int64(dependence[i]) + 1, grey[i]] += 1
+
+
+@kernel
+def windowed_runs(
+    blocks: np.ndarray,
+    offsets: np.ndarray,
+    lines: np.ndarray,
+    longest: int,
+    n_levels: int,
+    weights: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Compute the 16 run-length features in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n, block), uint16
+        Grey levels of each window, with a margin of zeros; see `gather_windows`.
+    offsets : ndarray of shape (n_directions,), int64
+    lines : ndarray of shape (n_directions, block), int64
+        Number of the line along each direction that a position lies on.
+    longest : int
+        Longest side of the window.
+    n_levels : int
+    weights : ndarray of shape (n_directions,) or (0,), float64
+        As in `run_features`.
+    out : ndarray of shape (n, 16)
+        Zeros; receives the features. NaN for windows without two voxels on a line.
+    """
+    n_cells_block = blocks.shape[1]
+    cells = np.empty((n_cells_block * offsets.size, 2), dtype=np.int64)
+    counts = np.empty(n_cells_block * offsets.size, dtype=np.float64)
+    per_level = np.empty(n_levels + 1, dtype=np.float64)
+    table = np.zeros((longest + 1, n_levels + 1), dtype=np.float64)
+    seen = np.full(n_cells_block, -1, dtype=np.int64)
+    for n in range(blocks.shape[0]):
+        block = blocks[n]
+        first, last = n_levels, 1
+        for i in range(block.size):
+            if block[i] > 0:
+                first, last = min(first, int(block[i])), max(last, int(block[i]))
+        used = 0
+        for a in range(offsets.size):
+            if not _share_a_line(block, lines[a], n * offsets.size + a, seen):
+                continue
+            used += 1
+            weight = 1.0 if weights.size == 0 else weights[a]
+            _add_runs(block, offsets[a], weight, table)
+            if weights.size == 0:
+                n_cells = _list_part(table, first, last, cells, counts)
+                _features(cells, counts, n_cells, per_level, out[n])
+        if weights.size > 0 and used > 0:
+            n_cells = _list_part(table, first, last, cells, counts)
+            _features(cells, counts, n_cells, per_level, out[n])
+            used = 1
+        for k in range(16):
+            out[n, k] = out[n, k] / used if used > 0 else np.nan
+
+
+@kernel
+def _share_a_line(block: np.ndarray, lines: np.ndarray, stamp: int, seen: np.ndarray) -> bool:
+    # Whether two voxels of the window lie on one line, adjacent or not.
+    for i in range(block.size):
+        if block[i] > 0:
+            if seen[lines[i]] == stamp:
+                return True
+            seen[lines[i]] = stamp
+    return False
+
+
+@kernel
+def _add_runs(block: np.ndarray, offset: int, weight: float, table: np.ndarray) -> None:
+    for i in range(block.size):
+        level = block[i]
+        if level > 0 and block[i - offset] != level:
+            length = 1
+            while block[i + length * offset] == level:
+                length += 1
+            table[length, level] += weight
+
+
+@kernel
+def _list_part(
+    table: np.ndarray, first: int, last: int, cells: np.ndarray, counts: np.ndarray
+) -> int:
+    # As `_list_cells`, of some levels, and empties the table.
+    n_cells = 0
+    for size in range(1, table.shape[0]):
+        for g in range(first, last + 1):
+            if table[size, g] > 0:
+                cells[n_cells, 0] = g
+                cells[n_cells, 1] = size
+                counts[n_cells] = table[size, g]
+                n_cells += 1
+                table[size, g] = 0.0
+    return n_cells
+
+
+@kernel
+def windowed_zones(
+    blocks: np.ndarray, offsets: np.ndarray, largest: int, n_levels: int, out: np.ndarray
+) -> None:
+    """Compute the 16 size-zone features in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks, offsets, n_levels
+        As in `windowed_runs`; one of each pair of opposite directions.
+    largest : int
+        Number of voxels of the window.
+    out : ndarray of shape (n, 16)
+        Zeros; receives the features.
+    """
+    cells = np.empty((largest, 2), dtype=np.int64)
+    counts = np.empty(largest, dtype=np.float64)
+    per_level = np.empty(n_levels + 1, dtype=np.float64)
+    table = np.zeros((largest + 1, n_levels + 1), dtype=np.float64)
+    stack = np.empty(largest, dtype=np.int64)
+    for n in range(blocks.shape[0]):
+        block = blocks[n].copy()
+        first, last = n_levels, 1
+        for i in range(block.size):
+            level = block[i]
+            if level == 0:
+                continue
+            first, last = min(first, int(level)), max(last, int(level))
+            # Voxels that have been counted are set to zero.
+            block[i] = 0
+            stack[0] = i
+            n_open, size = 1, 0
+            while n_open > 0:
+                n_open -= 1
+                here = stack[n_open]
+                size += 1
+                for a in range(offsets.size):
+                    for side in (-1, 1):
+                        j = here + side * offsets[a]
+                        if block[j] == level:
+                            block[j] = 0
+                            stack[n_open] = j
+                            n_open += 1
+            table[size, level] += 1.0
+        n_cells = _list_part(table, first, last, cells, counts)
+        _features(cells, counts, n_cells, per_level, out[n])
+
+
+@kernel
+def windowed_dependences(
+    blocks: np.ndarray, offsets: np.ndarray, tolerance: int, n_levels: int, out: np.ndarray
+) -> None:
+    """Compute 16 features of the dependence matrix in the window around each voxel.
+
+    Parameters
+    ----------
+    blocks, offsets, n_levels
+        As in `windowed_runs`; one of each pair of opposite steps.
+    tolerance : int
+        Largest difference of levels.
+    out : ndarray of shape (n, 16)
+        Zeros; receives the features, in the order of the run-length features.
+    """
+    n_sizes = 2 * offsets.size + 2
+    cells = np.empty((blocks.shape[1], 2), dtype=np.int64)
+    counts = np.empty(blocks.shape[1], dtype=np.float64)
+    per_level = np.empty(n_levels + 1, dtype=np.float64)
+    table = np.zeros((n_sizes, n_levels + 1), dtype=np.float64)
+    for n in range(blocks.shape[0]):
+        block = blocks[n]
+        first, last = n_levels, 1
+        for i in range(block.size):
+            level = int(block[i])
+            if level > 0:
+                first, last = min(first, level), max(last, level)
+                size = 1
+                for a in range(offsets.size):
+                    for side in (-1, 1):
+                        other = np.int64(block[i + side * offsets[a]])
+                        if other > 0 and abs(other - level) <= tolerance:
+                            size += 1
+                table[size, level] += 1.0
+        n_cells = _list_part(table, first, last, cells, counts)
+        _features(cells, counts, n_cells, per_level, out[n])

@@ -28,13 +28,13 @@ from survimg.radiomics.native.size_matrices import (
     zone_features,
 )
 
-__all__ = ["ImageMeasurement"]
+__all__ = ["DEPENDENCE_ORDER", "ImageMeasurement"]
 
 # Zones up to this size are counted in a table, larger ones listed.
 _SMALL_ZONE = 63
 
-# Run-length order of the 14 dependence features that are defined.
-_DEPENDENCE_ORDER = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+#: Run-length order of the 14 dependence features that are defined.
+DEPENDENCE_ORDER = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15]
 
 _NO_LARGE_ZONES = np.empty((0, 3), dtype=np.int64)
 
@@ -154,14 +154,7 @@ class ImageMeasurement:
         with_mcc = "MCC" in self.classes["glcm"]
         if texture.weighting is None and texture.symmetrical:
             return cooccurrence_features(pairs, n_present, with_mcc)
-        # Of pairs, the voxel before is the row in PyRadiomics, and the column here.
-        matrices = pairs.transpose(0, 2, 1).astype(np.float64)
-        matrices[:, 0] = 0
-        if texture.symmetrical:
-            matrices += matrices.transpose(0, 2, 1)
-        if texture.weighting is not None:
-            weights = texture.pair_weights(geometry.steps, self.spacing)
-            matrices = np.tensordot(weights, matrices, axes=1)[np.newaxis]
+        matrices = texture.matrices(pairs, geometry.steps, self.spacing)
         return joint_features(matrices, n_present, with_mcc)
 
     def _dependences(self, width: int) -> np.ndarray:
@@ -173,7 +166,7 @@ class ImageMeasurement:
             offsets = geometry.offsets if geometry.far_offsets is None else geometry.far_offsets
             tolerance = self.settings.texture.dependence_tolerance
             count_dependences(self._grey, geometry.in_block, offsets, tolerance, table)
-        return zone_features(table, _NO_LARGE_ZONES)[_DEPENDENCE_ORDER]
+        return zone_features(table, _NO_LARGE_ZONES)[DEPENDENCE_ORDER]
 
     def _zones(self, width: int) -> np.ndarray:
         geometry = self.geometry

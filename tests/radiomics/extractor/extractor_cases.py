@@ -63,7 +63,9 @@ def build_case(
     return image, mask
 
 
-def by_pyradiomics(parameters: Mapping[str, Any], case: Case) -> dict[str, Any]:
+def by_pyradiomics(
+    parameters: Mapping[str, Any], case: Case, **arguments: bool
+) -> dict[str, Any]:
     """Return what PyRadiomics itself returns."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -71,7 +73,8 @@ def by_pyradiomics(parameters: Mapping[str, Any], case: Case) -> dict[str, Any]:
 
         logging.getLogger("radiomics").setLevel(logging.CRITICAL)
         try:
-            return dict(RadiomicsFeatureExtractor(dict(parameters)).execute(*case))
+            extractor = RadiomicsFeatureExtractor(dict(parameters))
+            return dict(extractor.execute(*case, **arguments))
         finally:  # it sets SimpleITK's tolerance for the whole process
             sitk.ProcessObject.SetGlobalDefaultCoordinateTolerance(1e-6)
             sitk.ProcessObject.SetGlobalDefaultDirectionTolerance(1e-6)

@@ -1,0 +1,233 @@
+"""A table of cases, as PyRadiomics' command line takes it, to a table of features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from survimg.io.files import write_atomically
+from survimg.radiomics.cache import digest
+from survimg.radiomics.case import UnmeasurableRegionError
+from survimg.radiomics.extractor.case_images import labels_of, read_image
+from survimg.radiomics.extractor.feature_extractor import FeatureExtractor, feature_names
+from survimg.radiomics.extractor.lesions import labels_in, lesion_masks
+from survimg.radiomics.native.engine import ENGINE_VERSION
+
+__all__ = ["Case", "measure_cases", "read_cases"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table of cases.
+
+    Parameters
+    ----------
+    row : int
+        Number of its line in the file, for messages.
+    image, mask : Path
+    label, label_channel : int or None
+        None where the parameters say it.
+    columns : dict
+        The row as it stands in the table.
+    """
+
+    row: int
+    image: Path
+    mask: Path
+    label: int | None
+    label_channel: int | None
+    columns: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The case in messages."""
+        return f"Line {self.row} ({self.image.name})"
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Read a table of cases.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns Image and Mask, and Label and Label_channel if need be; others are
+        handed on. Paths are relative to the folder of the file.
+
+    Raises
+    ------
+    ValueError
+        A column is missing, or a cell is empty or no whole number.
+    FileNotFoundError
+        An image or a mask does not exist.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    places = {str(name).strip().lower(): name for name in table.columns}
+    absent = [name for name in ("Image", "Mask") if name.lower() not in places]
+    if absent or table.empty:
+        raise ValueError(
+            f"{path} must have the columns Image and Mask and a row for each case; "
+            f"{'it has no row' if not absent else 'it has no column ' + ' and '.join(absent)}. "
+            f"Columns: {', '.join(map(str, table.columns))}."
+        )
+    cases = []
+    for i, row in enumerate(table.to_dict("records")):
+        cells = {key: str(row[name]).strip() for key, name in places.items()}
+        case = Case(
+            row=i + 2,
+            image=_file(cells["image"], path, i, "Image"),
+            mask=_file(cells["mask"], path, i, "Mask"),
+            label=_whole(cells.get("label", ""), path, i, "Label"),
+            label_channel=_whole(cells.get("label_channel", ""), path, i, "Label_channel"),
+            columns={str(name): str(cell) for name, cell in row.items()},
+        )
+        cases.append(case)
+    return cases
+
+
+def _whole(cell: str, path: Path, i: int, column: str) -> int | None:
+    if not cell:
+        return None
+    if not cell.isdecimal():
+        raise ValueError(f"{path}, line {i + 2}: {column} must be a whole number; got {cell!r}.")
+    return int(cell)
+
+
+def _file(cell: str, path: Path, i: int, column: str) -> Path:
+    file = path.parent / cell
+    if not cell or not file.exists():
+        raise FileNotFoundError(
+            f"{path}, line {i + 2}: {column} {cell!r} does not exist (relative paths start at "
+            f"{path.parent})."
+        )
+    return file
+
+
+def measure_cases(
+    cases: Sequence[Case],
+    extractor: FeatureExtractor,
+    *,
+    all_labels: bool = False,
+    lesions: str = "union",
+    empty: str = "raise",
+    records: Path | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Measure cases.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    extractor : FeatureExtractor
+    all_labels : bool, default=False
+        A row for each label of each mask instead of one for the label of the case.
+    lesions : {"union", "largest", "each", "sum"}, default="union"
+        See `LESIONS`.
+    empty : {"raise", "nan"}, default="raise"
+        What to do with a region that cannot be measured: raise, or a row of NaN.
+    records : Path, optional
+        Folder in which finished cases are stored, and found again by a later call.
+    n_jobs : int, optional
+    progress : bool, default=False
+
+    Returns
+    -------
+    DataFrame
+        Columns of the table of cases, then ``label`` and ``lesion`` where there are several, then
+        diagnostics and features.
+
+    Raises
+    ------
+    ValueError
+        What `FeatureExtractor.execute` refuses; the message names the case.
+    """
+    run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    tasks = (
+        delayed(_stored_rows)(case, extractor, all_labels, lesions, empty, records)
+        for case in cases
+    )
+    bar = tqdm(run(tasks), total=len(cases), disable=not progress, desc="radiomics", unit="case")
+    return pd.DataFrame(
+        [
+            {**case.columns, **row}
+            for case, rows in zip(cases, bar, strict=True)
+            for row in rows
+        ]
+    )
+
+
+def _stored_rows(
+    case: Case,
+    extractor: FeatureExtractor,
+    all_labels: bool,
+    lesions: str,
+    empty: str,
+    records: Path | None,
+) -> list[dict[str, Any]]:
+    if records is None:
+        return _rows(case, extractor, all_labels, lesions, empty)
+    states = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in (case.image, case.mask)
+    ]
+    choices = (case.label, case.label_channel, all_labels, lesions, empty)
+    path = records / f"{digest(states, choices, extractor.parameters, ENGINE_VERSION)}.json"
+    if path.exists():
+        stored: list[dict[str, Any]] = json.loads(path.read_text())
+        return stored
+    rows = _rows(case, extractor, all_labels, lesions, empty)
+    write_atomically(path, json.dumps(rows).encode())
+    return rows
+
+
+def _rows(
+    case: Case, extractor: FeatureExtractor, all_labels: bool, lesions: str, empty: str
+) -> list[dict[str, Any]]:
+    image = read_image(case.image, f"{case.name}: the image")
+    given = {"label": case.label, "label_channel": case.label_channel}
+    settings = extractor.parameters.settings | {k: v for k, v in given.items() if v is not None}
+    try:
+        mask = labels_of(read_image(case.mask, "The mask"), settings, present=not all_labels)
+    except ValueError as error:
+        raise ValueError(f"{case.name}: {error}") from error
+    rows = []
+    for label in labels_in(mask) if all_labels else [settings["label"]]:
+        of_label = []
+        for number, lesion in lesion_masks(mask, label, lesions):
+            try:
+                found = dict(extractor.execute(image, lesion, label=label, label_channel=0))
+            except UnmeasurableRegionError as error:
+                if empty == "raise":
+                    raise ValueError(
+                        f"{case.name}: {error} Correct it, leave the case out, or take a row of "
+                        "NaN (--empty-masks nan)."
+                    ) from error
+                found = dict.fromkeys(feature_names(extractor.parameters), np.nan)
+            except ValueError as error:
+                raise ValueError(f"{case.name}: {error}") from error
+            place = {"label": label} if all_labels else {}
+            place |= {"lesion": number} if lesions == "each" else {}
+            of_label.append({**place, **{name: _cell(value) for name, value in found.items()}})
+        rows.extend([_sum(of_label, extractor)] if lesions == "sum" else of_label)
+    return rows
+
+
+def _sum(rows: Sequence[dict[str, Any]], extractor: FeatureExtractor) -> dict[str, Any]:
+    # Diagnostics of several lesions have no sum; those of the largest would say something wrong.
+    names = feature_names(extractor.parameters)
+    label = {"label": rows[0]["label"]} if "label" in rows[0] else {}
+    return {**label, **{name: float(sum(row[name] for row in rows)) for name in names}}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):  # numpy's, too
+        return float(value)
+    return value if isinstance(value, int) else str(value)

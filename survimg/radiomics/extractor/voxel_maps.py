@@ -1,0 +1,119 @@
+"""Maps of features: what PyRadiomics calls a voxel-based extraction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+from survimg.radiomics.extractor.case_images import CaseImages
+from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
+from survimg.radiomics.filters.images import filtered_images, with_margin
+from survimg.radiomics.native.geometry import bounding_box
+from survimg.radiomics.native.windows import WindowMeasurement
+from survimg.radiomics.parameters import Parameters
+
+__all__ = ["voxel_maps", "write_maps"]
+
+
+def voxel_maps(
+    case: CaseImages, parameters: Parameters, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, sitk.Image]]:
+    """Yield the map of every feature but those of shape.
+
+    Parameters
+    ----------
+    case : CaseImages
+    parameters : Parameters
+    settings : dict
+        Those of the extraction.
+
+    Yields
+    ------
+    name : str
+        ``<image>_<class>_<feature>``.
+    map : SimpleITK.Image
+        In float64, on the grid of the case, cut to the region and the radius of the windows around
+        it; `initValue` outside the region.
+
+    Raises
+    ------
+    ValueError
+        Voxels are not finite, or there are too many grey levels; the message names the image.
+    """
+    voxel_settings = parameters.voxel_settings
+    radius = voxel_settings["kernelRadius"]
+    window, _ = with_margin(bounding_box(case.region), radius, case.region.shape)
+    region = case.region[window]
+    inside = region if voxel_settings["maskedKernel"] else np.ones_like(region)
+    positions = np.argwhere(region)
+    empty = _cut(case.image, window)
+    for image_type, own in parameters.image_types.items():
+        special = {**settings, **own}
+        wanted = extraction_settings(parameters, special)
+        names = [f"{c}_{name}" for c, features in wanted.image_features for name in features]
+        if not names:
+            continue
+        measure = WindowMeasurement(radius, case.spacing, wanted)
+        for image, box in filtered_images(case.image, case.region, window, image_type, special):
+            refuse_not_finite(box[inside], image)
+            try:
+                values = measure(np.asarray(box), inside, positions)
+            except ValueError as error:
+                raise ValueError(f"Image {image!r}: {error}.") from error
+            for k, name in enumerate(names):
+                voxels = np.full(region.shape, voxel_settings["initValue"], dtype=np.float64)
+                voxels[region] = values[:, k]
+                feature_map = sitk.GetImageFromArray(voxels)
+                feature_map.CopyInformation(empty)
+                yield f"{image}_{name}", feature_map
+
+
+def write_maps(
+    found: Mapping[str, Any], image: sitk.Image, folder: str | os.PathLike[str]
+) -> list[Path]:
+    """Write maps as NIfTI files on the grid of the image, NaN where nothing was measured.
+
+    Parameters
+    ----------
+    found : dict
+        From `FeatureExtractor.execute` with ``voxelBased=True``; what is no map is left out.
+    image : SimpleITK.Image
+        The image that was measured. Maps of a resampled image are on a grid of their own, of the
+        resampled voxel size, and are written as they are.
+    folder : path-like
+        Must exist.
+
+    Returns
+    -------
+    list of Path
+        ``<folder>/<name>.nii.gz``. SimpleITK reads NaN in NIfTI files as 0; nibabel does not.
+    """
+    paths = []
+    for name, feature_map in found.items():
+        if not isinstance(feature_map, sitk.Image):
+            continue
+        path = Path(folder) / f"{name}.nii.gz"
+        same_grid = np.allclose(feature_map.GetSpacing(), image.GetSpacing())
+        sitk.WriteImage(_pasted(feature_map, image) if same_grid else feature_map, str(path))
+        paths.append(path)
+    return paths
+
+
+def _pasted(feature_map: sitk.Image, image: sitk.Image) -> sitk.Image:
+    voxels = np.full(image.GetSize()[::-1], np.nan)
+    first = image.TransformPhysicalPointToIndex(feature_map.GetOrigin())
+    place = [slice(f, f + n) for f, n in zip(first, feature_map.GetSize(), strict=True)]
+    voxels[tuple(reversed(place))] = sitk.GetArrayViewFromImage(feature_map)
+    whole = sitk.GetImageFromArray(voxels)
+    whole.CopyInformation(image)
+    return whole
+
+
+def _cut(image: sitk.Image, window: tuple[slice, slice, slice]) -> sitk.Image:
+    z, y, x = window
+    return image[x.start : x.stop, y.start : y.stop, z.start : z.stop]
