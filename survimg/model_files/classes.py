@@ -10,90 +10,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 
-from sklearn import (
-    compose,
-    decomposition,
-    ensemble,
-    feature_selection,
-    frozen,
-    impute,
-    linear_model,
-    model_selection,
-    pipeline,
-    preprocessing,
-    tree,
-)
-from sksurv import ensemble as survival_ensemble
-from sksurv import functions
-from sksurv import linear_model as survival_linear_model
-from sksurv import tree as survival_tree
-from sksurv.linear_model import coxph
-
 from survimg.model_files.errors import ModelFileError
+from survimg.model_files.third_party import THIRD_PARTY
+from survimg.model_files.validators import Validator
 
-__all__ = ["Classes", "labelled", "may_be_attribute"]
-
-
-def labelled(prefix: str, *classes: type) -> dict[str, type]:
-    """Return classes by label: a prefix that stays what it is when a class moves, and its name.
-
-    Parameters
-    ----------
-    prefix : str
-    *classes : type
-    """
-    return {f"{prefix}.{cls.__name__}": cls for cls in classes}
-
-
-# What estimators are combined with. A class belongs here if its whole state is plain data, and if
-# no method of it runs code that it finds in that state.
-_THIRD_PARTY: Mapping[str, type] = {
-    **labelled("sklearn.compose", compose.ColumnTransformer),
-    **labelled("sklearn.decomposition", decomposition.PCA, decomposition.TruncatedSVD),
-    **labelled(
-        "sklearn.ensemble", ensemble.RandomForestClassifier, ensemble.RandomForestRegressor
-    ),
-    **labelled(
-        "sklearn.feature_selection",
-        feature_selection.SelectFromModel, feature_selection.VarianceThreshold,
-    ),
-    **labelled("sklearn.frozen", frozen.FrozenEstimator),
-    **labelled(
-        "sklearn.impute", impute.KNNImputer, impute.MissingIndicator, impute.SimpleImputer
-    ),
-    **labelled("sklearn.linear_model", linear_model.LogisticRegression),
-    **labelled(
-        "sklearn.model_selection",
-        model_selection.GroupKFold, model_selection.GroupShuffleSplit, model_selection.KFold,
-        model_selection.LeaveOneGroupOut, model_selection.LeaveOneOut,
-        model_selection.PredefinedSplit, model_selection.ShuffleSplit,
-        model_selection.StratifiedGroupKFold, model_selection.StratifiedKFold,
-        model_selection.StratifiedShuffleSplit,
-    ),
-    **labelled("sklearn.pipeline", pipeline.FeatureUnion, pipeline.Pipeline),
-    **labelled(
-        "sklearn.preprocessing",
-        preprocessing.Binarizer, preprocessing.FunctionTransformer,
-        preprocessing.KBinsDiscretizer, preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler,
-        preprocessing.Normalizer, preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer, preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-    ),
-    **labelled("sklearn.tree", tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
-    **labelled(
-        "sksurv.ensemble",
-        survival_ensemble.ExtraSurvivalTrees, survival_ensemble.RandomSurvivalForest,
-    ),
-    **labelled("sksurv.functions", functions.StepFunction),
-    **labelled(
-        "sksurv.linear_model",
-        survival_linear_model.CoxPHSurvivalAnalysis, survival_linear_model.CoxnetSurvivalAnalysis,
-        survival_linear_model.IPCRidge,
-    ),
-    **labelled("sksurv.linear_model.coxph", coxph.BreslowEstimator),
-    **labelled("sksurv.tree", survival_tree.ExtraSurvivalTree, survival_tree.SurvivalTree),
-}  # fmt: skip
+__all__ = ["Classes", "may_be_attribute"]
 
 
 def may_be_attribute(cls: type, name: str) -> bool:
@@ -108,14 +29,18 @@ class Classes:
 
     Parameters
     ----------
-    listed : mapping of str to type
-        Classes of survimg by label.
+    listed : mapping of str to (type, Validator)
+        Classes of survimg by label, with what their attributes may be.
     trusted : iterable of type, default=()
         The caller's own classes; the objects themselves, so that nothing is imported by name.
     """
 
-    def __init__(self, listed: Mapping[str, type], trusted: Iterable[type] = ()) -> None:
-        self._classes = {**listed, **_THIRD_PARTY}
+    def __init__(
+        self, listed: Mapping[str, tuple[type, Validator]], trusted: Iterable[type] = ()
+    ) -> None:
+        entries = {**listed, **THIRD_PARTY}
+        self._classes = {label: cls for label, (cls, _) in entries.items()}
+        self._validators = dict(entries.values())
         for cls in trusted:
             if not isinstance(cls, type):
                 raise TypeError(
@@ -132,6 +57,10 @@ class Classes:
     def label_of(self, cls: type) -> str | None:
         """Return the label of a class; None if it is not on the list."""
         return next((label for label, listed in self._classes.items() if listed is cls), None)
+
+    def validator_of(self, cls: type) -> Validator | None:
+        """Return the validator of a class; None for one that the caller trusts."""
+        return self._validators.get(cls)
 
     def find(self, label: object) -> type:
         """Return the class with this label.
