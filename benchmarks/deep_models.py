@@ -57,7 +57,7 @@ def table_of(run: Any) -> pd.DataFrame:
                 for (fold, seed), c in score.fold_c.items()
             ]
             continue
-        for (fold, seed), record in run.done(score.model).items():
+        for (fold, seed), record in run.successful_records(score.model).items():
             dice = record.arrays.get("dice")
             rows.append(
                 {

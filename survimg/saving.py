@@ -16,7 +16,8 @@ from survimg.model_files.validators import Validator
 __all__ = ["load", "save"]
 
 _FIT_ONCE = Validator({
-    "estimator_": "model", "seconds_": "number", "reused_": "flag", "_sklearn_output_config": "dict",
+    "estimator_": "model", "seconds_": "number", "reused_": "flag",
+    "_sklearn_output_config": "dict",
 })  # fmt: skip
 _LISTED = {**SAVED_CLASSES, **labelled("survimg.estimators", {FitOnce: _FIT_ONCE})}
 

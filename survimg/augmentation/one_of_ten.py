@@ -105,8 +105,8 @@ def apply_one_of_ten(
         )
     changed = [_apply(volumes[i], drawn, i) for i in range(len(drawn))]
     if masks is not None:
-        moved = [_move(masks[i], CHANGES[int(drawn.change[i])]) for i in range(len(drawn))]
-        masks = torch.stack(moved)
+        moved_masks = [_move(masks[i], CHANGES[int(drawn.change[i])]) for i in range(len(drawn))]
+        masks = torch.stack(moved_masks)
     return torch.stack(changed), masks
 
 

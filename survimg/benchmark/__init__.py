@@ -5,17 +5,22 @@ on disk; scores and tables are computed from records alone. A model is any sciki
 with ``fit(X, y)`` and ``predict(X)``.
 """
 
+from survimg.benchmark.compare import compare_models
+from survimg.benchmark.leaderboard import Result, leaderboard
 from survimg.benchmark.predictions import prediction_table
 from survimg.benchmark.records import Record
-from survimg.benchmark.run import Run, read_run
+from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.runner import run_benchmark
 from survimg.benchmark.scores import ModelScore, fold_table, score_run, score_table, write_tables
 
 __all__ = [
     "ModelScore",
     "Record",
+    "Result",
     "Run",
+    "compare_models",
     "fold_table",
+    "leaderboard",
     "prediction_table",
     "read_run",
     "run_benchmark",

@@ -62,14 +62,14 @@ def check_splits(
     """
     if not len(splits):
         raise ValueError("splits is empty; give at least one (train, test) pair of index arrays.")
-    checked = []
+    pairs = []
     for fold, parts in enumerate(splits):
         train, test = (_positions(part, event.size, fold) for part in parts)
-        shared = np.intersect1d(train, test)
-        if shared.size:
+        in_both = np.intersect1d(train, test)
+        if in_both.size:
             raise ValueError(
-                f"Fold {fold}: {shared.size} patient(s) are in both the training and the test "
-                f"part, first at position {shared[0]}."
+                f"Fold {fold}: {in_both.size} patient(s) are in both the training and the test "
+                f"part, first at position {in_both[0]}."
             )
         if not event[train].any():
             raise ValueError(f"Fold {fold}: every patient of the training part is censored.")
@@ -79,8 +79,8 @@ def check_splits(
                 f"Fold {fold}: its {test.size} test patients ({int(event[test].sum())} events) "
                 "hold no comparable pair, so no model can be scored on it. Use fewer folds."
             )
-        checked.append((train, test))
-    return checked
+        pairs.append((train, test))
+    return pairs
 
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
@@ -108,8 +108,8 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
     for name, model in models.items():
         # A model that only segments takes part without a risk.
         prediction = "predict" if not hasattr(model, "predict_mask") else "predict_mask"
-        needed = ("fit", prediction, "get_params", "set_params")
-        missing = [method for method in needed if not hasattr(model, method)]
+        methods = ("fit", prediction, "get_params", "set_params")
+        missing = [method for method in methods if not hasattr(model, method)]
         if missing or isinstance(model, type):
             raise TypeError(
                 f"Model {name!r} is not an estimator ({type(model).__name__}): it must have "
@@ -139,20 +139,20 @@ def check_inner_splits(
         return None
     if len(inner_splits) != len(folds):
         raise ValueError(f"inner_splits has {len(inner_splits)} entries for {len(folds)} folds.")
-    checked = []
+    inner_folds = []
     for fold, ((train, _), inner) in enumerate(zip(folds, inner_splits, strict=True)):
         pairs = [(_positions(a, n, fold), _positions(b, n, fold)) for a, b in inner]
-        for fitted, held_out in pairs:
-            outside = np.setdiff1d(np.concatenate([fitted, held_out]), train)
-            shared = np.intersect1d(fitted, held_out)
-            if outside.size or shared.size:
-                wrong = f"position {[*outside, *shared][0]}"
+        for inner_train, inner_test in pairs:
+            outside = np.setdiff1d(np.concatenate([inner_train, inner_test]), train)
+            in_both = np.intersect1d(inner_train, inner_test)
+            if outside.size or in_both.size:
+                wrong = f"position {[*outside, *in_both][0]}"
                 raise ValueError(
                     f"Fold {fold}: its inner folds hold {wrong}, which is "
                     f"{'not in its training part' if outside.size else 'on both sides'}."
                 )
-        checked.append(pairs)
-    return checked
+        inner_folds.append(pairs)
+    return inner_folds
 
 
 def check_published(

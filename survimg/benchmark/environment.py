@@ -133,10 +133,10 @@ def _revision() -> str | None:
         return None  # an installed package may lie inside somebody else's repository
     try:
         head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{head}+changes" if changed else head
+    return f"{head}+changes" if changes else head
 
 
 def _git(root: Path, *arguments: str) -> str:

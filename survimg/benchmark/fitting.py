@@ -22,7 +22,7 @@ from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
 from survimg.survival import risk_of, survival_values
 
-__all__ = ["Task", "run_task"]
+__all__ = ["Task", "compute_record"]
 
 _MASK_BATCH = 8  # patients whose predicted masks are held at once
 
@@ -61,7 +61,7 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_task(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
+def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
     """Fit and predict; an error of the model becomes part of the record.
 
     Parameters

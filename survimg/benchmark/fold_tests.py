@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from survimg.benchmark.run import Run
-from survimg.evaluation.estimates import Comparison
+from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.run_folder import Run
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 
 __all__ = [
@@ -44,7 +45,7 @@ def fold_comparison(run: Run, first: FoldScores, second: FoldScores) -> Comparis
     Raises
     ------
     ValueError
-        Fewer than `MIN_FOLDS` folds; a model that is not finished; no variation between folds.
+        As `require_folds`; a model that is not finished; no variation between folds.
     """
     require_folds(run)
     values = [mean_by_fold(run, scores) for scores in (first, second)]
@@ -72,18 +73,20 @@ def fold_tests(
     -------
     tests : dict of str to Comparison
         By model, those that could be tested; p values not corrected for their number.
-    refused : list of str
+    reasons : list of str
         A sentence for each model that could not be tested, or one for all.
     """
     if len(run.folds) < MIN_FOLDS:
         return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
-    tests, refused = {}, []
+    if too_few_events(run):
+        return {}, [f"No test over folds: there are fewer than {LEAST_EVENTS} events."]
+    tests, reasons = {}, []
     for model, scores in others.items():
         try:
             tests[model] = fold_comparison(run, scores, reference)
         except ValueError as reason:
-            refused.append(f"No test over folds for {model}: {reason}")
-    return tests, refused
+            reasons.append(f"No test over folds for {model}: {reason}")
+    return tests, reasons
 
 
 def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
@@ -94,9 +97,9 @@ def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
     ValueError
         Folds or seeds are missing.
     """
-    planned = len(run.folds) * len(run.seeds)
-    if len(scores) < planned:
-        raise ValueError(f"{len(scores)} of {planned} fits have predicted risks.")
+    n_fits = len(run.folds) * len(run.seeds)
+    if len(scores) < n_fits:
+        raise ValueError(f"{len(scores)} of {n_fits} fits have predicted risks.")
     values: list[list[float]] = [[] for _ in run.folds]
     for (fold, _), value in scores.items():
         values[fold].append(value)
@@ -104,15 +107,17 @@ def mean_by_fold(run: Run, scores: FoldScores) -> np.ndarray:
 
 
 def require_folds(run: Run) -> None:
-    """Refuse a run with too few folds to test over them.
+    """Refuse a run with too few folds or events to test over folds.
 
     Raises
     ------
     ValueError
-        Fewer than `MIN_FOLDS`.
+        Fewer than `MIN_FOLDS` folds or `LEAST_EVENTS` events.
     """
     if len(run.folds) < MIN_FOLDS:
         raise ValueError(
             f"Too few folds ({len(run.folds)}) to estimate how much models vary from fold to fold; "
             f"at least {MIN_FOLDS} are needed."
         )
+    if too_few_events(run):
+        raise ValueError(f"A test over folds needs at least {LEAST_EVENTS} events.")

@@ -65,13 +65,13 @@ def check_groups(
         )
     names = np.array([str(value) for value in values.tolist()], dtype=np.str_)
     for fold, (train, test) in enumerate(folds):
-        shared = np.intersect1d(names[train], names[test])
-        if shared.size:
-            first = str(ids[train][names[train] == shared[0]][0])
-            second = str(ids[test][names[test] == shared[0]][0])
+        in_both = np.intersect1d(names[train], names[test])
+        if in_both.size:
+            first = str(ids[train][names[train] == in_both[0]][0])
+            second = str(ids[test][names[test] == in_both[0]][0])
             raise ValueError(
                 f"Fold {fold}: {first!r} (training part) and {second!r} (test part) belong to the "
-                f"same group {str(shared[0])!r}, and {shared.size} group(s) in all are in both "
+                f"same group {str(in_both[0])!r}, and {in_both.size} group(s) in all are in both "
                 "parts. Use a splitter that keeps groups together: EventStratifiedGroupKFold."
             )
     return names
@@ -88,9 +88,9 @@ def image_content(X: Any) -> ImageContent | None:
     """
     if not hasattr(X, "volume") and getattr(X, "ndim", 2) < 4:
         return None
-    read = X.volume if hasattr(X, "volume") else X.__getitem__
+    volume_of = X.volume if hasattr(X, "volume") else X.__getitem__
     n = len(X)
-    return [[_describe_image(channel) for channel in _channels(read(i), X)] for i in range(n)]
+    return [[_describe_image(channel) for channel in _channels(volume_of(i), X)] for i in range(n)]
 
 
 def check_images(content: ImageContent, folds: Sequence[Split], ids: np.ndarray) -> None:
@@ -106,8 +106,8 @@ def check_images(content: ImageContent, folds: Sequence[Split], ids: np.ndarray)
         for c, image in enumerate(channels):
             if image is not None:
                 owners.setdefault((c, image[0]), []).append(i)
-    shared = {place: rows for place, rows in owners.items() if len(rows) > 1}
-    for (channel, _), rows in shared.items():
+    copies = {place: rows for place, rows in owners.items() if len(rows) > 1}
+    for (channel, _), rows in copies.items():
         for fold, (train, test) in enumerate(folds):
             in_train, in_test = np.intersect1d(rows, train), np.intersect1d(rows, test)
             if in_train.size and in_test.size:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from survimg.benchmark.run import Run
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.run_folder import Run
+from survimg.benchmark.storage import write_atomically
 
 __all__ = ["prediction_table", "write_parquet"]
 
@@ -67,4 +67,4 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Write a table in one step."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    write_bytes(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())

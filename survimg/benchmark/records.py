@@ -88,11 +88,11 @@ def read_record(folder: Path, model: str, fold: int, seed: int, key: str) -> Rec
     """Read the record with this key; None if it is missing or its arrays are damaged."""
     path = record_path(folder, model, fold, seed, key)
     try:
-        stored = read_json(path)
-        wanted = {"format": FORMAT, "key": key, "model": model, "fold": fold, "seed": seed}
-        if any(stored.get(name) != value for name, value in wanted.items()):
+        content = read_json(path)
+        identity = {"format": FORMAT, "key": key, "model": model, "fold": fold, "seed": seed}
+        if any(content.get(name) != value for name, value in identity.items()):
             return None
-        arrays = read_arrays(path.with_suffix(".npz"), stored["arrays_sha256"])
+        arrays = read_arrays(path.with_suffix(".npz"), content["arrays_sha256"])
     except (FileNotFoundError, ValueError):
         return None
-    return Record(key, model, fold, seed, stored["error"], stored["details"], arrays)
+    return Record(key, model, fold, seed, content["error"], content["details"], arrays)

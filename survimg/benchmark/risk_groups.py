@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
+from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.evaluation.risk_groups import learn_cutoff, logrank_test
 
-__all__ = ["LEAST_EVENTS", "RiskGroups", "risk_groups", "too_few_events"]
-
-LEAST_EVENTS = 10
-"""Below it, intervals and tests that hold for many events are not given."""
+__all__ = ["RiskGroups", "risk_groups", "too_few_events"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class RiskGroups:
     fold : ndarray of shape (m,)
     p_value : float or None
         Two-sided log-rank test, stratified by fold; None where it is undefined, and with fewer than
-        `LEAST_EVENTS` events. Training sets of
-        the folds overlap and hold each other's test patients, so it rejects too often (Simon et
-        al., Brief Bioinform 2011;12:203-214): under permuted outcomes at 5 % in about one of ten.
+        `LEAST_EVENTS` events. Training sets of the folds overlap and hold each other's test
+        patients, so it rejects too often (Simon et al., Brief Bioinform 2011;12:203-214): under
+        permuted outcomes at 5 % in about one of ten.
     """
 
     position: np.ndarray
@@ -60,14 +58,10 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
         The model has not predicted every fold; a patient is tested in several folds; all training
         patients of a fold have the same risk; or all test patients are in one group.
     """
-    planned = run.repeats[0]
-    records = {
-        fold: r
-        for (fold, seed), r in run.done(model).items()
-        if seed == run.seeds[0] and fold in planned and r.has_risk
-    }
-    if len(records) < len(planned):
-        raise ValueError(f"{len(records)} of {len(planned)} folds have predicted risks.")
+    records = {fold: r for fold, r in run.first_repeat(model).items() if r.has_risk}
+    n_folds = len(run.repeats[0])
+    if len(records) < n_folds:
+        raise ValueError(f"{len(records)} of {n_folds} folds have predicted risks.")
     positions, high, folds = [], [], []
     for fold, record in sorted(records.items()):
         train, test = run.folds[fold]

@@ -24,7 +24,7 @@ from survimg.benchmark.checks import (
     check_splits,
     n_patients,
 )
-from survimg.benchmark.fitting import Task, run_task
+from survimg.benchmark.fitting import Task, compute_record
 from survimg.benchmark.identity import (
     code_identity,
     data_fingerprint,
@@ -33,6 +33,7 @@ from survimg.benchmark.identity import (
     record_key,
     seeded_clone,
 )
+from survimg.benchmark.leaderboard import Result
 from survimg.benchmark.leakage import (
     ImageContent,
     check_groups,
@@ -42,7 +43,7 @@ from survimg.benchmark.leakage import (
     image_content,
 )
 from survimg.benchmark.records import Record, read_record, write_record
-from survimg.benchmark.run import Plan, Run, read_run, write_plan
+from survimg.benchmark.run_folder import Plan, write_plan
 from survimg.benchmark.storage import locked, read_json, write_json
 from survimg.target import check_outcome, is_table, make_outcome
 
@@ -75,7 +76,7 @@ def run_benchmark(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     n_jobs: int | None = 1,
     progress: bool = True,
-) -> Run:
+) -> Result:
     """Fit every model on every fold with every seed and write a record of each fit to disk.
 
     A record is written in one step, as soon as its model has predicted and before anything is
@@ -143,8 +144,9 @@ def run_benchmark(
 
     Returns
     -------
-    Run
-        ``run.failures`` lists the records of models that raised an error.
+    Result
+        A `Run` that prints as its leaderboard; its ``failures`` lists the records of models that
+        raised an error.
 
     Raises
     ------
@@ -155,8 +157,8 @@ def run_benchmark(
         Another process is writing to `out`.
     """
     out = Path(out)
-    known = getattr(X, "ids", None)
-    event, time = check_outcome(y, n_patients=n_patients(X), ids=known, require_event=True)
+    cohort_ids = getattr(X, "ids", None)
+    event, time = check_outcome(y, n_patients=n_patients(X), ids=cohort_ids, require_event=True)
     y = make_outcome(event, time) if is_table(y) else y
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)
@@ -189,12 +191,13 @@ def run_benchmark(
         tasks = _tasks(plan, data, _time_grid(event, time, plan.settings.get("horizon")))
         write_plan(out, plan, {(task.name, task.fold, task.seed): task.key for task in tasks})
         if n_jobs == 1:
-            compute = partial(run_task, X=X, y=y, ids=names)
-            _run_in_turn(compute, out, tasks, list(models), progress)
+            compute = partial(compute_record, X=X, y=y, ids=names)
+            _compute_serially(compute, out, tasks, list(models), progress)
         else:
-            calls = [joblib.delayed(run_task)(t, X, y, names) for t in _missing(out, tasks)]
-            _run_in_parallel(calls, out, n_jobs, progress)
-    return read_run(out)
+            compute = joblib.delayed(compute_record)
+            calls = [compute(task, X, y, names) for task in _unrecorded(out, tasks)]
+            _compute_in_parallel(calls, out, n_jobs, progress)
+    return Result.read(out)
 
 
 def _known_content(out: Path, data: str) -> ImageContent | None:
@@ -202,10 +205,10 @@ def _known_content(out: Path, data: str) -> ImageContent | None:
     path = out / _CONTENT
     if not path.is_file():
         return None
-    stored = read_json(path)
-    if stored.get("fingerprint") != data or stored.get("images") is None:
+    earlier = read_json(path)
+    if earlier.get("fingerprint") != data or earlier.get("images") is None:
         return None
-    return [[None if i is None else (i[0], i[1], i[2]) for i in row] for row in stored["images"]]
+    return [[None if i is None else (i[0], i[1], i[2]) for i in row] for row in earlier["images"]]
 
 
 def _tasks(plan: Plan, data: str, times: np.ndarray) -> list[Task]:
@@ -243,8 +246,8 @@ def _time_grid(event: np.ndarray, time: np.ndarray, horizon: float | None) -> np
     return np.union1d(quantiles, [reported] if times[0] <= reported <= times[-1] else [])
 
 
-def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:
-    """Tasks without a record, or with the record of an error."""
+def _unrecorded(out: Path, tasks: Sequence[Task]) -> list[Task]:
+    """Return tasks without a record, or with the record of an error."""
     return [
         task
         for task in tasks
@@ -253,7 +256,7 @@ def _missing(out: Path, tasks: Sequence[Task]) -> list[Task]:
     ]
 
 
-def _keep(record: Record, out: Path) -> None:
+def _store(record: Record, out: Path) -> None:
     """Write a record and log it."""
     write_record(out, record)
     what = f"{record.model}, fold {record.fold + 1}, seed {record.seed}"
@@ -263,7 +266,7 @@ def _keep(record: Record, out: Path) -> None:
         _LOG.info(f"{what}: FAILED ({record.error['type']}: {record.error['message']})")
 
 
-def _run_in_turn(
+def _compute_serially(
     compute: Callable[[Task], Record],
     out: Path,
     tasks: Sequence[Task],
@@ -273,16 +276,16 @@ def _run_in_turn(
     quiet = None if progress else True  # None: silent unless standard error is a terminal
     with tqdm(models, desc="models", unit="model", disable=quiet) as model_bar:
         for name in model_bar:
-            missing = _missing(out, [task for task in tasks if task.name == name])
-            for task in tqdm(missing, desc=f"{name}: folds", leave=False, disable=quiet):
-                _keep(compute(task), out)
+            outstanding = _unrecorded(out, [task for task in tasks if task.name == name])
+            for task in tqdm(outstanding, desc=f"{name}: folds", leave=False, disable=quiet):
+                _store(compute(task), out)
 
 
-def _run_in_parallel(
+def _compute_in_parallel(
     calls: Sequence[Any], out: Path, n_jobs: int | None, progress: bool
 ) -> None:
     """Compute in workers and write here: workers on other machines may not reach the folder."""
     records = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
     quiet = None if progress else True
     for record in tqdm(records, total=len(calls), desc="models x folds", disable=quiet):
-        _keep(record, out)
+        _store(record, out)

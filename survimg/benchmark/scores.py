@@ -11,16 +11,16 @@ import pandas as pd
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import LEAST_EVENTS, too_few_events
-from survimg.benchmark.run import Run
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.run_folder import Run
+from survimg.benchmark.storage import write_atomically
 from survimg.benchmark.within_fold import (
     WithinFoldConcordance,
     compare_within_folds,
     within_fold_concordance,
 )
 from survimg.evaluation.concordance import concordance_index
-from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
 
 __all__ = [
     "ModelScore",
@@ -116,11 +116,12 @@ def score_run(run: Run) -> list[ModelScore]:
     -------
     list of ModelScore
     """
-    pooled = {name: _pool(run, _units(run, run.done(name))) for name in run.models}
-    scores = [_score_model(run, name, pooled[name]) for name in run.models]
-    reference = None if run.reference is None else pooled[run.reference]
+    units = {name: _units(run, run.successful_records(name)) for name in run.models}
+    concordances = {name: _pool(run, units[name]) for name in run.models}
+    scores = [_score_model(run, name, concordances[name]) for name in run.models]
+    reference = None if run.reference is None else concordances[run.reference]
     if reference is not None and run.complete(str(run.reference)):
-        scores = [_compared(run, score, pooled[score.model], reference) for score in scores]
+        scores = [_compared(run, score, concordances[score.model], reference) for score in scores]
     adjusted = iter(holm([s.comparison.p_value for s in scores if s.comparison is not None]))
     scores = [
         score if score.comparison is None else replace(score, p_adjusted=next(adjusted))
@@ -148,8 +149,8 @@ def _with_fold_tests(run: Run, scores: list[ModelScore]) -> list[ModelScore]:
 def _score_control(control: Run, models: Sequence[str]) -> list[ModelScore]:
     rows = []
     for name in (name for name in models if name in control.models):
-        pooled = _pool(control, _units(control, control.done(name)))
-        score = replace(_score_model(control, name, pooled), permuted=True)
+        concordance = _pool(control, _units(control, control.successful_records(name)))
+        score = replace(_score_model(control, name, concordance), permuted=True)
         verdict = _control_verdict(control, score)
         rows.append(replace(score, model=f"{name} (permuted)", verdict=verdict))
     return rows
@@ -250,7 +251,7 @@ def write_tables(run: Run) -> None:
     """
     tables = {"scores.csv": score_table(score_run(run)), "folds.csv": fold_table(run)}
     for name, table in tables.items():
-        write_bytes(run.folder / name, table.to_csv(index=False).encode())
+        write_atomically(run.folder / name, table.to_csv(index=False).encode())
     write_parquet(run.folder / "predictions.parquet", prediction_table(run))
 
 
@@ -279,17 +280,19 @@ def _fold_concordance(run: Run, record: Record) -> float:
     return concordance_index(run.outcome[test], risk)
 
 
-def _estimate(run: Run, pooled: WithinFoldConcordance | None) -> Estimate | None:
-    if pooled is None:
+def _estimate(concordance: WithinFoldConcordance | None) -> Estimate | None:
+    if concordance is None:
         return None
-    if too_few_events(run):
-        reason = f"fewer than {LEAST_EVENTS} events, no interval"
-        return Estimate(pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, reason)
-    if not 0 < pooled.value < 1 or pooled.standard_error < _NO_VARIATION:
-        return Estimate(
-            pooled.value, np.nan, np.nan, pooled.standard_error, 0.95, "no variation, no interval"
-        )
-    return pooled.interval()
+    if np.count_nonzero(concordance.event) < LEAST_EVENTS:
+        return _without_interval(concordance, f"fewer than {LEAST_EVENTS} events, no interval")
+    if not 0 < concordance.value < 1 or concordance.standard_error < _NO_VARIATION:
+        return _without_interval(concordance, "no variation, no interval")
+    return concordance.interval()
+
+
+def _without_interval(concordance: WithinFoldConcordance, reason: str) -> Estimate:
+    error = concordance.standard_error
+    return Estimate(concordance.value, np.nan, np.nan, error, 0.95, reason)
 
 
 def _mean_and_sd(fold_c: dict[tuple[int, int], float]) -> tuple[float | None, float | None]:
@@ -302,8 +305,8 @@ def _mean_and_sd(fold_c: dict[tuple[int, int], float]) -> tuple[float | None, fl
     return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else None
 
 
-def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> ModelScore:
-    records = run.done(name)
+def _score_model(run: Run, name: str, concordance: WithinFoldConcordance | None) -> ModelScore:
+    records = run.successful_records(name)
     fold_c = {
         place: _fold_concordance(run, record)
         for place, record in records.items()
@@ -321,7 +324,7 @@ def _score_model(run: Run, name: str, pooled: WithinFoldConcordance | None) -> M
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(run, pooled),
+        within_folds=_estimate(concordance),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -351,14 +354,14 @@ def _mean(values: Sequence[float]) -> float | None:
 def _compared(
     run: Run,
     score: ModelScore,
-    pooled: WithinFoldConcordance | None,
+    concordance: WithinFoldConcordance | None,
     reference: WithinFoldConcordance,
 ) -> ModelScore:
-    if score.model == run.reference or pooled is None or not run.complete(score.model):
+    if score.model == run.reference or concordance is None or not run.complete(score.model):
         return score
     if too_few_events(run):
         return score
-    return replace(score, comparison=compare_within_folds(pooled, reference))
+    return replace(score, comparison=compare_within_folds(concordance, reference))
 
 
 def _score_oracle(run: Run) -> ModelScore:
@@ -369,7 +372,7 @@ def _score_oracle(run: Run) -> ModelScore:
         for fold, test in enumerate(tests)
     }
     mean, sd = _mean_and_sd(fold_c)
-    pooled = _pool(run, [(test, risk[test]) for test in tests])
+    concordance = _pool(run, [(test, risk[test]) for test in tests])
     return ModelScore(
         model=ORACLE,
         n_done=len(tests),
@@ -377,7 +380,7 @@ def _score_oracle(run: Run) -> ModelScore:
         fold_c=fold_c,
         c_mean=mean,
         c_sd=sd,
-        within_folds=_estimate(run, pooled),
+        within_folds=_estimate(concordance),
         comparison=None,
         p_adjusted=None,
         p_folds_adjusted=None,
@@ -398,11 +401,11 @@ def _status(record: Record | None) -> str:
 
 def _verdict(run: Run, score: ModelScore) -> str:
     """Put the comparison with the reference into words."""
-    failed = [r for r in run.failures if r.model == score.model and r.error is not None]
-    if failed:
-        error = failed[0].error or {}
+    failures = [r for r in run.failures if r.model == score.model and r.error is not None]
+    if failures:
+        error = failures[0].error or {}
         first = f"{error['type']}: {' '.join(error['message'].split())}"
-        return f"FAILED in {len(failed)} of {score.n_planned} fits ({first})"
+        return f"FAILED in {len(failures)} of {score.n_planned} fits ({first})"
     if score.n_done < score.n_planned:
         return f"not finished: {score.n_done} of {score.n_planned} fits"
     words = []
@@ -423,8 +426,8 @@ def _verdict(run: Run, score: ModelScore) -> str:
 
 def _against_chance(concordance: Estimate) -> str:
     if np.isnan(concordance.lower):  # every comparison with NaN is false and would say nothing
-        ordered = {0.0: ": every pair is ordered WRONGLY", 1.0: ": every pair is ordered rightly"}
-        return f"no interval{ordered.get(concordance.value, '')}"
+        order = {0.0: ": every pair is ordered WRONGLY", 1.0: ": every pair is ordered rightly"}
+        return f"no interval{order.get(concordance.value, '')}"
     if concordance.upper < 0.5:
         return "WORSE than chance (0.5)"
     return "" if concordance.lower > 0.5 else "not shown to be better than chance (0.5)"

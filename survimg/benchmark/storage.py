@@ -14,13 +14,13 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["locked", "read_arrays", "read_json", "write_arrays", "write_bytes", "write_json"]
+__all__ = ["locked", "read_arrays", "read_json", "write_arrays", "write_atomically", "write_json"]
 
 #: An ending of our own, because users may have ``*.tmp`` files in the folder.
 _TEMPORARY = ".survimg-tmp"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file in one step: readers see the old content or the new one, never a part of it.
 
     A process that is killed leaves at most a temporary file in the same folder.
@@ -43,7 +43,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON; a NaN is an error, because JSON has none."""
-    write_bytes(path, json.dumps(content, allow_nan=False, indent=1).encode())
+    write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
-    write_bytes(path, content)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -96,8 +96,8 @@ def read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} does not hold the bytes that its record was written with.")
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ import numpy as np
 from scipy import stats
 
 from survimg.evaluation.concordance import no_comparable_pair
-from survimg.evaluation.estimates import Comparison, Estimate, logit_interval, normal_interval
+from survimg.evaluation.estimates import (
+    Comparison,
+    Estimate,
+    logit_interval,
+    normal_interval,
+    require_enough_events,
+)
 from survimg.evaluation.pairs import pair_sums, pair_sums_later
 
 __all__ = ["WithinFoldConcordance", "compare_within_folds", "within_fold_concordance"]
@@ -28,10 +34,13 @@ class WithinFoldConcordance:
         Concordant (half of the tied) pairs of all folds, divided by the comparable pairs of all.
     influence : ndarray of shape (n_patients,)
         Effect of each patient on `value`; the sum of squares is its variance.
+    event : ndarray of shape (n_tested,), bool
+        Of each tested patient.
     """
 
     value: float
     influence: np.ndarray
+    event: np.ndarray
 
     @property
     def standard_error(self) -> float:
@@ -44,8 +53,10 @@ class WithinFoldConcordance:
         Raises
         ------
         ValueError
-            The value is 0 or 1, so there is no variation to estimate an error from.
+            Fewer than 10 events; the value is 0 or 1, so there is no variation to estimate an error
+            from.
         """
+        require_enough_events(self.event)
         error = self.standard_error
         lower, upper = logit_interval(self.value, error, level)
         return Estimate(self.value, lower, upper, error, level, "infinitesimal jackknife, logit")
@@ -104,16 +115,17 @@ def within_fold_concordance(
         raise ValueError(no_comparable_pair(event))
     value = score / pairs
     influence = (own_score - value * own_pairs) / pairs
+    tested = np.unique(np.concatenate([test for test, _ in units]))
     if clusters is not None:
         _, member = np.unique(clusters, return_inverse=True)
-        if np.unique(member[np.concatenate([test for test, _ in units])]).size < 2:
+        if np.unique(member[tested]).size < 2:
             raise ValueError(
                 "All tested images belong to one patient (group), so that nothing can be said of "
                 "other patients. Are the groups centres? Then do not pass them as patients."
             )
         summed: np.ndarray = np.bincount(member, weights=influence)
-        return WithinFoldConcordance(value, summed)
-    return WithinFoldConcordance(value, influence)
+        return WithinFoldConcordance(value, summed, event[tested])
+    return WithinFoldConcordance(value, influence, event[tested])
 
 
 def compare_within_folds(

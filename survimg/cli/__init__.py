@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before torch is loaded: on a busy machine, threads that spin while they wait made a training
     # step of DeepMTS five times slower (two cores, load 5).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = make_parser().parse_args(given)
-    arguments.command_line = shlex.join(["survimg", *given])
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = make_parser().parse_args(words)
+    arguments.command_line = shlex.join(["survimg", *words])
     prepare_terminal(arguments)
     try:
         with warnings.catch_warnings():
@@ -64,12 +64,12 @@ def _interrupted(arguments: argparse.Namespace) -> str:
 
 def _each_once() -> Callable[..., None]:
     """Return a function that shows each warning once, as one line without its place in the code."""
-    shown: set[str] = set()
+    texts: set[str] = set()
 
     def show_warning(message: Warning | str, *place: object, **more: object) -> None:
         del place, more
-        if str(message) not in shown:
-            shown.add(str(message))
+        if str(message) not in texts:
+            texts.add(str(message))
             note("warning", str(message))
 
     return show_warning

@@ -168,9 +168,9 @@ def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
     ValueError
         The first one that is given.
     """
-    given = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
-    if given:
-        raise ValueError(f"--{given[0]} does not apply to {cohort}.")
+    options = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
+    if options:
+        raise ValueError(f"--{options[0]} does not apply to {cohort}.")
 
 
 def _kinds(text: str) -> dict[str, str]:
@@ -191,22 +191,22 @@ def _label(text: str) -> int | str:
 
 def labels(arguments: argparse.Namespace) -> int | str | list[int | str] | None:
     """Return the one label that was given, or several."""
-    given = arguments.label
-    return given[0] if given is not None and len(given) == 1 else given
+    values = arguments.label
+    return values[0] if values is not None and len(values) == 1 else values
 
 
 def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
     """Turn the arguments on the volumes into those of `survimg.preprocessing.prepare`."""
-    values = {name: getattr(arguments, name) for name in PREPARATION}
-    given = {name: value for name, value in values.items() if value is not None}
+    options = {name: getattr(arguments, name) for name in PREPARATION}
+    settings = {name: value for name, value in options.items() if value is not None}
     for name in ("shape", "centre"):
-        if name in given:
-            given[name] = tuple(given[name])
-    if "normalise" in given:
-        given["normalise"] = _normalisation(given["normalise"])
-    if given.pop("no_antialias", False):
-        given["antialias"] = False
-    return given
+        if name in settings:
+            settings[name] = tuple(settings[name])
+    if "normalise" in settings:
+        settings["normalise"] = _normalisation(settings["normalise"])
+    if settings.pop("no_antialias", False):
+        settings["antialias"] = False
+    return settings
 
 
 def manifest_reading(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
     Study,
+    add_truth,
     find_cohort,
     outcome_of,
     with_external,
@@ -34,7 +35,7 @@ from survimg.cli.protocols import (
     permuted,
     wrap_models,
 )
-from survimg.cli.tables import score_lines, score_record
+from survimg.cli.tables import score_record
 from survimg.suites import (
     DEFAULT_MODELS,
     MASK_READERS,
@@ -109,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="difference between scanners of phantoms: between centres (default: 0), or between "
         "training and external phantoms (default: 1)",
     )
+    add_truth(parser)
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
         help="training steps of networks, including your own with a parameter n_iterations "
@@ -210,25 +212,26 @@ def _run_and_report(
     arguments: argparse.Namespace, patients: Study, comparison: _Comparison
 ) -> Answer:
     from survimg.benchmark import score_run
-    from survimg.benchmark.run import negative_control_folder
+    from survimg.benchmark.leaderboard import score_lines
+    from survimg.benchmark.run_folder import negative_control_folder
     from survimg.report import render
 
     out = Path(arguments.out)
     with _cluster(arguments, comparison.models):
-        finished = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
-        failures = len(finished.failures)
+        result = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
+        failures = len(result.failures)
         if arguments.negative_control is not None:
             folder, seed = negative_control_folder(out), arguments.negative_control
             failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
-    _show_warnings(finished)
+    _show_warnings(result)
     page = render(out)
-    scores = score_run(finished)
+    scores = score_run(result)
     control = arguments.permute_outcome
     remark = "" if control is None else f"{_is_control(control)}\n"
     record = {
         "run": out,
         "report": page,
-        "reference": finished.reference,
+        "reference": result.reference,
         "outcome_permuted_with_seed": control,
         "failed_fits": failures,
         "models": [score_record(score) for score in scores],
@@ -278,14 +281,14 @@ def _benchmark(
     )
 
 
-def _show_warnings(finished: Run) -> None:
+def _show_warnings(result: Run) -> None:
     """Show the warnings of all fits, each once with the models that gave it."""
     models: dict[str, list[str]] = {}
-    for (name, _, _), record in finished.records.items():
+    for (name, _, _), record in result.records.items():
         for text in [] if record is None else record.details.get("warnings", []):
-            told = models.setdefault(text.partition(": ")[2], [])
-            if name not in told:
-                told.append(name)
+            names_of_text = models.setdefault(text.partition(": ")[2], [])
+            if name not in names_of_text:
+                names_of_text.append(name)
     for text, names in models.items():
         note("warning", f"{', '.join(names)}: {text}")
 
@@ -316,9 +319,9 @@ def _cluster(
     from survimg.benchmark.identity import code_identity
     from survimg.compute import dask_cluster
 
-    own = any(":" in name for name in models)
+    from_users = any(":" in name for name in models)
     return dask_cluster(
-        arguments.scheduler, identity=code_identity, import_from=[Path.cwd()] if own else []
+        arguments.scheduler, identity=code_identity, import_from=[Path.cwd()] if from_users else []
     )
 
 
@@ -341,10 +344,10 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
 
 def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
     """Models of the suite, then those named; without either, the default ones."""
-    named = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
+    names = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
     if suite is not None:
-        return [*suite.models, *named]
-    return list(DEFAULT_MODELS) if arguments.models is None else named
+        return [*suite.models, *names]
+    return list(DEFAULT_MODELS) if arguments.models is None else names
 
 
 def _is_control(seed: int) -> str:
@@ -378,15 +381,15 @@ def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -
     """Give ``--iterations`` and ``--device`` to the user's own networks; survimg's have them."""
     users = {name: model for name, model in models.items() if ":" in name}
     # Networks over volumes have a parameter device; other models of survimg do not.
-    own = any(parameter_names(models[name], "device") for name in models.keys() - users)
-    if arguments.published and not own:
+    has_network = any(parameter_names(models[name], "device") for name in models.keys() - users)
+    if arguments.published and not has_network:
         raise ValueError("--published applies to survimg's networks, and none is included.")
     for option, parameter in (("iterations", "n_iterations"), ("device", "device")):
         value = getattr(arguments, option)
         if value is None:
             continue
         names = {name: parameter_names(model, parameter) for name, model in users.items()}
-        if not own and not any(names.values()):
+        if not has_network and not any(names.values()):
             raise ValueError(
                 f"--{option} applies to networks (models with the parameter {parameter}), and none "
                 "is included."
@@ -401,12 +404,12 @@ def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSetti
         iterations = PHANTOM_ITERATIONS
     # Fits side by side share the cores; a fixed number of threads keeps their results repeatable.
     alone = arguments.n_jobs == 1 and arguments.backend == "loky"
-    shared = 1 if arguments.backend == "dask" else max(1, joblib.cpu_count() // arguments.n_jobs)
+    threads = 1 if arguments.backend == "dask" else max(1, joblib.cpu_count() // arguments.n_jobs)
     return ModelSettings(
         n_iterations=iterations,
         published=arguments.published,
         device=arguments.device or "auto",
-        n_threads=arguments.threads or (None if alone else shared),
+        n_threads=arguments.threads or (None if alone else threads),
         # Workers on other machines may work in another folder.
         cache=Path(arguments.out).absolute() / "cache",
         verbose=arguments.progress and alone,

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import PREPARATION, at_least, manifest_reading, preparation, refuse
+from survimg.cli.arguments import (
+    PREPARATION,
+    at_least,
+    manifest_reading,
+    names,
+    preparation,
+    refuse,
+)
 from survimg.cli.output import note
 from survimg.io.files import write_json
 from survimg.io.patients import listed
@@ -27,6 +34,7 @@ __all__ = [
     "PHANTOM_SHAPE",
     "Source",
     "Study",
+    "add_truth",
     "check_empty_masks",
     "find_cohort",
     "outcome_of",
@@ -38,6 +46,7 @@ PHANTOM_PATIENTS = 120
 EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
+_TRUTH = ("truth", "effects", "strand_gap")
 _READING = ("modalities", "label", "time_unit", "allow_outside", "na_values", "kinds")
 _PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
@@ -94,7 +103,7 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     if arguments.cohort == "phantom":
         refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
         return _phantom(arguments)
-    refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments))
+    refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments), *_TRUTH)
     if kind == "sts51" and where:
         refuse(arguments, "sts51", *_READING)
         return _sts51(arguments, Path(where))
@@ -149,27 +158,27 @@ def check_empty_masks(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarr
     masked = np.flatnonzero(cohort.has_masks).tolist()
     empty = [i for i in masked if not cohort.mask(i).any()]
     names = listed([str(cohort.ids[i]) for i in empty])
-    said = f"{len(empty)} patient(s) have an empty tumour mask: {names}"
+    finding = f"{len(empty)} patient(s) have an empty tumour mask: {names}"
     if empty and arguments.empty_masks == "refuse":
         raise ValueError(
-            f"{said}. Repair the masks; or --empty-masks leave-out goes on without these patients "
-            "(keep: with them, for models that read no masks)."
+            f"{finding}. Repair the masks; or --empty-masks leave-out goes on without these "
+            "patients (keep: with them, for models that read no masks)."
         )
     if empty:
-        note("warning", f"{said}; they are left out.")
+        note("warning", f"{finding}; they are left out.")
     return np.setdiff1d(every, empty)
 
 
 def without_empty_masks(arguments: argparse.Namespace, study: Study) -> Study:
     """Leave out patients with empty masks, where that is asked for; see `check_empty_masks`."""
-    kept = check_empty_masks(arguments, study.cohort)
-    if len(kept) == len(study.cohort):
+    positions = check_empty_masks(arguments, study.cohort)
+    if len(positions) == len(study.cohort):
         return study
-    risk = None if study.oracle_risk is None else study.oracle_risk[kept]
-    left_out = {"left_out_for_empty_masks": len(study.cohort) - len(kept)}
+    risk = None if study.oracle_risk is None else study.oracle_risk[positions]
+    left_out = {"left_out_for_empty_masks": len(study.cohort) - len(positions)}
     return replace(
         study,
-        cohort=study.cohort[kept],
+        cohort=study.cohort[positions],
         oracle_risk=risk,
         settings={**study.settings, **left_out},
     )
@@ -228,7 +237,9 @@ def _external(arguments: argparse.Namespace, training: Study) -> Study:
     seed = int(np.random.SeedSequence([arguments.seed[0], 1]).generate_state(1)[0] >> 1)
     shift = 1.0 if arguments.shift is None else arguments.shift
     shape = training.cohort.shape[2:]
-    phantom = make_phantom_cohort(n=n, shape=shape, random_state=seed, shift=shift)  # type: ignore[arg-type]
+    phantom = make_phantom_cohort(
+        n=n, shape=shape, random_state=seed, shift=shift, **_truth(arguments)  # type: ignore[arg-type]
+    )
     settings = {"phantom_seed": seed, "phantom_shift": shift}
     return Study(phantom.cohort, "phantoms of another scanner", phantom.oracle_risk, settings)
 
@@ -251,6 +262,7 @@ def _phantom(arguments: argparse.Namespace) -> Source:
         random_state=arguments.seed[0],
         n_centres=arguments.centres or 1,
         shift=shift,
+        **_truth(arguments),
     )
     patients = Study(
         phantom.cohort,
@@ -260,12 +272,53 @@ def _phantom(arguments: argparse.Namespace) -> Source:
             "phantom_seed": arguments.seed[0],
             **({"phantom_centres": arguments.centres} if arguments.centres else {}),
             **({"phantom_shift": shift} if shift else {}),
+            **_truth_settings(arguments),
         },
         caveats=(
             "Anything about patients: these are phantoms, drawn by a program from a known hazard.",
         ),
     )
     return Source(phantom.cohort, lambda: patients)
+
+
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say on what the hazard of phantoms depends."""
+    hazard = parser.add_mutually_exclusive_group()
+    hazard.add_argument(
+        "--truth", metavar="NAME",
+        help="on what the hazard of phantoms depends: mask (default; volume, uptake, "
+        "heterogeneity, infiltration and stage alike) or outside (mostly on infiltration, which "
+        "the mask leaves out)",
+    )
+    hazard.add_argument(
+        "--effects", type=_effects, metavar="EFFECTS",
+        help="the same in numbers, such as infiltration=1.5,stage=0.4; those not named are 0",
+    )
+    parser.add_argument(
+        "--strand-gap", type=float, metavar="MM",
+        help="healthy fat between the tumour of phantoms and its infiltration (default: 0): at 24 "
+        "mm, filters of radiomics that reach over the mask's edge do not see it",
+    )
+
+
+def _effects(text: str) -> dict[str, float]:
+    pairs = [part.partition("=") for part in names(text)]
+    try:
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be like infiltration=1.5,stage=0.4; got {text!r}"
+        ) from None
+
+
+def _truth(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(arguments, name) for name in _TRUTH}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _truth_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    hazard = {} if arguments.effects is not None else {"truth": "mask"}
+    return {f"phantom_{name}": value for name, value in {**hazard, **_truth(arguments)}.items()}
 
 
 def _sts51(arguments: argparse.Namespace, folder: Path) -> Source:
@@ -338,8 +391,8 @@ def _open(store: Path) -> tuple[Cohort, dict[str, Any]]:
     cohort = Cohort.load(store)
     settings: dict[str, Any] = {"prepared": cohort.settings}
     if _notes(store).is_file():
-        noted = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
-        settings.update({"preparation_warning": " ".join(noted)} if noted else {})
+        texts = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
+        settings.update({"preparation_warning": " ".join(texts)} if texts else {})
     return cohort, settings
 
 

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _as_text(comparison: RunComparison, table: Table) -> str:
     letters = comparison.letters
-    named = zip(letters, comparison.folders, strict=True)
-    lines = [f"{letter}  {folder}" for letter, folder in named]
+    runs = zip(letters, comparison.folders, strict=True)
+    lines = [f"{letter}  {folder}" for letter, folder in runs]
     lines.append("")
     for letter, patients, splits in zip(
         letters[1:], comparison.patients, comparison.splits, strict=True
@@ -98,14 +98,14 @@ def _as_json(comparison: RunComparison) -> dict[str, Any]:
 
 
 def _model(change: ModelChange, folders: tuple[str, ...]) -> dict[str, Any]:
-    compared = change.comparison
+    test = change.comparison
     return {
         "model": change.model,
         "run": folders[change.run],
-        "difference": None if compared is None else compared.difference,
-        "lower95": None if compared is None else compared.lower,
-        "upper95": None if compared is None else compared.upper,
-        "p_value": None if compared is None else compared.p_value,
+        "difference": None if test is None else test.difference,
+        "lower95": None if test is None else test.lower,
+        "upper95": None if test is None else test.upper,
+        "p_value": None if test is None else test.p_value,
         "p_holm": change.p_adjusted,
         "reason": change.reason or None,
     }

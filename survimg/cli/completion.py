@@ -53,11 +53,11 @@ def _subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
 
 
 def _completion(command: argparse.ArgumentParser, action: argparse.Action) -> Any:
-    named = {"models": MODELS, "suite": SUITES}
+    choices = {"models": MODELS, "suite": SUITES}
     if command.prog.endswith(" fit") and action.dest == "model":
         return shtab.cmd(f"printf %s\\\\n {' '.join(MODELS)}")
-    if action.dest in named:
-        return shtab.cmd(f"printf %s\\\\n {' '.join(named[action.dest])}")
+    if action.dest in choices:
+        return shtab.cmd(f"printf %s\\\\n {' '.join(choices[action.dest])}")
     if action.dest in _FOLDERS:
         return shtab.DIRECTORY
     return shtab.FILE if action.dest in _FILES else None

@@ -51,8 +51,8 @@ def find_manifest(
     """
     if not is_raw_folder(path):
         itself = "a manifest, which contains ids and clinical columns itself"
-        missing = f"{path}, which is not a folder"
-        which = itself if path.exists() else missing
+        not_a_folder = f"{path}, which is not a folder"
+        which = itself if path.exists() else not_a_folder
         refuse(arguments, which, "clinical", "by_patient_id", "series")
         return path, bool(arguments.allow_outside)
     from survimg.io import manifest_of_dicom

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_reading, names, refuse, table_reading
 from survimg.cli.output import Answer, counted
-from survimg.cli.tables import score_lines, score_record
+from survimg.cli.tables import score_record
 from survimg.io.patients import listed
 
 if TYPE_CHECKING:
@@ -184,18 +184,18 @@ def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
 def _column_record(column: pd.Series, patients: np.ndarray) -> dict[str, Any]:
     from survimg.columns import bring_levels, bring_numbers, learn_column
 
-    missing, names = int(column.isna().sum()), patients.tolist()
+    n_missing, names = int(column.isna().sum()), patients.tolist()
     try:
-        learned = learn_column(column, names)
+        meaning = learn_column(column, names)
     except ValueError as error:
-        return {"kind": "refused", "missing": missing, "reason": str(error)}
-    if learned.kind != "numeric":
-        counts = Counter(bring_levels(column, learned, names).dropna())
-        levels = {level: counts[level] for level in learned.levels if level in counts}
-        return {"kind": learned.kind, "missing": missing, "levels": levels}
-    values = bring_numbers(column, learned, names).dropna()
+        return {"kind": "refused", "missing": n_missing, "reason": str(error)}
+    if meaning.kind != "numeric":
+        counts = Counter(bring_levels(column, meaning, names).dropna())
+        levels = {level: counts[level] for level in meaning.levels if level in counts}
+        return {"kind": meaning.kind, "missing": n_missing, "levels": levels}
+    values = bring_numbers(column, meaning, names).dropna()
     limits = None if values.empty else [float(values.min()), float(values.max())]
-    return {"kind": "numeric", "missing": missing, "range": limits}
+    return {"kind": "numeric", "missing": n_missing, "range": limits}
 
 
 def _column_text(column: dict[str, Any]) -> str:
@@ -203,9 +203,9 @@ def _column_text(column: dict[str, Any]) -> str:
     if "reason" in column:
         text += f". {column['reason']}"
     elif "levels" in column:
-        shown = list(column["levels"].items())[:_MOST_LEVELS]
-        more = len(column["levels"]) - len(shown)
-        text += ", " + ", ".join(f"{level}: {count}" for level, count in shown)
+        levels = list(column["levels"].items())[:_MOST_LEVELS]
+        more = len(column["levels"]) - len(levels)
+        text += ", " + ", ".join(f"{level}: {count}" for level, count in levels)
         text += f" and {more} more levels" if more else ""
     elif column["range"] is not None:
         text += ", {:g} to {:g}".format(*column["range"])
@@ -240,27 +240,28 @@ def _model(folder: Path) -> Answer:
 
 def _run(folder: Path) -> Answer:
     from survimg.benchmark import read_run, score_run
+    from survimg.benchmark.leaderboard import score_lines
 
-    found = read_run(folder)
-    scores = score_run(found)
-    planned, missing, failed = len(found.records), len(found.missing), len(found.failures)
+    run = read_run(folder)
+    scores = score_run(run)
+    n_fits, n_missing, n_failed = len(run.records), len(run.missing), len(run.failures)
     lines = {
-        "command": str(found.plan["command"]),
-        "patients": f"{len(found.ids)}, {counted(int(found.outcome['event'].sum()), 'event')}",
-        "protocol": ", ".join(f"{name} {value}" for name, value in found.protocol.items()),
-        "fits": f"{planned - missing} of {planned} done, {failed} of them failed",
+        "command": str(run.plan["command"]),
+        "patients": f"{len(run.ids)}, {counted(int(run.outcome['event'].sum()), 'event')}",
+        "protocol": ", ".join(f"{name} {value}" for name, value in run.protocol.items()),
+        "fits": f"{n_fits - n_missing} of {n_fits} done, {n_failed} of them failed",
     }
     record = {
         "kind": "run",
-        "command": found.plan["command"],
-        "patients": len(found.ids),
-        "events": int(found.outcome["event"].sum()),
-        "protocol": found.protocol,
-        "reference": found.reference,
-        "fits": {"planned": planned, "missing": missing, "failed": failed},
+        "command": run.plan["command"],
+        "patients": len(run.ids),
+        "events": int(run.outcome["event"].sum()),
+        "protocol": run.protocol,
+        "reference": run.reference,
+        "fits": {"planned": n_fits, "missing": n_missing, "failed": n_failed},
         "models": [score_record(score) for score in scores],
     }
-    return Answer(f"{_aligned(lines)}\n{score_lines(scores, found.published)}", record)
+    return Answer(f"{_aligned(lines)}\n{score_lines(scores, run.published)}", record)
 
 
 def _aligned(lines: dict[str, str]) -> str:

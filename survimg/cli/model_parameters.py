@@ -40,8 +40,8 @@ def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
     """
     values: dict[str, Any] = {}
     for text in texts:
-        given, _, value = text.partition("=")
-        parameter = _whole_name(model, name, given.strip(), text)
+        short_name, _, value = text.partition("=")
+        parameter = _whole_name(model, name, short_name.strip(), text)
         if parameter in values:
             raise ValueError(f"--set {text}: {parameter} of {name} is set twice.")
         values[parameter] = _value(value)
@@ -93,7 +93,7 @@ def set_parameters_of_models(
             )
         of_model.setdefault(name, []).append(f"{parameter}={value}")
     searched = {grid.partition("=")[0].strip() for grid in grids}
-    done = []
+    assignments = []
     for name, parts in of_model.items():
         for part in set_parameters(models[name], name, parts):
             parameter = part.partition("=")[0]
@@ -101,23 +101,24 @@ def set_parameters_of_models(
                 raise ValueError(f"--set {name}.{part}: set seeds with --seed.")
             if f"{name}:{parameter}" in searched:
                 raise ValueError(f"--set {name}.{part}: --grid searches this parameter.")
-            done.append(f"{name}.{part}")
-    return done
+            assignments.append(f"{name}.{part}")
+    return assignments
 
 
 def _whole_name(model: Any, name: str, parameter: str, text: str) -> str:
-    known = model.get_params(deep=True)
+    parameters = model.get_params(deep=True)
     inside = parameter_names(model, parameter)
     if "=" not in text:
         problem = "no value is given"
-    elif parameter in known:
+    elif parameter in parameters:
         return parameter
     elif len(inside) == 1:
         return inside[0]
     else:
         problem = f"{name} has {'several such parameters' if inside else 'no such parameter'}"
-    meant = inside or get_close_matches(parameter, known)
-    listed = " or ".join(meant) or f"one of {', '.join(sorted(k for k in known if '__' not in k))}"
+    candidates = inside or get_close_matches(parameter, parameters)
+    outer = sorted(name for name in parameters if "__" not in name)
+    listed = " or ".join(candidates) or f"one of {', '.join(outer)}"
     raise ValueError(f"--set {text}: {problem}; write NAME=VALUE with {listed}.")
 
 

@@ -17,6 +17,7 @@ from survimg.cli import (
     prepare,
     radiomics,
     report,
+    summary,
 )
 from survimg.cli.output import add_output
 
@@ -28,6 +29,7 @@ _COMMANDS: tuple[ModuleType, ...] = (
     radiomics,
     benchmark,
     report,
+    summary,
     compare,
     fit,
     predict,

@@ -146,14 +146,14 @@ def _write_masks(
     cohort, suffix = patients.cohort, "dcm" if patients.series else "nii.gz"
     for i, mask in enumerate(masks):
         image = to_patient_space(cohort, i, mask, interpolation="nearest")
-        marked = image.array.astype("uint8")
+        voxels = image.array.astype("uint8")
         path = folder / f"{file_name(str(cohort.ids[i]))}.{suffix}"
         if path.exists():
             raise ValueError(f"Patient {cohort.ids[i]!r}: another id gives the file {path.name}.")
         if not patients.series:
-            write_image(path, marked, image)
-        elif marked.any():
-            write_segmentation(path, marked, image, patients.series[i], algorithm=algorithm)
+            write_image(path, voxels, image)
+        elif voxels.any():
+            write_segmentation(path, voxels, image, patients.series[i], algorithm=algorithm)
         else:
             warnings.warn(
                 f"Patient {cohort.ids[i]!r}: no tumour is predicted, so no mask is written "

@@ -156,14 +156,14 @@ def _registration(arguments: argparse.Namespace) -> Registration | None:
         "on_failure": arguments.on_failed_registration,
         "limits": arguments.registration_limits,
     }
-    given = {name: value for name, value in options.items() if value is not None}
+    settings = {name: value for name, value in options.items() if value is not None}
     if arguments.register is None:
-        if given:
+        if settings:
             raise ValueError("Options of the registration need --register rigid or affine.")
         return None
-    if "limits" in given:
-        given["limits"] = RegistrationLimits.from_dict(_limits(given["limits"]))
-    return Registration(arguments.register, **given)
+    if "limits" in settings:
+        settings["limits"] = RegistrationLimits.from_dict(_limits(settings["limits"]))
+    return Registration(arguments.register, **settings)
 
 
 def _limits(text: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import at_least
 from survimg.cli.output import Answer, add_progress
-from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_bytes
+from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_atomically
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -107,5 +107,5 @@ def _write_table(
     table.insert(0, "patient_id", cohort.ids)
     for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
         leftover.unlink()
-    write_bytes(out, table.to_csv(index=False).encode())
+    write_atomically(out, table.to_csv(index=False).encode())
     return table.shape[1] - 1

@@ -62,7 +62,7 @@ class RandomStreams(NamedTuple):
     def from_seed(cls, seed: int) -> RandomStreams:
         """Spawn the streams; all live on the CPU, so that a GPU run sees the same transforms."""
         children = np.random.SeedSequence(seed).spawn(5)
-        seeds = [int(child.generate_state(1, np.uint64)[0] >> 1) for child in children]
+        seeds = [int(child.generate_state(1, np.uint64)[0]) >> 1 for child in children]
         return cls(
             weights=torch.Generator().manual_seed(seeds[0]),
             batches=np.random.default_rng(children[1]),

@@ -13,15 +13,26 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-__all__ = ["FIELD_OF_VIEW", "SHELL_WIDTH", "Lesion", "Scanner", "Tissue", "draw_patient"]
+__all__ = [
+    "FIELD_OF_VIEW",
+    "MAX_STRAND_GAP",
+    "SHELL_WIDTH",
+    "Lesion",
+    "Scanner",
+    "Tissue",
+    "draw_patient",
+]
 
 FIELD_OF_VIEW = 128.0
 """Edge of the cubic field of view in mm."""
 
 SHELL_WIDTH = 12.0
-"""Width in mm of the layer of fat around the tumour; infiltration stays inside it."""
+"""Width in mm of the layer of fat around the tumour that holds the infiltration."""
 
-_REACH = 45.0  # no tumour and no infiltration is further than this (mm) from the tumour's centre
+MAX_STRAND_GAP = 24.0
+"""Largest distance in mm between tumour and strands at which every patient has room for them."""
+
+_REACH = 45.0  # no infiltration is further (mm) from the tumour's centre, but for the strand gap
 
 
 class Tissue(IntEnum):
@@ -59,12 +70,15 @@ class Lesion:
         Coefficient of variation of the uptake in the tumour.
     infiltration_ml : float
         Volume in ml of infiltrated fat around the tumour, outside the tumour mask.
+    strand_gap : float
+        Distance in mm from the tumour's surface at which infiltration begins; healthy fat fills it.
     """
 
     volume_ml: float
     suv_mean: float
     heterogeneity: float
     infiltration_ml: float
+    strand_gap: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,7 +229,7 @@ def _draw_lesion(
     side = rng.choice((-1, 1))
     centre = np.array([-15.0, 0.0, 27.0 * side]) + rng.uniform(-5, 5, 3) * (1.2, 1.2, 0.8)
     voxel_ml = float(np.prod(grid.spacing)) / 1000
-    near = free & (grid.ellipsoid(centre, np.full(3, _REACH)) < 1)
+    near = free & (grid.ellipsoid(centre, np.full(3, _REACH + lesion.strand_gap)) < 1)
     candidates = np.flatnonzero(near)
     points = grid.points(candidates, tissue.shape) - centre
 
@@ -226,13 +240,15 @@ def _draw_lesion(
 
     # The surface is half a voxel outside the centres of the outermost tumour voxels.
     distance = cKDTree(points[tumour]).query(points[others])[0] - grid.spacing.mean() / 2
-    shell = others[distance <= SHELL_WIDTH]
-    depth = distance[distance <= SHELL_WIDTH] / SHELL_WIDTH
+    fat = distance <= lesion.strand_gap + SHELL_WIDTH
+    layer = fat & (np.maximum(distance, 0) >= lesion.strand_gap)
+    shell = others[layer]
+    depth = (distance[layer] - lesion.strand_gap) / SHELL_WIDTH
     strands = np.argsort(depth + _away_from_strands(points[shell], rng), kind="stable")
     n_infiltrated = round(lesion.infiltration_ml / voxel_ml)
 
     flat = tissue.reshape(-1)
-    flat[candidates[shell]] = Tissue.FAT
+    flat[candidates[others[fat]]] = Tissue.FAT
     flat[candidates[shell[strands[:n_infiltrated]]]] = Tissue.INFILTRATION
     flat[candidates[tumour]] = Tissue.TUMOUR
     return candidates[tumour], _texture(points[tumour], rng)

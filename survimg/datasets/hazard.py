@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scipy.stats import qmc
 
 __all__ = [
     "COMPONENTS",
+    "PHANTOM_TRUTHS",
     "check_effects",
     "draw_components",
     "draw_event_and_time",
@@ -21,26 +23,48 @@ __all__ = [
 
 COMPONENTS = ("volume", "uptake", "heterogeneity", "infiltration", "stage")
 
+#: Named sets of effects: prognosis that the mask and the stage hold for the greater part, and
+#: prognosis that lies outside the mask.
+PHANTOM_TRUTHS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "mask": MappingProxyType(dict.fromkeys(COMPONENTS, 0.8)),
+        "outside": MappingProxyType(
+            {"volume": 0.3, "uptake": 0.3, "heterogeneity": 0.3, "infiltration": 1.5, "stage": 0.4}
+        ),
+    }
+)
+
 _WEIBULL_SHAPE = 1.2
 _WEIBULL_SCALE = 30.0  # months
 _ROOT_3 = float(np.sqrt(3))
 
 
-def check_effects(effects: Mapping[str, float] | None) -> tuple[float, ...]:
+def check_effects(
+    effects: Mapping[str, float] | None, truth: str | None = None
+) -> tuple[float, ...]:
     """Coefficients in the order of `COMPONENTS`.
 
     Parameters
     ----------
     effects : mapping from component to float, or None
-        Components that are not named get 0. None gives every component 0.8.
+        Components that are not named get 0.
+    truth : str, optional
+        Name of a set in `PHANTOM_TRUTHS` instead. With neither, ``"mask"``.
 
     Raises
     ------
     ValueError
-        An unknown component or a coefficient that is not finite.
+        Both are given, an unknown truth or component, or a coefficient that is not finite.
     """
     if effects is None:
-        return (0.8,) * len(COMPONENTS)
+        name = "mask" if truth is None else truth
+        if name not in PHANTOM_TRUTHS:
+            raise ValueError(f"truth must be one of {list(PHANTOM_TRUTHS)}; got {name!r}.")
+        effects = PHANTOM_TRUTHS[name]
+    elif truth is not None:
+        raise ValueError(
+            f"truth={truth!r} and effects both say what the hazard is; give one of them."
+        )
     unknown = sorted(set(effects) - set(COMPONENTS))
     if unknown:
         raise ValueError(f"effects names {unknown}; the components are {list(COMPONENTS)}.")

@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from survimg.cohort import Cohort
-from survimg.datasets.anatomy import FIELD_OF_VIEW, Lesion, Scanner, Tissue, draw_patient
+from survimg.datasets.anatomy import (
+    FIELD_OF_VIEW,
+    MAX_STRAND_GAP,
+    Lesion,
+    Scanner,
+    Tissue,
+    draw_patient,
+)
 from survimg.datasets.hazard import (
     check_effects,
     draw_components,
@@ -57,10 +64,12 @@ def make_phantom_cohort(
     shape: tuple[int, int, int] = (32, 32, 32),
     random_state: int | np.random.RandomState | None = None,
     *,
+    truth: str | None = None,
     effects: Mapping[str, float] | None = None,
     censoring: float = 0.3,
     n_centres: int = 1,
     shift: float = 0.0,
+    strand_gap: float = 0.0,
     normalise: bool = True,
 ) -> Phantom:
     """Make PET/CT phantoms with a tumour, its mask, and survival times from a known hazard.
@@ -80,10 +89,14 @@ def make_phantom_cohort(
         Voxels along each axis, at least 16; the spacing is 128 mm / shape.
     random_state : int or RandomState, optional
         An int gives the same cohort at every call.
+    truth : {"mask", "outside"}, optional
+        A named set of effects. ``"mask"`` (the default): 0.8 for each component, so that the mask
+        and the stage hold most of the prognosis. ``"outside"``: infiltration 1.5, stage 0.4, the
+        others 0.3, so that most of it lies outside the mask. The documentation lists what a model
+        can reach under each (:doc:`/evaluation`).
     effects : mapping, optional
-        Coefficients of the log-hazard by component: ``"volume"``, ``"uptake"``,
-        ``"heterogeneity"``, ``"infiltration"``, ``"stage"``. Those not named are 0. By default all
-        are 0.8.
+        Coefficients of the log-hazard by component instead of a named set: ``"volume"``,
+        ``"uptake"``, ``"heterogeneity"``, ``"infiltration"``, ``"stage"``. Those not named are 0.
     censoring : float, default=0.3
         Expected fraction of censored patients, in [0, 1).
     n_centres : int, default=1
@@ -95,6 +108,12 @@ def make_phantom_cohort(
         modalities by 1 + s and adds 15 s HU. The strength rises evenly from 0 at the first centre
         to `shift` at the last; with one centre it is `shift` (an external cohort). Hazard, anatomy
         and masks are untouched.
+    strand_gap : float, default=0
+        Distance in mm between the tumour's surface and the layer of 12 mm that holds the strands;
+        healthy fat fills it. At most 24. Wavelets reach over the edge of the mask (coif1 on voxels
+        of 4 mm: 12 mm along each axis, 21 mm over a corner), so that radiomics of the mask sees
+        strands that touch the tumour; with a gap of 24 mm it sees no more of them than the
+        z-scores of the whole volume betray (with ``normalise=False``: nothing).
     normalise : bool, default=True
         Give each volume and modality mean 0 and standard deviation 1, as the estimators expect.
         False leaves PET in SUV (g/ml) and CT in HU.
@@ -139,7 +158,16 @@ def make_phantom_cohort(
     (8,)
     """
     shape = _check_shape(shape)
-    plan = _plan(n, random_state, effects, censoring, n_centres, shift)
+    plan = _plan(
+        n,
+        random_state,
+        truth=truth,
+        effects=effects,
+        censoring=censoring,
+        n_centres=n_centres,
+        shift=shift,
+        strand_gap=strand_gap,
+    )
     volumes = np.empty((n, 2, *shape), dtype=np.float32)
     tissue = np.empty((n, *shape), dtype=np.uint8)
     for i in range(n):
@@ -165,10 +193,12 @@ def write_phantom_manifest(
     shape: tuple[int, int, int] = (32, 32, 32),
     random_state: int | np.random.RandomState | None = None,
     *,
+    truth: str | None = None,
     effects: Mapping[str, float] | None = None,
     censoring: float = 0.3,
     n_centres: int = 1,
     shift: float = 0.0,
+    strand_gap: float = 0.0,
     ragged: bool = True,
 ) -> Path:
     """Write the phantoms of `make_phantom_cohort` as NIfTI files with a manifest.
@@ -181,7 +211,7 @@ def write_phantom_manifest(
     ----------
     folder : path-like
         Made if needed; must not hold a manifest.
-    n, shape, random_state, effects, censoring, n_centres, shift
+    n, shape, random_state, truth, effects, censoring, n_centres, shift, strand_gap
         As in `make_phantom_cohort`; the same values give the same patients.
     ragged : bool, default=True
         Draw each patient's size between 3/4 and 5/4 of `shape` along each axis (16 at least), so
@@ -200,7 +230,16 @@ def write_phantom_manifest(
         A parameter outside its range.
     """
     shape = _check_shape(shape)
-    plan = _plan(n, random_state, effects, censoring, n_centres, shift)
+    plan = _plan(
+        n,
+        random_state,
+        truth=truth,
+        effects=effects,
+        censoring=censoring,
+        n_centres=n_centres,
+        shift=shift,
+        strand_gap=strand_gap,
+    )
     folder = Path(folder)
     manifest = folder / "manifest.csv"
     if manifest.exists():
@@ -224,9 +263,9 @@ def write_phantom_manifest(
     if plan.groups is not None:
         table["group"] = plan.groups
     table["stage"] = plan.components["stage"]
-    truth = plan.components.assign(oracle_risk=plan.risk)
-    truth.insert(0, "patient_id", plan.ids)
-    truth.to_csv(folder / "truth.csv", index=False)
+    disease = plan.components.assign(oracle_risk=plan.risk)
+    disease.insert(0, "patient_id", plan.ids)
+    disease.to_csv(folder / "truth.csv", index=False)
     table.to_csv(manifest, index=False)
     return manifest
 
@@ -242,12 +281,19 @@ class _Plan:
     groups: np.ndarray | None
     scanners: list[Scanner]
     seeds: list[list[np.random.SeedSequence]]
+    strand_gap: float
 
     def draw(self, i: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Images (2, z, y, x) in SUV and HU, and the tissue map (z, y, x), of patient i."""
         row = self.components.iloc[i]
         return draw_patient(
-            Lesion(row["volume_ml"], row["suv_mean"], row["heterogeneity"], row["infiltration_ml"]),
+            Lesion(
+                row["volume_ml"],
+                row["suv_mean"],
+                row["heterogeneity"],
+                row["infiltration_ml"],
+                self.strand_gap,
+            ),
             shape,
             scanner=self.scanners[i],
             anatomy_seed=self.seeds[i][2],
@@ -264,16 +310,23 @@ class _Plan:
 def _plan(
     n: int,
     random_state: int | np.random.RandomState | None,
+    *,
+    truth: str | None,
     effects: Mapping[str, float] | None,
     censoring: float,
     n_centres: int,
     shift: float,
+    strand_gap: float,
 ) -> _Plan:
     if n < 1 or n_centres < 1:
         raise ValueError(f"n and n_centres must be at least 1; got {n} and {n_centres}.")
     if not (np.isfinite(shift) and shift >= 0):
         raise ValueError(f"shift must be a finite number, at least 0; got {shift}.")
-    coefficients = check_effects(effects)
+    if not 0 <= strand_gap <= MAX_STRAND_GAP:
+        raise ValueError(
+            f"strand_gap must be between 0 and {MAX_STRAND_GAP:g} mm; got {strand_gap}."
+        )
+    coefficients = check_effects(effects, truth)
     end = end_of_accrual(coefficients, float(censoring))
     if isinstance(random_state, np.random.RandomState):
         random_state = int(random_state.randint(2**31 - 1))
@@ -292,6 +345,7 @@ def _plan(
         groups=np.array([f"centre-{c}" for c in centre]) if n_centres > 1 else None,
         scanners=[Scanner().shifted(float(s)) for s in strength],
         seeds=seeds,
+        strand_gap=float(strand_gap),
     )
 
 

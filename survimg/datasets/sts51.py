@@ -96,10 +96,10 @@ def _read_table(folder: Path) -> pd.DataFrame:
             "STS_001_PET.nii.gz, STS_001_CT.nii.gz, STS_001_mask.nii.gz and so on."
         )
     table = pd.read_csv(path, dtype={"patient_id": str})
-    needed = {"patient_id", *_CLINICAL, *(c for pair in _OUTCOME_COLUMNS.values() for c in pair)}
-    missing = sorted(needed - set(table.columns))
-    if missing:
-        raise FileNotFoundError(f"{path} is not the table of this cohort: it lacks {missing}.")
+    names = {"patient_id", *_CLINICAL, *(c for pair in _OUTCOME_COLUMNS.values() for c in pair)}
+    absent = sorted(names - set(table.columns))
+    if absent:
+        raise FileNotFoundError(f"{path} is not the table of this cohort: it lacks {absent}.")
     return table
 
 

@@ -11,6 +11,7 @@ from survimg.estimators.compose import (
     deep_features_pipeline,
     deep_features_rsf,
     radiomics_deepsurv,
+    radiomics_icare,
     radiomics_lasso_cox,
     radiomics_pipeline,
     radiomics_rsf,
@@ -22,12 +23,15 @@ from survimg.estimators.deep import (
     DeepMTS,
     FusionClassifier,
     FusionSurvival,
+    ImageClassifier,
+    ImageSurvival,
     SingleTaskSurvival,
     TumourSegmenter,
     deepmts_variant,
 )
 from survimg.estimators.mtdlr import MTDLR, ClinicalCox, ManualRadiomicsCox, SingleTaskCox
 from survimg.estimators.tabular import (
+    ICARE,
     ClinicalVolumeCox,
     DeepSurv,
     LassoCox,
@@ -36,6 +40,7 @@ from survimg.estimators.tabular import (
 
 __all__ = [
     "DLPM",
+    "ICARE",
     "MDSN",
     "MTDLR",
     "CNNSurvival",
@@ -47,6 +52,8 @@ __all__ = [
     "FoldEnsemble",
     "FusionClassifier",
     "FusionSurvival",
+    "ImageClassifier",
+    "ImageSurvival",
     "LassoCox",
     "ManualRadiomicsCox",
     "OutOfFold",
@@ -62,6 +69,7 @@ __all__ = [
     "deep_features_rsf",
     "deepmts_variant",
     "radiomics_deepsurv",
+    "radiomics_icare",
     "radiomics_lasso_cox",
     "radiomics_pipeline",
     "radiomics_rsf",

@@ -20,6 +20,7 @@ __all__ = [
     "VolumeHazardsMixin",
     "VolumeSurvivalMixin",
     "cohort_and_outcome",
+    "diverged",
     "joined",
     "mean_and_scale",
 ]
@@ -83,10 +84,7 @@ class ProportionalHazardsMixin(SurvivalMixin):
 
     def _fit_baseline(self, risk: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
         if not np.isfinite(risk).all():
-            raise FloatingPointError(
-                f"Fitting diverged: the fitted {type(self).__name__} predicts risks that are not "
-                "finite for its training patients. Use a lower learning rate or a larger penalty."
-            )
+            raise FloatingPointError(diverged(self))
         self.baseline_ = BreslowBaseline(risk, event, time)
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
         self.training_outcome_ = make_outcome(event, time)
@@ -241,6 +239,14 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
         return ProportionalHazardsMixin.predict_cumulative_hazard_function(
             self, joined(X, masks, clinical), return_array
         )
+
+
+def diverged(model: Any) -> str:
+    """Say that a model predicts risks that are not finite."""
+    return (
+        f"Fitting diverged: the fitted {type(model).__name__} predicts risks that are not finite "
+        "for its training patients. Use a lower learning rate or a larger penalty."
+    )
 
 
 def mean_and_scale(risk: np.ndarray) -> tuple[float, float]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from survimg import training
 from survimg.estimators import deep, mtdlr, tabular
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
 from survimg.estimators.compose.survival_voting import SurvivalVoting
 from survimg.estimators.deep.fusion_inputs import ClinicalEncoding, Standardised
-from survimg.estimators.mtdlr.cox import FewCovariatesCox
+from survimg.estimators.mtdlr.few_covariates import FewCovariatesCox
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics
 from survimg.features import ClinicalFeatures, ComBat, ForestSelector, SpearmanFilter, TumourVolume
 from survimg.model_files.third_party import labelled
@@ -69,11 +70,12 @@ _SCORE_COX = Validator({
     "training_covariates_": "table=n", "training_risk_": "float[n]", "selection_": "table | none",
     "cox_": "model", "_deep": "model", "_radio": "model", "_extractor": "model",
 })  # fmt: skip
-_FOLDS = Validator({
-    name: "anything" for name in (
-        "n_splits", "n_repeats", "n_time_bins", "shuffle", "random_state", "groups", "centres",
-    )
-})  # fmt: skip
+_IMAGE = {"clinical_coefficients_": "float[q]", "n_outputs_": "size"}
+_OBJECTIVE = Validator({})
+_FOLDS = Validator(dict.fromkeys((
+    "n_splits", "n_repeats", "n_time_bins", "shuffle", "random_state", "groups", "centres",
+    "splitter", "ids",
+), "anything"))  # fmt: skip
 
 SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
     **labelled("survimg.clinical", {
@@ -89,8 +91,17 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         deep.MDSN: _HAZARDS,
         deep.CNNSurvival: _DISCRETE,
         deep.DeepMTS: _HAZARDS,
-        deep.FusionClassifier: Validator({**_FUSION, "classes_": "label[2]", "prevalence_": "number"}),
+        deep.FusionClassifier: Validator({
+            **_FUSION, "classes_": "label[2]", "prevalence_": "number",
+        }),
         deep.FusionSurvival: Validator({**_FUSION, **_CURVES}),
+        deep.ImageClassifier: Validator({
+            **_NETWORK, **_CLINICAL, **_IMAGE, "classes_": "label[2]", "prevalence_": "number",
+        }),
+        deep.ImageSurvival: Validator({
+            **_HAZARDS.forms, **_IMAGE, "objective_": "model", "time_cuts_": "float[?]",
+            "risk_horizon_": "number",
+        }),
         deep.SingleTaskSurvival: _HAZARDS,
         deep.TumourSegmenter: Validator(_NETWORK),
         mtdlr.MTDLR: _SCORE_COX,
@@ -105,6 +116,11 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         }),
         tabular.DeepSurv: Validator({
             **_SEEN, **_CURVES, "_mean": "float[p]", "_scale": "float[p]", "history_": "table",
+        }),
+        tabular.ICARE: Validator({
+            **_SEEN, **_CURVES,
+            "signs_": "int[m, p]", "means_": "float[m, p]", "scales_": "float[m, p]",
+            "importance_": "float[p]", "slope_": "number", "members_": "table=m",
         }),
         tabular.LassoCox: Validator({
             **_SEEN, **_CURVES,
@@ -177,4 +193,8 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             **_SEEN, "support_": "bool[p]", "representative_": "int[p]", "concordance_": "float[p]",
         }),
     }),
+    **labelled("survimg.training", dict.fromkeys((
+        training.Classification, training.Cox, training.DeepHit, training.DiscreteTime,
+        training.MTLR, training.Net,
+    ), _OBJECTIVE)),
 }  # fmt: skip

@@ -27,7 +27,7 @@ from survimg.evaluation.concordance import (
     concordance_counts,
     concordance_index,
 )
-from survimg.evaluation.cox import CoxFit, fit_cox, hazard_ratio
+from survimg.evaluation.cox_regression import CoxFit, fit_cox, hazard_ratio
 from survimg.evaluation.cox_tables import cox_table, multivariate_cox_table, univariate_cox_table
 from survimg.evaluation.decision_curve import DecisionCurve, decision_curve
 from survimg.evaluation.estimates import Comparison, Estimate

@@ -53,9 +53,9 @@ def resampling_counts(n_patients: int, n_resamples: int, rng: np.random.Generato
     """
     if n_resamples < 100:
         raise ValueError(f"n_resamples must be at least 100; got {n_resamples}.")
-    drawn = rng.integers(0, n_patients, size=(n_resamples, n_patients))
-    drawn += n_patients * np.arange(n_resamples)[:, np.newaxis]
-    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_patients)
+    rows = rng.integers(0, n_patients, size=(n_resamples, n_patients))
+    rows += n_patients * np.arange(n_resamples)[:, np.newaxis]
+    counts = np.bincount(rows.ravel(), minlength=n_resamples * n_patients)
     return counts.reshape(n_resamples, n_patients).astype(np.float32)
 
 
@@ -136,10 +136,10 @@ def _sums_by_counting(
 ) -> tuple[np.ndarray, np.ndarray]:
     comparable = np.empty(counts.shape[0])
     scores = np.empty((len(risks), counts.shape[0]))
-    for row, drawn in enumerate(counts.astype(np.int64)):
-        earlier = drawn if event_weight is None else drawn * event_weight
+    for row, times_drawn in enumerate(counts.astype(np.int64)):
+        earlier = times_drawn if event_weight is None else times_drawn * event_weight
         for model, risk in enumerate(risks):
-            sums = pair_sums(event, time, risk, drawn, tied_tol)
+            sums = pair_sums(event, time, risk, times_drawn, tied_tol)
             scores[model, row] = earlier @ sums.score
             comparable[row] = earlier @ sums.comparable
     return comparable, scores
@@ -211,13 +211,13 @@ def bootstrap_interval(
 
 
 def _evaluate(
-    statistic: Callable[..., float], data: list[np.ndarray], rows: object, n_expected: int
+    statistic: Callable[..., float], data: list[np.ndarray], samples: object, n_expected: int
 ) -> np.ndarray:
     values: list[float] = []
     reason = ""
-    for chosen in rows:  # type: ignore[attr-defined]
+    for rows in samples:  # type: ignore[attr-defined]
         try:
-            values.append(float(statistic(*(column[chosen] for column in data))))
+            values.append(float(statistic(*(column[rows] for column in data))))
         except ValueError as error:
             reason = str(error)
     _report_undefined(n_expected - len(values), n_expected, reason)

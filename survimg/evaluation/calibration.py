@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from survimg.evaluation.cox import fit_cox
+from survimg.evaluation.cox_regression import fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.predictions import check_horizon, check_survival_curves, step_values

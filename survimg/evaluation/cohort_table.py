@@ -98,12 +98,12 @@ def compare_cohorts(
 
 
 def _numeric_rows(series: Mapping[str, pd.Series]) -> pd.DataFrame:
-    cells, missing = {}, {}
+    cells, n_missing = {}, {}
     for name, values in series.items():
         low, middle, high = values.quantile([0.25, 0.5, 0.75])
         cells[name] = f"{middle:.4g} ({low:.4g} to {high:.4g})"
-        missing[name] = str(int(values.isna().sum()))
-    return _with_missing([cells], ["median (quartiles)"], missing)
+        n_missing[name] = str(int(values.isna().sum()))
+    return _with_missing([cells], ["median (quartiles)"], n_missing)
 
 
 def _category_rows(series: Mapping[str, pd.Series], levels: Sequence[str]) -> pd.DataFrame:
@@ -114,15 +114,15 @@ def _category_rows(series: Mapping[str, pd.Series], levels: Sequence[str]) -> pd
             n = int((values == category).sum())
             row[name] = f"{n} ({100 * n / values.notna().sum():.1f} %)"
         rows.append(row)
-    missing = {name: str(int(values.isna().sum())) for name, values in series.items()}
-    return _with_missing(rows, list(levels), missing)
+    n_missing = {name: str(int(values.isna().sum())) for name, values in series.items()}
+    return _with_missing(rows, list(levels), n_missing)
 
 
 def _with_missing(
-    rows: list[dict[str, str]], labels: list[str], missing: dict[str, str]
+    rows: list[dict[str, str]], labels: list[str], n_missing: dict[str, str]
 ) -> pd.DataFrame:
-    if any(count != "0" for count in missing.values()):
-        rows, labels = [*rows, missing], [*labels, "missing"]
+    if any(count != "0" for count in n_missing.values()):
+        rows, labels = [*rows, n_missing], [*labels, "missing"]
     return pd.DataFrame(rows, index=labels)
 
 
@@ -137,14 +137,14 @@ def _mann_whitney(first: pd.Series, second: pd.Series) -> tuple[float, str]:
 def _category_test(
     first: pd.Series,
     second: pd.Series,
-    known: Sequence[str],
+    levels: Sequence[str],
     n_resamples: int,
     rng: np.random.Generator,
 ) -> tuple[float, str]:
-    levels = [level for level in known if (first == level).any() or (second == level).any()]
-    if len(levels) < 2:
+    present = [level for level in levels if (first == level).any() or (second == level).any()]
+    if len(present) < 2:
         raise ValueError(f"{first.name!r} has one level over both cohorts; leave it out.")
-    table = np.array([[int((s == c).sum()) for s in (first, second)] for c in levels])
+    table = np.array([[int((s == c).sum()) for s in (first, second)] for c in present])
     chi2 = stats.chi2_contingency(table, correction=False)
     if chi2.expected_freq.min() >= 5:
         return float(chi2.pvalue), "chi-square"
@@ -152,7 +152,7 @@ def _category_test(
         return float(stats.fisher_exact(table).pvalue), "Fisher"
     tables = stats.random_table(table.sum(axis=1), table.sum(axis=0))
     observed = tables.logpmf(table)
-    drawn = tables.logpmf(tables.rvs(n_resamples, random_state=rng))
+    log_probabilities = tables.logpmf(tables.rvs(n_resamples, random_state=rng))
     # Equally probable tables count; the tolerance absorbs the rounding of log factorials.
-    extreme = int(np.count_nonzero(drawn <= observed + 1e-7))
+    extreme = int(np.count_nonzero(log_probabilities <= observed + 1e-7))
     return (extreme + 1) / (n_resamples + 1), "Fisher (Monte Carlo)"

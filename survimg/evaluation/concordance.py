@@ -22,6 +22,7 @@ from survimg.evaluation.estimates import (
     Estimate,
     check_level,
     logit_interval,
+    require_enough_events,
 )
 from survimg.evaluation.influence import concordance_influence, no_comparable_pair
 from survimg.evaluation.pairs import pair_sums
@@ -149,8 +150,8 @@ def concordance_index(
         Risks that differ by at most this are tied, as in scikit-survival.
     confidence_interval : {None, "analytic", "percentile", "bca"}, default=None
         None returns the number alone. "analytic": variance of the ratio of two U-statistics by the
-        infinitesimal jackknife, logit-transformed interval. "percentile" and "bca": bootstrap over
-        patients (Efron 1987).
+        infinitesimal jackknife, logit-transformed interval; needs at least 10 events. "percentile"
+        and "bca": bootstrap over patients (Efron 1987).
     level : float, default=0.95
         Confidence level.
     n_resamples : int, default=1000
@@ -165,8 +166,8 @@ def concordance_index(
     Raises
     ------
     ValueError
-        No comparable pair; invalid outcome, risk or weights; an interval asked for where the data
-        hold no variation (C exactly 0 or 1).
+        No comparable pair; invalid outcome, risk or weights; an analytic interval with fewer
+        than 10 events; an interval where the data hold no variation (C exactly 0 or 1).
 
     References
     ----------
@@ -221,8 +222,8 @@ def compare_concordance(
     Raises
     ------
     ValueError
-        No comparable pair, or two models that rank every pair alike (the difference then has no
-        variance and needs no test).
+        No comparable pair, fewer than 10 events (but for the bootstrap), or two models that rank
+        every pair alike (the difference then has no variance and needs no test).
 
     References
     ----------
@@ -244,6 +245,8 @@ def compare_concordance(
             "Both models order the comparable pairs in the same way for every patient: the "
             "difference has no variance, so a test is undefined."
         )
+    if method != "bootstrap":
+        require_enough_events(event)
     if method == "bootstrap":
         rng = np.random.default_rng(random_state)
         counts = resampling_counts(event.size, n_resamples, rng)
@@ -298,6 +301,7 @@ def _with_interval(
     weight = check_weights(sample_weight, event.size)
     value, influence, left_out = concordance_influence(event, time, risk, weight, tied_tol)
     if method == "analytic":
+        require_enough_events(event & (weight > 0))
         error = float(np.sqrt(np.sum(influence**2)))
         lower, upper = logit_interval(value, error, level)
         return Estimate(value, lower, upper, error, level, "infinitesimal jackknife, logit")

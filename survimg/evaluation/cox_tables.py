@@ -17,7 +17,7 @@ from survimg.columns import (
     learn_column,
     level_of,
 )
-from survimg.evaluation.cox import CoxFit, fit_cox
+from survimg.evaluation.cox_regression import CoxFit, fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.survival.risk_sets import Ties
 from survimg.target import as_outcome, check_outcome
@@ -127,20 +127,20 @@ def cox_table(
     )
     if isinstance(multivariate, int | float):
         p_values = univariate["p_likelihood_ratio"].groupby(level="variable").first()
-        chosen = [name for name in map(str, variables.columns) if p_values[name] < multivariate]
-        if not chosen:
+        names = [name for name in map(str, variables.columns) if p_values[name] < multivariate]
+        if not names:
             raise ValueError(
                 f"No variable has a univariate p value below {multivariate}; name the variables of "
                 "the multivariate model instead."
             )
     else:
-        chosen = list(multivariate)
+        names = list(multivariate)
     frame = variables.rename(columns=str)
-    unknown = [name for name in chosen if name not in frame.columns]
+    unknown = [name for name in names if name not in frame.columns]
     if unknown:
         raise ValueError(f"multivariate names {unknown}, which are not among the variables.")
-    wanted = {name: value for name, value in (references or {}).items() if name in chosen}
-    joint = multivariate_cox_table(y, frame[chosen], references=wanted, level=level, ties=ties)
+    in_model = {name: value for name, value in (references or {}).items() if name in names}
+    joint = multivariate_cox_table(y, frame[names], references=in_model, level=level, ties=ties)
     return pd.concat({"univariate": univariate, "multivariate": joint}, axis=1)
 
 
@@ -221,12 +221,12 @@ def _rows(y: npt.ArrayLike, blocks: Blocks, level: float, ties: Ties) -> pd.Data
 
 
 def _without(
-    y: np.ndarray, values: np.ndarray, own: np.ndarray, names: list[str], fit: CoxFit
+    y: np.ndarray, values: np.ndarray, block: np.ndarray, names: list[str], fit: CoxFit
 ) -> float:
-    """Likelihood-ratio p value of the columns `own` of a fit."""
-    if own.all():
+    """Likelihood-ratio p value of the columns `block` (a mask) of a fit."""
+    if block.all():
         return fit.likelihood_ratio_test[2]
-    rest = [name for name, mine in zip(names, own, strict=True) if not mine]
-    smaller = fit_cox(y, values[:, ~own], names=rest, ties=fit.ties)
+    rest = [name for name, inside in zip(names, block, strict=True) if not inside]
+    smaller = fit_cox(y, values[:, ~block], names=rest, ties=fit.ties)
     statistic = 2 * (fit.log_likelihood - smaller.log_likelihood)
-    return float(stats.chi2.sf(max(statistic, 0.0), int(own.sum())))
+    return float(stats.chi2.sf(max(statistic, 0.0), int(block.sum())))

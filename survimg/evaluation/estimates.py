@@ -7,7 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-__all__ = ["Comparison", "Estimate", "check_level", "logit_interval", "normal_interval"]
+__all__ = [
+    "LEAST_EVENTS",
+    "Comparison",
+    "Estimate",
+    "check_level",
+    "logit_interval",
+    "normal_interval",
+    "require_enough_events",
+]
+
+LEAST_EVENTS = 10
+"""Below it, intervals and tests that hold for many events are not given."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,27 @@ def check_level(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95; got {level}.")
     return float(ndtri(0.5 + level / 2))
+
+
+def require_enough_events(event: np.ndarray) -> None:
+    """Refuse an interval or a test that holds for many events where there are few.
+
+    Parameters
+    ----------
+    event : ndarray of shape (n,), bool
+        Whether the event of a patient counts.
+
+    Raises
+    ------
+    ValueError
+        Fewer than `LEAST_EVENTS` events.
+    """
+    n_events = int(np.count_nonzero(event))
+    if n_events < LEAST_EVENTS:
+        raise ValueError(
+            f"With {n_events} events there is no interval and no test: these hold for many events, "
+            f"{LEAST_EVENTS} at the least. Give the estimate alone, or evaluate more patients."
+        )
 
 
 def normal_interval(value: float, standard_error: float, level: float) -> tuple[float, float]:

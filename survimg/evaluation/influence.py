@@ -96,10 +96,10 @@ def censoring_influence(
     after = np.cumsum(by_time[::-1])[::-1] - (by_time if censoring.limit == "left" else 0.0)
     n_at_risk = np.maximum(censoring.n_at_risk, 1)
     compensated = np.cumsum(after * censoring.hazard / n_at_risk)
-    own = np.where(event, 0.0, (after / n_at_risk)[at])
+    jumps = np.where(event, 0.0, (after / n_at_risk)[at])
     # Patients with the event leave the risk set of the censoring before a censoring at that time.
     until = at - event
-    return own - np.concatenate(([0.0], compensated))[until + 1]
+    return jumps - np.concatenate(([0.0], compensated))[until + 1]
 
 
 def no_comparable_pair(event: np.ndarray) -> str:

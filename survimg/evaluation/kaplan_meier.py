@@ -131,8 +131,8 @@ def kaplan_meier(
     event, observed = check_outcome(y)
     _require_patients(event.size)
     weight = check_weights(sample_weight, event.size)
-    there = weight > 0
-    event, observed, weight = event[there], observed[there], weight[there]
+    positive = weight > 0
+    event, observed, weight = event[positive], observed[positive], weight[positive]
     time, at = np.unique(observed, return_inverse=True)
     n_events = np.bincount(at, weight * event, minlength=time.size)
     n_censored = np.bincount(at, weight * ~event, minlength=time.size)

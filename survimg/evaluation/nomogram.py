@@ -263,14 +263,14 @@ class Nomogram:
         beta = self.terms.coefficients[list(axis.columns)]
         if not axis.levels:
             return beta[0] * np.asarray(values, dtype=np.float64)
-        wanted = np.asarray(values, dtype=object)
-        unknown = sorted({str(v) for v in wanted.ravel()} - set(axis.levels))
+        names = np.asarray(values, dtype=object)
+        unknown = sorted({str(v) for v in names.ravel()} - set(axis.levels))
         if unknown:
             raise ValueError(
                 f"{axis.label!r} has the levels {', '.join(axis.levels)}; got {unknown}."
             )
-        effects = [float(axis.levels[str(v)] @ beta) for v in wanted.ravel()]
-        return np.array(effects).reshape(wanted.shape)
+        effects = [float(axis.levels[str(v)] @ beta) for v in names.ravel()]
+        return np.array(effects).reshape(names.shape)
 
     def _ends(self, axis: Axis) -> np.ndarray:
         return self._effect(axis, list(axis.levels) if axis.levels else [axis.low, axis.high])
@@ -326,7 +326,7 @@ def _categorical(label: str, levels: Levels, names: tuple[str, ...]) -> Axis:
             f"({', '.join(names)}); got {dict(levels)}."
         )
     values = {
-        str(level): np.array([float(given.get(names[c], 0.0)) for c in columns])
-        for level, given in levels.items()
+        str(level): np.array([float(covariates.get(names[c], 0.0)) for c in columns])
+        for level, covariates in levels.items()
     }
     return Axis(label, tuple(columns), np.nan, np.nan, values)

@@ -100,12 +100,12 @@ def _draw_survival(
         inside = values[(values <= highest) & (values >= lowest) & (values > 0) & (values < 1)]
         return inside, nomogram.points_for_survival(inside, horizon) * 100 / total
 
-    wanted = np.sort(np.asarray(survival_ticks, dtype=np.float64))[::-1]
-    marked, positions = places(wanted)
+    probabilities = np.sort(np.asarray(survival_ticks, dtype=np.float64))[::-1]
+    marks, positions = places(probabilities)
     _, minor = places(np.round(np.arange(0.99, 0.0, -0.01), 2))
     if positions.size == 0:  # a range between two marks: its ends are better than nothing
-        marked, positions = np.array([highest, lowest]), np.array([0.0, 100.0])
-    texts = [f"{value:.3g}" for value in marked]
+        marks, positions = np.array([highest, lowest]), np.array([0.0, 100.0])
+    texts = [f"{value:.3g}" for value in marks]
     both = np.concatenate([positions, minor])
     _draw(ax, row, label, (both.min(), both.max()), positions, texts, minor)
 
@@ -154,8 +154,8 @@ def _labels(positions: np.ndarray, texts: Sequence[str]) -> list[tuple[float, st
 
 def _apart(positions: np.ndarray, distance: float) -> np.ndarray:
     """Leave out marks that are nearer than `distance` to the one before."""
-    kept: list[float] = []
+    marks: list[float] = []
     for position in np.sort(positions):
-        if not kept or position - kept[-1] >= distance:
-            kept.append(float(position))
-    return np.array(kept)
+        if not marks or position - marks[-1] >= distance:
+            marks.append(float(position))
+    return np.array(marks)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from survimg.evaluation.cox import design
+from survimg.evaluation.cox_regression import design
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.survival.cox import maximise_partial_likelihood
 from survimg.survival.risk_sets import Ties

@@ -252,13 +252,13 @@ def maximally_selected_logrank(
     variance = above * (n - above) / (n * (n - 1)) * np.sum((scores - scores.mean()) ** 2)
     standardised = np.abs(sums) / np.sqrt(variance)
     sorted_risk = risk[order]
-    allowed = (np.diff(sorted_risk) < 0) & (np.minimum(above, n - above) >= min_share * n)
-    if not allowed.any():
+    admissible = (np.diff(sorted_risk) < 0) & (np.minimum(above, n - above) >= min_share * n)
+    if not admissible.any():
         raise ValueError(
             f"No cut-off leaves {100 * min_share:g} % of the patients on either side; risks are "
             "too heavily tied."
         )
-    best = int(np.argmax(np.where(allowed, standardised, -1.0)))
+    best = int(np.argmax(np.where(admissible, standardised, -1.0)))
     b = float(standardised[best])
     density = stats.norm.pdf(b)
     log_odds = 2 * np.log((1 - min_share) / min_share)

@@ -44,7 +44,7 @@ class UndefinedScoreWarning(UserWarning):
 
 
 class ClippedHorizonWarning(UserWarning):
-    """The horizon asked for exceeds what the fold supports and was cut."""
+    """The requested horizon exceeds what the fold supports and was cut."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class SurvivalScorer:
         Latest time to be judged; by default as late as the fold supports.
     y_train : structured array of shape (m,), optional
         Outcomes that estimate the censoring distribution. Pass those of the cohort that is
-        cross-validated: weights then are the same in all folds. By default the outcome that the
-        fitted estimator kept (``training_outcome_``, also inside a pipeline or a search), else the
+        cross-validated: weights then are the same in all folds. By default the fitted
+        estimator's own (``training_outcome_``, also inside a pipeline or a search), else the
         test fold itself (as R's timeROC and riskRegression do), since scikit-learn does not show a
         scorer the training fold.
 
@@ -207,9 +207,9 @@ class _Fold:
     ) -> None:
         self.estimator, self.X, self.y = estimator, X, y
         self.event, self.time = check_outcome(y)
-        known = y_train if y_train is not None else _training_outcome(estimator)
-        self.reference = y if known is None else known
-        self.asked = horizon
+        censored_as = y_train if y_train is not None else _training_outcome(estimator)
+        self.reference = y if censored_as is None else censored_as
+        self.horizon = horizon
         self._risk: np.ndarray | None = None
         self._curves: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -238,21 +238,22 @@ class _Fold:
         return cumulative_dynamic_auc(self.reference, self.y, self.risk(), times).mean_auc
 
     def support(self, curve_end: float = np.inf) -> float:
-        """Latest time at which the fold can be judged, cut to what was asked for."""
+        """Latest time at which the fold can be judged, at most the requested horizon."""
         censoring = CensoringDistribution(self.reference)
         positive = censoring.time[censoring.probability > 0]
         end = min(float(self.time.max()), curve_end, float(positive[-1]) if positive.size else 0.0)
         if end <= 0:
             raise UndefinedOnFoldError("nobody was followed beyond time 0")
-        if self.asked is None:
+        if self.horizon is None:
             return end
-        if self.asked > end:
+        if self.horizon > end:
             warnings.warn(
-                f"The horizon {self.asked:g} exceeds what the fold supports; it is cut to {end:g}.",
+                f"The horizon {self.horizon:g} exceeds what the fold supports; it is cut to "
+                f"{end:g}.",
                 ClippedHorizonWarning,
                 stacklevel=5,
             )
-        return min(float(self.asked), end)
+        return min(float(self.horizon), end)
 
     def risk(self) -> np.ndarray:
         if self._risk is None:
@@ -281,11 +282,11 @@ class _Fold:
         return -integrated_brier_score(self.reference, self.y, at_times, times)
 
     def _require_pairs(self, end: float | None) -> None:
-        counted = self.event if end is None else self.event & (self.time <= end)
-        if not counted.any():
+        events = self.event if end is None else self.event & (self.time <= end)
+        if not events.any():
             when = "" if end is None else f" up to time {end:g}"
             raise UndefinedOnFoldError(f"no event{when}")
-        first = self.time[counted].min()
+        first = self.time[events].min()
         if not np.any((self.time > first) | ((self.time == first) & ~self.event)):
             raise UndefinedOnFoldError("nobody was followed longer than a patient with an event")
 
@@ -304,12 +305,12 @@ def _with_curves(estimator: Any) -> Any:
 
 
 def _training_outcome(estimator: Any) -> npt.ArrayLike | None:
-    """Outcome that a fitted estimator kept, looked for inside pipelines and searches too."""
+    """Return the training outcome of a fitted estimator, also inside pipelines and searches."""
     while estimator is not None:
-        kept = getattr(estimator, "training_outcome_", None)
-        if kept is not None:
-            return kept
+        outcome = getattr(estimator, "training_outcome_", None)
+        if outcome is not None:
+            return outcome
         steps = getattr(estimator, "steps", None)
-        searched = getattr(estimator, "best_estimator_", None)
-        estimator = steps[-1][1] if isinstance(steps, list) else searched
+        best = getattr(estimator, "best_estimator_", None)
+        estimator = steps[-1][1] if isinstance(steps, list) else best
     return None

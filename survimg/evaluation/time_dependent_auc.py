@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from survimg.evaluation.estimates import check_level, logit_interval
+from survimg.evaluation.estimates import LEAST_EVENTS, check_level, logit_interval
 from survimg.evaluation.horizon import horizon_weights, require_both_classes
 from survimg.evaluation.influence import censoring_influence
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
@@ -27,7 +27,8 @@ class TimeDependentAuc:
     ----------
     times, auc : ndarray of shape (m,)
     standard_error, lower, upper : ndarray of shape (m,)
-        NaN at a time where the cases and controls are separated perfectly (no variance there).
+        NaN at a time with fewer than 10 cases, or where the cases and controls are separated
+        perfectly (no variance there).
     mean_auc : float
         AUC integrated over the survival distribution of the evaluated patients.
     n_cases, n_controls : ndarray of shape (m,), int
@@ -110,6 +111,7 @@ def cumulative_dynamic_auc(
         if same:
             psi = psi + censoring_influence(slope, event, time, censoring)
         error[k] = np.sqrt(np.sum(psi**2) * time.size / (time.size - 1))
+    error[n_cases < LEAST_EVENTS] = np.nan
     lower, upper = _limits(auc, error, level)
     weights = -np.diff(np.concatenate(([1.0], kaplan_meier(y).at(grid))))
     mean = float(auc @ weights / weights.sum()) if grid.size > 1 else float(auc[0])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from survimg.evaluation.estimates import Estimate, logit_interval
+from survimg.evaluation.estimates import Estimate, logit_interval, require_enough_events
 from survimg.evaluation.influence import (
     censoring_influence,
     concordance_influence,
@@ -87,7 +87,8 @@ def uno_concordance(
         longer than the training patients.
     confidence_interval : {None, "analytic"}, default=None
         "analytic": infinitesimal jackknife, logit-transformed. When `y_train` equals `y` the
-        estimation of G is accounted for; otherwise G is taken as given.
+        estimation of G is accounted for; otherwise G is taken as given. Needs at least 10 events
+        before tau.
     level : float, default=0.95
     tied_tol : float, default=1e-8
     censoring_limit : {"left", "right"}, default="left"
@@ -100,7 +101,8 @@ def uno_concordance(
     Raises
     ------
     ValueError
-        An event where G is 0 or unknown (use `tau`), no comparable pair before tau.
+        An event where G is 0 or unknown (use `tau`), no comparable pair before tau; an interval
+        with fewer than 10 events before tau.
 
     References
     ----------
@@ -109,8 +111,8 @@ def uno_concordance(
     event, time = check_outcome(y)
     risk = check_risk(risk, event.size)
     censoring = CensoringDistribution(y_train, censoring_limit)
-    counted = event if tau is None else event & (time < tau)
-    weight = censoring.event_weights(counted, time) ** 2
+    events = event if tau is None else event & (time < tau)
+    weight = censoring.event_weights(events, time) ** 2
     ones = check_weights(None, event.size)
     if confidence_interval is None:
         sums = pair_sums(event, time, risk, ones, tied_tol)
@@ -122,9 +124,10 @@ def uno_concordance(
         raise ValueError(
             f"confidence_interval must be None or 'analytic'; got {confidence_interval!r}."
         )
-    if not counted.any():
+    if not events.any():
         raise ValueError(_nothing_before(tau, event))
     value, psi, _ = concordance_influence(event, time, risk, ones, tied_tol, weight)
+    require_enough_events(events)
     if same_outcome(y_train, y):
         sums = pair_sums(event, time, risk, ones, tied_tol)
         slope = 2 * weight * (sums.score - value * sums.comparable) / (weight @ sums.comparable)
@@ -177,10 +180,10 @@ def antolini_concordance(
     """
     event, time = check_outcome(y)
     curves, grid = check_survival_curves(survival, times, event.size)
-    counted = event if tau is None else event & (time <= tau)
-    if not counted.any():
+    events = event if tau is None else event & (time <= tau)
+    if not events.any():
         raise ValueError(_nothing_before(tau, event))
-    event_times = np.unique(time[counted])
+    event_times = np.unique(time[events])
     if event_times[-1] > grid[-1]:
         raise ValueError(
             f"An event at time {event_times[-1]:g} lies beyond the predicted curves, which end at "
@@ -191,7 +194,7 @@ def antolini_concordance(
     for t in event_times:
         column = padded[:, np.searchsorted(grid, t, side="right")]
         at_risk = (time > t) | ((time == t) & ~event)
-        dying = column[counted & (time == t)]
+        dying = column[events & (time == t)]
         better, tied = _compare(dying, column[at_risk], tied_tol)
         score += better + tied / 2
         comparable += dying.size * np.count_nonzero(at_risk)
@@ -215,10 +218,10 @@ def _nothing_before(tau: float | None, event: np.ndarray) -> str:
 def _compare(dying, surviving, tied_tol):  # type: ignore[no-untyped-def]
     better = 0
     tied = 0
-    for own in dying:
+    for survival in dying:
         for other in surviving:
-            if abs(other - own) <= tied_tol:
+            if abs(other - survival) <= tied_tol:
                 tied += 1
-            elif own < other:
+            elif survival < other:
                 better += 1
     return better, tied

@@ -53,13 +53,13 @@ def last_resolved_convolution(
             hook.remove()
     maps = [output for _, output in outputs]
     gradients = torch.autograd.grad(number, maps, allow_unused=True) if maps else []
-    used = [layer for (layer, _), g in zip(outputs, gradients, strict=True) if g is not None]
-    if not used:
+    layers = [layer for (layer, _), g in zip(outputs, gradients, strict=True) if g is not None]
+    if not layers:
         raise ValueError(
             f"No convolution of {type(network).__name__} gives a map of {FEWEST_VOXELS} voxels or "
             "more along every axis; name a layer, or use integrated gradients or occlusion."
         )
-    return used[-1]
+    return layers[-1]
 
 
 def named_layer(network: nn.Module, name: str) -> nn.Module:

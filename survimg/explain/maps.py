@@ -132,13 +132,13 @@ def saliency(
     >>> saliency(model, X[:2], method="grad_cam").shape
     (2, 16, 16, 16)
     """
-    used = _method(method)
-    if isinstance(used, IntegratedGradients):
+    computation = _method(method)
+    if isinstance(computation, IntegratedGradients):
         attribution = integrated_gradients(
             estimator,
             X,
-            n_steps=used.n_steps,
-            baseline=used.baseline,
+            n_steps=computation.n_steps,
+            baseline=computation.baseline,
             horizon=horizon,
             channels=channels,
             n_samples=n_samples,
@@ -151,7 +151,7 @@ def saliency(
         )
         _check_complete(attribution)
         return attribution.maps
-    settings = _Settings(used, channels == "separate", n_samples, noise, blur, batch_size)
+    settings = _Settings(computation, channels == "separate", n_samples, noise, blur, batch_size)
     _check(settings, channels)
     score = score_of(estimator, X, horizon, masks, clinical)
     streams = np.random.SeedSequence(random_state).spawn(len(score.cohort))
@@ -202,7 +202,7 @@ def integrated_gradients(
     _check(settings, channels)
     score = score_of(estimator, X, horizon, masks, clinical)
     streams = np.random.SeedSequence(random_state).spawn(len(score.cohort))
-    maps, reached, started = [], [], []
+    maps, end_scores, start_scores = [], [], []
     with isolated_torch(score.device, score.n_threads), torch.enable_grad():
         for i, seed in enumerate(streams):
             inputs = score.select(i)
@@ -210,13 +210,13 @@ def integrated_gradients(
             start = score.baseline(baseline)
             with torch.no_grad():
                 versions = list(_versions(score, inputs, settings, seed))
-                reached.append(np.mean([float(score(version)) for version in versions]))
+                end_scores.append(np.mean([float(score(version)) for version in versions]))
                 first_step = start + 1e-6 * (versions[0] - start)
-                started.append(float(score(first_step)))
-    sums = np.array([found.sum(dtype=np.float64) for found in maps])
-    difference = np.array(reached) - np.array(started)
+                start_scores.append(float(score(first_step)))
+    sums = np.array([values.sum(dtype=np.float64) for values in maps])
+    difference = np.array(end_scores) - np.array(start_scores)
     return PathAttribution(
-        np.stack(maps), np.array(reached), np.array(started), np.abs(sums - difference)
+        np.stack(maps), np.array(end_scores), np.array(start_scores), np.abs(sums - difference)
     )
 
 
@@ -236,8 +236,8 @@ def _method(method: str | SaliencyMethod) -> SaliencyMethod:
         return method
     if method not in _BY_NAME:
         raise ValueError(f"method must be one of {sorted(_BY_NAME)}; got {method!r}.")
-    made: SaliencyMethod = _BY_NAME[method]()
-    return made
+    instance: SaliencyMethod = _BY_NAME[method]()
+    return instance
 
 
 def _check(settings: _Settings, channels: str) -> None:
@@ -272,8 +272,8 @@ def _map_of(
     if settings.blur > 0:
         widths = (0.0, *[settings.blur] * (values.ndim - 1))
         values = gaussian_filter(values, sigma=widths, mode="reflect")  # reflection keeps the sum
-    placed = score.on_volume(values)
-    return placed if settings.separate else placed.sum(axis=0)
+    on_volume = score.on_volume(values)
+    return on_volume if settings.separate else on_volume.sum(axis=0)
 
 
 def _versions(
@@ -286,12 +286,12 @@ def _versions(
     if settings.n_samples == 1:
         yield inputs
         return
-    seen = score.baseline(1.0) != 0
+    visible = score.baseline(1.0) != 0
     generator = np.random.default_rng(seed)
     for _ in range(settings.n_samples):
-        drawn = generator.standard_normal(tuple(inputs.shape), dtype=np.float32)
-        added = settings.noise * torch.from_numpy(drawn).to(inputs.device) * seen
-        yield (inputs.detach() + added).requires_grad_()
+        standard_noise = generator.standard_normal(tuple(inputs.shape), dtype=np.float32)
+        noise = settings.noise * torch.from_numpy(standard_noise).to(inputs.device) * visible
+        yield (inputs.detach() + noise).requires_grad_()
 
 
 def _check_complete(paths: PathAttribution) -> None:

@@ -83,7 +83,7 @@ class IntegratedGradients:
         """See `SaliencyMethod`."""
         if self.n_steps < 1:
             raise ValueError(f"n_steps must be at least 1; got {self.n_steps}.")
-        found: Tensor = (
+        attributions: Tensor = (
             _captum()
             .IntegratedGradients(score)
             .attribute(
@@ -93,7 +93,7 @@ class IntegratedGradients:
                 internal_batch_size=batch_size,
             )
         )
-        return found[0]
+        return attributions[0]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Occlusion:
         window = [min(self.window, length) for length in size]
         deep = 1 if separate else n_inputs
         with torch.no_grad():
-            found: Tensor = (
+            attributions: Tensor = (
                 _captum()
                 .Occlusion(score)
                 .attribute(
@@ -147,7 +147,7 @@ class Occlusion:
                     perturbations_per_eval=batch_size,
                 )
             )
-        return found[0] if separate else found[0, :1]
+        return attributions[0] if separate else attributions[0, :1]
 
 
 @dataclass(frozen=True)

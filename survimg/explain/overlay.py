@@ -96,8 +96,8 @@ def plot_saliency(
             if row == 0:
                 ax.set_title(f"{_PLANES[axis]}, {'zyx'[axis]} = {at[axis]}", fontsize=9)
         grid[row, 0].set_ylabel(str(cohort.channel_names[channel]), fontsize=10)
-    shown = grid[0, 0].images[-1]
-    scale = ScalarMappable(shown.norm, shown.cmap)  # without the map's opacity
+    last_image = grid[0, 0].images[-1]
+    scale = ScalarMappable(last_image.norm, last_image.cmap)  # without the map's opacity
     figure.colorbar(scale, ax=grid, shrink=0.8, pad=0.02, extend="both").set_label(label)
     return figure
 
@@ -129,11 +129,11 @@ def _draw_plane(
     height, width = (spacing[k] for k in range(3) if k != axis)
     # Rows of an axial plane run to the back, those of the others to the head.
     origin = "upper" if axis == 0 else "lower"
-    shown: dict[str, Any] = {"origin": origin, "aspect": height / width}
-    ax.imshow(image.take(at[axis], axis), cmap="gray", vmin=window[0], vmax=window[1], **shown)
+    placement: dict[str, Any] = {"origin": origin, "aspect": height / width}
+    ax.imshow(image.take(at[axis], axis), cmap="gray", vmin=window[0], vmax=window[1], **placement)
     plane = values.take(at[axis], axis)
     opacity = np.clip(np.abs(plane) / strongest, 0, 1) * 0.85
-    ax.imshow(plane, cmap="seismic", vmin=-strongest, vmax=strongest, alpha=opacity, **shown)
+    ax.imshow(plane, cmap="seismic", vmin=-strongest, vmax=strongest, alpha=opacity, **placement)
     if mask is not None:
         outline = mask.take(at[axis], axis)
         if outline.any() and not outline.all():

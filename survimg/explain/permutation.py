@@ -136,7 +136,7 @@ def cross_validated_family_importance(
     """
     generator = check_random_state(random_state)
     y = as_outcome(y, X)
-    found, scores, used = [], [], []
+    fold_drops, scores, fold_groups = [], [], []
     for train, test in cv.split(X, y):
         fitted = clone(model).fit(_safe_indexing(X, train), y[train])
         final, table = _table_of(fitted, _safe_indexing(X, test))
@@ -147,15 +147,15 @@ def cross_validated_family_importance(
             groups = {name: tuple(c for c in cs if c in columns) for name, cs in families.items()}
             groups = {name: columns for name, columns in groups.items() if columns}
         score, drops = _drops(final, table, y[test], groups, n_repeats, generator)
-        found.append(drops)
+        fold_drops.append(drops)
         scores.append(score)
-        used.append(groups)
-    names = list(dict.fromkeys(name for groups in used for name in groups))
-    for k, groups in enumerate(used):
+        fold_groups.append(groups)
+    names = list(dict.fromkeys(name for groups in fold_groups for name in groups))
+    for k, groups in enumerate(fold_groups):
         absent = {name: np.zeros(n_repeats) for name in names if name not in groups}
-        found[k] = {**found[k], **absent}
-    sizes = {name: np.mean([len(groups.get(name, ())) for groups in used]) for name in names}
-    return _summary(found, scores, sizes)
+        fold_drops[k] = {**fold_drops[k], **absent}
+    sizes = {name: np.mean([len(groups.get(name, ())) for groups in fold_groups]) for name in names}
+    return _summary(fold_drops, scores, sizes)
 
 
 def _table_of(model: Any, X: Any) -> tuple[Any, pd.DataFrame]:
@@ -197,14 +197,14 @@ def _drops(
     score = concordance_index(y, risk_of(final, table))
     drops = {}
     for name, columns in groups.items():
-        chosen = list(columns)
-        lost = np.empty(n_repeats)
+        names = list(columns)
+        differences = np.empty(n_repeats)
         for repeat in range(n_repeats):
             order = generator.permutation(len(table))
             permuted = table.copy()
-            permuted[chosen] = table[chosen].iloc[order].reset_index(drop=True)
-            lost[repeat] = score - concordance_index(y, risk_of(final, permuted))
-        drops[name] = lost
+            permuted[names] = table[names].iloc[order].reset_index(drop=True)
+            differences[repeat] = score - concordance_index(y, risk_of(final, permuted))
+        drops[name] = differences
     return score, drops
 
 
@@ -214,23 +214,23 @@ def _summary(
     rows = [
         {"fold": fold, "family": name, "repeat": repeat, "drop": drop}
         for fold, drops in enumerate(folds)
-        for name, lost in drops.items()
-        for repeat, drop in enumerate(lost)
+        for name, differences in drops.items()
+        for repeat, drop in enumerate(differences)
     ]
     drops = pd.DataFrame(rows)
     spread = "repeat" if len(folds) == 1 else "fold"
     table = []
     for name, size in groups.items():
-        own = drops[drops["family"] == name]
-        means = own.groupby(spread)["drop"].mean()
+        of_family = drops[drops["family"] == name]
+        means = of_family.groupby(spread)["drop"].mean()
         table.append(
             {
                 "family": name,
                 "n_features": size if np.isscalar(size) else len(size),
-                "drop_mean": own["drop"].mean(),
+                "drop_mean": of_family["drop"].mean(),
                 "drop_sd": means.std(ddof=1) if len(means) > 1 else np.nan,
-                "drop_min": own["drop"].min(),
-                "drop_max": own["drop"].max(),
+                "drop_min": of_family["drop"].min(),
+                "drop_max": of_family["drop"].max(),
             }
         )
     frame = pd.DataFrame(table).sort_values("drop_mean", ascending=False, kind="stable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,11 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
-from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.estimators.deep.fusion_inputs import RegionView
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
-from survimg.losses import discrete_survival_curve
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.batches import Patients
+from survimg.training.objectives import IntervalObjective
 from survimg.training.views import AxialSlice
 
 __all__ = ["ExplainedScore", "score_of"]
@@ -90,8 +90,8 @@ class ExplainedScore(nn.Module):
             Requires a gradient.
         """
         self._patient = i
-        found = self.members[0].patients.inputs(np.array([i]), self.device)["volumes"]
-        return found.requires_grad_()
+        inputs = self.members[0].patients.inputs(np.array([i]), self.device)["volumes"]
+        return inputs.requires_grad_()
 
     def baseline(self, value: npt.ArrayLike) -> Tensor:
         """Return what the network would see if the selected patient's image were `value`.
@@ -149,9 +149,9 @@ class ExplainedScore(nn.Module):
         cohort, i, view = self.cohort, self._patient, self.members[0].patients.view
         shape = tuple(cohort.shape[2:])
         if isinstance(view, AxialSlice):
-            placed = np.zeros((len(values), *shape), dtype=values.dtype)
-            placed[:, view.position(cohort, i)] = values
-            return placed
+            on_slice = np.zeros((len(values), *shape), dtype=values.dtype)
+            on_slice[:, view.position(cohort, i)] = values
+            return on_slice
         if isinstance(view, RegionView) and len(values) > 1:
             values = values.reshape(-1, len(cohort.channel_names), *shape).sum(axis=0)
         if values.shape[1:] != shape or len(values) not in (1, len(cohort.channel_names)):
@@ -196,8 +196,9 @@ def score_of(
     _check_kind(estimator)
     number_of: Callable[[Any], Tensor] = estimator._risk_of
     link: Link = _identity
-    if horizon is not None and isinstance(estimator, DiscreteTimeEstimator):
-        number_of = _SurvivalAt(torch.as_tensor(estimator.time_cuts_), _within(estimator, horizon))
+    objective = estimator._objective
+    if horizon is not None and isinstance(objective, IntervalObjective):
+        number_of = partial(objective.survival_at, time=_within(estimator, horizon))
     elif horizon is not None:
         link = _cox_link(estimator, horizon)
     member = _Member(estimator._patients(cohort), number_of, 0.0, 1.0)
@@ -234,9 +235,9 @@ def _check_kind(estimator: Any) -> None:
     if not isinstance(estimator, VolumeSurvivalEstimator):
         raise TypeError(
             f"{type(estimator).__name__} is no survival network over volumes. Saliency maps are "
-            "for DeepMTS, SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival, your own "
-            "subclasses of VolumeSurvivalEstimator, and FoldEnsemble of these. For tables use "
-            "family_importance or shapley_values."
+            "for DeepMTS, SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival, "
+            "ImageSurvival, your own subclasses of VolumeSurvivalEstimator, and FoldEnsemble of "
+            "these. For tables use family_importance or shapley_values."
         )
     check_is_fitted(estimator, "net_")
 
@@ -251,28 +252,16 @@ def _check_sees_image(patients: Patients, estimator: Any) -> None:
 
 
 def _copy_for_explaining(network: nn.Module) -> nn.Module:
-    copied = copy.deepcopy(network).eval().requires_grad_(False)
-    for part in copied.modules():
+    network_copy = copy.deepcopy(network).eval().requires_grad_(False)
+    for part in network_copy.modules():
         if isinstance(part, DeepMTSNet):
             # A choice of training; a map would miss what the risk owes to the tumour map.
             part.map_gradient = True
-    return copied
+    return network_copy
 
 
-@dataclass(frozen=True)
-class _SurvivalAt:
-    """S(t) of a discrete-time output."""
-
-    cuts: Tensor
-    horizon: float
-
-    def __call__(self, output: Any) -> Tensor:
-        time = torch.tensor([self.horizon], dtype=torch.float64)
-        return discrete_survival_curve(output.logits.double(), self.cuts, time)[:, 0]
-
-
-def _within(estimator: DiscreteTimeEstimator, horizon: float) -> float:
-    last = float(estimator.time_cuts_[-1])
+def _within(estimator: VolumeSurvivalEstimator, horizon: float) -> float:
+    last = float(estimator.unique_times_[-1])
     if not 0 < horizon <= last:
         raise ValueError(
             f"horizon={horizon:g} is outside the times that this {type(estimator).__name__} "

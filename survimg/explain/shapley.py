@@ -117,55 +117,53 @@ def _of_patient(
     """Contributions (players, ...), the prediction, and the worth of nobody."""
     players = list(members)
     n = len(players)
-    fixed = [c for c in patient if c not in {c for group in members.values() for c in group}]
+    ungrouped = [c for c in patient if c not in {c for group in members.values() for c in group}]
     coalitions = [c for size in range(n + 1) for c in combinations(range(n), size)]
     worth: dict[tuple[int, ...], np.ndarray] = {}
     at_once = max(1, _BLOCK // len(others))
     for start in range(0, len(coalitions), at_once):
-        chosen = coalitions[start : start + at_once]
-        mixed = [
-            _mixture(patient, others, [*fixed, *(c for k in own for c in members[players[k]])])
-            for own in chosen
-        ]
+        block = coalitions[start : start + at_once]
+        of_patient = [[c for k in coalition for c in members[players[k]]] for coalition in block]
+        mixed = [_mixture(patient, others, [*ungrouped, *columns]) for columns in of_patient]
         predicted = predict(pd.concat(mixed, ignore_index=True))
-        means = predicted.reshape(len(chosen), len(others), *predicted.shape[1:]).mean(axis=1)
-        worth.update(zip(chosen, means, strict=True))
+        means = predicted.reshape(len(block), len(others), *predicted.shape[1:]).mean(axis=1)
+        worth.update(zip(block, means, strict=True))
     values = np.zeros((n, *worth[()].shape))
-    for own in coalitions:
-        for k in set(range(n)) - set(own):
-            weight = 1 / (n * comb(n - 1, len(own)))
-            values[k] += weight * (worth[tuple(sorted((*own, k)))] - worth[own])
+    for coalition in coalitions:
+        for k in set(range(n)) - set(coalition):
+            weight = 1 / (n * comb(n - 1, len(coalition)))
+            values[k] += weight * (worth[tuple(sorted((*coalition, k)))] - worth[coalition])
     return values, worth[tuple(range(n))], worth[()]
 
 
-def _mixture(patient: pd.DataFrame, others: pd.DataFrame, own: list[Any]) -> pd.DataFrame:
-    """Every background patient with the patient's values in the columns `own`."""
+def _mixture(patient: pd.DataFrame, others: pd.DataFrame, columns: list[Any]) -> pd.DataFrame:
+    """Every background patient with the patient's values in some columns."""
     mixed = others.copy()
     repeated = patient.iloc[np.zeros(len(others), dtype=np.intp)].reset_index(drop=True)
-    for column in own:
+    for column in columns:
         mixed[column] = repeated[column]
     return mixed
 
 
 def _predictor(model: Any, named: bool, horizon: float | Sequence[float] | None) -> Predictor:
-    def given(table: pd.DataFrame) -> Any:
+    def as_given(table: pd.DataFrame) -> Any:
         return table if named else table.to_numpy()
 
     if horizon is None:
-        return lambda table: risk_of(model, given(table))
+        return lambda table: risk_of(model, as_given(table))
     times = np.asarray(model.unique_times_, dtype=np.float64)
-    asked = np.atleast_1d(as_times(horizon, "horizon"))
-    if not ((asked >= 0) & (asked <= times[-1])).all():
+    horizons = np.atleast_1d(as_times(horizon, "horizon"))
+    if not ((horizons >= 0) & (horizons <= times[-1])).all():
         raise ValueError(
             f"horizon={horizon} is outside the times that the model describes, 0 to {times[-1]:g}."
         )
-    position = np.searchsorted(times, asked, side="right") - 1
+    position = np.searchsorted(times, horizons, side="right") - 1
 
     def survival(table: pd.DataFrame) -> np.ndarray:
-        curves = np.asarray(model.predict_survival_function(given(table), return_array=True))
+        curves = np.asarray(model.predict_survival_function(as_given(table), return_array=True))
         # Nobody fails before the first time.
-        read: np.ndarray = np.where(position >= 0, curves[:, np.maximum(position, 0)], 1.0)
-        return read[:, 0] if np.ndim(horizon) == 0 else read
+        at_horizons: np.ndarray = np.where(position >= 0, curves[:, np.maximum(position, 0)], 1.0)
+        return at_horizons[:, 0] if np.ndim(horizon) == 0 else at_horizons
 
     return survival
 

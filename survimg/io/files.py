@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = [
     "allocate_npy", "check_npy", "file_name", "lock_folder", "make_folder", "remove_empty",
-    "unlock_folder", "write_bytes", "write_json", "write_npy_row",
+    "unlock_folder", "write_atomically", "write_json", "write_npy_row",
 ]
 
 
@@ -24,7 +24,7 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]", "_", text).lstrip(".")
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that a reader finds the old content or the new one, never a part of it.
 
     The content goes to a temporary file beside it, down to the disk, and takes the name in one
@@ -44,7 +44,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON so that the file is either absent (or as before) or complete."""
-    write_bytes(path, json.dumps(content, allow_nan=False, indent=1).encode())
+    write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ def cox_loss(
     *,
     ties: Ties = "breslow",
     sample_weight: Tensor | None = None,
+    n_events: float | None = None,
 ) -> Tensor:
     r"""Negative log partial likelihood, averaged over the events.
 
@@ -44,6 +45,9 @@ def cox_loss(
         Non-negative case weights, as R's ``survival::coxph`` takes them: a weight of 2 counts a
         patient twice (with Breslow's ties), a weight of 0 removes him. The average is over the
         events' total weight.
+    n_events : float, optional
+        Divide by this instead. The mean over mini-batches that hold more or fewer events by chance
+        is biased if each is divided by its own number; give the number that is expected.
 
     Returns
     -------
@@ -54,8 +58,8 @@ def cox_loss(
     Raises
     ------
     ValueError
-        Shapes that differ, values of `event` other than 0 and 1, a negative weight, or an unknown
-        `ties`.
+        Shapes that differ, values of `event` other than 0 and 1, a negative weight, an `n_events`
+        that is not positive, or an unknown `ties`.
 
     Notes
     -----
@@ -77,15 +81,17 @@ def cox_loss(
         )
     if event.dtype != torch.bool and not ((event == 0) | (event == 1)).all():
         raise ValueError("event must be boolean, or 0 and 1; got other values (is it the time?).")
+    if n_events is not None and not n_events > 0:
+        raise ValueError(f"n_events must be positive; got {n_events}.")
     risk = risk.to(torch.promote_types(risk.dtype, torch.float32))
     weight = _checked_weight(sample_weight, risk)
-    kept = weight > 0
-    if not (event.bool() & kept).any():
+    positive = weight > 0
+    if not (event.bool() & positive).any():
         return risk[:0].sum()
     # Descending and stable for the likelihood; "sorted" needs the reverse of an ascending sort.
-    order = time[kept].argsort(stable=True).flip(0)
-    risk, time, weight = (values[kept][order] for values in (risk, time, weight))
-    event = event[kept][order].bool()
+    order = time[positive].argsort(stable=True).flip(0)
+    risk, time, weight = (values[positive][order] for values in (risk, time, weight))
+    event = event[positive][order].bool()
 
     log_weighted = risk + weight.log()
     log_at_risk = log_weighted.logcumsumexp(0)
@@ -98,7 +104,8 @@ def cox_loss(
         group = group[event]
         log_at_risk = log_at_risk + _efron_correction(log_weighted[event], log_at_risk, group)
         denominator_weight = _group_mean(weight, group)
-    return -(weight * risk - denominator_weight * log_at_risk).sum() / weight.sum()
+    total = -(weight * risk - denominator_weight * log_at_risk).sum()
+    return total / (weight.sum() if n_events is None else n_events)
 
 
 def _checked_weight(sample_weight: Tensor | None, risk: Tensor) -> Tensor:

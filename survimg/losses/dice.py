@@ -63,8 +63,8 @@ def dice_loss(
                 f"has_mask must have shape ({len(p)},); got {tuple(has_mask.shape)}."
             )
         if not has_mask.all():
-            kept = has_mask.bool()
-            p, mask = p[kept], mask[kept]
+            with_mask = has_mask.bool()
+            p, mask = p[with_mask], mask[with_mask]
     if len(p) == 0:
         return p.sum()
     p, g = p.flatten(1), mask.to(p).flatten(1)

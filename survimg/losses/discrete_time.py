@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["discrete_survival_curve", "discrete_time_labels", "discrete_time_loss"]
+__all__ = [
+    "discrete_survival_curve",
+    "discrete_time_labels",
+    "discrete_time_loss",
+    "interpolated_curve",
+]
 
 
 def discrete_time_loss(
@@ -160,15 +165,36 @@ def discrete_survival_curve(logits: Tensor, cuts: Tensor, times: Tensor | None =
     bounds = torch.cat([_lower_bounds(cuts), cuts[-1:]]).to(logits)
     survival = functional.logsigmoid(logits).cumsum(dim=1).exp()
     survival = torch.cat([torch.ones_like(survival[:, :1]), survival], dim=1)
-    if times is None:
-        return survival
-    times = times.to(logits)
+    return survival if times is None else interpolated_curve(survival, bounds, times)
+
+
+def interpolated_curve(survival: Tensor, bounds: Tensor, times: Tensor) -> Tensor:
+    """Read survival curves at some times, linearly between the bounds of the intervals.
+
+    Parameters
+    ----------
+    survival : Tensor of shape (n, n_intervals + 1)
+        Values at `bounds`.
+    bounds : Tensor of shape (n_intervals + 1,)
+        0 and the cuts, increasing.
+    times : Tensor of shape (n_times,)
+
+    Returns
+    -------
+    Tensor of shape (n, n_times)
+
+    Raises
+    ------
+    ValueError
+        Times outside the range of `bounds`.
+    """
+    times = times.to(survival)
     if not ((times >= 0) & (times <= bounds[-1])).all():
         raise ValueError(
             f"The model describes the times from 0 to {bounds[-1].item():g}; got times from "
             f"{times.min().item():g} to {times.max().item():g}."
         )
-    interval = (torch.searchsorted(bounds, times, right=True) - 1).clamp(max=len(cuts) - 1)
+    interval = (torch.searchsorted(bounds, times, right=True) - 1).clamp(max=len(bounds) - 2)
     share = (times - bounds[interval]) / (bounds[interval + 1] - bounds[interval])
     return torch.lerp(survival[:, interval], survival[:, interval + 1], share)
 

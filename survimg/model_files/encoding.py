@@ -13,6 +13,7 @@ describe a cycle, and objects that are shared stay shared.
 from __future__ import annotations
 
 import math
+from collections import UserList
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,8 @@ class Encoder:
         """
         if depth > MAX_DEPTH:
             raise ModelFileError(f"{place} lies more than {MAX_DEPTH} containers deep.")
+        if isinstance(value, UserList) and type(value).__module__.startswith("sklearn."):
+            value = value.data  # of scikit-learn's ColumnTransformer before 1.9
         if value is None or type(value) in (bool, int, str):
             return value
         for kind, encode in self._values.items():

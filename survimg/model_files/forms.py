@@ -12,8 +12,8 @@ A form is written as text, with alternatives behind ``|``:
 ``anything``       is not looked at: nothing that is compiled uses it
 =================  ==============================================================================
 
-Letters are lengths: they are what the first form says that holds them, and the same in all others of
-an object. ``p+1`` is one more, ``?`` any length.
+Letters are lengths: the first form that holds one says what it is, and it is the same in all others
+of an object. ``p+1`` is one more, ``?`` any length.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def check_forms(name: str, values: Mapping[str, Any], forms: Mapping[str, str]) 
     """
     if foreign := sorted(set(values) - set(forms)):
         raise ModelFileError(
-            f"The model holds a {name} with the attribute {foreign[0]!r}, which that class does not "
-            "have. The file is damaged, or of another version of the library it names."
+            f"The model holds a {name} with the attribute {foreign[0]!r}, which that class does "
+            "not have. The file is damaged, or of another version of the library it names."
         )
     lengths: dict[str, int] = {}
     for attribute in (each for each in forms if each in values):
@@ -67,7 +67,8 @@ def check_forms(name: str, values: Mapping[str, Any], forms: Mapping[str, str]) 
             where = f" where {', '.join(f'{k} = {v}' for k, v in lengths.items())}" * bool(lengths)
             raise ModelFileError(
                 f"The model holds a {name} whose {attribute} is {_described(value)}; it must be "
-                f"{forms[attribute]}{where}. The file is damaged or was tampered with. Do not use it."
+                f"{forms[attribute]}{where}. The file is damaged or was tampered with. Do not use "
+                "it."
             )
     return lengths
 
@@ -117,7 +118,7 @@ def _agree(shape: tuple[int, ...], letters: Any, lengths: dict[str, int]) -> boo
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def _is_number(value: Any) -> bool:
@@ -149,4 +150,6 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
 def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of the type {value.dtype} and the shape {value.shape}"
-    return f"{value!r:.60}" if isinstance(value, bool | int | float | str | None) else f"a {type(value).__name__}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return f"{value!r:.60}"
+    return f"a {type(value).__name__}"

@@ -99,7 +99,7 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
             **_SEEN,
             "_columns": "list", "_transformer_to_input_indices": "dict", "_remainder": "tuple",
             "sparse_output_": "flag", "transformers_": "list", "output_indices_": "dict",
-            "_name_to_fitted_passthrough": "dict", "_transformers_feature_names_out": "dict",
+            "_name_to_fitted_passthrough": "dict", "_transformers_feature_names_out": "object[?]",
         }),
     }),
     **labelled("sklearn.decomposition", {
@@ -156,7 +156,7 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
     ), _SPLITTER)),
     **labelled("sklearn.pipeline", {
         pipeline.FeatureUnion: Validator(
-            {**_FITTED.forms, "_transformers_feature_names_out": "dict"}
+            {**_FITTED.forms, "_transformers_feature_names_out": "object[?]"}
         ),
         pipeline.Pipeline: _FITTED,
     }),
@@ -190,7 +190,8 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
             {**_SEEN, "lambdas_": "float[p]", "_scaler": "model", "_scaler_": "model"}
         ),
         preprocessing.QuantileTransformer: Validator({
-            **_SEEN, "n_quantiles_": "size=q", "references_": "float[q]", "quantiles_": "float[q, p]",
+            **_SEEN,
+            "n_quantiles_": "size=q", "references_": "float[q]", "quantiles_": "float[q, p]",
         }, check_quantiles),
         preprocessing.RobustScaler: Validator(
             {**_SEEN, "center_": "float[p] | none", "scale_": "float[p] | none"}
@@ -214,7 +215,9 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
         ),
     }),
     **labelled("sksurv.linear_model", {
-        survival_linear_model.CoxPHSurvivalAnalysis: Validator({**_COX, "_baseline_model": "model"}),
+        survival_linear_model.CoxPHSurvivalAnalysis: Validator(
+            {**_COX, "_baseline_model": "model"}
+        ),
         survival_linear_model.CoxnetSurvivalAnalysis: Validator({
             **_SEEN,
             "coef_": "float[p, a]", "alphas_": "float[a]", "alpha_min_ratio_": "number",
@@ -227,7 +230,8 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
     }),
     **labelled("sksurv.linear_model.coxph", {
         coxph.BreslowEstimator: Validator({
-            "cum_baseline_hazard_": "model", "baseline_survival_": "model", "unique_times_": "float[?]",
+            "cum_baseline_hazard_": "model", "baseline_survival_": "model",
+            "unique_times_": "float[?]",
         }),
     }),
     **labelled("sksurv.tree", dict.fromkeys((

@@ -67,8 +67,8 @@ def build_tree(
     _check_links(nodes, n_features)
     if max_depth != _depth(nodes):
         raise ModelFileError(
-            f"A decision tree of depth {_depth(nodes)} says it has max_depth={max_depth}; the file is "
-            "damaged or was tampered with. Do not use it."
+            f"A decision tree of depth {_depth(nodes)} says it has max_depth={max_depth}; the file "
+            "is damaged or was tampered with. Do not use it."
         )
     tree = Tree(n_features, n_classes, n_outputs)
     tree.__setstate__(

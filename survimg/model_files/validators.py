@@ -8,11 +8,13 @@ computes it again.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.tree._tree import Tree
 
 from survimg.model_files.errors import ModelFileError
@@ -68,8 +70,8 @@ def validate(restored: Any, attributes: Mapping[str, Any], validator: Validator)
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
-            f"The model holds a {name} that does not fit together ({error}). The file is damaged or "
-            "was tampered with. Do not use it."
+            f"The model holds a {name} that does not fit together ({error}). The file is damaged "
+            "or was tampered with. Do not use it."
         ) from error
 
 
@@ -105,8 +107,8 @@ def check_survival_tree(estimator: Any, lengths: Mapping[str, int]) -> None:
 def check_forest(forest: Any, lengths: Mapping[str, int]) -> None:
     """Demand trees of one kind that read the features of the forest and have its outputs.
 
-    scikit-learn counts the columns of X once, for the forest; each tree then reads the columns that it
-    names.
+    scikit-learn counts the columns of X once, for the forest; each tree then reads the columns
+    that it names.
     """
     kinds = {type(member) for member in forest.estimators_}
     _demand(kinds == {type(forest.estimator)}, forest, "estimators_ are no trees of its kind")
@@ -114,7 +116,8 @@ def check_forest(forest: Any, lengths: Mapping[str, int]) -> None:
         _demand(member.n_features_in_ == lengths["p"], forest, "trees read other features")
         _demand(member.n_outputs_ == forest.n_outputs_, forest, "trees have other outputs")
         if hasattr(forest, "n_classes_"):
-            same = np.array_equal(np.atleast_1d(member.n_classes_), np.atleast_1d(forest.n_classes_))
+            counts = np.atleast_1d(forest.n_classes_)
+            same = np.array_equal(np.atleast_1d(member.n_classes_), counts)
             _demand(same, forest, "trees have other classes")
         if hasattr(forest, "unique_times_"):
             same = np.array_equal(member.unique_times_, forest.unique_times_)
@@ -131,7 +134,8 @@ def _check_classes(estimator: Any) -> None:
     counts = np.atleast_1d(estimator.n_classes_)
     same = len(classes) == estimator.n_outputs_ == len(counts)
     _demand(same and all(map(_is_sorted, classes)), estimator, "classes_ are no classes")
-    _demand([len(c) for c in classes] == counts.tolist(), estimator, "classes_ are of another number")
+    same = [len(each) for each in classes] == counts.tolist()
+    _demand(same, estimator, "classes_ are of another number")
 
 
 # ---------------------------------------------------------------- encoders
@@ -143,11 +147,11 @@ def _is_sorted(values: Any) -> bool:
         return False
     if values.dtype.kind != "O":
         return bool(np.array_equal(np.unique(values), values, equal_nan=values.dtype.kind == "f"))
-    known = [v for v in values if v is not None and v == v]
-    missing = [v for v in values[len(known) :] if v is None or v != v]
-    if len(known) + len(missing) != len(values) or len(missing) > 2:
+    missing = pd.isna(values)
+    known = values[~missing]
+    if missing[: len(known)].any() or missing.sum() > 2:
         return False
-    return all(a < b for a, b in zip(known, known[1:], strict=False))
+    return all(a < b for a, b in itertools.pairwise(known))
 
 
 def check_one_hot(encoder: Any, lengths: Mapping[str, int]) -> None:
@@ -158,7 +162,8 @@ def check_one_hot(encoder: Any, lengths: Mapping[str, int]) -> None:
         _demand(len(dropped) == lengths["p"], encoder, "drop_idx_ is of another length")
     for i, n in enumerate(_groups(encoder)):
         drop = None if dropped is None else dropped[i]
-        _demand(drop is None or (type(drop) is int and 0 <= drop < n), encoder, "drop_idx_ is wrong")
+        is_level = drop is None or (type(drop) is int and 0 <= drop < n)
+        _demand(is_level, encoder, "drop_idx_ is wrong")
         columns = n - (drop is not None)
         _demand(encoder._n_features_outs[i] == columns, encoder, "numbers of columns are wrong")
     encoder._n_features_outs = [int(n) for n in encoder._n_features_outs]
@@ -174,7 +179,7 @@ def check_ordinal(encoder: Any, lengths: Mapping[str, int]) -> None:
 
 
 def _check_categories(encoder: Any) -> None:
-    """Demand sorted levels, which are searched, and the numbers of infrequent ones made from them."""
+    """Demand sorted levels, which are searched, and numbers of infrequent ones that follow."""
     given = encoder.categories if isinstance(encoder.categories, list) else None
     for i, levels in enumerate(encoder.categories_):
         as_given = given is not None and levels.dtype.kind == "O" and _same(levels, given[i])
@@ -188,7 +193,7 @@ def _check_categories(encoder: Any) -> None:
     _demand(all(len(each) == len(sizes) for each in per_feature), encoder, "infrequent levels")
     for size, infrequent, mapping in zip(sizes, *per_feature, strict=True):
         expected = _mapping(size, infrequent)
-        same = expected is mapping is None or np.array_equal(expected, mapping)
+        same = mapping is None if expected is None else np.array_equal(expected, mapping)
         _demand(same, encoder, "_default_to_infrequent_mappings are not those of its levels")
 
 
@@ -197,7 +202,7 @@ def _same(levels: np.ndarray, given: Any) -> bool:
 
 
 def _mapping(size: int, infrequent: Any) -> np.ndarray | None:
-    """Number the frequent levels in order, and give all infrequent ones the number behind."""
+    """Return each level's number: the frequent ones in order, then one for all infrequent ones."""
     if infrequent is None:
         return None
     if not isinstance(infrequent, np.ndarray) or infrequent.dtype.kind not in "iu":
@@ -218,7 +223,7 @@ def _groups(encoder: Any) -> list[int]:
     return [size - n + (n > 0) for size, n in zip(sizes, rare, strict=True)]
 
 
-def check_bins(discretizer: Any, lengths: Mapping[str, int]) -> None:
+def check_bins(discretizer: Any, _lengths: Mapping[str, int]) -> None:
     """Demand rising edges, and an encoder of as many levels as there are bins."""
     for edges, n in zip(discretizer.bin_edges_, discretizer.n_bins_, strict=True):
         whole = isinstance(edges, np.ndarray) and edges.dtype.kind == "f" and len(edges) == n + 1
@@ -258,7 +263,7 @@ def check_missing(indicator: Any, lengths: Mapping[str, int]) -> None:
     _demand(inside and (np.diff(columns) > 0).all(), indicator, "features_ are no columns")
 
 
-def check_quantiles(transformer: Any, lengths: Mapping[str, int]) -> None:
+def check_quantiles(transformer: Any, _lengths: Mapping[str, int]) -> None:
     """Demand what `np.interp` takes for granted: references that rise."""
     _demand((np.diff(transformer.references_) > 0).all(), transformer, "references_ do not rise")
     quantiles = transformer.quantiles_
@@ -266,7 +271,7 @@ def check_quantiles(transformer: Any, lengths: Mapping[str, int]) -> None:
     _demand(rising.all(), transformer, "quantiles_ do not rise")
 
 
-def check_curve(function: Any, lengths: Mapping[str, int]) -> None:
+def check_curve(function: Any, _lengths: Mapping[str, int]) -> None:
     """Demand times that rise."""
     _demand((np.diff(function.x) > 0).all(), function, "times do not rise")
 

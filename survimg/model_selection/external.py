@@ -37,11 +37,11 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
     """
     _check_fit(training, external)
     names = [f"{prefix}{name}" for name in external.ids.tolist()]
-    shared = sorted(set(training.ids.tolist()) & set(names))
-    if shared:
+    in_both = sorted(set(training.ids.tolist()) & set(names))
+    if in_both:
         raise ValueError(
-            f"{len(shared)} patient(s) are in both the training and the external cohort by their "
-            f"identifiers, for example {shared[0]!r}. Take them out of one; if they are different "
+            f"{len(in_both)} patient(s) are in both the training and the external cohort by their "
+            f"identifiers, for example {in_both[0]!r}. Take them out of one; if they are different "
             "people, rename those of one cohort (prefix=)."
         )
     both = joined(

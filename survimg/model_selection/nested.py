@@ -20,7 +20,7 @@ __all__ = ["NestedCVResult", "nested_cross_validate"]
 
 @dataclass(frozen=True)
 class NestedCVResult:
-    """What a nested cross-validation leaves behind.
+    """Results of a nested cross-validation.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Survival curves of patients by models that have not seen them."""
+"""Survival curves of patients, by models that were not fitted on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cross_val_survival(
     *,
     n_jobs: int | None = None,
 ) -> np.ndarray:
-    """Predict S(t) of every patient by a clone that was fitted without his fold.
+    """Predict S(t) of every patient by a clone that was fitted without the patient's fold.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def k_fold_protocol(
     return Protocol(
         "kfold",
         _splits(splitter.split(X, y, groups)),
-        groups=_kept(groups),
+        groups=_patient_of_image(groups),
         parameters={"n_folds": n_folds, "n_repeats": 1, "random_state": random_state},
     )
 
@@ -157,7 +157,7 @@ def repeated_protocol(
     return Protocol(
         "repeated",
         _splits(splitter.split(X, y, groups)),
-        groups=_kept(groups),
+        groups=_patient_of_image(groups),
         parameters={"n_folds": n_folds, "n_repeats": n_repeats, "random_state": random_state},
     )
 
@@ -245,7 +245,7 @@ def external_protocol(
         splits,
         inner,
         _inner_splits(inner, X, y, splits),
-        _kept(groups),
+        _patient_of_image(groups),
         {
             "n_training": n_training,
             "n_external": n - n_training,
@@ -338,5 +338,5 @@ def _splits(pairs: Iterable[Split]) -> tuple[Split, ...]:
     return tuple((np.asarray(train), np.asarray(test)) for train, test in pairs)
 
 
-def _kept(groups: npt.ArrayLike | None) -> np.ndarray | None:
+def _patient_of_image(groups: npt.ArrayLike | None) -> np.ndarray | None:
     return None if groups is None else np.asarray(groups)

@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from survimg.survival.dealing import deal
 from survimg.target import check_outcome, event_labels
 
 __all__ = [
@@ -114,12 +115,7 @@ class EventStratifiedKFold(BaseCrossValidator):
         order = np.arange(labels.size)
         if self.shuffle:
             order = check_random_state(self.random_state).permutation(labels.size)
-        # Events come first and strata follow each other, so this balances each stratum, the
-        # events as a whole and the patients as a whole.
-        dealt = order[np.argsort(-labels[order], kind="stable")]
-        fold = np.empty(labels.size, dtype=np.intp)
-        fold[dealt] = np.arange(labels.size) % self.n_splits
-        yield from _folds(fold, self.n_splits)
+        yield from _folds(deal(labels, self.n_splits, order), self.n_splits)
 
 
 class EventStratifiedGroupKFold(BaseCrossValidator):
@@ -238,9 +234,9 @@ class LeaveOneCentreOut(BaseCrossValidator):
         for index, centre in enumerate(centres.tolist()):
             test_events = int(event[member == index].sum())
             if test_events in (0, int(event.sum())):
-                held = "no event" if test_events == 0 else "every event"
+                amount = "no event" if test_events == 0 else "every event"
                 raise ValueError(
-                    f"Centre {centre!r} holds {held}, so it cannot be left out: "
+                    f"Centre {centre!r} holds {amount}, so it cannot be left out: "
                     "training and test set both need one. Merge it with another centre or leave "
                     "its patients out."
                 )
@@ -328,9 +324,9 @@ def _place_groups(counts: np.ndarray, order: np.ndarray, n_splits: int) -> np.nd
     fold = np.empty(order.size, dtype=np.intp)
     for position, group in enumerate(order):
         # Adding c to loads l raises the sum of squares by 2 l.c + c.c: the least rise is most even.
-        chosen = position if position < n_splits else int(np.argmin(load @ shares[position]))
-        load[chosen] += shares[position]
-        fold[group] = chosen
+        target = position if position < n_splits else int(np.argmin(load @ shares[position]))
+        load[target] += shares[position]
+        fold[group] = target
     return fold
 
 

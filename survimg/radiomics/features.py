@@ -35,6 +35,7 @@ from survimg.radiomics.regions import (
     region_mask,
     removed_part,
 )
+from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["DEFAULT_BIN_COUNT", "RadiomicsFeatures"]
 
@@ -378,6 +379,7 @@ default="deepmts-1456"
             log_sigma=sigma,
             bin_width=bin_width,
             bin_count=bin_count,
+            texture=TextureDefinition(),
         )
 
     def _binning(self) -> tuple[float | None, int | None]:

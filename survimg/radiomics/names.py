@@ -16,9 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from survimg.radiomics.texture import TextureDefinition
+
 __all__ = [
     "FEATURE_SETS",
     "IBSI_IDENTIFIERS",
+    "REMOVED_FEATURES",
+    "SHAPE_2D_FEATURES",
     "WAVELET_BANDS",
     "ExtractionSettings",
     "resolve_feature_set",
@@ -169,6 +173,35 @@ _DEPRECATED = {
 }
 
 
+#: Features of class shape2D, which has no IBSI counterpart.
+SHAPE_2D_FEATURES = (
+    "MeshSurface",
+    "PixelSurface",
+    "Perimeter",
+    "PerimeterSurfaceRatio",
+    "Sphericity",
+    "SphericalDisproportion",
+    "MaximumDiameter",
+    "MajorAxisLength",
+    "MinorAxisLength",
+    "Elongation",
+)
+
+#: Names that PyRadiomics accepts and computes no more, and the feature that has their value.
+REMOVED_FEATURES = {
+    "glcm": {
+        "Dissimilarity": "DifferenceAverage",
+        "Homogeneity1": "Id",
+        "Homogeneity2": "Idm",
+        "SumVariance": "ClusterTendency",
+    },
+    "gldm": {
+        "DependencePercentage": "1",
+        "GrayLevelNonUniformityNormalized": "firstorder_Uniformity",
+    },
+}
+
+
 def _default_names(feature_class: str) -> tuple[str, ...]:
     hidden = _DEPRECATED.get(feature_class, set())
     return tuple(name for name in IBSI_IDENTIFIERS[feature_class] if name not in hidden)
@@ -249,6 +282,8 @@ class ExtractionSettings:
     bin_width : float or None
     bin_count : int or None
         Exactly one of the two is set.
+    texture : TextureDefinition
+        How the matrices of textures are made.
     """
 
     features: tuple[tuple[str, tuple[str, ...]], ...]
@@ -256,6 +291,7 @@ class ExtractionSettings:
     log_sigma: tuple[float, ...]
     bin_width: float | None
     bin_count: int | None
+    texture: TextureDefinition
 
     @property
     def shape_names(self) -> tuple[str, ...]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from survimg.benchmark.run import Run, read_run
+from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, holm, score_run
 from survimg.benchmark.within_fold import (
     WithinFoldConcordance,
     compare_within_folds,
     within_fold_concordance,
 )
-from survimg.evaluation.estimates import Comparison
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.report.parameters import in_words, model_parameters
 from survimg.report.table_formats import ABSENT, Table, interval_text, mean_and_sd, p_text
 
@@ -197,11 +198,11 @@ def _patients(first: Run, other: Run) -> str:
             f"{len(theirs - ours)} in the other alone"
         )
     outcome = other.outcome[_positions(other, first.ids)]
-    changed = (first.outcome["event"] != outcome["event"]) | (
+    differs = (first.outcome["event"] != outcome["event"]) | (
         first.outcome["time"] != outcome["time"]
     )
-    if changed.any():
-        return f"the same patients, but {int(changed.sum())} of {changed.size} outcomes differ"
+    if differs.any():
+        return f"the same patients, but {int(differs.sum())} of {differs.size} outcomes differ"
     return "same"
 
 
@@ -232,23 +233,26 @@ def _model_change(
     scores: tuple[ModelScore, ModelScore],
     reason: str,
 ) -> ModelChange:
+    if not reason and too_few_events(first):
+        reason = f"no paired test: fewer than {LEAST_EVENTS} events"
     if not reason:
         unfinished = [s for s in scores if len(s.fold_c) < s.n_planned]
         if unfinished:
-            done = f"{len(unfinished[0].fold_c)} of {unfinished[0].n_planned}"
-            reason = f"no paired test: {done} fits have predicted risks in one run"
+            n_fits = f"{len(unfinished[0].fold_c)} of {unfinished[0].n_planned}"
+            reason = f"no paired test: {n_fits} fits have predicted risks in one run"
     if reason:
         return ModelChange(name, k, scores, None, None, reason)
-    compared = compare_within_folds(_pooled(first, other, name), _pooled(first, first, name))
-    same = "" if compared is not None else "both runs order all pairs in the same way"
-    return ModelChange(name, k, scores, compared, None, same)
+    ours, theirs = (_concordance(first, run, name) for run in (first, other))
+    comparison = compare_within_folds(theirs, ours)
+    same = "" if comparison is not None else "both runs order all pairs in the same way"
+    return ModelChange(name, k, scores, comparison, None, same)
 
 
-def _pooled(first: Run, run: Run, model: str) -> WithinFoldConcordance:
+def _concordance(first: Run, run: Run, model: str) -> WithinFoldConcordance:
     """Concordance with patients at the positions of the first run."""
     units = [
         (_positions(first, record.arrays["test_ids"]), record.arrays["test_risk"])
-        for record in run.done(model).values()
+        for record in run.successful_records(model).values()
     ]
     outcome = first.outcome
     return within_fold_concordance(outcome["event"], outcome["time"], units, first.clusters)
@@ -260,8 +264,8 @@ def _positions(run: Run, ids: np.ndarray) -> np.ndarray:
 
 
 def _adjusted(models: Sequence[ModelChange]) -> list[ModelChange]:
-    tested = [m.comparison.p_value for m in models if m.comparison is not None]
-    p_values = iter(holm(tested))
+    unadjusted = [m.comparison.p_value for m in models if m.comparison is not None]
+    p_values = iter(holm(unadjusted))
     return [
         model if model.comparison is None else replace(model, p_adjusted=next(p_values))
         for model in models
@@ -273,11 +277,11 @@ def _changes(runs: Sequence[Run]) -> list[Change]:
     topics = dict.fromkeys(topic for facts in parts for topic in facts)
     rows = [(topic, tuple(facts.get(topic, "absent") for facts in parts)) for topic in topics]
     # Parameters of a model that one of the runs lacks are not compared.
-    shared = set(runs[0].models).intersection(*(run.models for run in runs[1:]))
+    common = set(runs[0].models).intersection(*(run.models for run in runs[1:]))
     return [
         Change(topic, values)
         for topic, values in rows
-        if len(set(values)) > 1 and (not topic.startswith("model ") or _model_of(topic) in shared)
+        if len(set(values)) > 1 and (not topic.startswith("model ") or _model_of(topic) in common)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.storage import write_atomically
 from survimg.report.comparison import RunComparison, comparison_table
 from survimg.report.page import stylesheet, templates
 
@@ -39,5 +39,5 @@ def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> P
         ],
     )
     path = Path(path)
-    write_bytes(path, page.encode())
+    write_atomically(path, page.encode())
     return path

@@ -106,14 +106,14 @@ def shared_history_figures(models: Mapping[str, Sequence[Record]]) -> list[tuple
     for name in names:
         having = {model: curves[name] for model, curves in by_model.items() if name in curves}
         kinds = [_kind(name, curves) for curves in having.values()]
-        shown = {
+        comparable = {
             shortened(model, 24): curves
             for (model, curves), kind in zip(having.items(), kinds, strict=True)
             if kind == kinds[0] and curves.x.size
         }
-        if len(shown) > 1:
-            title = _in_words(name, {"": next(iter(shown.values()))})
-            figures.append((title, _figure(title, shown, with_lines=False)))
+        if len(comparable) > 1:
+            title = _in_words(name, {"": next(iter(comparable.values()))})
+            figures.append((title, _figure(title, comparable, with_lines=False)))
     return figures
 
 
@@ -156,8 +156,8 @@ def _paired(curves: Mapping[str, Curves]) -> dict[str, dict[str, Curves]]:
         prefix = next((p for p in _VALIDATION if name.startswith(p)), None)
         if prefix is None:
             continue
-        bare = name.removeprefix(prefix)
-        training = next((f"{p}{bare}" for p in _TRAINING if f"{p}{bare}" in curves), None)
+        quantity = name.removeprefix(prefix)
+        training = next((f"{p}{quantity}" for p in _TRAINING if f"{p}{quantity}" in curves), None)
         if training and _kind(training, curves[training]) == _kind(name, curves[name]):
             partner[training] = name
     return {

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from survimg.benchmark.risk_groups import risk_groups
-from survimg.benchmark.run import read_run
+from survimg.benchmark.run_folder import read_run
 from survimg.benchmark.scores import score_run
 from survimg.report.figures import draw_concordance, draw_kaplan_meier, write_png
 
@@ -51,6 +51,6 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     paths = [target / f"{name}.png" for name in figures]
-    for path, drawn in zip(paths, figures.values(), strict=True):
-        write_png(drawn, path)
+    for path, drawing in zip(paths, figures.values(), strict=True):
+        write_png(drawing, path)
     return paths

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.storage import write_atomically
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.nomogram import Axis, Nomogram
 
@@ -86,7 +86,7 @@ def write_nomogram_page(
         model=_model(nomogram, horizons, level),
     )
     path = Path(path)
-    write_bytes(path, page.encode())
+    write_atomically(path, page.encode())
     return path
 
 

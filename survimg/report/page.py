@@ -14,9 +14,10 @@ from markupsafe import Markup
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups, too_few_events
-from survimg.benchmark.run import Run, read_run
+from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.storage import write_atomically
+from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
@@ -79,7 +80,7 @@ def render(folder: str | PathLike[str]) -> Path:
     write_documents(run.folder / "tables", content["documents"])
     page = templates().get_template("page.html").render(content)
     path = run.folder / "report.html"
-    write_bytes(path, page.encode())
+    write_atomically(path, page.encode())
     return path
 
 
@@ -131,15 +132,21 @@ def _content(run: Run) -> dict[str, Any]:
         "horizon_text": _time(run, horizon),
         "horizon_given": run.plan["settings"].get("horizon") is not None,
         "n_events": int(run.outcome["event"].sum()),
+        "least_events": LEAST_EVENTS,
+        "too_few_events": too_few_events(run),
+        "has_intervals": any(
+            score.within_folds is not None and np.isfinite(score.within_folds.lower)
+            for score in scores
+        ),
         "title": run.plan["settings"].get("cohort") or run.folder.resolve().name,
         "follow_up": median_follow_up(run.outcome),
         "concordance": concordance_figure(scores),
         "concordance_narrow": concordance_figure(scores, narrow=True),
-        "groups": [_groups(run, name) for name in ranked if run.done(name)],
+        "groups": [_groups(run, name) for name in ranked if run.successful_records(name)],
         "calibration": [_calibration(p, _time(run, horizon)) for p in evaluated],
         "not_evaluated": not_evaluated,
         "decision": decision_figure(evaluated, _time(run, horizon)),
-        "shared_histories": shared_history_figures({name: _done(run, name) for name in ranked}),
+        "shared_histories": shared_history_figures({name: _all_fits(run, name) for name in ranked}),
         "histories": _histories(run, ranked),
         "dice": dice_figure(scores),
         "examples": _examples(run, ranked),
@@ -170,7 +177,8 @@ def _ranks(run: Run, scores: Sequence[ModelScore]) -> dict[str, Any]:
         summary = rank_models(run, models)
     except ValueError as reason:
         return {"figure": None, "table": None, "reason": str(reason)}
-    return {"figure": rank_figure(summary), "table": rank_table(summary), "reason": None}
+    content = {"figure": rank_figure(summary), "table": rank_table(summary), "reason": None}
+    return {**content, "lines": bool(summary.groups)}
 
 
 def _probabilities(
@@ -178,7 +186,7 @@ def _probabilities(
 ) -> tuple[list[Probabilities], list[tuple[str, str]]]:
     evaluated, reasons = [], []
     for name in models:
-        if not run.done(name):
+        if not run.successful_records(name):
             continue
         try:
             evaluated.append(evaluate_probabilities(run, name, horizon))
@@ -201,8 +209,7 @@ def _groups(run: Run, model: str) -> dict[str, Any]:
     except ValueError as reason:
         return {"model": model, "figure": None, "reason": str(reason)}
     figure = kaplan_meier_figure(run.outcome, groups, run.plan["cohort"]["time_unit"], model)
-    tested = {"p_value": groups.p_value, "too_few": too_few_events(run)}
-    return {"model": model, "figure": figure, **tested}
+    return {"model": model, "figure": figure, "p_value": groups.p_value}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:
@@ -223,16 +230,17 @@ def _places(records: Sequence[Record]) -> str:
 
 
 def _first_seed(run: Run, model: str) -> list[Record]:
-    return [record for (_, seed), record in run.done(model).items() if seed == run.seeds[0]]
+    records = run.successful_records(model)
+    return [record for (_, seed), record in records.items() if seed == run.seeds[0]]
 
 
-def _done(run: Run, model: str) -> list[Record]:
-    return list(run.done(model).values())
+def _all_fits(run: Run, model: str) -> list[Record]:
+    return list(run.successful_records(model).values())
 
 
 def _histories(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
-    drawn = [(name, history_figures(_done(run, name))) for name in models]
-    return [{"model": name, "figures": figures} for name, figures in drawn if figures]
+    figures = {name: history_figures(_all_fits(run, name)) for name in models}
+    return [{"model": name, "figures": drawings} for name, drawings in figures.items() if drawings]
 
 
 def _examples(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
@@ -284,8 +292,8 @@ def _precisions(run: Run) -> list[str]:
 
 def _environments(run: Run) -> Sequence[dict[str, Any]]:
     """Distinct environments of the records: more than one if the run was continued elsewhere."""
-    found: list[dict[str, Any]] = []
+    environments: list[dict[str, Any]] = []
     for record in run.records.values():
-        if record is not None and record.details["environment"] not in found:
-            found.append(record.details["environment"])
-    return found
+        if record is not None and record.details["environment"] not in environments:
+            environments.append(record.details["environment"])
+    return environments

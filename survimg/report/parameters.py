@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from survimg.benchmark.records import Record
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 
 __all__ = ["ModelParameters", "Parameter", "in_words", "model_parameters"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.benchmark.records import Record
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 from survimg.evaluation.brier import brier_score, index_of_prediction_accuracy
 from survimg.evaluation.calibration import (
     CalibrationGroups,
@@ -80,9 +80,9 @@ def report_horizon(run: Run) -> float:
     ValueError
         The setting is not a positive time.
     """
-    given = run.plan["settings"].get("horizon")
-    if given is not None:
-        return check_horizon(given)
+    horizon = run.plan["settings"].get("horizon")
+    if horizon is not None:
+        return check_horizon(horizon)
     return float(np.median(run.outcome["time"][run.outcome["event"]]))
 
 
@@ -109,24 +109,22 @@ def survival_at(run: Run, model: str, horizon: float) -> tuple[np.ndarray, np.nd
         Folds without predictions, no survival curves, patients who are tested in several folds, or
         curves that end before the horizon.
     """
-    planned = run.repeats[0]
-    done = run.done(model)
-    records = {fold: done[fold, run.seeds[0]] for fold in planned if (fold, run.seeds[0]) in done}
-    if len(records) < len(planned):
-        raise ValueError(f"{len(records)} of {len(planned)} folds have predictions.")
+    records, n_folds = run.first_repeat(model), len(run.repeats[0])
+    if len(records) < n_folds:
+        raise ValueError(f"{len(records)} of {n_folds} folds have predictions.")
     if not all("survival" in record.arrays for record in records.values()):
         raise ValueError("The model predicts risks only, no survival probabilities.")
     position = np.concatenate([run.folds[fold][1] for fold in records])
     if np.unique(position).size < position.size:
         raise ValueError("Patients are tested in several folds, so predictions cannot be pooled.")
-    pooled = np.concatenate([record_survival(record, horizon) for record in records.values()])
-    n_short = int(np.isnan(pooled).sum())
+    survival = np.concatenate([record_survival(record, horizon) for record in records.values()])
+    n_short = int(np.isnan(survival).sum())
     if n_short:
         raise ValueError(
-            f"The predicted curves of {n_short} of {pooled.size} test patients end before the "
+            f"The predicted curves of {n_short} of {survival.size} test patients end before the "
             f"horizon {horizon:g}."
         )
-    return position, pooled
+    return position, survival
 
 
 def record_survival(record: Record, horizon: float) -> np.ndarray:
@@ -175,9 +173,9 @@ def evaluate_probabilities(run: Run, model: str, horizon: float) -> Probabilitie
     except ValueError as problem:
         reasons.append(f"{'Groups' if groups is None else 'Test'}: {problem}")
     inside = np.clip(survival, _NEARLY, 1 - _NEARLY)  # the curve works on log(-log S)
-    if moved := int(np.count_nonzero(inside != survival)):
+    if n_clipped := int(np.count_nonzero(inside != survival)):
         change = f"closer to 0 or 1 than {_NEARLY} were changed to that distance"
-        reasons.append(f"Smooth curve: {moved} of {inside.size} probabilities {change}.")
+        reasons.append(f"Smooth curve: {n_clipped} of {inside.size} probabilities {change}.")
     try:
         smooth = integrated_calibration_index(y, inside, horizon)
     except ValueError as problem:

@@ -43,9 +43,12 @@ def calibration_figure(probabilities: Probabilities, horizon: str) -> Markup | N
             known = np.isfinite(groups.lower)
             limits = np.where(known, [1 - groups.upper, 1 - groups.lower], observed)
             bars = np.abs(limits - observed)
+            label = f"{observed.size} groups"
+            if known.any():
+                label += ", 95 % CI" if known.all() else f", 95 % CI of {known.sum()}"
             axes.errorbar(
                 1 - groups.predicted, observed, yerr=bars, fmt="o", color=BLUE, ms=5, capsize=3,
-                lw=1.2, label=f"{observed.size} groups, 95 % CI",
+                lw=1.2, label=label,
             )
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from survimg.benchmark.fold_tests import fold_comparison, mean_by_fold, require_folds
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore, holm
 
 __all__ = ["RankSummary", "rank_models"]

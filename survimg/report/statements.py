@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from survimg.benchmark.run import Run
+from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.report.parameters import ModelParameters, model_parameters
 from survimg.report.table_formats import signed

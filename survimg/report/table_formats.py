@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from survimg.benchmark.storage import write_bytes
+from survimg.benchmark.storage import write_atomically
 from survimg.evaluation.estimates import Comparison, Estimate
 
 __all__ = [
@@ -209,16 +209,16 @@ def write_documents(folder: Path, tables: Sequence[Table]) -> list[Path]:
     -------
     list of Path
     """
-    written = []
+    paths = []
     for table in tables:
         for ending, text in ((".tex", to_latex(table)), (".md", to_markdown(table))):
             path = folder / f"{table.name}{ending}"
-            write_bytes(path, text.encode())
-            written.append(path)
+            write_atomically(path, text.encode())
+            paths.append(path)
     for path in [*folder.glob("*.tex"), *folder.glob("*.md")]:
-        if path not in written:
+        if path not in paths:
             path.unlink()
-    return written
+    return paths
 
 
 def _one_line(text: str) -> str:

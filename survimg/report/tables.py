@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
-from survimg.benchmark.run import Run
+from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore
 from survimg.benchmark.within_fold import within_fold_concordance
-from survimg.evaluation.estimates import Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS, Estimate
 from survimg.report.probabilities import Probabilities
 from survimg.report.ranks import RankSummary
 from survimg.report.table_formats import (
@@ -92,7 +93,11 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
         tuple(rows),
         f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
         f"{', '.join(map(str, run.seeds))}. "
-        "Intervals: infinitesimal jackknife over patients, given the fitted models.",
+        + (
+            f"No intervals and no tests: there are fewer than {LEAST_EVENTS} events."
+            if too_few_events(run)
+            else "Intervals: infinitesimal jackknife over patients, given the fitted models."
+        ),
     )
 
 
@@ -110,8 +115,8 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
     ]
     if reference is None or not others:
         return None
-    tests, refused = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
-    reasons = "".join(f" {sentence}" for sentence in refused)
+    tests, sentences = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
+    reasons = "".join(f" {sentence}" for sentence in sentences)
     rows = tuple(
         (
             score.model,
@@ -127,8 +132,10 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         f"Differences to {run.reference}",
         ("Model", "Over patients (95 % CI)", "p, patients", "Over folds (95 % CI)", "p, folds"),
         rows,
-        "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. Over "
-        f"folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
+        f"No tests: there are fewer than {LEAST_EVENTS} events."
+        if too_few_events(run)
+        else "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. "
+        f"Over folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
         "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
         f"p are corrected for the number of models (Holm).{reasons}",
     )
@@ -194,8 +201,8 @@ def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         cells.append(mean_and_sd(row.get("c_index"), row.get("sd")))
         cells += [number(row.get("test_c_index"))] if with_test else []
         if with_dice:
-            here = ABSENT if score is None else _mean_dice(score.dice)
-            cells += [here, number(row.get("dice"))]
+            our_dice = ABSENT if score is None else _mean_dice(score.dice)
+            cells += [our_dice, number(row.get("dice"))]
         rows.append((*cells, str(row.get("source") or ABSENT)))
     cohort = next((row["cohort"] for row in published.values() if "cohort" in row), None)
     where = str(cohort or PUBLISHED_COHORT)
@@ -236,7 +243,8 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         ("Centre", "Patients", "Events", *models),
         tuple(rows),
         "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
-        f"centre; {ABSENT} without a comparable pair.",
+        f"centre; {ABSENT} without a comparable pair, no interval with fewer than {LEAST_EVENTS} "
+        "events or without variation.",
     )
 
 
@@ -304,7 +312,7 @@ def _mean_dice(dice: np.ndarray) -> str:
 def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
     groups = np.asarray(run.groups)
     units = []
-    for (fold, _), record in run.done(model).items():
+    for (fold, _), record in run.successful_records(model).items():
         if not record.has_risk:
             continue
         test, risk = run.folds[fold][1], record.arrays["test_risk"]
@@ -313,13 +321,13 @@ def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
             if inside.any():
                 units.append((test[inside], risk[inside]))
     try:
-        pooled = within_fold_concordance(
+        concordance = within_fold_concordance(
             run.outcome["event"], run.outcome["time"], units, run.clusters
         )
     except ValueError:  # no comparable pair
         return None
     try:
-        return pooled.interval()
-    except ValueError:  # a value of 0 or 1, without variation
-        nan = float("nan")
-        return Estimate(pooled.value, nan, nan, pooled.standard_error, 0.95, "no interval")
+        return concordance.interval()
+    except ValueError:  # too few events, or no variation
+        nan, error = float("nan"), concordance.standard_error
+        return Estimate(concordance.value, nan, nan, error, 0.95, "no interval")

@@ -3,13 +3,15 @@
 With `survimg.cli`, this is the only package that imports both models and the benchmark. A model is
 a function from `ModelSettings` to an unfitted estimator; a `Suite` names the models of a table. To
 add the tables of another paper, write a file with a tuple of suites, add it to `SUITES` below, and
-add new models to `survimg.suites.models.MODELS`. Torch is not loaded before a network is built.
+add new models to `survimg.suites.model_names.MODELS`. Torch is not loaded before a network is
+built.
 """
 
 from collections.abc import Mapping
 
+from survimg.suites.beyond import BEYOND_SUITES
 from survimg.suites.deepmts_tables import DEEPMTS_SUITES
-from survimg.suites.models import (
+from survimg.suites.model_names import (
     DEFAULT_MODELS,
     MASK_READERS,
     MODELS,
@@ -34,4 +36,6 @@ __all__ = [
 ]
 
 #: Name on the command line to the table.
-SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES)}
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *BEYOND_SUITES)
+}

@@ -49,6 +49,12 @@ def _radiomics(settings: ModelSettings, *, model: str) -> Any:
     return share_work(build(clinical_columns=settings.clinical_columns), settings)
 
 
+def _single_icare(settings: ModelSettings) -> Any:
+    """One member, fitted to all patients and all columns."""
+    pipeline = _radiomics(settings, model="icare")
+    return pipeline.set_params(model__n_estimators=None, model__fraction=None)
+
+
 def _deep_features(settings: ModelSettings, *, model: str, in_sample: bool = False) -> Any:
     from survimg import estimators
 
@@ -81,6 +87,8 @@ DEEPMTS_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
         f"radiomics-{name}": partial(_radiomics, model=model)
         for name, model in _TABLE_MODELS.items()
     },
+    "radiomics-icare": partial(_radiomics, model="icare"),
+    "radiomics-icare-single": _single_icare,
     **{
         f"deep-features-{name}": partial(_deep_features, model=model)
         for name, model in _TABLE_MODELS.items()

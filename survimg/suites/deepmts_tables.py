@@ -35,6 +35,7 @@ _COMPARISON = Suite(
         "radiomics-lasso-cox",
         "radiomics-rsf",
         "radiomics-deepsurv",
+        "radiomics-icare",
         "deep-features-lasso-cox",
         "deep-features-rsf",
         "deep-features-deepsurv",

@@ -67,7 +67,7 @@ def labels_at_horizon(
 
     Returns
     -------
-    labels, known : ndarray of shape (n,), bool
+    labels, labelled : ndarray of shape (n,), bool
     """
     from survimg.target import check_outcome
 
@@ -75,8 +75,8 @@ def labels_at_horizon(
     if horizon is None:
         return event, np.ones(len(event), dtype=bool)
     positive = event & (time <= horizon)
-    known = positive | (time >= horizon)
-    return positive, known if competing is None else known | (competing & ~event)
+    labelled = positive | (time >= horizon)
+    return positive, labelled if competing is None else labelled | (competing & ~event)
 
 
 def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def _metrics(part: pd.DataFrame) -> dict[str, float]:
         for _, f in part.groupby(["seed", "fold"])
         if f["label"].nunique() == 2
     ]
-    found = {
+    metrics = {
         "auc": value,
         "auc_lower": float(low),
         "auc_upper": float(high),
@@ -134,15 +134,15 @@ def _metrics(part: pd.DataFrame) -> dict[str, float]:
         "auc_folds_sd": float(np.std(folds, ddof=1)) if len(folds) > 1 else np.nan,
     }
     label = part["label"].to_numpy(bool)
-    right = (part["probability"] >= part["threshold"]).to_numpy() == label
+    correct = (part["probability"] >= part["threshold"]).to_numpy() == label
     n_seeds = part["seed"].nunique()
-    for metric, chosen in {"acc": label | ~label, "sen": label, "spe": ~label}.items():
-        share, n = float(right[chosen].mean()), chosen.sum() / n_seeds
+    for metric, denominator in {"acc": label | ~label, "sen": label, "spe": ~label}.items():
+        share, n = float(correct[denominator].mean()), denominator.sum() / n_seeds
         if part["threshold"].isna().any():
             share = np.nan
         lower, upper = _wilson(share, n)
-        found |= {metric: share, f"{metric}_lower": lower, f"{metric}_upper": upper}
-    return found | {"patients": len(label) / n_seeds, "positives": label.sum() / n_seeds}
+        metrics |= {metric: share, f"{metric}_lower": lower, f"{metric}_upper": upper}
+    return metrics | {"patients": len(label) / n_seeds, "positives": label.sum() / n_seeds}
 
 
 def _wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:

@@ -244,8 +244,8 @@ def write_analysis(
         "calibration": calibration_table,
     }
     for name, table in tables.items():
-        joined = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
-        joined.to_csv(folder / f"{name}.csv")
+        all_cohorts = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
+        all_cohorts.to_csv(folder / f"{name}.csv")
     training = cohorts[0]
     cutoffs: dict[str, Any] = {}
     without: dict[str, str] = {}
@@ -287,9 +287,9 @@ def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> No
     from survimg.evaluation import plots
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
-    shown = (_FINAL, "DeepMTS", "AutoRadio", "SingleTask + clinical", "ManualRadio + clinical")
+    scores = (_FINAL, "DeepMTS", "AutoRadio", "SingleTask + clinical", "ManualRadio + clinical")
     if 0 < cohort.outcome["event"].mean() < 1:
-        curves = {name: status_roc_curve(cohort.outcome, cohort.scores[name]) for name in shown}
+        curves = {name: status_roc_curve(cohort.outcome, cohort.scores[name]) for name in scores}
         plots.plot_roc_curves(curves, figure.subplots()).set_title(cohort.name)
         figure.savefig(folder / f"roc_{cohort.name}.png", dpi=150)
     if cutoff is not None:

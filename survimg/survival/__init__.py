@@ -8,6 +8,7 @@ says which columns are constant. `risk` brings the predictions of any estimator 
 from survimg.survival.breslow import BreslowBaseline
 from survimg.survival.cox import CoxModel, CoxSolution, maximise_partial_likelihood
 from survimg.survival.curves import (
+    InterpolatedSurvival,
     StepFunction,
     from_zero,
     functions_from_zero,
@@ -22,6 +23,7 @@ __all__ = [
     "BreslowBaseline",
     "CoxModel",
     "CoxSolution",
+    "InterpolatedSurvival",
     "RiskSetSums",
     "RiskSets",
     "StepFunction",

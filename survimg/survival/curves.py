@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from survimg.target import as_times
 
-__all__ = ["StepFunction", "from_zero", "functions_from_zero", "step_functions", "survival_values"]
+__all__ = [
+    "InterpolatedSurvival",
+    "StepFunction",
+    "from_zero",
+    "functions_from_zero",
+    "step_functions",
+    "survival_values",
+]
 
 
 class StepFunction:
@@ -85,6 +92,34 @@ class StepFunction:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(x={self.x!r}, y={self.y!r})"
+
+
+class InterpolatedSurvival(StepFunction):
+    """Survival, or cumulative hazard, of one patient between the cuts of a discrete-time model.
+
+    Survival is linear in time between its values, as in the figures of Gensheimer & Narasimhan
+    (PeerJ 7:e6257, 2019). Defined from 0 to the last cut.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_times,)
+        0 and the cuts.
+    y : ndarray of shape (n_times,)
+        Survival at `x`.
+    cumulative_hazard : bool, default=False
+        Return -log S(t) instead.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, *, cumulative_hazard: bool = False) -> None:
+        super().__init__(x, y)
+        self.cumulative_hazard = cumulative_hazard
+
+    def _values(self, times: np.ndarray) -> Any:
+        survival = np.interp(times, self.x, self.y)
+        if not self.cumulative_hazard:
+            return survival
+        with np.errstate(divide="ignore"):
+            return -np.log(survival)
 
 
 def from_zero(

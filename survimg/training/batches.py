@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,12 @@ class Targets(NamedTuple):
     not ask for masks."""
     has_mask: Tensor
     """Which cases have a mask, bool (b,)."""
+    weight: Tensor | None = None
+    """Weights of the cases, float32 (b,), of which the mean over all batches is 1; None for equal
+    weights."""
+    n_events: float | None = None
+    """Events in a batch on average (weighted), for losses that are averaged over events; None
+    where nobody has the event, or every batch counts alike."""
 
 
 @dataclass(frozen=True)
@@ -138,30 +144,54 @@ class BatchSampler:
     ----------
     event : ndarray of shape (n,), bool
     batch_size : int
-    balanced : bool
+    balanced : bool or "weighted"
         False draws patients without regard to the event, without replacement inside a batch; so
-        does True where nobody has the event (a segmentation network needs none).
+        do the others where nobody has the event (a segmentation network needs none).
     generator : numpy.random.Generator
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n,), float32, or None
+        Of ``"weighted"``: the share of a patient's kind in the cohort, divided by its share in the
+        batches (Horvitz & Thompson, J Am Stat Assoc 47:663-685, 1952).
+    n_events : float or None
+        Events in a batch of patients drawn without regard to the event, on average; the weights
+        of those in a weighted batch have the same sum. None for balanced batches without weights.
     """
 
     def __init__(
-        self, event: np.ndarray, batch_size: int, balanced: bool, generator: np.random.Generator
+        self,
+        event: np.ndarray,
+        batch_size: int,
+        balanced: bool | Literal["weighted"],
+        generator: np.random.Generator,
     ) -> None:
         self._event = np.flatnonzero(event)
         self._censored = np.flatnonzero(~event)
         self._n = len(event)
-        self._batch_size = batch_size
-        self._balanced = balanced
+        self._uniform = not balanced or not len(self._event)
+        self._batch_size = min(batch_size, self._n) if self._uniform else batch_size
         self._generator = generator
+        share = len(self._event) / self._n
+        weighted = balanced == "weighted"
+        self.n_events = self._batch_size * share if share and (weighted or not balanced) else None
+        self.weights = None
+        if weighted and 0 < share < 1:
+            in_batches = self._n_events_drawn / batch_size
+            weights = np.where(event, share / in_batches, (1 - share) / (1 - in_batches))
+            self.weights = weights.astype(np.float32)
+
+    @property
+    def _n_events_drawn(self) -> int:
+        return (self._batch_size + 1) // 2
 
     def draw(self) -> np.ndarray:
         """Return the positions of one batch."""
-        if not self._balanced or not len(self._event):
-            size = min(self._batch_size, self._n)
-            return self._generator.choice(self._n, size=size, replace=False)
+        if self._uniform:
+            return self._generator.choice(self._n, size=self._batch_size, replace=False)
         if not len(self._censored):
             return self._generator.choice(self._event, size=self._batch_size)
-        n_events = (self._batch_size + 1) // 2
+        n_events = self._n_events_drawn
         return np.concatenate(
             [
                 self._generator.choice(self._event, size=n_events),
@@ -232,7 +262,8 @@ class PatientBatches(Dataset):
         return inputs, targets
 
     def _read(self, drawn: np.ndarray) -> tuple[dict[str, Tensor], Targets]:
-        return (
-            self._patients.inputs(drawn, self._device),
-            self._patients.targets(drawn, self._device),
-        )
+        inputs = self._patients.inputs(drawn, self._device)
+        targets = self._patients.targets(drawn, self._device)
+        weights, n_events = self._sampler.weights, self._sampler.n_events
+        weight = None if weights is None else torch.from_numpy(weights[drawn]).to(self._device)
+        return inputs, targets._replace(weight=weight, n_events=n_events)

@@ -20,7 +20,7 @@ from skorch.history import History
 
 from survimg.cohort import Cohort
 from survimg.compute.devices import RandomStreams
-from survimg.io.files import write_bytes
+from survimg.io.files import write_atomically
 from survimg.training.holdout import HoldOut
 
 __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
@@ -134,7 +134,7 @@ class Checkpoint:
             leftover.unlink(missing_ok=True)
         buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
         torch.save(content, buffer)
-        write_bytes(self.path, buffer.getbuffer())
+        write_atomically(self.path, buffer.getbuffer())
 
     def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
         """Restore the saved state, if there is one, in a new training."""

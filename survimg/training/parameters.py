@@ -39,8 +39,14 @@ class TrainingParameters:
     schedule : {"step", "cosine", "constant"}, default="cosine"
         ``"cosine"`` decreases to 0 over the training. ``"step"``, as in the DeepMTS paper, has
         factors 1, 0.5, 0.1 and 0.01, starting at 0, 1/6, 1/3 and 2/3 of the training.
-    balanced : bool, default=True
-        Fill each batch with equal numbers of patients with and without the event.
+    balanced : bool or "weighted", default=True
+        True fills each batch with equal numbers of patients with and without the event. Risk sets
+        then hold too few, or too many, censored patients: what drives censoring alone, such as
+        an era with longer follow-up, is learned as if it drove the event, and log-hazard ratios are
+        too small or too large (``benchmarks/README.md`` has a table). ``"weighted"``
+        draws the same batches and weights the patients in the likelihood by their share in
+        the cohort over that in the batches, which removes most of the bias. False draws patients
+        without regard to the event.
     augmentation : {"uniform", "fixed"} or None, default="uniform"
         ``"uniform"``: translation uniform in +-`max_translation`, as in the DeepMTS paper;
         ``"fixed"``: by exactly `max_translation` along every axis, as in its published code. Both
@@ -109,7 +115,7 @@ class TrainingParameters:
     batch_size: int = 8
     learning_rate: float = 3e-3
     schedule: Literal["step", "cosine", "constant"] = "cosine"
-    balanced: bool = True
+    balanced: bool | Literal["weighted"] = True
     augmentation: Recipe | None = "uniform"
     max_translation: float = 10 / 128
     max_rotation: float = 5
@@ -135,7 +141,7 @@ class TrainingParameters:
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"step", "cosine", "constant"})],
-        "balanced": ["boolean"],
+        "balanced": ["boolean", StrOptions({"weighted"})],
         "augmentation": [StrOptions({"uniform", "fixed"}), None],
         "max_translation": [Interval(Real, 0, 1, closed="both")],
         "max_rotation": [Interval(Real, 0, 180, closed="both")],

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.benchmark import read_run, run_benchmark, score_run, score_table
-from survimg.benchmark.run import negative_control_folder
+from survimg.benchmark.run_folder import negative_control_folder
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ClinicalVolumeCox, DeepMTS
 from survimg.model_selection import k_fold_protocol, permute_outcome

@@ -15,7 +15,7 @@ from sksurv.functions import StepFunction as OtherStepFunction
 from survimg.benchmark import Record
 from survimg.benchmark.fitting import _curves_on_grid, _precisions
 from survimg.benchmark.records import read_record, record_path, write_record
-from survimg.benchmark.storage import locked, read_json, write_arrays, write_bytes, write_json
+from survimg.benchmark.storage import locked, read_json, write_arrays, write_atomically, write_json
 from survimg.survival import StepFunction
 
 KEY = "0123456789abcdef" * 4
@@ -102,7 +102,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "run.json", {"a": float("nan")})
     with pytest.raises(TypeError):
-        write_bytes(tmp_path / "run.json", "text, not bytes")
+        write_atomically(tmp_path / "run.json", "text, not bytes")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert read_json(tmp_path / "run.json") == {"a": 1}
 

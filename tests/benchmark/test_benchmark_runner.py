@@ -263,7 +263,7 @@ def test_a_failing_model_is_recorded_and_the_others_go_on(tmp_path, cohort, spli
     assert error["message"] == "the <b>gradient</b> exploded"
     assert "contestants.py" in error["traceback"]
     assert finished.complete("good")
-    assert not finished.done("bad")
+    assert not finished.successful_records("bad")
 
 
 def test_a_failed_model_is_tried_again(tmp_path, cohort, splits, fit_log, monkeypatch):

@@ -230,5 +230,9 @@ def test_few_events_give_no_interval_no_test_and_the_page_says_so(tmp_path, coho
     assert "not compared with cox: fewer than 10 events" in score_run(run)[1].verdict
     assert risk_groups(run, "cox").p_value is None
     page = render(tmp_path).read_text(encoding="utf-8")
-    assert "No test: there are fewer than 10 events." in page
+    assert "There is no test: there are fewer than 10 events." in page
+    assert "Diamond: estimate, without an interval; dots" in page
+    assert "No intervals and no tests: there are fewer than 10 events." in page
+    for absent in ("Diamond and bar", "rejects too often", "infinitesimal jackknife", "Log-rank"):
+        assert absent not in page
     assert "but there are fewer than 10 events, no interval" in page

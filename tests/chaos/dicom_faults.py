@@ -485,6 +485,12 @@ _SEG_FAULTS = [
              change=lambda d: setattr(d.SegmentSequence[1], "SegmentLabel", "tumour")),
     _segment("probabilities instead of a mask", "FRACTIONAL", kind="FRACTIONAL", change=_partly),
     _segment("no segments", "SegmentSequence", change=lambda d: delattr(d, "SegmentSequence")),
+    _segment("a frame of a segment that is not listed", "lists the segments", "[7]", label="tumour",
+             change=lambda d: setattr(
+                 d.PerFrameFunctionalGroupsSequence[-1].SegmentIdentificationSequence[0],
+                 "ReferencedSegmentNumber", 7)),
+    _segment("a segment that is listed twice", "lists a segment twice", change=lambda d: setattr(
+        d, "SegmentSequence", [*d.SegmentSequence, *d.SegmentSequence])),
     _segment("a frame without position", "position", change=_frame(1, None)),
     _segment("two frames at one position", "position", change=_frame(1, ORIGIN[2] + 2 * 3.0)),
     _segment("frames between the planes", "spaced", change=_frame(1, ORIGIN[2] + 2 * 3.0 + 1.1)),

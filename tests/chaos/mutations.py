@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +13,19 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK as sitk  # noqa: N813
-from dicom_files import save_series
-from pydicom.uid import RLELossless
+from dicom_files import ORIGIN, SPACING, rtstruct, save_series, segmentation
+from pydicom.uid import JPEGLSLossless, RLELossless
 
-__all__ = ["FORMATS", "SECRET", "Format", "mutate"]
+from survimg.io import Image
+
+__all__ = ["FORMATS", "SECRET", "Format", "grid", "mutate"]
 
 #: Value of every voxel of a file that must not be read; valid voxels are below 1000.
 SECRET = 12345
 _SHAPE = (4, 5, 6)
+_LARGER = (3, 24, 40)  # encoders want some pixels
 _NAMES = ("../secret.raw", "{root}/secret.raw", "link.raw", "./../secret.raw", "voxels.raw/../../"
           "secret.raw", "LIST", "LIST3", "secret%d.raw 1 2 1", "%s%n%s%n", "a%d 1 2000000000 1 2",
           "= ../secret.raw", "file:///etc/passwd", "/dev/zero", "pipe", ".", "voxels.raw\x00../x",
@@ -51,11 +56,17 @@ class Format:
     write : callable
         Writes a valid file into an empty folder; returns what is read, and the files to damage.
     header : {"text", "nifti", "dicom"}
+    share : int
+        Of the trials: a series costs five times a file, one that needs a decoder thirty times.
+    mask : {"", "RTSTRUCT", "SEG"}
+        A mask on `grid` rather than an image.
     """
 
     name: str
     write: Callable[[Path, np.random.Generator], tuple[Path, list[Path]]]
     header: str
+    share: int = 12
+    mask: str = ""
 
 
 def _image(rng: np.random.Generator) -> sitk.Image:
@@ -89,9 +100,11 @@ def _nifti_2(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]:
     return path, [path]
 
 
-def _series(change: Callable | None) -> Callable[..., tuple[Path, list[Path]]]:
+def _series(
+    change: Callable | None, shape: tuple[int, int, int] = _SHAPE
+) -> Callable[..., tuple[Path, list[Path]]]:
     def write(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]:
-        volume = rng.uniform(1, 999, _SHAPE).astype(np.float32)
+        volume = rng.uniform(1, 999, shape).astype(np.float32)
         path = save_series(folder / "image", volume, change, str(rng.choice(["CT", "PT"])))
         return path, sorted(path.iterdir())
 
@@ -101,6 +114,58 @@ def _series(change: Callable | None) -> Callable[..., tuple[Path, list[Path]]]:
 def _rle(slices: list) -> None:
     for dataset in slices:
         dataset.compress(RLELossless, generate_instance_uid=False)
+
+
+def _jpeg(compressor: str) -> Callable[[list], None]:
+    """Compress the slices by GDCM, or as JPEG-LS by pydicom."""
+
+    def change(slices: list) -> None:
+        for dataset in slices:
+            if compressor == "JPEG-LS":
+                dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+                continue
+            words = np.frombuffer(dataset.PixelData, "<i2").reshape(1, *_LARGER[1:])
+            with tempfile.TemporaryDirectory() as name:
+                path = Path(name) / "slice.dcm"
+                writer = sitk.ImageFileWriter()
+                writer.SetImageIO("GDCMImageIO")
+                writer.SetFileName(str(path))
+                writer.UseCompressionOn()
+                writer.SetCompressor(compressor)
+                writer.Execute(sitk.GetImageFromArray(words))
+                encoded = pydicom.dcmread(path)
+            dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+            dataset.PixelData = encoded.PixelData
+            dataset["PixelData"].VR = "OB"
+
+    return change
+
+
+def grid() -> Image:
+    """Return the image that masks are drawn on."""
+    return Image(np.zeros((7, 20, 24), np.float32), SPACING, ORIGIN)
+
+
+def _regions(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]:
+    """Write a region that is round, with a hole in some planes."""
+    angles = np.linspace(0, 2 * np.pi, 9)[:-1]
+    contours = []
+    for z in range(2, 5):
+        for radius in (6.7, 2.9)[: int(rng.integers(1, 3))]:
+            radii = radius + rng.uniform(-1, 1, angles.size)
+            index = np.column_stack([np.full(angles.size, z), 9.6 + radii * np.sin(angles),
+                                     11.3 + radii * np.cos(angles)])
+            contours.append(grid().world(index).round(3))
+    path = rtstruct(folder / "mask.dcm", {"GTV": contours})
+    return path, [path]
+
+
+def _segments(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]:
+    mask = np.zeros(grid().shape, np.uint8)
+    mask[2:5, 5:12, 6:14] = rng.random((3, 7, 8)) < 0.8
+    kind = str(rng.choice(["BINARY", "FRACTIONAL"]))
+    path = segmentation(folder / "mask.dcm", {"GTV": mask}, kind=kind)
+    return path, [path]
 
 
 FORMATS = (
@@ -117,8 +182,13 @@ FORMATS = (
     Format("MetaImage, zlib", _itk(".mha", True), "text"),
     Format("MetaImage, detached", _itk(".mhd", False), "text"),
     Format("MetaImage, detached, zlib", _itk(".mhd", True), "text"),
-    Format("DICOM series", _series(None), "dicom"),
-    Format("DICOM series, RLE", _series(_rle), "dicom"),
+    Format("DICOM series", _series(None), "dicom", 4),
+    Format("DICOM series, RLE", _series(_rle), "dicom", 4),
+    Format("DICOM series, JPEG", _series(_jpeg("JPEG"), _LARGER), "dicom", 1),
+    Format("DICOM series, JPEG-LS", _series(_jpeg("JPEG-LS"), _LARGER), "dicom", 1),
+    Format("DICOM series, JPEG 2000", _series(_jpeg("JPEG2000"), _LARGER), "dicom", 1),
+    Format("RTSTRUCT", _regions, "dicom", mask="RTSTRUCT"),
+    Format("SEG", _segments, "dicom", mask="SEG"),
 )
 
 

@@ -71,9 +71,10 @@ def test_the_phantom_cohort_brings_its_oracle(tmp_path):
     out = tmp_path / "run"
     status = benchmark(
         "--cohort", "phantom", "--patients", 30, "--shape", 16, 16, 16, "--models",
-        "contestants:StageCox", "--folds", 2, "--seed", 1, 2, "--out", out,
+        "contestants:StageCox", "--folds", 2, "--seed", 1, 2, "--truth", "outside", "--out", out,
     )
     assert status == 0
+    assert read_run(out).plan["settings"]["phantom_truth"] == "outside"
     scores = pd.read_csv(out / "scores.csv").set_index("model")
     assert scores.loc["oracle", "c_mean"] > 0.7
     assert {"c_fold1_seed1", "c_fold1_seed2"} <= set(scores.columns)
@@ -166,6 +167,11 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
         (f"{BENCHMARK} nowhere", "no such folder"),
         (f"{BENCHMARK} nowhere.csv --shape 8 8 8", "nowhere.csv"),
         (f"{BENCHMARK} images.csv", "There is no manifest images.csv"),
+        (f"{BENCHMARK} phantom --truth inside", "must be one of ['mask', 'outside']; got 'inside'"),
+        (f"{BENCHMARK} phantom --effects size=1", "effects names ['size']; the components are"),
+        (f"{BENCHMARK} phantom --strand-gap 30", "strand_gap must be between 0 and 24 mm"),
+        (f"{BENCHMARK} nowhere --truth outside", "--truth does not apply to nowhere"),
+        (f"{BENCHMARK} sts51:nowhere --effects stage=1", "--effects does not apply to sts51"),
         (f"{BENCHMARK} sts51:nowhere --shape 8 8 8", "nowhere"),
         (f"{BENCHMARK} nowhere --patients 40", "--patients does not apply to nowhere"),
         (f"{BENCHMARK} phantom --endpoint os", "--endpoint does not apply to phantom"),

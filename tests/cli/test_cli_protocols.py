@@ -12,6 +12,7 @@ from contestants import make_cohort, with_centres
 from survimg.benchmark import read_run
 from survimg.cli import benchmark as command
 from survimg.cli import main
+from survimg.datasets import make_phantom_cohort
 from survimg.suites import Suite
 
 PHANTOM = ("--cohort", "phantom", "--patients", 36, "--shape", 16, 16, 16)
@@ -65,6 +66,28 @@ def test_external_phantoms_are_judged_by_an_ensemble_of_folds(tmp_path):
     assert not set(run.outcome["time"][train]) & set(run.outcome["time"][test])
     assert run.oracle_risk.size == 56
     assert set(run.groups[test]) == {"external cohort"}
+
+
+def test_external_phantoms_have_the_truth_of_the_training_phantoms(tmp_path):
+    effects = ("--effects", "infiltration=1,stage=-2", "--strand-gap", 12)
+    status = benchmark(
+        *PHANTOM, *effects, "--models", OWN, "--protocol", "external", "--external", "phantom:20",
+        "--inner-folds", 2, "--out", tmp_path / "run",
+    )
+    assert status == 0
+    run = read_run(tmp_path / "run")
+    settings = run.plan["settings"]
+    assert settings["phantom_effects"] == {"infiltration": 1.0, "stage": -2.0}
+    assert settings["phantom_strand_gap"] == 12
+    ((train, test),) = run.folds
+    expected = [
+        make_phantom_cohort(
+            size, (16, 16, 16), seed, effects={"infiltration": 1.0, "stage": -2.0}
+        ).oracle_risk
+        for size, seed in ((36, 0), (20, settings["external"]["phantom_seed"]))
+    ]
+    np.testing.assert_array_equal(run.oracle_risk[train], expected[0])
+    np.testing.assert_array_equal(run.oracle_risk[test], expected[1])
 
 
 def test_a_prepared_external_cohort(tmp_path, capsys):

@@ -51,7 +51,8 @@ def test_the_difference_is_paired_over_the_same_folds(runs):
     changed = {m.model: m for m in comparison.models}["<s>"]
     pooled = []
     for run in (comparison.runs[1], comparison.runs[0]):
-        units = [(run.folds[f][1], r.arrays["test_risk"]) for (f, _), r in run.done("<s>").items()]
+        records = run.successful_records("<s>")
+        units = [(run.folds[f][1], r.arrays["test_risk"]) for (f, _), r in records.items()]
         pooled.append(within_fold_concordance(run.outcome["event"], run.outcome["time"], units))
     expected = compare_within_folds(*pooled)
     assert changed.comparison.difference == pytest.approx(expected.difference)

@@ -183,6 +183,7 @@ def rewrite(path, **rows):
         if cells is None:
             table = table.drop(index=patient)
         else:
+            table = table.assign(**dict.fromkeys(cells.keys() - set(table.columns), "1"))
             table.loc[patient, list(cells)] = list(cells.values())
     table.fillna("1").reset_index().to_csv(path, index=False)
 

@@ -148,6 +148,7 @@ class Progress:
 
 
 def test_a_search_tells_its_progress(stored, folds):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
     progress = Progress()
     search = GridSearchCV(model(), {"meanintensity__scale": [0.5, 1.0]}, cv=folds)
     search.set_callbacks(progress).fit(stored, stored.outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, label
 
 from survimg.datasets import Tissue
-from survimg.datasets.anatomy import FIELD_OF_VIEW, SHELL_WIDTH, Lesion, Scanner, draw_patient
+from survimg.datasets.anatomy import (
+    FIELD_OF_VIEW,
+    MAX_STRAND_GAP,
+    SHELL_WIDTH,
+    Lesion,
+    Scanner,
+    draw_patient,
+)
 
 SHARP = Scanner(blur=0.0, pet_noise=0.0, ct_noise=0.0)
 LESION = Lesion(volume_ml=12.0, suv_mean=5.0, heterogeneity=0.3, infiltration_ml=6.0)
@@ -34,13 +43,14 @@ sizes = st.tuples(*[st.integers(16, 40)] * 3)
     uptake=st.floats(2.9, 8.5),
     heterogeneity=st.floats(0.05, 0.45),
     infiltration=st.floats(0.0, 12.0),
+    gap=st.just(0.0) | st.floats(0.0, MAX_STRAND_GAP),
     shape=sizes,
     seed=st.integers(0, 2**32 - 1),
 )
 def test_images_hold_exactly_the_stated_disease(
-    volume, uptake, heterogeneity, infiltration, shape, seed
+    volume, uptake, heterogeneity, infiltration, gap, shape, seed
 ):
-    lesion = Lesion(volume, uptake, heterogeneity, infiltration)
+    lesion = Lesion(volume, uptake, heterogeneity, infiltration, gap)
     (pet, ct), tissue = draw(lesion, shape, anatomy=seed)
     voxel_ml = FIELD_OF_VIEW**3 / np.prod(shape) / 1000
     tumour, strands = tissue == Tissue.TUMOUR, tissue == Tissue.INFILTRATION
@@ -69,6 +79,17 @@ def test_tumour_lies_in_the_body_and_strands_in_the_fat_around_it(seed):
     to_air = distance_transform_edt(tissue != Tissue.AIR, sampling=4.0)
     assert to_air[tumour | strands].min() > 4.0
     assert set(np.unique(tissue)) == set(Tissue)
+
+
+@pytest.mark.parametrize("gap", [8.0, MAX_STRAND_GAP])
+def test_strands_begin_behind_the_gap(gap):
+    touching, apart = (draw(replace(LESION, strand_gap=g))[1] for g in (0.0, gap))
+    np.testing.assert_array_equal(touching == Tissue.TUMOUR, apart == Tissue.TUMOUR)
+    distance = distance_transform_edt(apart != Tissue.TUMOUR, sampling=4.0)[
+        apart == Tissue.INFILTRATION
+    ]
+    assert distance.min() >= gap
+    assert distance.max() <= gap + SHELL_WIDTH + 4.0 / 2
 
 
 def test_tumours_grow_on_both_sides():

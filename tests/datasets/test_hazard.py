@@ -9,6 +9,7 @@ from sksurv.metrics import concordance_index_censored
 
 from survimg.datasets.hazard import (
     COMPONENTS,
+    PHANTOM_TRUTHS,
     check_effects,
     draw_components,
     draw_event_and_time,
@@ -110,3 +111,31 @@ def test_unknown_or_infinite_effects_are_refused():
         check_effects({"size": 1.0})
     with pytest.raises(ValueError, match="finite"):
         check_effects({"stage": float("inf")})
+
+
+def test_a_truth_is_a_named_set_of_effects():
+    assert check_effects(None) == check_effects(None, "mask") == (0.8,) * 5
+    assert check_effects(None, "outside") == (0.3, 0.3, 0.3, 1.5, 0.4)
+    assert check_effects(PHANTOM_TRUTHS["outside"]) == check_effects(None, "outside")
+    with pytest.raises(ValueError, match=r"one of \['mask', 'outside'\]; got 'inside'"):
+        check_effects(None, "inside")
+    with pytest.raises(ValueError, match="give one of them"):
+        check_effects({"stage": 1.0}, "mask")
+
+
+@pytest.mark.parametrize(
+    ("truth", "inside", "with_infiltration"), [("mask", 0.778, 0.778), ("outside", 0.606, 0.810)]
+)
+def test_the_documented_ceilings(components, truth, inside, with_infiltration):
+    effects = check_effects(None, truth)
+    event, time = draw_event_and_time(
+        log_hazard(components, effects), end_of_accrual(effects, 0.3), outcome_seeds()
+    )
+
+    def ceiling(missing):
+        parts = dict(zip(COMPONENTS, effects, strict=True))
+        parts.pop(missing)
+        return concordance_index_censored(event, time, log_hazard(components, check_effects(parts)))
+
+    assert ceiling("infiltration")[0] == pytest.approx(inside, abs=0.015)
+    assert ceiling("heterogeneity")[0] == pytest.approx(with_infiltration, abs=0.015)

@@ -9,7 +9,13 @@ from scipy.ndimage import distance_transform_edt
 from sksurv.metrics import concordance_index_censored
 
 from survimg import Cohort
-from survimg.datasets import Tissue, make_phantom_cohort, write_phantom_manifest
+from survimg.datasets import (
+    PHANTOM_TRUTHS,
+    Tissue,
+    make_phantom_cohort,
+    write_phantom_manifest,
+)
+from survimg.datasets.anatomy import MAX_STRAND_GAP, Lesion, Scanner, draw_patient
 from survimg.target import check_outcome
 
 SMALL = (16, 16, 16)
@@ -232,3 +238,46 @@ def test_an_existing_manifest_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match="manifest"):
         write_phantom_manifest(tmp_path, 2, SMALL, random_state=0)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_wavelets_of_the_mask_reach_strands_at_the_tumour_but_not_beyond_the_gap():
+    from survimg.radiomics import RadiomicsFeatures
+
+    def features(gap):
+        images = []
+        for infiltration in (0.0, 12.0):
+            lesion = Lesion(8.5, 5.0, 0.25, infiltration, gap)
+            anatomy, noise = np.random.SeedSequence(3), np.random.SeedSequence(0)
+            pictures, tissue = draw_patient(
+                lesion, (32, 32, 32), scanner=Scanner(), anatomy_seed=anatomy, noise_seed=noise
+            )
+            # CT alone: the noise of PET grows with the uptake that its blur carries over.
+            images.append(pictures[1:])
+        mask = (tissue == Tissue.TUMOUR).astype(np.uint8)
+        cohort = Cohort(np.stack(images), masks=np.stack([mask] * 2), spacing=(4.0, 4.0, 4.0))
+        return RadiomicsFeatures(features=["firstorder", "glcm"]).fit_transform(cohort)
+
+    touching, apart = features(0.0), features(MAX_STRAND_GAP)
+    wavelet = [name for name in touching if "wavelet" in name]
+    assert not np.isclose(touching.loc[:, wavelet].iloc[0], touching.loc[:, wavelet].iloc[1]).all()
+    np.testing.assert_allclose(apart.iloc[0], apart.iloc[1], rtol=1e-7, atol=1e-9)
+
+
+def test_truth_and_effects_of_a_cohort(tmp_path):
+    outside = make_phantom_cohort(4, SMALL, random_state=0, truth="outside", strand_gap=10.0)
+    named = make_phantom_cohort(
+        4, SMALL, random_state=0, effects=PHANTOM_TRUTHS["outside"], strand_gap=10.0
+    )
+    np.testing.assert_array_equal(outside.oracle_risk, named.oracle_risk)
+    np.testing.assert_array_equal(outside.cohort.outcome, named.cohort.outcome)
+    default = make_phantom_cohort(4, SMALL, random_state=0)
+    assert not np.array_equal(default.oracle_risk, outside.oracle_risk)
+    assert not np.array_equal(default.tissue, outside.tissue)
+    write_phantom_manifest(tmp_path, 4, SMALL, random_state=0, truth="outside")
+    truth = pd.read_csv(tmp_path / "truth.csv")
+    np.testing.assert_allclose(truth["oracle_risk"], outside.oracle_risk, rtol=1e-9)
+    with pytest.raises(ValueError, match="give one of them"):
+        make_phantom_cohort(4, SMALL, truth="mask", effects={"stage": 1.0})
+    for gap in (-1.0, 25.0, float("nan")):
+        with pytest.raises(ValueError, match="strand_gap must be between 0 and 24 mm"):
+            make_phantom_cohort(4, SMALL, strand_gap=gap)

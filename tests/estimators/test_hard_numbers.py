@@ -8,11 +8,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from quick_networks import quick
 from sklearn.exceptions import ConvergenceWarning
 
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ClinicalVolumeCox, CNNSurvival, LassoCox, RandomSurvivalForest
+from survimg.estimators import (
+    ICARE,
+    ClinicalVolumeCox,
+    CNNSurvival,
+    LassoCox,
+    RandomSurvivalForest,
+)
 from survimg.evaluation import concordance_index, kaplan_meier
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
@@ -20,15 +27,6 @@ from survimg.target import make_outcome
 from survimg.training.checkpoints import Checkpoint
 
 N = 16
-
-
-def quick(**changes: object) -> CNNSurvival:
-    arguments: dict = {
-        "n_iterations": 4, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +58,7 @@ REFUSED = {
     [
         ClinicalVolumeCox(),
         quick(),
+        ICARE(n_estimators=5, random_state=0),
         LassoCox(cv=2, random_state=0),
         RandomSurvivalForest(n_estimators=5, random_state=0),
     ],
@@ -67,7 +66,7 @@ REFUSED = {
 )
 def test_hard_outcomes_give_finite_risks_or_a_reason(cohort, estimator, name):
     y = OUTCOMES[name]
-    tabular = isinstance(estimator, LassoCox | RandomSurvivalForest)
+    tabular = isinstance(estimator, ICARE | LassoCox | RandomSurvivalForest)
     X = np.random.default_rng(0).normal(size=(N, 3)) if tabular else cohort
     reason = REFUSED.get((type(estimator).__name__, name))
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
+from quick_networks import quick
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,15 +20,6 @@ from survimg.training.batches import PatientBatches
 from survimg.training.checkpoints import fit_key
 
 N = 12
-
-
-def quick(**changes: object) -> CNNSurvival:
-    arguments: dict = {
-        "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
 
 
 @pytest.fixture(scope="module")

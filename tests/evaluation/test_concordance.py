@@ -203,13 +203,40 @@ def test_the_three_paired_tests_agree_on_a_large_cohort():
 
 
 def test_tests_without_variation_raise():
-    y = make_outcome(np.ones(9, bool), np.arange(1, 10))
+    y = make_outcome(np.ones(12, bool), np.arange(1, 13))
     risk = -y["time"]
     with pytest.raises(ValueError, match="same way"):
         ev.compare_concordance(y, risk, 10 * risk)
     for method in ("analytic", "percentile", "bca"):
         with pytest.raises(ValueError, match="variation"):
             ev.concordance_index(y, risk, confidence_interval=method, random_state=0)
+
+
+def test_asymptotic_intervals_and_tests_need_ten_events():
+    rng = np.random.default_rng(0)
+    time, risk = np.arange(1.0, 41.0), rng.normal(size=40)
+    event = np.zeros(40, bool)
+    event[rng.choice(30, 10, replace=False)] = True
+    enough = make_outcome(event, time)
+    event[np.flatnonzero(event)[0]] = False
+    few = make_outcome(event, time)
+    for statistic in (
+        lambda y: ev.concordance_index(y, risk, confidence_interval="analytic").lower,
+        lambda y: ev.compare_concordance(y, risk, risk[::-1]).p_value,
+        lambda y: ev.compare_concordance(y, risk, risk[::-1], method="jackknife").p_value,
+        lambda y: ev.uno_concordance(y, y, risk, confidence_interval="analytic").lower,
+    ):
+        assert np.isfinite(statistic(enough))
+        with pytest.raises(ValueError, match="With 9 events there is no interval and no test"):
+            statistic(few)
+    weight = np.where(event & (time < 15), 0.0, 1.0)  # patients who do not count are no events
+    with pytest.raises(ValueError, match=r"With \d events"):
+        ev.concordance_index(enough, risk, weight, confidence_interval="analytic")
+    with pytest.raises(ValueError, match=r"With \d events"):
+        ev.uno_concordance(enough, enough, risk, 15.0, confidence_interval="analytic")
+    aucs = ev.cumulative_dynamic_auc(enough, enough, risk, [15.0, 30.0])
+    np.testing.assert_array_equal(np.isfinite(aucs.lower), aucs.n_cases >= 10)
+    assert aucs.n_cases[0] < 10 <= aucs.n_cases[1]
 
 
 def test_too_many_undefined_resamples_raise():
@@ -339,8 +366,9 @@ def test_the_tolerance_of_ties_is_a_parameter_everywhere():
     wide = ev.cumulative_dynamic_auc(y, y, risk, [2.5], tied_tol=0.7)
     assert wide.auc[0] != narrow.auc[0]
     other = risk[[0, 2, 1, 3]]
-    default = ev.compare_concordance(y, risk, other)
-    assert ev.compare_concordance(y, risk, other, tied_tol=0.2).first != default.first
+    many, risks, others = np.tile(y, 4), np.tile(risk, 4), np.tile(other, 4)
+    default = ev.compare_concordance(many, risks, others)
+    assert ev.compare_concordance(many, risks, others, tied_tol=0.2).first != default.first
     curves, times = np.array([[0.2, 0.2], [0.3, 0.1], [0.9, 0.4], [0.9, 0.8]]), [1.0, 3.0]
     assert ev.antolini_concordance(y, curves, times) != ev.antolini_concordance(
         y, curves, times, tied_tol=0.2

@@ -47,6 +47,16 @@ def tensors(risk, time, event):
     return torch.from_numpy(risk), torch.from_numpy(time), torch.from_numpy(event)
 
 
+def test_the_mean_over_a_given_number_of_events():
+    risk, time, event = tensors(*random_sample(0))
+    total = cox_loss(risk, time, event) * event.sum()
+    torch.testing.assert_close(cox_loss(risk, time, event, n_events=2.5), total / 2.5)
+    assert cox_loss(risk, time, torch.zeros(12), n_events=2.5) == 0
+    for n_events in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="n_events must be positive"):
+            cox_loss(risk, time, event, n_events=n_events)
+
+
 @pytest.mark.parametrize("ties", ["breslow", "efron"])
 @pytest.mark.parametrize("weights", ["unit", "case"])
 def test_equals_r_survival(ties, weights):

@@ -1,8 +1,8 @@
 """Every numeric attribute of every class that a model file may hold, changed one at a time.
 
-Each changed model is put together and used in a process of its own, whose unused memory holds a
-pattern (run it with ``MALLOC_PERTURB_`` set): what compiled code does with a wrong number shows as a
-crash, or as an answer that depends on the pattern.
+Each changed model is put together and used in another process, whose unused memory holds a pattern
+(run it with ``MALLOC_PERTURB_`` set): what compiled code does with a wrong number shows as a crash,
+or as an answer that depends on the pattern.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
@@ -66,12 +65,14 @@ def changes(encoder: Encoder) -> Iterator[Change]:
                     for what, new in _other_numbers(value):
                         yield Change(
                             f"{name}.{'.'.join(map(str, path[1:]))}", what,
-                            _replaced(whole, ("objects", k, *path), new), encoder.arrays, encoder.tensors,
+                            _replaced(whole, ("objects", k, *path), new), encoder.arrays,
+                            encoder.tensors,
                         )  # fmt: skip
     owners = _owners(encoder)
     for name, array in encoder.arrays.items():
         for what, new in _other_arrays(array):
-            yield Change(owners.get(name, name), what, whole, {**encoder.arrays, name: new}, encoder.tensors)
+            arrays = {**encoder.arrays, name: new}
+            yield Change(owners.get(name, name), what, whole, arrays, encoder.tensors)
 
 
 def outcomes(
@@ -225,35 +226,32 @@ def _references(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, 
 
 
 def _other_arrays(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    if array.dtype.names:
-        for name in array.dtype.names:
-            for what, column in _other_arrays(array[name].copy()):
-                if column.shape == array.shape and column.dtype == array.dtype[name]:
-                    changed = array.copy()
-                    changed[name] = column
-                    yield f"{name} {what}", changed
-        yield from _shapes(array)
-        return
+    for name in array.dtype.names or ():
+        for what, column in _other_values(array[name].copy()):
+            changed = array.copy()
+            changed[name] = column
+            yield f"{name} {what}", changed
     if array.dtype.kind in "biuf":
-        number: Any
-        for number in (0, -1, 2**31, 10**7, math.nan, math.inf):
-            if _fits(number, array.dtype):
-                for what, where in (("all", slice(None)), ("first", 0), ("last", -1)):
-                    changed = array.copy().reshape(-1)
-                    if changed.size:
-                        changed[where] = number
-                        yield f"{what} {number}", changed.reshape(array.shape)
-        if array.dtype.kind in "iuf":
-            with np.errstate(all="ignore"):
-                yield "one more", (array + 1).astype(array.dtype)
-                yield "one less", (array - 1).astype(array.dtype)
-        yield "backwards", array.reshape(-1)[::-1].reshape(array.shape)
+        yield from _other_values(array)
         for dtype in ("f4", "f8", "i4", "i8", "?", ">f8"):
             if array.dtype != np.dtype(dtype):
-                with np.errstate(all="ignore"), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with np.errstate(all="ignore"):
                     yield f"dtype {dtype}", array.astype(dtype)
     yield from _shapes(array)
+
+
+def _other_values(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    for number in (0, -1, 2**31, 10**7, math.nan, math.inf):
+        if array.size and _fits(number, array.dtype):
+            for what, where in (("all", slice(None)), ("first", 0), ("last", -1)):
+                changed = array.copy().reshape(-1)
+                changed[where] = number
+                yield f"{what} {number}", changed.reshape(array.shape)
+    if array.dtype.kind in "iuf":
+        with np.errstate(all="ignore"):
+            yield "one more", (array + 1).astype(array.dtype)
+            yield "one less", (array - 1).astype(array.dtype)
+    yield "backwards", array.reshape(-1)[::-1].reshape(array.shape)
 
 
 def _shapes(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -275,7 +273,3 @@ def _fits(number: float, dtype: np.dtype) -> bool:
     if dtype.kind == "b":
         return number in (0, -1)
     return math.isfinite(number) and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
-
-
-def is_fitted_example(model: Any) -> bool:
-    return isinstance(model, BaseEstimator)

@@ -62,6 +62,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
     "FusionClassifier": lambda: e.FusionClassifier(**NET, **SWIN, extractor=radiomics()),
     "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
+    "ICARE": lambda: e.ICARE(n_estimators=3, fraction=0.7, random_state=0),
     "LassoCox": lambda: e.LassoCox(cv=2, n_alphas=10, penalty_factor={"*": 1.0}),
     "ManualRadiomicsCox": lambda: e.ManualRadiomicsCox(
         extractor=radiomics(), radiomics_model=RIDGE, cv=2, alpha=1.0
@@ -92,13 +93,16 @@ MODELS: dict[str, Callable[[], Any]] = {
     "radiomics_deepsurv": lambda: e.radiomics_pipeline(
         e.DeepSurv(n_iterations=2, random_state=0), extractor=radiomics()
     ),
+    "radiomics_icare": lambda: e.radiomics_icare(extractor=radiomics()).set_params(
+        model__n_estimators=3
+    ),
     "radiomics_lasso_cox": lambda: e.radiomics_pipeline(
         e.LassoCox(cv=2, n_alphas=5), extractor=radiomics()
     ),
     "radiomics_rsf": lambda: e.radiomics_pipeline(forest(), extractor=radiomics()),
 }  # fmt: skip
 
-TABULAR = ("DeepSurv", "LassoCox", "RandomSurvivalForest")
+TABULAR = ("DeepSurv", "ICARE", "LassoCox", "RandomSurvivalForest")
 
 
 def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:

@@ -26,11 +26,11 @@ from survimg import Cohort, estimators, model_files, saving
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepSurv, LassoCox, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
-from survimg.estimators.deep.discrete_time import InterpolatedSurvival
 from survimg.estimators.saved_classes import SAVED_CLASSES
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
 from survimg.model_selection import EventStratifiedKFold
+from survimg.survival import InterpolatedSurvival
 from survimg.target import make_outcome
 
 

@@ -132,7 +132,7 @@ def test_levels_are_those_of_numpy(seed: int, binning: tuple[float | None, int |
     values = np.round(rng.normal(size=50) * 4, int(rng.integers(0, 3)))
     width, count = binning
     low, high = float(values.min()), float(values.max())
-    levels, n_levels = grey_levels(values, low, high, width, count)
+    levels, n_levels = grey_levels(values, width, count)
     if count is None:
         edges = np.arange(low - low % width, high + 2 * width, width)
     else:
@@ -198,7 +198,7 @@ def test_memory_of_images_is_shared(make_cohort: Callable[..., Cohort]) -> None:
     cohort = make_cohort(only="blob")
     extractor = RadiomicsFeatures()
     measure = ImageMeasurement(
-        region_geometry(cohort.mask(0) > 0), 1.0, extractor._settings()
+        region_geometry(cohort.mask(0) > 0), np.ones(3), extractor._settings()
     )
     values = cohort.volume(0)[0][cohort.mask(0) > 0].astype(np.float64)
     first, _ = measure(values)

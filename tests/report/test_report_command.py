@@ -9,9 +9,9 @@ from contestants import Clairvoyant, StageCox, make_cohort
 from survimg import Cohort
 from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.follow_up import median_follow_up
+from survimg.benchmark.leaderboard import score_lines
 from survimg.cli import benchmark as command
 from survimg.cli import main
-from survimg.cli.tables import score_lines
 from survimg.model_selection import EventStratifiedKFold
 
 

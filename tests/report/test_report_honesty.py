@@ -14,11 +14,14 @@ from sklearn.pipeline import make_pipeline
 
 from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.risk_groups import RiskGroups
+from survimg.evaluation.calibration import CalibrationGroups
 from survimg.model_selection import EventStratifiedKFold
-from survimg.report import export_figures, page, render
+from survimg.report import export_figures, page, probability_figures, render
 from survimg.report.convergence import history_figures
 from survimg.report.figures import draw_concordance
 from survimg.report.parameters import in_words
+from survimg.report.probabilities import Probabilities
+from survimg.report.ranks import RankSummary
 
 
 class Trained(Segmenter):
@@ -121,6 +124,35 @@ def test_an_undefined_log_rank_test_is_called_undefined(tmp_path, patients, monk
     assert "p is below 0.05 about one time in ten" in text  # under no relation, by simulation
 
 
+@pytest.mark.parametrize("groups", [(("a", "b"),), ()])
+def test_lines_between_ranks_are_explained_where_they_are_drawn(
+    tmp_path, patients, monkeypatch, groups
+):
+    make_run(tmp_path, patients, {name: StageCox() for name in "abc"})
+    ranks = RankSummary({"a": 1.0, "b": 2.0, "c": 3.0}, {("a", "c"): 0.01}, groups, 5)
+    monkeypatch.setattr(page, "rank_models", lambda run, models: ranks)
+    text = text_of(tmp_path)
+    assert ("Vertical lines join models" in text) == bool(groups)
+    assert ("a line does not prove" in text) == bool(groups)
+    assert ("All neighbours differ at 5 %" in text) == (not groups)
+
+
+@pytest.mark.parametrize(
+    ("n_estimable", "label"),
+    [(3, "3 groups, 95 % CI"), (2, "3 groups, 95 % CI of 2"), (0, "3 groups")],
+)
+def test_the_legend_of_calibration_names_the_intervals_that_are_drawn(
+    monkeypatch, n_estimable, label
+):
+    monkeypatch.setattr(probability_figures, "svg", lambda figure, title: figure)
+    level = np.array([0.2, 0.5, 0.8])
+    limit = np.where(np.arange(3) < n_estimable, 0.1, np.nan)
+    groups = CalibrationGroups(level, level, level - limit, level + limit, limit, level, level, 1.0)
+    drawn = Probabilities("m", 9, 3, 0.1, 0.1, groups, None, None, None, ())
+    (legend,) = probability_figures.calibration_figure(drawn, "1 year").legends
+    assert [text.get_text() for text in legend.get_texts()] == [label]
+
+
 def test_settings_of_a_preparation_are_rows_to_read(tmp_path, patients):
     prepared = {"shape": [16, 16, 16], "spacing": None, "label": None, "normalise": {"PET": "none"}}
     make_run(tmp_path, patients, {"cox": StageCox()}, settings={"prepared": prepared})
@@ -161,7 +193,9 @@ def test_figures_can_be_had_as_images(tmp_path, patients):
     make_run(tmp_path / "run", patients, {"cox/a": StageCox(), "s": Segmenter()})
     paths = export_figures(tmp_path / "run", tmp_path / "new" / "images")
     assert {path.name for path in paths} == {
-        "concordance.png", "kaplan_meier_cox_a.png", "kaplan_meier_s.png"
+        "concordance.png",
+        "kaplan_meier_cox_a.png",
+        "kaplan_meier_s.png",
     }
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("RGB"))

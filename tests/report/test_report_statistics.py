@@ -70,6 +70,21 @@ def test_few_folds_and_few_models_are_refused():
         rank_models(pair, by_name(pair))
 
 
+def test_few_events_are_not_tested_over_folds_nor_within_centres():
+    run = made_run(MODELS, n=60, groups=np.repeat(["A", "B"], 30), reference="truth")
+    events = [test[run.outcome["event"][test]] for _, test in run.folds]
+    early = [of_fold[np.argsort(run.outcome["time"][of_fold])][:2] for of_fold in events]
+    run.outcome["event"][:] = False
+    run.outcome["event"][np.concatenate(early)[:9]] = True
+    scores = score_run(run)
+    with pytest.raises(ValueError, match="at least 10 events"):
+        rank_models(run, by_name(run))
+    assert "there are fewer than 10 events" in reference_table(run, scores).note
+    assert all(score.p_folds_adjusted is None for score in scores)
+    cells = [cell for row in centre_table(run, scores).rows for cell in row[3:]]
+    assert all("no interval" in cell or cell == "–" for cell in cells)
+
+
 def test_the_test_over_folds_allows_for_overlapping_training_sets():
     run = made_run(MODELS)
     scores = by_name(run)

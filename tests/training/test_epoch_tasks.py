@@ -6,11 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+from quick_networks import quick
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import survimg
-from survimg.datasets import make_phantom_cohort
 from survimg.estimators import CNNSurvival
 from survimg.model_selection import EventStratifiedKFold
 
@@ -41,20 +41,6 @@ class Recorder:
     def on_fit_task_end(self, estimator, context):
         self.seen.append(("end", context.task_name))
         return self.seen.count(("end", "epoch")) == self.stop_after
-
-
-@pytest.fixture(scope="module")
-def cohort():
-    return make_phantom_cohort(n=12, shape=(16, 18, 18), random_state=0).cohort
-
-
-def quick(**changes: object) -> CNNSurvival:
-    arguments: dict = {
-        "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
 
 
 def test_a_fit_and_its_epochs_are_told(cohort):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,34 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import quick_networks
 import torch
 
-from survimg import Cohort
 from survimg.compute import device_slot, slots_per_device
 from survimg.compute.devices import _name_for_all_processes, slot_on
-from survimg.datasets import make_phantom_cohort
-from survimg.estimators import CNNSurvival
 from survimg.training.batches import PatientBatches
 from survimg.training.engine import TrainingNet
 from survimg.training.memory import is_out_of_memory
 
 CPU = _name_for_all_processes(torch.device("cpu"))
+#: Two epochs.
+quick = functools.partial(quick_networks.quick, n_iterations=4)
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-
-def quick(**changes: object) -> CNNSurvival:
-    """Four steps, two epochs, of a small 2D network with dropout and batch normalisation."""
-    arguments: dict = {
-        "n_iterations": 4, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "device": "cpu", "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
-
-
-@pytest.fixture(scope="module")
-def cohort() -> Cohort:
-    return make_phantom_cohort(n=12, shape=(16, 20, 20), random_state=0).cohort
 
 
 @pytest.fixture(autouse=True)

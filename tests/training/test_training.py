@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from quick_networks import quick
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -25,21 +26,6 @@ from survimg.training.checkpoints import fit_key
 from survimg.training.holdout import HoldOut, split_by_event
 
 N = 12
-
-
-def quick(**changes: object) -> CNNSurvival:
-    """Six steps of a small 2D network: milliseconds."""
-    arguments: dict = {
-        "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-        "width": 4, "hidden": 8, "learning_rate": 1e-2, "n_threads": 1, "random_state": 0,
-        "precision": "float32",
-    }  # fmt: skip
-    return CNNSurvival(**{**arguments, **changes})
-
-
-@pytest.fixture(scope="module")
-def cohort() -> Cohort:
-    return make_phantom_cohort(n=N, shape=(16, 20, 20), random_state=0).cohort
 
 
 @pytest.fixture(scope="module")

@@ -5,28 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from quick_networks import STEPS, quick
 
 import survimg.estimators.deep.volume_estimator
 from survimg import Cohort
 from survimg.augmentation import draw_transforms
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import DLPM, CNNSurvival, DeepMTS
+from survimg.estimators import DLPM, CNNSurvival, DeepMTS, SingleTaskSurvival, TumourSegmenter
+from survimg.losses import cox_loss
 from survimg.training.accumulation import parts_of
 from survimg.training.batches import BatchSampler, PatientBatches
 from survimg.training.schedules import CosineSchedule, StepSchedule
 
-QUICK: dict = {
-    "n_iterations": 6, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
-    "learning_rate": 1e-2, "n_threads": 1, "random_state": 0, "precision": "float32",
-}  # fmt: skip
-
-
-def quick(**changes: object) -> CNNSurvival:
-    return CNNSurvival(**{**QUICK, "width": 4, "hidden": 8, **changes})
-
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
+    """Every axis has a length of its own."""
     return make_phantom_cohort(n=12, shape=(16, 18, 20), random_state=0).cohort
 
 
@@ -93,19 +87,19 @@ def test_longer_gradients_are_cut_to_the_norm_given(steps, cohort):
     assert clipped[0] == pytest.approx(0.5 * min(free), rel=1e-4)
     assert max(clipped) <= 0.5 * min(free) * 1.0001
 
-
 # ---------------------------------------------------------------- who is in a batch
 
 EVENT = np.array([True] * 3 + [False] * 17)
 
 
-def sampler(event=EVENT, *, size: int = 8, balanced: bool = True) -> BatchSampler:
+def sampler(event=EVENT, *, size: int = 8, balanced=True) -> BatchSampler:
     return BatchSampler(event, size, balanced, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("balanced", [True, "weighted"])
 @pytest.mark.parametrize(("size", "n_events"), [(8, 4), (5, 3), (2, 1)])
-def test_balanced_batches_hold_as_many_events_as_censored(size, n_events):
-    batches = sampler(size=size)
+def test_balanced_batches_hold_as_many_events_as_censored(size, n_events, balanced):
+    batches = sampler(size=size, balanced=balanced)
     for _ in range(20):
         drawn = batches.draw()
         assert len(drawn) == size
@@ -134,6 +128,89 @@ def test_where_all_are_of_one_kind_batches_are_of_that_kind():
     assert sorted(sampler(np.zeros(5, bool)).draw()) == list(range(5))
 
 
+@pytest.mark.parametrize(("size", "n_events"), [(8, 4), (5, 3), (64, 32)])
+def test_weighted_patients_count_alike_and_events_as_often_as_they_are(size, n_events):
+    batches = sampler(size=size, balanced="weighted")
+    draws = np.where(EVENT, n_events / 3, (size - n_events) / 17)  # of a patient, on average
+    np.testing.assert_allclose(draws * batches.weights, size / 20, rtol=1e-6)
+    assert batches.n_events == pytest.approx(size * 3 / 20)
+    assert batches.weights[batches.draw()][:n_events].sum() == pytest.approx(size * 3 / 20)
+
+
+def test_only_batches_that_are_not_weighted_need_the_expected_number_of_events():
+    assert sampler().n_events is None
+    assert sampler().weights is None
+    uniform = sampler(balanced=False)
+    assert uniform.weights is None
+    assert uniform.n_events == pytest.approx(
+        np.mean([EVENT[uniform.draw()].sum() for _ in range(9000)]), rel=0.05
+    )
+    assert sampler(balanced=False, size=50).n_events == pytest.approx(3)
+    assert sampler(np.zeros(5, bool), balanced="weighted").n_events is None
+    everyone = sampler(np.ones(5, bool), balanced="weighted")
+    assert everyone.weights is None
+    assert everyone.n_events == 8
+
+
+@pytest.mark.parametrize(("rate", "size"), [(0.2, 64), (0.7, 64), (0.5, 8)])
+def test_weights_keep_a_covariate_of_censoring_alone_out_of_the_hazard(rate, size):
+    """The mean gradient at the true coefficients: that of the whole cohort without bias."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 2))
+    death, end = rng.exponential(np.exp(-x[:, 0])), rng.exponential(np.exp(x[:, 1]))
+    end *= np.quantile(death / end, rate)
+    time, event = torch.from_numpy(np.minimum(death, end)), torch.from_numpy(death <= end)
+
+    def slope(drawn, **sampling):
+        beta = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+        loss = cox_loss(torch.from_numpy(x[drawn]) @ beta, time[drawn], event[drawn], **sampling)
+        return torch.autograd.grad(loss, beta)[0][1].item()
+
+    def bias(balanced, n_batches=400):
+        batches = sampler(event.numpy(), size=size, balanced=balanced)
+        slopes = []
+        for _ in range(n_batches):
+            drawn = batches.draw()
+            weight = None if batches.weights is None else torch.from_numpy(batches.weights[drawn])
+            slopes.append(slope(drawn, sample_weight=weight, n_events=batches.n_events))
+        return abs(np.mean(slopes) - slope(np.arange(4000))), np.std(slopes) / np.sqrt(n_batches)
+
+    (balanced, error), (weighted, weighted_error) = bias(True), bias("weighted")
+    if rate == 0.5:  # both are the same where half of the patients have the event
+        assert balanced == pytest.approx(weighted)
+    else:
+        assert weighted < 0.02 + 4 * weighted_error
+        assert balanced > 0.04 + 4 * error
+
+
+@pytest.mark.parametrize("model", [CNNSurvival, DeepMTS, SingleTaskSurvival])
+def test_weights_reach_the_loss_of_a_fit(model, cohort):
+    rare = cohort.outcome.copy()
+    rare["event"] = np.arange(12) < 3
+    small = {"width": 4, "hidden": 8} if model is CNNSurvival else {}
+    plain = {**STEPS, "n_iterations": 2, **small}
+    risks = {
+        balanced: model(**plain, balanced=balanced).fit(cohort, rare).predict(cohort)
+        for balanced in (True, "weighted", False)
+    }
+    assert not np.allclose(risks[True], risks["weighted"], rtol=1e-6)
+    assert not np.allclose(risks["weighted"], risks[False], rtol=1e-6)
+    even = cohort.outcome.copy()
+    even["event"] = np.arange(12) % 2 == 0
+    same = [
+        model(**plain, balanced=balanced).fit(cohort, even).predict(cohort)
+        for balanced in (True, "weighted")
+    ]
+    np.testing.assert_allclose(*same, rtol=1e-5)
+
+
+def test_other_words_for_balanced_are_refused(cohort):
+    with pytest.raises(ValueError, match="'balanced' parameter"):
+        quick(balanced="uniform").fit(cohort, cohort.outcome)
+    with pytest.raises(ValueError, match="'balanced' parameter"):  # a Dice loss has no use for it
+        TumourSegmenter(**STEPS, balanced="weighted").fit(cohort)
+
+
 @pytest.mark.parametrize("balanced", [True, False])
 def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
     shares = []
@@ -147,7 +224,6 @@ def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
     monkeypatch.setattr(PatientBatches, "draw", watched)
     quick(balanced=balanced).fit(cohort, cohort.outcome)
     assert (set(shares) == {2}) == balanced
-
 
 # ---------------------------------------------------------------- augmentation
 
@@ -165,7 +241,7 @@ def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
 
     monkeypatch.setattr(survimg.estimators.deep.volume_estimator, "draw_transforms", watched)
     kind(
-        **{**QUICK, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**QUICK},
+        **{**STEPS, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**STEPS},
         augmentation=recipe, max_translation=0.25, max_rotation=8,
     ).fit(cohort, cohort.outcome)  # fmt: skip
     shifts = torch.cat([drawn.translation for drawn in seen]).abs().amax(dim=0)
@@ -196,7 +272,7 @@ def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, mo
 
     monkeypatch.setattr(PatientBatches, "draw", watched)
     DeepMTS(
-        **{**QUICK, "n_iterations": 2}, variant="mt-hs", backbone="unet", augmentation=recipe,
+        **{**STEPS, "n_iterations": 2}, variant="mt-hs", backbone="unet", augmentation=recipe,
         max_translation=0.2,
     ).fit(Cohort(masks.astype(np.float32)[:, np.newaxis], masks=masks), cohort.outcome)  # fmt: skip
     originals = torch.from_numpy(masks > 0)

@@ -18,14 +18,10 @@ from survimg.cohort import Cohort
 from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.survival import risk_of
-from survimg.survival.cox import maximise_partial_likelihood
-from survimg.survival.risk_sets import RiskSets
+from survimg.survival.slope import cox_slope
 from survimg.target import as_outcome, check_outcome
 
 __all__ = ["FoldEnsemble"]
-
-# Log-hazard ratio per standard deviation of a risk; Cox models in use stay far below.
-_LARGEST_SLOPE = 5.0
 
 
 def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
@@ -173,7 +169,7 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             for risk, test, (mean, scale) in zip(risks, tests, units, strict=True)
         ]
         tested = np.concatenate(tests)
-        self.slope_ = _cox_slope(np.concatenate(held_out), event[tested], time[tested])
+        self.slope_ = cox_slope(np.concatenate(held_out), event[tested], time[tested])
         self._fit_baseline(self.slope_ * self._average(risks), event, time)
         return self
 
@@ -282,14 +278,3 @@ def _mean_and_scale(risk: np.ndarray, whose: str) -> tuple[float, float]:
             f"The risks of {whose} (n = {len(risk)}) are all equal, so z-scores are undefined."
         )
     return mean, scale
-
-
-def _cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
-    """Cox coefficient of one score, between 0 and the largest slope."""
-    sets, X = RiskSets(event, time, ties="breslow"), score[:, np.newaxis]
-    # The likelihood is concave: its derivatives at both ends say whether the maximum is inside.
-    if not sets.at(X, 0 * score).score()[0] > 0:
-        return 0.0
-    if sets.at(X, _LARGEST_SLOPE * score).score()[0] >= 0:
-        return _LARGEST_SLOPE
-    return float(maximise_partial_likelihood(X, event, time, ties="breslow").coefficients[0])

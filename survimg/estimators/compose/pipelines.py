@@ -28,6 +28,7 @@ from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.deep.deepmts import DeepMTS
 from survimg.estimators.tabular.deepsurv import DeepSurv
+from survimg.estimators.tabular.icare import ICARE
 from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.estimators.tabular.random_survival_forest import RandomSurvivalForest
 from survimg.features.clinical import ClinicalFeatures
@@ -40,6 +41,7 @@ __all__ = [
     "deep_features_pipeline",
     "deep_features_rsf",
     "radiomics_deepsurv",
+    "radiomics_icare",
     "radiomics_lasso_cox",
     "radiomics_pipeline",
     "radiomics_rsf",
@@ -175,6 +177,27 @@ def radiomics_deepsurv(**options: Any) -> Pipeline:
     return radiomics_pipeline(DeepSurv(random_state=0), **options)
 
 
+def radiomics_icare(
+    *, extractor: Any = None, clinical_columns: Sequence[str] | None = None
+) -> Pipeline:
+    """Radiomic features, clinical columns, and `ICARE` with a tenth of them for each member.
+
+    Neither imputed nor filtered: the members leave missing values out and drop redundant columns.
+
+    Parameters
+    ----------
+    extractor, clinical_columns
+        As in `radiomics_pipeline`.
+
+    Returns
+    -------
+    Pipeline
+    """
+    image = clone(RadiomicsFeatures() if extractor is None else extractor)
+    model = ICARE(fraction=0.1, random_state=0)
+    return _joined("radiomics", image, clinical_columns, model)
+
+
 def deep_features_lasso_cox(**options: Any) -> Pipeline:
     """`deep_features_pipeline` of Lasso-Cox.
 
@@ -231,6 +254,12 @@ def _pipeline(
             ("filter", SpearmanFilter(threshold)),
         ]
     )
+    return _joined(name, image, clinical_columns, model)
+
+
+def _joined(
+    name: str, image: Any, clinical_columns: Sequence[str] | None, model: Any
+) -> Pipeline:
     parts: list[tuple[str, Any]] = [(name, image)]
     if clinical_columns is None or len(clinical_columns) > 0:
         parts.append(("clinical", ClinicalFeatures(clinical_columns=clinical_columns)))

@@ -3,16 +3,18 @@
 from survimg.estimators.deep.cnn_survival import CNNSurvival
 from survimg.estimators.deep.deepmts import DeepMTS
 from survimg.estimators.deep.deepmts_variants import deepmts_variant
-from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
 from survimg.estimators.deep.dlpm import DLPM
 from survimg.estimators.deep.fusion_classifier import FusionClassifier
 from survimg.estimators.deep.fusion_survival import FusionSurvival
+from survimg.estimators.deep.image_classifier import ImageClassifier
+from survimg.estimators.deep.image_survival import ImageSurvival
 from survimg.estimators.deep.mdsn import MDSN
 from survimg.estimators.deep.single_task_survival import SingleTaskSurvival
 from survimg.estimators.deep.tumour_segmenter import TumourSegmenter
 from survimg.estimators.deep.volume_estimator import VolumeEstimator
 from survimg.estimators.deep.volume_survival_estimator import (
     CoxVolumeEstimator,
+    DiscreteTimeEstimator,
     VolumeSurvivalEstimator,
 )
 
@@ -25,6 +27,8 @@ __all__ = [
     "DiscreteTimeEstimator",
     "FusionClassifier",
     "FusionSurvival",
+    "ImageClassifier",
+    "ImageSurvival",
     "SingleTaskSurvival",
     "TumourSegmenter",
     "VolumeEstimator",

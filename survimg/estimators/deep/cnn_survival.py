@@ -10,10 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from survimg.cohort import Cohort
-from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
+from survimg.estimators.deep.volume_survival_estimator import DiscreteTimeEstimator
 from survimg.nets.cnn_survival import CNNSurvivalNet
-from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import AxialSlice, View
 
@@ -104,6 +102,3 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
             dropout=self.dropout,
             generator=generator,
         )
-
-    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return self._interval_loss()

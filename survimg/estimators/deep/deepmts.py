@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,13 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from survimg.cohort import Cohort
 from survimg.estimators.deep.volume_estimator import refuse_empty_masks
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss, dice_loss
-from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
-from survimg.training.batches import Targets
+from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.objective import Objective
+from survimg.training.objectives import Cox, Dice, WithDice
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import View, masked_volume, whole_volume
 
@@ -39,40 +37,6 @@ _NET_OPTIONS: dict[str, dict[str, bool]] = {
     "mt-hs-baseline": {"cascade": False, "head_convolutions": False},
     "mt-casnet": {"hard_sharing": False},
 }
-
-
-@dataclass(frozen=True)
-class _DeepMTSLoss:
-    """L = L_sur + w * L_seg + lambda * L_reg (DeepMTS paper, eq. 1)."""
-
-    segmentation_weight: float
-    l2: float
-    ties: str
-    squared_dice: bool
-
-    @property
-    def needs_masks(self) -> bool:
-        return self.segmentation_weight > 0
-
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        return ("cox", "l2", "dice") if self.needs_masks else ("cox", "l2")
-
-    def __call__(self, net: Any, output: DeepMTSOutput, targets: Targets) -> dict[str, Tensor]:
-        risk = cast(Tensor, output.risk)
-        terms = {
-            "cox": cox_loss(risk, targets.time, targets.event, ties=self.ties),  # type: ignore[arg-type]
-            "l2": self.l2 * net.l2_penalty(),
-        }
-        if self.needs_masks:
-            dice = dice_loss(
-                cast(Tensor, output.segmentation),
-                cast(Tensor, targets.masks),
-                has_mask=targets.has_mask,
-                squared=self.squared_dice,
-            )
-            terms["dice"] = self.segmentation_weight * dice
-        return terms
 
 
 def _knows_masks(model: DeepMTS) -> bool:
@@ -318,4 +282,10 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
         if weight > 0:
             refuse_empty_masks(cohort)
         self.trained_with_masks_ = weight > 0
-        return _DeepMTSLoss(weight, self.l2, self.ties, self.squared_dice)
+        # L = L_sur + w * L_seg + lambda * L_reg (eq. 1)
+        survival = self._objective
+        return WithDice(survival, Dice(self.squared_dice, weight)) if weight > 0 else survival
+
+    @property
+    def _objective(self) -> Cox:
+        return Cox(ties=self.ties, l2=self.l2)

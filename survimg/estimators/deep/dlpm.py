@@ -12,11 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from survimg.augmentation import Recipe, apply_one_of_ten, draw_one_of_ten
-from survimg.cohort import Cohort
-from survimg.estimators.deep.discrete_time import DiscreteTimeEstimator
+from survimg.estimators.deep.volume_survival_estimator import DiscreteTimeEstimator
 from survimg.nets.dlpm import DLPMNet
 from survimg.training.batches import Augment
-from survimg.training.objective import Objective
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["DLPM"]
@@ -91,8 +89,9 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
             generator=generator,
         )
 
-    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return self._interval_loss(self.l2)
+    @property
+    def _l2(self) -> float | None:  # type: ignore[override]
+        return self.l2 or None  # 0 leaves the term out of the history
 
     def _make_augment(self, generator: torch.Generator) -> Augment | None:
         if self.augmentation != "one-of-ten":

@@ -9,30 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.utils._param_validation import Interval
-from torch import Tensor
 
-from survimg.cohort import Cohort
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.losses import cox_loss
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
-from survimg.nets.outputs import RiskOutput
-from survimg.training.batches import Targets
-from survimg.training.objective import Objective
+from survimg.training.objectives import Cox
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["SingleTaskSurvival"]
-
-
-@dataclass(frozen=True)
-class _PenalisedCox:
-    ties: str
-    l2: float
-    term_names = ("cox", "l2")
-    needs_masks = False
-
-    def __call__(self, net: Any, output: RiskOutput, targets: Targets) -> dict[str, Tensor]:
-        loss = cox_loss(output.risk, targets.time, targets.event, ties=self.ties)  # type: ignore[arg-type]
-        return {"cox": loss, "l2": self.l2 * net.l2_penalty()}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -98,5 +81,6 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
             generator=generator,
         )
 
-    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return _PenalisedCox(self.ties, self.l2)
+    @property
+    def _objective(self) -> Cox:
+        return Cox(ties=self.ties, l2=self.l2)

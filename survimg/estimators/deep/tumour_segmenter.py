@@ -17,33 +17,18 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, refuse_empty_masks
 from survimg.losses import dice_loss
-from survimg.nets.deepmts import DeepMTSNet, DeepMTSOutput
+from survimg.nets.deepmts import DeepMTSNet
 from survimg.target import check_outcome
-from survimg.training.batches import Patients, Targets
+from survimg.training.batches import Patients
 from survimg.training.failed_fit import unchanged_on_failure
 from survimg.training.objective import Objective
+from survimg.training.objectives import Dice
 from survimg.training.parameters import TrainingParameters
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["TumourSegmenter"]
 
 Self = TypeVar("Self", bound="TumourSegmenter")
-
-
-@dataclass(frozen=True)
-class _Dice:
-    squared: bool
-    term_names = ("dice",)
-    needs_masks = True
-
-    def __call__(self, _net: nn.Module, output: DeepMTSOutput, targets: Targets) -> dict[str, Any]:
-        loss = dice_loss(
-            output.segmentation,  # type: ignore[arg-type]
-            targets.masks,  # type: ignore[arg-type]
-            has_mask=targets.has_mask,
-            squared=self.squared,
-        )
-        return {"dice": loss}
 
 
 def _never(model: TumourSegmenter) -> bool:
@@ -99,6 +84,7 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         **TrainingParameters._parameter_constraints,
         "backbone": [StrOptions({"residual", "unet"})],
         "squared_dice": ["boolean"],
+        "balanced": ["boolean"],  # the Dice loss needs no weights
     }
 
     def fit(
@@ -228,7 +214,7 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         )
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return _Dice(self.squared_dice)
+        return Dice(self.squared_dice)
 
 
 def _mean_dice(patients: Patients, outputs: Callable[[Patients], Any]) -> float:

@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import TransformerMixin
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from survimg.cohort import Cohort, as_cohort
-from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
-from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
+from survimg.cohort import Cohort
+from survimg.estimators.base import VolumeSurvivalMixin, cohort_and_outcome, diverged
+from survimg.estimators.deep.clinical_volume_estimator import ClinicalVolumeEstimator
+from survimg.estimators.deep.volume_estimator import to_float64
 from survimg.evaluation.concordance import concordance_index
-from survimg.features.clinical import ClinicalFeatures
-from survimg.losses import cox_loss
-from survimg.survival.standardisation import is_constant
+from survimg.losses.cox import Ties
+from survimg.survival import BreslowBaseline, InterpolatedSurvival, step_functions
 from survimg.target import make_outcome
-from survimg.training.batches import Patients, Targets
+from survimg.training.batches import Patients
 from survimg.training.failed_fit import unchanged_on_failure
-from survimg.training.objective import Objective
-from survimg.training.parameters import TrainingParameters
+from survimg.training.objective import Objective, SurvivalObjective
+from survimg.training.objectives import Cox, DiscreteTime, IntervalObjective
 
-__all__ = ["CoxVolumeEstimator", "VolumeSurvivalEstimator"]
+__all__ = ["CoxVolumeEstimator", "DiscreteTimeEstimator", "VolumeSurvivalEstimator"]
 
 Self = TypeVar("Self", bound="VolumeSurvivalEstimator")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
+class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVolumeEstimator):
     """Base of the survival estimators that train a network on volumes.
 
-    A subclass defines the risk of an output of its network, and what is learned for survival
-    curves.
-
-    Parameters
-    ----------
-    clinical_columns : sequence of str, optional
-        Clinical columns of the cohort that enter the network; None uses all, an empty list none.
-        Encoded by `survimg.features.ClinicalFeatures` and standardised; learned from the training
-        set.
+    A subclass names its objective, which says how outputs of the network become risks and curves.
 
     Attributes
     ----------
-    clinical_encoder_ : ClinicalFeatures or None
-        Encoding of the clinical columns, learned on the training set.
-    clinical_names_in_ : tuple of str
-        Encoded clinical columns, in the order in which the network takes them.
+    baseline_ : BreslowBaseline
+        Baseline hazard on the training set; not of an objective with intervals.
     training_outcome_ : structured array of shape (n,)
         The outcome that the model was fitted on.
     """
@@ -62,20 +51,28 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
     __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__transform = {"masks": True, "clinical": True}  # noqa: RUF012
 
-    clinical_columns: Any = None
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **TrainingParameters._parameter_constraints,
-        "clinical_columns": ["array-like", None],
-    }
-
+    @property
     @abstractmethod
+    def _objective(self) -> SurvivalObjective:
+        """What the network is trained for, with the intervals that the fit has chosen."""
+
+    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
+        return self._objective
+
     def _risk_of(self, output: Any) -> Tensor:
         """Risk in an output of the network, (b,), higher = earlier event."""
+        return self._objective.risk(output)
 
-    @abstractmethod
     def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
         """Learn what survival curves need."""
+        # For survimg.evaluation's scorers: censoring weights come from the training fold.
+        self.training_outcome_ = make_outcome(event, time)
+        if isinstance(self._objective, IntervalObjective):
+            return
+        risk = self._predict_risk(self._patients(cohort))
+        if not np.isfinite(risk).all():
+            raise FloatingPointError(diverged(self))
+        self.baseline_ = BreslowBaseline(risk, event, time)
 
     def fit(
         self: Self,
@@ -142,6 +139,93 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
         """
         check_is_fitted(self, "net_")
         return self._predict_risk(self._patients(X, masks=masks, clinical=clinical))
+
+    @property
+    def unique_times_(self) -> np.ndarray:
+        """0, where survival is 1, and the distinct training times, or the cuts of intervals."""
+        check_is_fitted(self, "net_")
+        objective = self._objective
+        if isinstance(objective, IntervalObjective):
+            return objective.bounds
+        return self.baseline_.times
+
+    def predict_survival_function(
+        self,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the probability of being free of the event beyond each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) of functions, or (n, n_times) of float
+            S(0) = 1. `survimg.survival.StepFunction` of a Cox loss;
+            `survimg.survival.InterpolatedSurvival` of intervals: linear in time between the cuts,
+            unknown beyond the last.
+        """
+        check_is_fitted(self, "net_")
+        survival = np.exp(-self._hazard(self._patients(X, masks=masks, clinical=clinical)))
+        return survival if return_array else self._functions(survival, survival)
+
+    def predict_cumulative_hazard_function(
+        self,
+        X: Cohort | npt.ArrayLike,
+        return_array: bool = False,
+        *,
+        masks: npt.ArrayLike | None = None,
+        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the cumulative hazard, -log S(t), at each time.
+
+        Parameters
+        ----------
+        X : Cohort or array-like
+            Patients, as in `fit`.
+        return_array : bool, default=False
+            Return values at `unique_times_` instead of functions.
+        masks, clinical
+            For plain arrays, as in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) of functions, or (n, n_times) of float
+            As `predict_survival_function`.
+        """
+        check_is_fitted(self, "net_")
+        hazard = self._hazard(self._patients(X, masks=masks, clinical=clinical))
+        return hazard if return_array else self._functions(hazard, np.exp(-hazard))
+
+    def _hazard(self, patients: Patients) -> np.ndarray:
+        """Cumulative hazard at `unique_times_`, (n, n_times)."""
+        objective = self._objective
+        if not isinstance(objective, IntervalObjective):
+            return self.baseline_.cumulative_hazard(self._predict_risk(patients))
+        return to_float64(
+            [objective.cumulative_hazard(out.logits.double()) for out in self._outputs(patients)]
+        )
+
+    def _functions(self, values: np.ndarray, survival: np.ndarray) -> np.ndarray:
+        """One function per row: of values that are survival itself, or its negative logarithm."""
+        if not isinstance(self._objective, IntervalObjective):
+            return step_functions(self.unique_times_, values)
+        functions = np.empty(len(survival), dtype=object)
+        for i, row in enumerate(survival):
+            functions[i] = InterpolatedSurvival(
+                self.unique_times_, row, cumulative_hazard=values is not survival
+            )
+        return functions
 
     def fit_transform(
         self,
@@ -228,90 +312,9 @@ class VolumeSurvivalEstimator(TransformerMixin, VolumeEstimator):
 
         return "validation_c_index", score
 
-    def _encode_training(
-        self,
-        cohort: Cohort,
-        event: np.ndarray,  # noqa: ARG002
-        time: np.ndarray,  # noqa: ARG002
-        train: np.ndarray,
-        seed: int,  # noqa: ARG002
-    ) -> np.ndarray:
-        before = self.clinical_names_in_ if self._goes_on else None
-        encoded = self._encode_clinical(cohort, train)
-        if before not in (None, self.clinical_names_in_):
-            raise ValueError(
-                f"warm_start=True, but the encoded clinical columns are {self.clinical_names_in_} "
-                f"now and were {before} in the previous fit, whose weights do not fit them. Fit "
-                "with warm_start=False."
-            )
-        return encoded
-
-    def _encode_clinical(self, cohort: Cohort, train: np.ndarray) -> np.ndarray:
-        columns = self.clinical_columns
-        if cohort.clinical is None or (columns is not None and len(columns) == 0):
-            if columns is not None and len(columns) > 0:
-                raise ValueError(
-                    f"clinical_columns={list(columns)}, but the cohort has no clinical columns; "
-                    "give Cohort(clinical=...), or clinical_columns=[]."
-                )
-            self.clinical_encoder_ = None
-            self.clinical_names_in_: tuple[str, ...] = ()
-            return np.zeros((len(cohort), 0), dtype=np.float32)
-        self.clinical_encoder_ = ClinicalFeatures(clinical_columns=columns).fit(cohort[train])
-        encoded = self.clinical_encoder_.transform(cohort)
-        self.clinical_names_in_ = tuple(encoded.columns)
-        learned = encoded.iloc[train]
-        self._clinical_mean = learned.mean(axis=0)
-        # A scale of 1 keeps columns finite that are constant in the training set.
-        constant = is_constant(learned.to_numpy())
-        self._clinical_scale = learned.std(axis=0, ddof=0).mask(constant, 1.0)
-        return self._standardise(encoded)
-
-    @property
-    def _n_encoded(self) -> int:
-        return len(self.clinical_names_in_)
-
-    def _standardise(self, encoded: pd.DataFrame) -> np.ndarray:
-        return ((encoded - self._clinical_mean) / self._clinical_scale).to_numpy(np.float32)
-
-    def _patients(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> Patients:
-        """Check and encode the patients of a prediction."""
-        cohort = as_cohort(X, masks, clinical)
-        self._check_channels(cohort)
-        if self.clinical_encoder_ is None:
-            encoded = np.zeros((len(cohort), 0), dtype=np.float32)
-        elif cohort.clinical is None:
-            raise ValueError(
-                f"This {type(self).__name__} was fitted with the clinical columns "
-                f"{list(self.clinical_encoder_.columns_)}; X has none. Give "
-                "Cohort(X, clinical=...), or with an array the keyword clinical=... ."
-            )
-        else:
-            encoded = self._standardise(self.clinical_encoder_.transform(cohort))
-        n = len(cohort)
-        return Patients(cohort, encoded, np.zeros(n), np.zeros(n, dtype=bool), self._view())
-
-
-@dataclass(frozen=True)
-class _CoxTerm:
-    """Cox loss of a batch, for networks whose output has ``risk`` of shape (b,)."""
-
-    ties: Literal["breslow", "efron", "sorted"]
-    term_names = ("cox",)
-    needs_masks = False
-
-    def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
-        return {"cox": cox_loss(output.risk, targets.time, targets.event, ties=self.ties)}
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
+class CoxVolumeEstimator(VolumeSurvivalEstimator):
     """Base of the networks with one log-hazard ratio and a Cox loss.
 
     Parameters
@@ -321,18 +324,75 @@ class CoxVolumeEstimator(VolumeHazardsMixin, VolumeSurvivalEstimator):
         `survimg.losses.cox_loss`).
     """
 
-    ties: Literal["breslow", "efron", "sorted"] = "breslow"
+    ties: Ties = "breslow"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **VolumeSurvivalEstimator._parameter_constraints,
-        "ties": [StrOptions({"breslow", "efron", "sorted"})],
+        **ClinicalVolumeEstimator._parameter_constraints,
+        "ties": Cox._parameter_constraints["ties"],
     }
 
-    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return _CoxTerm(self.ties)
+    @property
+    def _objective(self) -> SurvivalObjective:
+        return Cox(ties=self.ties)
 
-    def _risk_of(self, output: Any) -> Tensor:
-        return output.risk
 
-    def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
-        self._fit_baseline(self._predict_risk(self._patients(cohort)), event, time)
+@dataclass(kw_only=True, eq=False, repr=False)
+class DiscreteTimeEstimator(VolumeSurvivalEstimator):
+    """Base of the networks that predict the conditional survival of each of several intervals.
+
+    Parameters
+    ----------
+    time_cuts : sequence of float, optional
+        Increasing upper bounds of the intervals, in the unit of the outcome; the first interval
+        starts at 0. Default: 12, 24, 36, 60, 84 and 120 if the cohort's `time_unit` is months, as
+        in the DeepMTS paper; otherwise cuts that distribute the training events evenly over
+        six intervals, the last of which ends just after the largest training time. Default cuts
+        beyond the last interval with data are left out; cuts that you give are refused then (see
+        Notes).
+    risk_horizon : float, optional
+        Time t at which patients are ranked: the risk is 1 - S(t). Default: the middle cut (36
+        months for the paper's cuts), or the last cut if that one was left out.
+
+    Attributes
+    ----------
+    time_cuts_ : ndarray of shape (n_intervals,)
+    risk_horizon_ : float
+    unique_times_ : ndarray of shape (n_intervals + 1,)
+        0, where survival is 1, and the cuts.
+
+    Notes
+    -----
+    An interval is informed if a patient who trains the network, and is not held out by
+    `validation_fraction`, failed in it or is credited with surviving it: by a later failure, or by
+    censoring in its second half or later. The likelihood has no term, hence no gradient, for other
+    intervals: what a network says of them is its initial weights, not an estimate.
+    """
+
+    time_cuts: Sequence[float] | None = None
+    risk_horizon: float | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ClinicalVolumeEstimator._parameter_constraints,
+        "time_cuts": IntervalObjective._parameter_constraints["cuts"],
+        "risk_horizon": IntervalObjective._parameter_constraints["horizon"],
+    }
+
+    #: Weight of the network's own penalty, for subclasses that have one.
+    _l2: ClassVar[float | None] = None
+
+    @property
+    def _objective(self) -> SurvivalObjective:
+        return DiscreteTime(
+            cuts=tuple(self.time_cuts_.tolist()), horizon=self.risk_horizon_, l2=self._l2
+        )
+
+    def _encode_training(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
+    ) -> np.ndarray:
+        """Choose the intervals, which only the patients `train` inform; encode as in the base."""
+        objective = DiscreteTime(cuts=self.time_cuts, horizon=self.risk_horizon).learned(
+            event, time, train, cohort.time_unit, names=("time_cuts", "risk_horizon")
+        )
+        self.time_cuts_ = np.array(objective.cuts)
+        self.risk_horizon_ = float(objective.horizon)  # type: ignore[arg-type]
+        return super()._encode_training(cohort, event, time, train, seed)

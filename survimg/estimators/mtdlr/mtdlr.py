@@ -176,19 +176,17 @@ class MTDLR(ScoreCox):
             )
         features = table.drop(columns=["risk", "source"])
         self._radio, risk = self._features_for_training(model, "predict", features, y, folds)
-        return self._named(table, risk["risk"])
+        return self._score_table(table, risk["risk"])
 
     def _scores(self, cohort: Cohort) -> pd.DataFrame:
         table = self._deep.transform(cohort)
         risk = self._radio.transform(table.drop(columns=["risk", "source"]))
-        return self._named(table, risk["risk"])
+        return self._score_table(table, risk["risk"])
 
-    def _named(self, table: pd.DataFrame, radio: pd.Series) -> pd.DataFrame:
-        scores = (radio.to_numpy(), table["risk"].to_numpy())
-        named = pd.DataFrame(dict(zip(self.score_names, scores, strict=True)))
-        named["source"] = table["source"].to_numpy()
-        return named
+    def _score_table(self, table: pd.DataFrame, radio: pd.Series) -> pd.DataFrame:
+        columns = (radio.to_numpy(), table["risk"].to_numpy(), table["source"].to_numpy())
+        return pd.DataFrame(dict(zip((*self.score_names, "source"), columns, strict=True)))
 
-    def _flag_table(self, cohort: Cohort, found: pd.DataFrame) -> pd.DataFrame:
-        flags = super()._flag_table(cohort, found)
-        return flags.assign(region=[_REGION_TEXT[RegionSource(int(s))] for s in found["source"]])
+    def _flag_table(self, cohort: Cohort, scores: pd.DataFrame) -> pd.DataFrame:
+        flags = super()._flag_table(cohort, scores)
+        return flags.assign(region=[_REGION_TEXT[RegionSource(int(s))] for s in scores["source"]])

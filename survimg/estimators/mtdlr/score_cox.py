@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import VolumeHazardsMixin, cohort_and_outcome
 from survimg.estimators.compose.out_of_fold import OutOfFold
-from survimg.estimators.mtdlr.cox import fit_few_covariates, select_covariates
+from survimg.estimators.mtdlr.few_covariates import fit_few_covariates, select_covariates
 from survimg.estimators.tabular.lasso_cox import LassoCox
 from survimg.features.clinical import ClinicalFeatures
 from survimg.model_selection.inner_cv import make_inner_splitter
@@ -161,9 +161,9 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
         # For the preparation of new patients; what measures images compares it by itself.
         self.channel_names_in_ = cohort.channel_names
         self.preparation_in_ = preparation_of(cohort)
-        found = self._fit_scores(cohort, y, folds, network_seed)
-        self.training_scores_ = found[list(self.score_names)]
-        self.training_flags_ = self._flag(cohort, found, stacklevel=3)
+        scores = self._fit_scores(cohort, y, folds, network_seed)
+        self.training_scores_ = scores[list(self.score_names)]
+        self.training_flags_ = self._flag(cohort, scores, stacklevel=3)
         self.training_covariates_ = self._covariates(cohort, self.training_scores_)
         self._fit_final(event, time)
         return self
@@ -358,8 +358,8 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
             self.selection_ = select_covariates(
                 table, variables, event, time, self.significance, self.alpha
             )
-            chosen = self.selection_.index[self.selection_["selected"]]
-            table = table[[column for name in chosen for column in variables[name]]]
+            names = self.selection_.index[self.selection_["selected"]]
+            table = table[[column for name in names for column in variables[name]]]
         self.cox_ = fit_few_covariates(table, event, time, self.alpha)
         self.training_risk_ = self.cox_.log_hazard_ratio(table)
         self._fit_baseline(self.training_risk_, event, time)
@@ -367,11 +367,11 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
     def _variables(self, columns: list[str]) -> dict[str, list[str]]:
         """Columns of each variable; the levels of a categorical one belong together."""
         encoder = self.clinical_encoder_
-        known = [] if encoder is None else list(encoder.references_)
-        numeric = set() if encoder is None else set(encoder.columns_) - set(known)
+        categorical = [] if encoder is None else list(encoder.references_)
+        numeric = set() if encoder is None else set(encoder.columns_) - set(categorical)
         variables: dict[str, list[str]] = {}
         for column in columns:
-            levels = [name for name in known if column.startswith(f"{name}_")]
+            levels = [name for name in categorical if column.startswith(f"{name}_")]
             owners = [] if column in numeric else levels
             owner = max(owners, key=len) if owners else column
             variables.setdefault(owner, []).append(column)
@@ -393,7 +393,7 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ what was replaced
 
-    def _flag_table(self, cohort: Cohort, found: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002
+    def _flag_table(self, cohort: Cohort, scores: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002
         imputed = [""] * len(cohort)
         if self.clinical_encoder_ is not None and cohort.clinical is not None:
             absent = cohort.clinical[self.clinical_encoder_.columns_].isna()
@@ -407,9 +407,9 @@ class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
             index=pd.Index(cohort.ids, name="patient"),
         )
 
-    def _flag(self, cohort: Cohort, found: pd.DataFrame, stacklevel: int) -> pd.DataFrame:
+    def _flag(self, cohort: Cohort, scores: pd.DataFrame, stacklevel: int) -> pd.DataFrame:
         """Make the flags and warn of regions that were replaced."""
-        flags = self._flag_table(cohort, found)
+        flags = self._flag_table(cohort, scores)
         if "region" in flags:
             replaced = flags.index[flags["region"] != "predicted"]
             if len(replaced):

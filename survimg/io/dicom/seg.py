@@ -58,9 +58,11 @@ def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> 
         pydicom is not installed.
     ValueError
         Not a segmentation object, damaged, no or several segments of that name, an empty one,
-        fractions other than 0 and 1, frames that are not parallel, evenly spaced planes.
+        frames of a segment that the header does not list, fractions other than 0 and 1, frames
+        that are not parallel, evenly spaced planes.
     """
     frames = _read_frames(path)
+    _check_segments(frames, path)
     names: list[int | str | None] = [None] if wanted is None else list(wanted)
     numbers = [_number(frames.segments, name, path) for name in names]
     marked = np.zeros(len(frames.values), dtype=bool)
@@ -128,6 +130,19 @@ def _frames_of(dataset: Any, pixels: PixelData, path: Path) -> _Frames:
         pixel_spacing=_floats([item.PixelSpacing for item in measures], (-1, 2)),
         slice_distance=None if between is None else float(between),
     )
+
+
+def _check_segments(frames: _Frames, path: Path) -> None:
+    """Refuse frames that belong to no segment: the tumour would lack them."""
+    there = frames.values if frames.kind == "LABELMAP" else frames.numbers
+    listed = [number for number, _ in frames.segments]
+    background = [0] if frames.kind == "LABELMAP" else []
+    lost = sorted(set(np.unique(there).tolist()) - {*listed, *background})
+    if lost or len(set(listed)) != len(listed):
+        raise ValueError(
+            f"{path} is damaged: it lists the segments {listed}, and its frames hold {lost[:5]}."
+            if lost else f"{path} is damaged: it lists a segment twice ({listed})."
+        )
 
 
 def _group(frame: Any, shared: Any, name: str, path: Path) -> Any:

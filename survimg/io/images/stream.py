@@ -2,7 +2,8 @@
 
 Sizes are compared with the file before memory is asked for. Deflate shrinks nothing to less than
 1/1032 of its size, so that a small file cannot claim gigabytes; a stream that shrinks unusually
-well is first inflated piece by piece without keeping it.
+well is first inflated piece by piece without keeping it, and refused at once where that would take
+seconds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _MAX_RATIO = 1032  # of deflate
 _CHUNK = 1 << 20
 #: Streams that claim more than this many bytes, and shrink by more than this, are counted first.
 _COUNT_FROM, _COUNT_RATIO = 1 << 25, 20
+#: Those that claim more than this many, and shrink by more than this, are not read: inflating costs
+#: two seconds per GB. A mask of 512 x 512 x 300 voxels in float64 has less.
+_SHRUNK_MAX, _SHRUNK_RATIO = 640 << 20, 50
 #: Bits of zlib's window, which also say what surrounds the stream.
 _WINDOW = {"zlib": 15, "gzip": 31}
 _GZIP = b"\x1f\x8b"
@@ -90,13 +94,20 @@ def inflated(path: Path, start: int, n_bytes: int, kind: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        Truncated, damaged, a wrong checksum, more or fewer bytes, or something behind the stream.
+        Truncated, damaged, a wrong checksum, more or fewer bytes, or something behind the stream;
+        more than 640 MiB in less than a fiftieth of that.
     """
     available = max(path.stat().st_size - start, 0)
     if n_bytes > _MAX_RATIO * available:
         raise ValueError(
             f"{path} holds {available} bytes of compressed voxels, which cannot be the {n_bytes} "
             "of its header; it is truncated, or its header is damaged."
+        )
+    if n_bytes > _SHRUNK_MAX and n_bytes > _SHRUNK_RATIO * available:
+        raise ValueError(
+            f"{path} claims {n_bytes} bytes of voxels in {available} compressed ones. What shrinks "
+            f"by more than {_SHRUNK_RATIO} is read up to {_SHRUNK_MAX >> 20} MiB; write the volume "
+            "without compression, or with a smaller type (a mask as uint8)."
         )
     if n_bytes > _COUNT_FROM and n_bytes > _COUNT_RATIO * available:
         for _ in _counted(path, start, n_bytes, kind):

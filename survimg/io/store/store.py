@@ -44,7 +44,7 @@ from survimg.io.files import (
     make_folder,
     remove_empty,
     unlock_folder,
-    write_bytes,
+    write_atomically,
     write_json,
     write_npy_row,
 )
@@ -369,7 +369,7 @@ def _write_finer(
     (partial / "finer").mkdir(exist_ok=True)
     content = io.BytesIO()
     np.savez_compressed(content, volume=block, mask=np.asarray(mask, dtype=np.uint8))
-    write_bytes(partial / "finer" / f"{i}.npz", content.getbuffer())
+    write_atomically(partial / "finer" / f"{i}.npz", content.getbuffer())
     names = ("spacing", "origin", "direction")
     return {"shape": list(block.shape), **{name: list(place[name]) for name in names}}
 

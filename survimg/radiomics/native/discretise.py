@@ -13,15 +13,14 @@ MOST_LEVELS = 2048
 
 
 def grey_levels(
-    values: np.ndarray, low: float, high: float, bin_width: float | None, bin_count: int | None
+    values: np.ndarray, bin_width: float | None, bin_count: int | None
 ) -> tuple[np.ndarray, int]:
     """Discretise the values of a region.
 
     Parameters
     ----------
-    values : ndarray of shape (n,), float64
-    low, high : float
-        Their minimum and maximum.
+    values : ndarray of shape (n,)
+        Edges are computed in the type of the values, whole numbers in int64.
     bin_width : float or None
         Bins ``[k w, (k + 1) w)``, numbered from that of the minimum.
     bin_count : int or None
@@ -39,25 +38,32 @@ def grey_levels(
     ValueError
         More than `MOST_LEVELS` levels.
     """
+    low, high = values.min(), values.max()
+    if np.issubdtype(values.dtype, np.integer):
+        low, high = np.int64(low), np.int64(high)
     if bin_width is not None:
-        wanted = (high - low) / bin_width + 1
-        # As np.arange(start, ...) computes them in PyRadiomics.
-        edges = np.arange(low - low % bin_width, high + 2 * bin_width, bin_width) if (
-            wanted <= MOST_LEVELS
-        ) else np.empty(0)
+        wanted = (float(high) - float(low)) / bin_width + 1
+        _check_levels(wanted)
+        # As PyRadiomics computes them, in every digit.
+        edges = np.arange(low - low % bin_width, high + 2 * bin_width, bin_width)
     else:
-        wanted = float(bin_count or 0)
+        _check_levels(float(bin_count or 0))
         first, last = (low, high) if high > low else (low - 0.5, high + 0.5)
-        edges = np.linspace(first, last, int(wanted) + 1) if wanted <= MOST_LEVELS else np.empty(0)
-        if edges.size:
-            edges[-1] += 1
-    if not edges.size:
+        kind = np.result_type(first, last, values)
+        kind = kind if np.issubdtype(kind, np.floating) else np.dtype(np.float64)
+        edges = np.linspace(first, last, int(bin_count or 0) + 1, dtype=kind)
+        edges[-1] += 1
+    levels = np.empty(values.size, dtype=np.uint16)
+    as_float = values.astype(np.float64, copy=False)
+    return levels, int(_assign(as_float, edges.astype(np.float64, copy=False), levels))
+
+
+def _check_levels(wanted: float) -> None:
+    if wanted > MOST_LEVELS:
         raise ValueError(
             f"the discretisation gives {wanted:.0f} grey levels; at most {MOST_LEVELS} are "
             "supported. Choose a larger bin_width or a smaller bin_count"
         )
-    levels = np.empty(values.size, dtype=np.uint16)
-    return levels, int(_assign(values, edges, levels))
 
 
 @kernel

@@ -35,14 +35,14 @@ def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatu
         Voxels that are not finite where a feature class needs them, a volume too small for a
         filter, or too many grey levels; the message names patient, channel and image.
     """
-    geometry = region_geometry(case.region)
+    geometry = region_geometry(case.region, settings.texture)
     values: list[float] = []
     if settings.shape_names:
         shape = shape_features(geometry, case.spacing)
         values.extend(shape[name] for name in settings.shape_names)
     n_images = len(settings.filtered_image_types)
     n_levels = np.zeros((len(case.channel_names), n_images), dtype=np.int64)
-    measure = ImageMeasurement(geometry, float(np.prod(case.spacing)), settings)
+    measure = ImageMeasurement(geometry, case.spacing, settings)
     for c in range(len(case.channel_names)):
         found: dict[str, np.ndarray] = {}
         if case.present[c] and n_images:

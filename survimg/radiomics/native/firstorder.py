@@ -12,7 +12,7 @@ __all__ = ["first_order"]
 
 
 def first_order(
-    values: np.ndarray, level_counts: np.ndarray, voxel_volume: float
+    values: np.ndarray, level_counts: np.ndarray, voxel_volume: float, shift: float = 0.0
 ) -> dict[str, float]:
     """Compute the first-order features of one image.
 
@@ -24,6 +24,8 @@ def first_order(
         Voxels per grey level; level 0 is unused.
     voxel_volume : float
         In mm^3.
+    shift : float, default=0.0
+        Added to the values before Energy, TotalEnergy and RootMeanSquared.
 
     Returns
     -------
@@ -34,6 +36,8 @@ def first_order(
     ordered = np.sort(values)
     p10, p25, median, p75, p90 = (_percentile(ordered, q) for q in (0.1, 0.25, 0.5, 0.75, 0.9))
     total, energy = _sums(values)
+    if shift:
+        energy = _sums(values + shift)[1]
     mean = total / values.size
     deviation, m2, m3, m4 = _central_moments(values, mean)
     # The values between the two percentiles, both included, are a stretch of the ordered ones.

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from survimg.radiomics.native.jit import kernel
+from survimg.radiomics.texture import TextureDefinition
 
-__all__ = ["DIRECTIONS", "RegionGeometry", "bounding_box", "region_geometry"]
+__all__ = ["DIRECTIONS", "RegionGeometry", "bounding_box", "half_of_the_steps", "region_geometry"]
+
+
+def half_of_the_steps(distances: tuple[int, ...], flat_axis: int | None = None) -> np.ndarray:
+    """Return one of each pair of opposite steps to the voxels at some distances.
+
+    Parameters
+    ----------
+    distances : tuple of int
+        In voxels, along the axis where a step is longest (the maximum norm).
+    flat_axis : int or None
+        Axis along which no step leads.
+
+    Returns
+    -------
+    ndarray of shape (n, 3), int64
+        (z, y, x); 13 steps for a distance of 1, and 4 in a plane.
+    """
+    reach = range(-max(distances), max(distances) + 1)
+    steps = [
+        step
+        for step in product(reach, reach, reach)
+        if step > (0, 0, 0)
+        and max(abs(part) for part in step) in distances
+        and (flat_axis is None or step[flat_axis] == 0)
+    ]
+    return np.array(steps, dtype=np.int64)
+
 
 #: One of each pair of opposite directions to the 26 neighbours, (z, y, x).
-DIRECTIONS = np.array(
-    [
-        (dz, dy, dx)
-        for dz in (0, 1)
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-        if (dz, dy, dx) > (0, 0, 0)
-    ],
-    dtype=np.int64,
-)
+DIRECTIONS = half_of_the_steps((1,))
 
 
 @dataclass(frozen=True)
 class RegionGeometry:
     """Positions of the region's voxels and of their neighbours.
 
-    Grey levels lie in a *block*: the bounding box with a margin of one voxel of grey level 0, so
-    that every neighbour has a position and no kernel tests for borders.
+    Grey levels lie in a *block*: the bounding box with a margin of grey level 0, one voxel wide or
+    as wide as the largest distance, so that every neighbour has a position and no kernel tests for
+    borders. Counts below are those of directions in space; there are 4 directions instead of 13,
+    and 8 neighbours instead of 26, where textures are measured in planes.
 
     Parameters
     ----------
     window : tuple of slice
         The bounding box in the volume, (z, y, x).
     block_shape : tuple of int
-        Bounding box plus 2 along each axis.
+        Bounding box plus twice the margin along each axis.
+    directions : ndarray of shape (13, 3), int64
     in_box : ndarray of shape (n,), int64
         Positions of the voxels in the flattened bounding box, ascending.
     in_block : ndarray of shape (n,), int32
@@ -47,15 +70,23 @@ class RegionGeometry:
     has_runs : ndarray of shape (13,), bool
         Whether some line along the direction holds two voxels of the region, adjacent or not; runs
         along other directions do not exist.
+    steps : ndarray of shape (n_steps, 3), int64
+        The directions, or the longer steps that pairs, dependences and tone differences are asked
+        for at.
+    far_offsets : ndarray of shape (n_steps,), int64, or None
+        Position differences of the steps; None where they are the directions.
     """
 
     window: tuple[slice, slice, slice]
     block_shape: tuple[int, int, int]
+    directions: np.ndarray
     in_box: np.ndarray
     in_block: np.ndarray
     offsets: np.ndarray
     n_neighbours: np.ndarray
     has_runs: np.ndarray
+    steps: np.ndarray
+    far_offsets: np.ndarray | None
 
 
 def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice]:
@@ -68,29 +99,48 @@ def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice]:
     return slices[0], slices[1], slices[2]
 
 
-def region_geometry(region: np.ndarray) -> RegionGeometry:
+def region_geometry(
+    region: np.ndarray, texture: TextureDefinition | None = None
+) -> RegionGeometry:
     """Index the voxels of a region.
 
     Parameters
     ----------
     region : ndarray of shape (z, y, x), bool
         Not empty.
+    texture : TextureDefinition, optional
+        Distances, and the axis that textures leave out.
     """
+    texture = texture or TextureDefinition()
+    margin = max(texture.distances)
     window = bounding_box(region)
     box = region[window]
-    nz, ny, nx = (size + 2 for size in box.shape)
+    nz, ny, nx = (size + 2 * margin for size in box.shape)
+    strides = np.array([ny * nx, nx, 1])
     in_box = np.flatnonzero(box)
-    z, rest = np.divmod(in_box, box.shape[1] * box.shape[2])
-    y, x = np.divmod(rest, box.shape[2])
-    in_block = (((z + 1) * ny + y + 1) * nx + x + 1).astype(np.int32)
-    offsets = DIRECTIONS @ np.array([ny * nx, nx, 1])
+    positions = np.stack(np.unravel_index(in_box, box.shape))
+    in_block = (strides @ (positions + margin)).astype(np.int32)
+    directions = half_of_the_steps((1,), texture.flat_axis)
+    offsets = directions @ strides
     inside = np.zeros(nz * ny * nx, dtype=np.uint8)
     inside[in_block] = 1
     n_neighbours, pairs = _count_neighbours(inside, in_block, offsets)
     has_runs = pairs > 0
     for a in np.flatnonzero(~has_runs):
-        has_runs[a] = _shares_a_line(np.stack([z, y, x]), DIRECTIONS[a])
-    return RegionGeometry(window, (nz, ny, nx), in_box, in_block, offsets, n_neighbours, has_runs)
+        has_runs[a] = _shares_a_line(positions, directions[a])
+    steps = half_of_the_steps(texture.distances, texture.flat_axis)
+    return RegionGeometry(
+        window=window,
+        block_shape=(nz, ny, nx),
+        directions=directions,
+        in_box=in_box,
+        in_block=in_block,
+        offsets=offsets,
+        n_neighbours=n_neighbours,
+        has_runs=has_runs,
+        steps=steps,
+        far_offsets=None if texture.distances == (1,) else steps @ strides,
+    )
 
 
 def _shares_a_line(positions: np.ndarray, direction: np.ndarray) -> bool:

@@ -1,8 +1,8 @@
 """Features of run-length, size-zone and dependence matrices: the same formulas for all three.
 
-A matrix is a list of its non-empty cells (level, size, count), ordered by size. Sources of the
-formulas: Galloway (1975), Chu et al. (1990), Dasarathy and Holder (1991) for run lengths; Thibault
-et al. (2014) for zones; Sun and Wee (1983) for dependences.
+A matrix is a list of its non-empty cells (level, size) and their counts, ordered by size. Sources
+of the formulas: Galloway (1975), Chu et al. (1990), Dasarathy and Holder (1991) for run lengths;
+Thibault et al. (2014) for zones; Sun and Wee (1983) for dependences.
 """
 
 from __future__ import annotations
@@ -11,31 +11,35 @@ import numpy as np
 
 from survimg.radiomics.native.jit import kernel
 
-__all__ = ["dependence_features", "run_features", "zone_features"]
+__all__ = ["count_equal_neighbours", "run_features", "zone_features"]
 
 
 @kernel
-def _features(cells: np.ndarray, n_cells: int, per_level: np.ndarray, out: np.ndarray) -> None:
+def _features(
+    cells: np.ndarray, counts: np.ndarray, n_cells: int, per_level: np.ndarray, out: np.ndarray
+) -> None:
     # Adds the 16 features of one matrix to `out`.
     total = 0.0
     entropy = 0.0
     for k in range(n_cells):
-        count = np.float64(cells[k, 2])
+        count = counts[k]
         total += count
-        if count > 1.0:
+        if count != 1.0:
             entropy += count * np.log2(count)
     out[9] += np.log2(total) - entropy / total
-    _add_emphases(cells, n_cells, total, out)
-    _add_size_margin(cells, n_cells, total, out)
-    _add_level_margin(cells, n_cells, total, per_level, out)
+    _add_emphases(cells, counts, n_cells, total, out)
+    _add_size_margin(cells, counts, n_cells, total, out)
+    _add_level_margin(cells, counts, n_cells, total, per_level, out)
 
 
 @kernel
-def _add_emphases(cells: np.ndarray, n_cells: int, total: float, out: np.ndarray) -> None:
+def _add_emphases(
+    cells: np.ndarray, counts: np.ndarray, n_cells: int, total: float, out: np.ndarray
+) -> None:
     for k in range(n_cells):
         level = np.float64(cells[k, 0])
         size = np.float64(cells[k, 1])
-        share = cells[k, 2] / total
+        share = counts[k] / total
         g2 = level * level
         s2 = size * size
         out[0] += share / s2
@@ -49,10 +53,12 @@ def _add_emphases(cells: np.ndarray, n_cells: int, total: float, out: np.ndarray
 
 
 @kernel
-def _add_size_margin(cells: np.ndarray, n_cells: int, total: float, out: np.ndarray) -> None:
+def _add_size_margin(
+    cells: np.ndarray, counts: np.ndarray, n_cells: int, total: float, out: np.ndarray
+) -> None:
     voxels = 0.0
     for k in range(n_cells):
-        voxels += np.float64(cells[k, 1] * cells[k, 2])
+        voxels += cells[k, 1] * counts[k]
     mean = voxels / total
     variance = 0.0
     squares = 0.0
@@ -61,8 +67,8 @@ def _add_size_margin(cells: np.ndarray, n_cells: int, total: float, out: np.ndar
         if k > 0 and cells[k, 1] != cells[k - 1, 1]:
             squares += of_size * of_size
             of_size = 0.0
-        of_size += cells[k, 2]
-        variance += cells[k, 2] * (cells[k, 1] - mean) ** 2
+        of_size += counts[k]
+        variance += counts[k] * (cells[k, 1] - mean) ** 2
     squares += of_size * of_size
     out[4] += squares / total
     out[5] += squares / total**2
@@ -72,11 +78,16 @@ def _add_size_margin(cells: np.ndarray, n_cells: int, total: float, out: np.ndar
 
 @kernel
 def _add_level_margin(
-    cells: np.ndarray, n_cells: int, total: float, per_level: np.ndarray, out: np.ndarray
+    cells: np.ndarray,
+    counts: np.ndarray,
+    n_cells: int,
+    total: float,
+    per_level: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     per_level[:] = 0.0
     for k in range(n_cells):
-        per_level[cells[k, 0]] += cells[k, 2]
+        per_level[cells[k, 0]] += counts[k]
     mean = 0.0
     squares = 0.0
     for g in range(per_level.size):
@@ -97,8 +108,9 @@ def run_features(
     reached: np.ndarray,
     longest: int,
     has_runs: np.ndarray,
+    weights: np.ndarray,
 ) -> np.ndarray:
-    """Return the 16 run-length features, averaged over directions.
+    """Return the 16 run-length features, averaged over directions or of their weighted sum.
 
     Directions along which every line holds at most one voxel of the region are left out, as in
     PyRadiomics; NaN when none is left.
@@ -114,9 +126,14 @@ def run_features(
     longest : int
     has_runs : ndarray of shape (13,), bool
         See `RegionGeometry.has_runs`.
+    weights : ndarray of shape (13,) or (0,), float64
+        Weights with which the matrices of the directions are added up; empty to average the
+        features of the directions.
     """
     n_levels = level_counts.size - 1
-    cells = np.empty((longest * n_levels, 3), dtype=np.int64)
+    table = np.zeros((longest + 2, n_levels + 1), dtype=np.float64)
+    cells = np.empty((longest * n_levels, 2), dtype=np.int64)
+    counts = np.empty(longest * n_levels, dtype=np.float64)
     per_level = np.empty(n_levels + 1, dtype=np.float64)
     out = np.zeros(16, dtype=np.float64)
     used = 0
@@ -130,56 +147,64 @@ def run_features(
             reached[a, 2, g] = pairs[a, g, g]
             for length in range(3, longest + 1):
                 reached[a, 2, g] -= reached[a, length, g]
-        n_cells = 0
+        weight = 1.0 if weights.size == 0 else weights[a]
         for length in range(1, longest + 1):
             for g in range(1, n_levels + 1):
                 # Runs that reach this length less those that reach the next one.
                 count = np.int64(reached[a, length, g])
                 if length < longest:
                     count -= reached[a, length + 1, g]
-                if count > 0:
-                    cells[n_cells, 0] = g
-                    cells[n_cells, 1] = length
-                    cells[n_cells, 2] = count
-                    n_cells += 1
-        _features(cells, n_cells, per_level, out)
-    return out / used
-
-
-@kernel
-def zone_features(small: np.ndarray, large: np.ndarray) -> np.ndarray:
-    """Return the 16 size-zone features.
-
-    Parameters
-    ----------
-    small : ndarray of shape (sizes, levels + 1), int32
-        From `collect_zones`.
-    large : ndarray of shape (n, 3), int64
-        Cells (level, size, count) of the larger zones, ordered by size.
-    """
-    n_levels = small.shape[1] - 1
-    cells = np.empty((small.size + large.shape[0], 3), dtype=np.int64)
-    n_cells = 0
-    for size in range(1, small.shape[0]):
-        for g in range(1, n_levels + 1):
-            if small[size, g] > 0:
-                cells[n_cells, 0] = g
-                cells[n_cells, 1] = size
-                cells[n_cells, 2] = small[size, g]
-                n_cells += 1
-    for k in range(large.shape[0]):
-        cells[n_cells] = large[k]
-        n_cells += 1
-    out = np.zeros(16, dtype=np.float64)
-    _features(cells, n_cells, np.empty(n_levels + 1, dtype=np.float64), out)
+                table[length, g] += weight * count
+        if weights.size == 0:
+            n_cells = _list_cells(table, cells, counts, 0)
+            _features(cells, counts, n_cells, per_level, out)
+            table[:] = 0.0
+    if weights.size == 0 or used == 0:
+        return out / used
+    _features(cells, counts, _list_cells(table, cells, counts, 0), per_level, out)
     return out
 
 
 @kernel
-def dependence_features(
-    dependence: np.ndarray, grey: np.ndarray, in_block: np.ndarray, n_levels: int
-) -> np.ndarray:
-    """Return 16 features of the dependence matrix, in the order of the run-length features.
+def _list_cells(table: np.ndarray, cells: np.ndarray, counts: np.ndarray, n_cells: int) -> int:
+    for size in range(1, table.shape[0]):
+        for g in range(1, table.shape[1]):
+            if table[size, g] > 0:
+                cells[n_cells, 0] = g
+                cells[n_cells, 1] = size
+                counts[n_cells] = table[size, g]
+                n_cells += 1
+    return n_cells
+
+
+@kernel
+def zone_features(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """Return the 16 features of a matrix of sizes: zones, or dependences.
+
+    Parameters
+    ----------
+    small : ndarray of shape (sizes, levels + 1), int32
+        From `collect_zones`, `count_equal_neighbours` or `count_dependences`.
+    large : ndarray of shape (n, 3), int64
+        Cells (level, size, count) of the larger zones, ordered by size.
+    """
+    cells = np.empty((small.size + large.shape[0], 2), dtype=np.int64)
+    counts = np.empty(small.size + large.shape[0], dtype=np.float64)
+    n_cells = _list_cells(small, cells, counts, 0)
+    for k in range(large.shape[0]):
+        cells[n_cells] = large[k, :2]
+        counts[n_cells] = large[k, 2]
+        n_cells += 1
+    out = np.zeros(16, dtype=np.float64)
+    _features(cells, counts, n_cells, np.empty(small.shape[1], dtype=np.float64), out)
+    return out
+
+
+@kernel
+def count_equal_neighbours(
+    dependence: np.ndarray, grey: np.ndarray, in_block: np.ndarray, table: np.ndarray
+) -> None:
+    """Count voxels by number of equal neighbours and level.
 
     Parameters
     ----------
@@ -187,21 +212,9 @@ def dependence_features(
         Number of equal neighbours, from `trace_same`; the size of a dependence is one more.
     grey, in_block
         As there.
-    n_levels : int
+    table : ndarray of shape (28, levels + 1), int32
+        Zeros; receives voxels by size of their dependence and level.
     """
-    counts = np.zeros((28, n_levels + 1), dtype=np.int64)
     for n in range(in_block.size):
         i = np.int64(in_block[n])
-        counts[np.int64(dependence[i]) + 1, grey[i]] += 1
-    cells = np.empty((counts.size, 3), dtype=np.int64)
-    n_cells = 0
-    for size in range(1, 28):
-        for g in range(1, n_levels + 1):
-            if counts[size, g] > 0:
-                cells[n_cells, 0] = g
-                cells[n_cells, 1] = size
-                cells[n_cells, 2] = counts[size, g]
-                n_cells += 1
-    out = np.zeros(16, dtype=np.float64)
-    _features(cells, n_cells, np.empty(n_levels + 1, dtype=np.float64), out)
-    return out
+        table[np.int64(dependence[i]) + 1, grey[i]] += 1

@@ -7,8 +7,14 @@ import numpy as np
 from survimg.radiomics.names import IBSI_IDENTIFIERS, ExtractionSettings
 from survimg.radiomics.native.cooccurrence import cooccurrence_features
 from survimg.radiomics.native.discretise import grey_levels
+from survimg.radiomics.native.distant import (
+    count_dependences,
+    count_distant_pairs,
+    distant_tone_differences,
+)
 from survimg.radiomics.native.firstorder import first_order
 from survimg.radiomics.native.geometry import RegionGeometry
+from survimg.radiomics.native.joint import joint_features
 from survimg.radiomics.native.neighbours import (
     collect_zones,
     count_pairs,
@@ -17,7 +23,7 @@ from survimg.radiomics.native.neighbours import (
 )
 from survimg.radiomics.native.ngtdm import tone_difference_features
 from survimg.radiomics.native.size_matrices import (
-    dependence_features,
+    count_equal_neighbours,
     run_features,
     zone_features,
 )
@@ -30,6 +36,8 @@ _SMALL_ZONE = 63
 # Run-length order of the 14 dependence features that are defined.
 _DEPENDENCE_ORDER = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15]
 
+_NO_LARGE_ZONES = np.empty((0, 3), dtype=np.int64)
+
 
 class ImageMeasurement:
     """Measure images of one case; scratch memory is shared by its images.
@@ -37,17 +45,29 @@ class ImageMeasurement:
     Parameters
     ----------
     geometry : RegionGeometry
-    voxel_volume : float
-        In mm^3.
+        Made for the texture definition of the settings.
+    spacing : ndarray of shape (3,)
+        Voxel size in mm, (z, y, x).
     settings : ExtractionSettings
     """
 
     def __init__(
-        self, geometry: RegionGeometry, voxel_volume: float, settings: ExtractionSettings
+        self, geometry: RegionGeometry, spacing: np.ndarray, settings: ExtractionSettings
     ) -> None:
         self.geometry = geometry
-        self.voxel_volume = voxel_volume
+        self.spacing = spacing
         self.settings = settings
+        texture = settings.texture
+        # The quick pass over 3 x 3 x 3 boxes knows no other neighbourhoods.
+        self._in_boxes = geometry.far_offsets is None and texture.flat_axis is None
+        self._exact_dependence = (
+            geometry.far_offsets is None and texture.dependence_tolerance == 0
+        )
+        self._run_weights = (
+            np.empty(0)
+            if texture.weighting is None
+            else texture.run_weights(geometry.directions, spacing)
+        )
         self.classes = dict(settings.image_features)
         size = int(np.prod(geometry.block_shape))
         self._grey = np.zeros(size, dtype=np.uint16)
@@ -67,13 +87,13 @@ class ImageMeasurement:
 
         Parameters
         ----------
-        values : ndarray of shape (n,), float64
-            The image in the region, in the order of `RegionGeometry.in_box`.
+        values : ndarray of shape (n,)
+            The image in the region, in the order of `RegionGeometry.in_box`. Edges of bins are
+            computed in their type, as PyRadiomics does; statistics in float64.
         """
         settings, geometry = self.settings, self.geometry
-        levels, n_levels = grey_levels(
-            values, float(values.min()), float(values.max()), settings.bin_width, settings.bin_count
-        )
+        levels, n_levels = grey_levels(values, settings.bin_width, settings.bin_count)
+        values = values.astype(np.float64, copy=False)
         level_counts = np.bincount(levels, minlength=n_levels + 1)
         self._grey[geometry.in_block] = levels
         by_class: dict[str, np.ndarray] = {}
@@ -84,7 +104,9 @@ class ImageMeasurement:
         found: list[float] = []
         for feature_class, names in settings.image_features:
             if feature_class == "firstorder":
-                statistics = first_order(values, level_counts, self.voxel_volume)
+                statistics = first_order(
+                    values, level_counts, float(np.prod(self.spacing)), settings.texture.array_shift
+                )
                 found.extend(statistics[name] for name in names)
             else:
                 order = {name: k for k, name in enumerate(IBSI_IDENTIFIERS[feature_class])}
@@ -93,16 +115,16 @@ class ImageMeasurement:
 
     def _pair_classes(self, level_counts: np.ndarray) -> dict[str, np.ndarray]:
         geometry, width = self.geometry, level_counts.size
-        pairs = np.zeros((13, width, width), dtype=np.int32)
+        n_directions = geometry.offsets.size
+        pairs = np.zeros((n_directions, width, width), dtype=np.int32)
         count_pairs(self._grey, geometry.in_block, geometry.offsets, pairs, self._same)
         found = {}
         if "glcm" in self.classes:
-            n_present = int(np.count_nonzero(level_counts))
-            found["glcm"] = cooccurrence_features(pairs, n_present, "MCC" in self.classes["glcm"])
+            found["glcm"] = self._cooccurrence(pairs, int(np.count_nonzero(level_counts)))
         if self._position.size == 0:
             return found
         # No run is longer than the longest side of the bounding box.
-        reached = np.zeros((13, max(geometry.block_shape) + 1, width), dtype=np.int32)
+        reached = np.zeros((n_directions, max(geometry.block_shape) + 1, width), dtype=np.int32)
         self._dependence[geometry.in_block] = 0
         longest = trace_same(
             self._same,
@@ -115,14 +137,43 @@ class ImageMeasurement:
             self._dependence,
         )
         if "glrlm" in self.classes:
-            found["glrlm"] = run_features(level_counts, pairs, reached, longest, geometry.has_runs)
+            found["glrlm"] = run_features(
+                level_counts, pairs, reached, longest, geometry.has_runs, self._run_weights
+            )
         if "glszm" in self.classes:
             found["glszm"] = self._zones(width)
         if "gldm" in self.classes:
-            found["gldm"] = dependence_features(
-                self._dependence, self._grey, geometry.in_block, width - 1
-            )[_DEPENDENCE_ORDER]
+            found["gldm"] = self._dependences(width)
         return found
+
+    def _cooccurrence(self, pairs: np.ndarray, n_present: int) -> np.ndarray:
+        geometry, texture = self.geometry, self.settings.texture
+        if geometry.far_offsets is not None:
+            pairs = np.zeros((geometry.far_offsets.size, *pairs.shape[1:]), dtype=np.int32)
+            count_distant_pairs(self._grey, geometry.in_block, geometry.far_offsets, pairs)
+        with_mcc = "MCC" in self.classes["glcm"]
+        if texture.weighting is None and texture.symmetrical:
+            return cooccurrence_features(pairs, n_present, with_mcc)
+        # Of pairs, the voxel before is the row in PyRadiomics, and the column here.
+        matrices = pairs.transpose(0, 2, 1).astype(np.float64)
+        matrices[:, 0] = 0
+        if texture.symmetrical:
+            matrices += matrices.transpose(0, 2, 1)
+        if texture.weighting is not None:
+            weights = texture.pair_weights(geometry.steps, self.spacing)
+            matrices = np.tensordot(weights, matrices, axes=1)[np.newaxis]
+        return joint_features(matrices, n_present, with_mcc)
+
+    def _dependences(self, width: int) -> np.ndarray:
+        geometry = self.geometry
+        table = np.zeros((2 * len(geometry.steps) + 2, width), dtype=np.int32)
+        if self._exact_dependence:
+            count_equal_neighbours(self._dependence, self._grey, geometry.in_block, table)
+        else:
+            offsets = geometry.offsets if geometry.far_offsets is None else geometry.far_offsets
+            tolerance = self.settings.texture.dependence_tolerance
+            count_dependences(self._grey, geometry.in_block, offsets, tolerance, table)
+        return zone_features(table, _NO_LARGE_ZONES)[_DEPENDENCE_ORDER]
 
     def _zones(self, width: int) -> np.ndarray:
         geometry = self.geometry
@@ -141,6 +192,10 @@ class ImageMeasurement:
         geometry = self.geometry
         _, ny, nx = geometry.block_shape
         differences = np.zeros(level_counts.size, dtype=np.float64)
+        if not self._in_boxes:
+            offsets = geometry.offsets if geometry.far_offsets is None else geometry.far_offsets
+            distant_tone_differences(self._grey, geometry.in_block, offsets, differences)
+            return tone_difference_features(level_counts, differences)
         neighbour_sums(
             self._grey,
             geometry.in_block,

@@ -10,7 +10,6 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, FoldEnsemble
-from survimg.estimators.compose.fold_ensemble import _cox_slope
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 from survimg.testing import survival_checks
@@ -64,15 +63,6 @@ def test_folds_and_their_order_change_the_ensemble(fitted):
         assert not np.allclose(other.predict(X), fitted.predict(X))
     other = FoldEnsemble(CoxPHSurvivalAnalysis(alpha=100.0), cv=3).fit(X, y)
     assert not np.allclose(other.predict(X), fitted.predict(X))
-
-
-def test_slope_is_that_of_a_cox_model_and_never_negative():
-    X, y = table()
-    reference = CoxPHSurvivalAnalysis(ties="breslow").fit(X[:, :1], y).coef_[0]
-    assert reference > 0
-    slope = _cox_slope(X[:, 0], y["event"], y["time"])
-    assert slope == pytest.approx(reference, rel=1e-4)
-    assert _cox_slope(-X[:, 0], y["event"], y["time"]) == 0
 
 
 def test_an_uninformative_ensemble_predicts_one_curve_for_all():

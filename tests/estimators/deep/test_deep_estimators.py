@@ -23,11 +23,11 @@ from survimg.estimators import (
     deepmts_variant,
 )
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
-from survimg.estimators.deep.discrete_time import PAPER_CUTS_MONTHS
 from survimg.losses import discrete_survival_curve
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 from survimg.training import TrainingParameters
+from survimg.training.objectives.intervals import PAPER_CUTS_MONTHS
 
 SHAPE = (16, 18, 18)
 N = 8

@@ -203,6 +203,16 @@ def test_balanced_batches_leave_the_prevalence_in_the_probabilities(cohort):
     np.testing.assert_allclose(model.decision_function(cohort), learned + np.log(3 / 9), rtol=1e-6)
 
 
+def test_weighted_batches_learn_the_prevalence_themselves(cohort):
+    rare = np.arange(N) < 3
+    model = FusionClassifier(**QUICK, branches=("tumour", "clinical"), balanced="weighted")
+    outputs = (model := model.fit(cohort, rare))._outputs(model._patients(cohort))
+    learned = [float(output.risk) for output in outputs]
+    np.testing.assert_allclose(model.decision_function(cohort), learned, rtol=1e-6)
+    plain = clone(model).set_params(balanced=True).fit(cohort, rare)
+    assert not np.allclose(plain.decision_function(cohort), learned, rtol=1e-3)
+
+
 @pytest.mark.parametrize("labels", [np.zeros(N), np.arange(N), LABELS[:-1]])
 def test_labels_that_do_not_fit_are_refused(labels, cohort):
     with pytest.raises(ValueError, match=r"two classes|labels"):

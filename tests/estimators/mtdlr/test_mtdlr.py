@@ -27,7 +27,7 @@ from survimg.estimators import (
     SingleTaskCox,
     SingleTaskSurvival,
 )
-from survimg.estimators.mtdlr.cox import fit_few_covariates, select_covariates
+from survimg.estimators.mtdlr.few_covariates import fit_few_covariates, select_covariates
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics, RegionSource
 from survimg.evaluation import Nomogram, concordance_index, fit_cox, univariate_cox_table
 from survimg.model_selection import EventStratifiedKFold

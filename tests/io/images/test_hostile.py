@@ -184,17 +184,23 @@ except ValueError as error:
 """
 
 
-def _bomb(folder, kind):
-    zeros = zlib.compressobj(9, zlib.DEFLATED, 31 if kind in ("nii.gz", "nrrd") else 15)
-    packed = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(300)) + zeros.flush()
-    if kind == "mha":  # claims 298 MiB, and holds 300
-        text = META.format("LOCAL").replace("8 7 6", "1024 1024 149")
-        size = f"CompressedData = True\nCompressedDataSize = {len(packed)}\nElementType"
-        head = text.replace("ElementType", size).encode()
+def _claiming(folder, kind, n_slices, packed):
+    """Write a header that claims slices of 2 MiB, and a compressed stream."""
+    size = f"1024 1024 {n_slices}"
+    if kind == "mha":
+        text = META.format("LOCAL").replace("8 7 6", size)
+        more = f"CompressedData = True\nCompressedDataSize = {len(packed)}\nElementType"
+        head = text.replace("ElementType", more).encode()
     else:
-        head = NRRD.replace("8 7 6", "1024 1024 149").replace("raw", "gzip").encode() + b"\n"
+        head = NRRD.replace("8 7 6", size).replace("raw", "gzip").encode() + b"\n"
     (folder / f"bomb.{kind}").write_bytes(head + packed)
     return folder / f"bomb.{kind}"
+
+
+def _bomb(folder, kind):
+    zeros = zlib.compressobj(1, zlib.DEFLATED, 15 if kind == "mha" else 31)
+    packed = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(300)) + zeros.flush()
+    return _claiming(folder, kind, 149, packed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no measure of memory there")
@@ -207,6 +213,13 @@ def test_a_bomb_is_refused_without_its_memory(tmp_path, kind):
     numbers, _, message = done.stdout.partition("|")
     assert int(numbers.split()[0]) < 60
     assert "holds more than the" in message
+
+
+@pytest.mark.parametrize("kind", ["mha", "nrrd"])
+def test_a_claim_that_takes_seconds_to_disprove_is_refused_at_once(tmp_path, kind):
+    path = _claiming(tmp_path, kind, 321, b"\x1f\x8b" + bytes(1 << 20))
+    with pytest.raises(ValueError, match=r"claims 673185792 bytes .* without compression"):
+        read_image(path)
 
 
 def test_labels_are_printed_so_that_they_can_be_given_back(tmp_path):

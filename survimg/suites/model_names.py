@@ -52,6 +52,8 @@ MASK_READERS = frozenset(
         "cnn-survival",
         "manual-radiomics",
         "manual-radiomics-clinical",
+        "radiomics-icare",
+        "radiomics-icare-single",
         "radiomics-lasso-cox",
         "radiomics-rsf",
         "radiomics-deepsurv",
@@ -125,10 +127,10 @@ def _build(name: str, settings: ModelSettings) -> Any:
             f"Model {name!r} must be callable without arguments; that gave "
             f"{type(error).__name__}: {error}."
         ) from error
-    needed = ("fit", "predict", "get_params", "set_params")
-    if isinstance(model, type) or not all(hasattr(model, method) for method in needed):
+    methods = ("fit", "predict", "get_params", "set_params")
+    if isinstance(model, type) or not all(hasattr(model, method) for method in methods):
         raise ValueError(
-            f"Model {name!r} gives {model!r}, which is no estimator with {', '.join(needed)}."
+            f"Model {name!r} gives {model!r}, which is no estimator with {', '.join(methods)}."
         )
     return model
 

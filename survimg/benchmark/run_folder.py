@@ -115,7 +115,7 @@ class Run:
         """Models, folds and seeds without a record: the run was interrupted."""
         return [place for place, record in self.records.items() if record is None]
 
-    def done(self, model: str) -> dict[tuple[int, int], Record]:
+    def successful_records(self, model: str) -> dict[tuple[int, int], Record]:
         """Successful records of one model by (fold, seed)."""
         return {
             (fold, seed): record
@@ -123,9 +123,14 @@ class Run:
             if name == model and record is not None and not record.failed
         }
 
+    def first_repeat(self, model: str) -> dict[int, Record]:
+        """Successful records of one model in the first repeat, with the first seed, by fold."""
+        records, seed = self.successful_records(model), self.seeds[0]
+        return {f: records[f, seed] for f in self.repeats[0] if (f, seed) in records}
+
     def complete(self, model: str) -> bool:
         """Whether the model has predicted every fold with every seed."""
-        return len(self.done(model)) == len(self.folds) * len(self.seeds)
+        return len(self.successful_records(model)) == len(self.folds) * len(self.seeds)
 
 
 def read_run(folder: str | PathLike[str]) -> Run:

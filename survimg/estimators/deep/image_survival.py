@@ -1,0 +1,109 @@
+"""`ImageSurvival`: any network of torch or MONAI as a survival estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+
+from survimg.cohort import Cohort
+from survimg.estimators.deep.image_encoder import ImageEncoder, refuse_offset
+from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
+from survimg.training.objective import SurvivalObjective
+from survimg.training.objectives import Cox, IntervalObjective
+
+__all__ = ["ImageSurvival"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
+    """Survival from volumes by a network of your own, or of MONAI; **risk higher = earlier event**.
+
+    One fully connected layer makes the outputs of the objective from the network's features and the
+    clinical columns. Batches, augmentation, validation, checkpoints, devices and random states are
+    those of all networks here.
+
+    Parameters
+    ----------
+    objective : SurvivalObjective, optional
+        `Cox`, `DiscreteTime`, `MTLR` or `DeepHit` of `survimg.training`; None is ``Cox()``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        ``net_.module_.encoder`` is the trained network, ``net_.module_.head`` the layer behind it.
+    objective_ : SurvivalObjective
+        With the cuts and the horizon that the fit has chosen.
+    history_ : DataFrame
+    time_cuts_, risk_horizon_ : ndarray of shape (n_intervals,), float
+        Of an objective with intervals.
+    baseline_, unique_times_, clinical_encoder_, channel_names_in_, volume_shape_in_
+        See `VolumeSurvivalEstimator`.
+    clinical_coefficients_ : ndarray
+        Of the Cox model of ``clinical_path="offset"``: log-hazard ratios per standard deviation.
+
+    Raises
+    ------
+    ValueError
+        The network cannot take volumes of the cohort's shape, or returns something else than
+        features.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from survimg.datasets import make_phantom_cohort
+    >>> from survimg.estimators import ImageSurvival
+    >>> from survimg.training import MTLR, Net
+    >>> X = make_phantom_cohort(n=12, shape=(16, 16, 16), random_state=0).cohort
+    >>> net = Net(nn.Conv3d, out_channels=4, kernel_size=3)
+    >>> model = ImageSurvival(net=net, objective=MTLR(), n_iterations=2, random_state=0)
+    >>> model.fit(X, X.outcome).predict(X).shape
+    (12,)
+    """
+
+    objective: SurvivalObjective | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **VolumeSurvivalEstimator._parameter_constraints,
+        **ImageEncoder._parameter_constraints,
+        "objective": [SurvivalObjective, None],
+    }
+
+    @property
+    def _objective(self) -> SurvivalObjective:
+        return self.objective_
+
+    @property
+    def _n_outputs(self) -> int | None:
+        return self.objective_.n_outputs
+
+    def _encode_training(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
+    ) -> np.ndarray:
+        objective: SurvivalObjective = Cox() if self.objective is None else clone(self.objective)
+        objective._validate_params()
+        if isinstance(objective, IntervalObjective):
+            name = type(objective).__name__
+            refuse_offset(self.clinical_path, f"{name} has no log-hazard ratios")
+        self.objective_ = objective.learned(event, time, train, cohort.time_unit)
+        return super()._encode_training(cohort, event, time, train, seed)
+
+    @property
+    def time_cuts_(self) -> np.ndarray:
+        """Cuts of an objective with intervals."""
+        return self._intervals("time_cuts_").bounds[1:]
+
+    @property
+    def risk_horizon_(self) -> float:
+        """Time at which an objective with intervals ranks patients."""
+        horizon = self._intervals("risk_horizon_").horizon
+        assert horizon is not None
+        return horizon
+
+    def _intervals(self, name: str) -> IntervalObjective:
+        objective = getattr(self, "objective_", None)
+        if not isinstance(objective, IntervalObjective):
+            raise AttributeError(f"This ImageSurvival has no {name}: it has no intervals of time.")
+        return objective

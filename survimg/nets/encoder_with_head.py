@@ -1,0 +1,173 @@
+"""Any network that makes features of a volume, with a layer that makes survival of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from survimg.nets.layers import check_clinical, initialise, linear
+from survimg.nets.outputs import RiskOutput
+
+__all__ = ["ClinicalPath", "EncoderWithHead", "LogitsOutput", "Pool", "pooled"]
+
+Pool = Literal["mean", "mean-sd"]
+ClinicalPath = Literal["joined", "undropped", "offset"]
+
+
+class LogitsOutput(NamedTuple):
+    """Output of a network with several numbers per case."""
+
+    logits: Tensor
+    """``(b, n_outputs)``: what they mean is the objective's matter."""
+
+    features: Tensor
+    """Deep features from which the logits are computed, ``(b, n_features)``."""
+
+
+class EncoderWithHead(nn.Module):
+    """Features of an image and clinical values through one fully connected layer.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From volumes (b, channels, z, y, x) to features, a map, tokens, or a list of these; see
+        `pooled`.
+    shape : sequence of int
+        Shape of a case that it takes, to find out how many features it gives: channels, then voxels
+        along each axis.
+    n_clinical : int
+        Clinical values of a case.
+    n_outputs : int or None
+        None for one number per case (`RiskOutput`); k for k of them (`LogitsOutput`).
+    pool : {"mean", "mean-sd"}, default="mean"
+        What is taken of a map over its voxels: the mean of each channel, or also the standard
+        deviation.
+    clinical_path : {"joined", "undropped", "offset"}, default="joined"
+        Clinical values enter the layer with the features; or behind the dropout, which then drops
+        features only; or, with one clinical value, that is added to the output as it is.
+    dropout : float, default=0.0
+        Dropout on the inputs of the layer.
+    generator : torch.Generator, optional
+        CPU generator for the weights of the layer; torch's global generator if None.
+
+    Raises
+    ------
+    ValueError
+        The encoder cannot take such a case, or returns something else.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        shape: Any,
+        n_clinical: int,
+        n_outputs: int | None,
+        *,
+        pool: Pool = "mean",
+        clinical_path: ClinicalPath = "joined",
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.n_clinical = n_clinical
+        self.n_outputs = n_outputs
+        self.pool = pool
+        self.clinical_path = clinical_path
+        self.n_features = _count_features(encoder, tuple(shape), pool)
+        joined = 0 if clinical_path == "offset" else n_clinical
+        self.dropout = nn.Dropout(dropout)
+        self.head = linear(self.n_features + joined, n_outputs or 1)
+        initialise(self.head, generator)
+
+    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict.
+
+        Parameters
+        ----------
+        volumes : Tensor of shape (b, channels, z, y, x)
+        clinical : Tensor of shape (b, n_clinical), optional
+            Required if ``n_clinical > 0``.
+        """
+        table = check_clinical(clinical, volumes, self.n_clinical)
+        features = pooled(self.encoder(volumes), self.pool)
+        with torch.autocast(volumes.device.type, enabled=False):
+            features, table = features.float(), table.float()
+            if self.clinical_path == "joined":
+                outputs = self.head(self.dropout(torch.cat([features, table], dim=1)))
+            elif self.clinical_path == "undropped":
+                outputs = self.head(torch.cat([self.dropout(features), table], dim=1))
+            else:
+                outputs = self.head(self.dropout(features)) + table.sum(dim=1, keepdim=True)
+            if self.n_outputs is None:
+                return RiskOutput(outputs[:, 0], features)
+            return LogitsOutput(outputs, features)
+
+    def l2_penalty(self) -> Tensor:
+        """Sum of squares of the kernel of the last layer."""
+        return self.head.weight.square().sum()
+
+
+def pooled(output: Any, pool: Pool = "mean") -> Tensor:
+    """Return the features in what an encoder gives, (b, n), at least float32.
+
+    Parameters
+    ----------
+    output : Tensor, or list or tuple
+        Features (b, n); tokens (b, tokens, n), as transformers give; a map (b, n, ...) with two or
+        three spatial axes. Of a list or tuple it is the last item.
+    pool : {"mean", "mean-sd"}
+        What is taken over tokens or voxels.
+
+    Raises
+    ------
+    ValueError
+        Anything else.
+    """
+    while isinstance(output, list | tuple) and len(output):
+        output = output[-1]
+    if not isinstance(output, Tensor) or not 2 <= output.ndim <= 5:
+        given = type(output).__name__
+        if isinstance(output, Tensor):
+            given = f"a tensor of shape {tuple(output.shape)}"
+        raise ValueError(
+            "The network must return features (b, n), a map (b, n, z, y, x), tokens (b, tokens, n) "
+            f"or a list of these, of which the last is taken; it returns {given}. Wrap it in a "
+            "module whose forward returns the right one."
+        )
+    features = output.to(torch.promote_types(output.dtype, torch.float32))
+    if features.ndim == 2:
+        return features
+    if features.ndim == 3:
+        features = features.transpose(1, 2)
+    voxels = features.flatten(2)
+    mean = voxels.mean(dim=2)
+    if pool == "mean":
+        return mean
+    # The root of a variance of 0 has no gradient.
+    spread = (voxels.var(dim=2, correction=0) + 1e-12).sqrt()
+    return torch.cat([mean, spread], dim=1)
+
+
+def _count_features(encoder: nn.Module, shape: tuple[int, ...], pool: Pool) -> int:
+    training = encoder.training
+    weights = next(encoder.parameters(), torch.zeros(()))
+    volume = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
+    try:
+        with torch.no_grad():
+            output = encoder.eval()(volume)
+    except Exception as error:  # a user's own network may raise anything
+        raise ValueError(
+            f"{type(encoder).__name__} cannot take volumes of {shape[0]} channel(s) and "
+            f"{' x '.join(map(str, shape[1:]))} voxels: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        encoder.train(training)
+    features = pooled(output, pool)
+    if len(features) != 1 or not features.shape[1]:
+        raise ValueError(
+            f"{type(encoder).__name__} returns {tuple(features.shape)} features for one patient."
+        )
+    return features.shape[1]

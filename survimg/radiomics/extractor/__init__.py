@@ -1,0 +1,5 @@
+"""One case at a time, as PyRadiomics does it."""
+
+from survimg.radiomics.extractor.feature_extractor import FeatureExtractor
+
+__all__ = ["FeatureExtractor"]

@@ -1,0 +1,187 @@
+"""The image types of PyRadiomics: an image in, filtered images in a box around the region out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+from survimg.radiomics.filters.local_binary_patterns import patterns_in_planes, patterns_in_space
+from survimg.radiomics.filters.undecimated import decomposed
+
+__all__ = ["filtered_images", "image_names"]
+
+Box = tuple[slice, slice, slice]
+
+
+def image_names(image_type: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the images that an image type gives, as they stand in feature names.
+
+    Parameters
+    ----------
+    image_type : str
+    settings : dict
+        All settings that apply to it, by PyRadiomics' names.
+    """
+    if image_type == "LoG":
+        return [_log_name(sigma) for sigma in settings["sigma"]]
+    if image_type == "LBP3D":
+        return [f"lbp-3D-m{level + 1}" for level in range(settings["lbp3DLevels"])] + ["lbp-3D-k"]
+    if image_type != "Wavelet":
+        return ["lbp-2D" if image_type == "LBP2D" else image_type.lower()]
+    n_axes = len(_wavelet_axes(settings))
+    bands = [format(k, f"0{n_axes}b").replace("0", "L").replace("1", "H") for k in range(2**n_axes)]
+    levels = range(1, settings["level"] + 1)
+    names = [_wavelet_name(level, band) for level in levels for band in bands[1:]]
+    return [*names, _wavelet_name(settings["level"], bands[0])]
+
+
+def filtered_images(
+    image: sitk.Image, region: np.ndarray, window: Box, image_type: str, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the images of one image type.
+
+    Parameters
+    ----------
+    image : SimpleITK.Image
+    region : ndarray of shape (z, y, x), bool
+        Voxels that patterns in space are computed for.
+    window : tuple of slice
+        Box of the image in which filtered values are needed.
+    image_type : str
+    settings : dict
+        All settings that apply to it, by PyRadiomics' names.
+
+    Yields
+    ------
+    name : str
+    values : ndarray of the shape of the box
+        In the type of number in which PyRadiomics computes the image.
+
+    Raises
+    ------
+    ValueError
+        The filter is not defined for this image.
+    ImportError
+        A package that the filter needs is not installed.
+    """
+    volume = sitk.GetArrayViewFromImage(image)
+    if image_type == "Original":
+        yield "original", volume[window]
+    elif image_type == "Wavelet":
+        axes = _wavelet_axes(settings)
+        bands = decomposed(
+            volume, window, settings["wavelet"], settings["start_level"], settings["level"], axes
+        )
+        for level, band, values in bands:
+            yield _wavelet_name(level, band), values
+    elif image_type == "LoG":
+        for sigma in settings["sigma"]:
+            filtered = _laplacian(image, sigma)
+            yield _log_name(sigma), sitk.GetArrayViewFromImage(filtered)[window]
+    elif image_type == "Gradient":
+        yield "gradient", _gradient(image, window, settings["gradientUseSpacing"])
+    elif image_type == "LBP2D":
+        yield "lbp-2D", _planar_patterns(volume, window, settings)
+    elif image_type == "LBP3D":
+        positions = np.argwhere(region)
+        patterns = patterns_in_space(
+            volume,
+            positions,
+            settings["lbp3DLevels"],
+            settings["lbp3DIcosphereRadius"],
+            settings["lbp3DIcosphereSubdivision"],
+        )
+        names = image_names(image_type, settings)
+        for name, pattern in zip(names, patterns, strict=True):
+            whole = np.zeros(region.shape)
+            whole[region] = pattern
+            yield name, whole[window]
+    else:
+        yield image_type.lower(), _rescaled(volume, window, image_type)
+
+
+def _log_name(sigma: float) -> str:
+    return f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D"
+
+
+def _wavelet_axes(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    left_out = settings["force2Ddimension"] if settings["force2D"] else None
+    return tuple(axis for axis in (2, 1, 0) if axis != left_out)
+
+
+def _wavelet_name(level: int, band: str) -> str:
+    return f"wavelet{'' if level == 1 else level}-{band}"
+
+
+def _rescaled(volume: np.ndarray, window: Box, image_type: str) -> np.ndarray:
+    # Pointwise functions whose largest magnitude is that of the whole image.
+    largest = max(abs(float(volume.max())), abs(float(volume.min())))
+    if largest == 0 or (image_type == "Exponential" and largest <= 0):
+        raise ValueError(
+            f"The image is 0 everywhere, so that {image_type} is undefined; leave it out of "
+            "imageType."
+        )
+    values = volume[window].astype(np.float64)
+    if image_type == "Square":
+        return np.asarray((1 / np.sqrt(largest) * values) ** 2)
+    if image_type == "SquareRoot":
+        return np.asarray(np.sign(values) * np.sqrt(np.abs(values) * largest))
+    if image_type == "Logarithm":
+        magnitude = np.log(np.abs(values) + 1)
+        return np.asarray(np.sign(values) * magnitude * (largest / np.log(largest + 1)))
+    return np.asarray(np.exp(np.log(largest) / largest * values))
+
+
+def _laplacian(image: sitk.Image, sigma: float) -> sitk.Image:
+    size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
+    needed = np.maximum(4, np.ceil(sigma / spacing) + 1).astype(int)
+    if (size < needed).any():
+        raise ValueError(
+            f"A Laplacian of Gaussian of {sigma:g} mm needs at least {needed.tolist()} voxels "
+            f"along (x, y, z); the image has {size.tolist()}. Take a smaller sigma or leave LoG "
+            "out of imageType."
+        )
+    laplacian = sitk.LaplacianRecursiveGaussianImageFilter()
+    laplacian.SetNormalizeAcrossScale(True)
+    laplacian.SetSigma(sigma)
+    return laplacian.Execute(image)
+
+
+def _with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box, Box]:
+    # The box with a margin where the volume has one, and the box within it.
+    wide = tuple(
+        slice(max(extent.start - margin, 0), min(extent.stop + margin, size))
+        for extent, size in zip(window, shape, strict=True)
+    )
+    inner = tuple(
+        slice(extent.start - out.start, extent.stop - out.start)
+        for extent, out in zip(window, wide, strict=True)
+    )
+    return wide, inner  # type: ignore[return-value]
+
+
+def _gradient(image: sitk.Image, window: Box, in_mm: bool) -> np.ndarray:
+    # Central differences reach one voxel.
+    wide, inner = _with_margin(window, 1, image.GetSize()[::-1])
+    z, y, x = wide
+    gradient = sitk.GradientMagnitudeImageFilter()
+    gradient.SetUseImageSpacing(in_mm)
+    cut = image[x.start : x.stop, y.start : y.stop, z.start : z.stop]
+    return np.asarray(sitk.GetArrayFromImage(gradient.Execute(cut))[inner])
+
+
+def _planar_patterns(volume: np.ndarray, window: Box, settings: Mapping[str, Any]) -> np.ndarray:
+    # Bilinear samples on a circle reach a voxel beyond its radius.
+    radius = settings["lbp2DRadius"]
+    wide, inner = _with_margin(window, int(np.ceil(radius)) + 1, volume.shape)
+    patterns = patterns_in_planes(
+        volume[wide],
+        settings["force2Ddimension"],
+        settings["lbp2DSamples"],
+        radius,
+        settings["lbp2DMethod"],
+    )
+    return patterns[inner]

@@ -1,0 +1,29 @@
+"""Models that the papers of the other suites do not compare with."""
+
+from __future__ import annotations
+
+from survimg.suites.suite import Suite
+
+__all__ = ["BEYOND_SUITES"]
+
+# ICARE's concordance of 0.682 is that of HECKTOR 2022's test patients: another cohort, and other
+# features; it is not repeated here, because a column of published numbers would suggest the same.
+BEYOND_SUITES = (
+    Suite(
+        name="beyond",
+        title="Methods that the papers do not compare with",
+        models=(
+            "clinical-volume-cox",
+            "radiomics-lasso-cox",
+            "radiomics-icare-single",
+            "radiomics-icare",
+        ),
+        reference="clinical-volume-cox",
+        published={},
+        citation=(
+            "ICARE: Rebaud L, Escobar T, Khalid F, Girum K, Buvat I. Simplicity is all you need: "
+            "out-of-the-box nnUNet followed by binary-weighted radiomic model for segmentation and "
+            "outcome prediction in head and neck PET/CT. HECKTOR 2022, LNCS 13626:121-134, 2023."
+        ),
+    ),
+)
