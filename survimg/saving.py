@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from survimg.estimators.compose.fit_once import FitOnce
@@ -27,7 +27,7 @@ def save(
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    trusted: Iterable[type] = (),
+    trusted: Iterable[Callable[..., Any]] = (),
 ) -> None:
     """Write an estimator to a folder that holds data only.
 
@@ -41,8 +41,10 @@ def save(
         Does not exist yet, or is empty.
     overwrite : bool, default=False
         Replace the model that is at `folder`. Anything else is never replaced.
-    trusted : iterable of type, default=()
-        Classes of your own that the estimator is made of. Their state must be plain data, too.
+    trusted : iterable of type or function, default=()
+        Classes of your own that the estimator is made of, whose state must be plain data, too; the
+        classes, or functions, of networks in a `survimg.training.Net`, and of optimisers that are
+        not torch's.
 
     Raises
     ------
@@ -55,7 +57,9 @@ def save(
     Notes
     -----
     The parameters ``memory`` and ``checkpoint_folder`` are written as None: they name folders of
-    this machine. Only the weights of the skorch net are saved; its history is in ``history_``.
+    this machine. An `augmentation`, `schedule` or `callbacks` that are code are left out, with a
+    warning: a loaded model predicts the same, and is trained again without them. Only the weights
+    of the skorch net are saved; its history is in ``history_``.
 
     Examples
     --------
@@ -75,7 +79,10 @@ def save(
 
 
 def load(
-    folder: str | os.PathLike[str], *, device: str | None = None, trusted: Iterable[type] = ()
+    folder: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    trusted: Iterable[Callable[..., Any]] = (),
 ) -> Any:
     """Load an estimator that `save` wrote, without running code.
 
@@ -84,7 +91,7 @@ def load(
     folder : path-like
     device : str, optional
         New device of the networks; by default their parameter ``device``.
-    trusted : iterable of type, default=()
+    trusted : iterable of type or function, default=()
         As in `save`.
 
     Returns

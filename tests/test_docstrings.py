@@ -22,6 +22,7 @@ import survimg
 NOT_CONSTRUCTED = {
     "survimg.estimators.mtdlr.score_cox.ScoreCox": "abstract: what its subclasses share",
     "survimg.model_files.encoding.Encoder": "a dataclass whose other fields begin empty",
+    "survimg.training.net.Net": "its parameters are those of the network",
     "survimg.training.engine.TrainingNet": "skorch's constructor, which takes settings",
 }
 #: A sentence under each: why the array of this name has no one shape.

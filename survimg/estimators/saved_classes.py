@@ -30,6 +30,7 @@ from survimg.model_selection import (
     RepeatedEventStratifiedGroupKFold,
     RepeatedEventStratifiedKFold,
 )
+from survimg.nets import SwinTransformer3D
 from survimg.nets.transfer import LoadReport
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival.breslow import BreslowBaseline
@@ -91,6 +92,9 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         deep.MDSN: _HAZARDS,
         deep.CNNSurvival: _DISCRETE,
         deep.DeepMTS: _HAZARDS,
+        deep.FrozenEncoderFeatures: Validator({
+            **_NETWORK, "n_features_out_": "size", "_sklearn_output_config": "dict",
+        }),
         deep.FusionClassifier: Validator({
             **_FUSION, "classes_": "label[2]", "prevalence_": "number",
         }),
@@ -175,6 +179,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         EventStratifiedGroupKFold, EventStratifiedKFold, KnownGroups, LeaveOneCentreOut,
         RepeatedEventStratifiedGroupKFold, RepeatedEventStratifiedKFold,
     ), _FOLDS)),
+    **labelled("survimg.nets", {SwinTransformer3D: Validator({})}),
     **labelled("survimg.nets.transfer", {
         LoadReport: Validator(dict.fromkeys(
             ("loaded", "missing", "unexpected", "mismatched"), "tuple"

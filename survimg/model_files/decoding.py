@@ -83,6 +83,8 @@ class Decoder:
             ("slice", list): self._slice,
             ("scalar", list): self._scalar,
             ("dtype", str): lambda text, _depth: _dtype(text),
+            ("loss", str): lambda label, _depth: self.classes.make_loss(label),
+            ("class", str): lambda label, _depth: self.classes.find_value(label),
             ("path", str): lambda text, _depth: Path(text),
         }
 

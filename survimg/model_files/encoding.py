@@ -5,14 +5,16 @@ estimator, so that a model file never holds less than the model.
 
 JSON values stand for themselves (None, bool, int, finite float, str, list), or are an object with
 one key: ``tuple``, ``dict`` (pairs), ``slice``, ``float`` (``"nan"``, ``"inf"``, ``"-inf"``),
-``scalar`` (NumPy: type and value), ``dtype``, ``type``, ``path``, or ``ref``, the position of an
-object in the table of objects. An object stands behind all that it refers to, so that a file cannot
-describe a cycle, and objects that are shared stay shared.
+``scalar`` (NumPy: type and value), ``dtype``, ``type``, ``class`` (the label of a network's class
+that the caller trusts), ``loss`` (that of a loss without a state), ``path``, or ``ref``, the
+position of an object in the table of objects. An object stands behind all that it refers to, so
+that a file cannot describe a cycle, and objects that are shared stay shared.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import UserList
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from torch import Tensor
+from torch import Tensor, nn
 
 from survimg.model_files.classes import Classes, may_be_attribute
 from survimg.model_files.errors import ModelFileError
@@ -36,6 +38,11 @@ __all__ = ["LEFT_OUT", "MAX_DEPTH", "TYPES", "Encoder"]
 #: file: a path says who trained it and where, and a loaded model must not read caches from a place
 #: that a file names.
 LEFT_OUT = frozenset({"memory", "checkpoint_folder"})
+
+#: Parameters that may be code, which only a training needs, and what they are in a model file then.
+CODE_OF_TRAINING: Mapping[str, Any] = {
+    "augmentation": None, "callbacks": None, "schedule": "constant",
+}  # fmt: skip
 
 #: Types that a parameter such as ``dtype`` may be.
 TYPES: Mapping[str, type] = {
@@ -123,8 +130,8 @@ class Encoder:
             return self._scalar(value, place)
         if isinstance(value, np.dtype):
             return {"dtype": self._dtype(value, place)}
-        if isinstance(value, type):
-            return {"type": self._type(value, place)}
+        if callable(value) and (known := self._class(value, place)) is not None:
+            return known
         return {"path": str(value)} if isinstance(value, Path) else self._object(value, place)
 
     @property
@@ -167,11 +174,23 @@ class Encoder:
             raise self._refusal(value, place)
         return value.str
 
-    def _type(self, value: type, place: str) -> str:
+    def _class(self, value: Any, place: str) -> dict[str, str] | None:
+        """Return a class or function that parameters may hold; None for other callable objects."""
+        if (label := self.classes.label_of_value(value)) is not None:
+            self.labels.add(label)
+            return {"class": label}
+        if (label := self.classes.label_of_loss(value)) is not None:
+            self.labels.add(label)
+            return {"loss": label}
+        if not isinstance(value, type):
+            return None
         for name, known in TYPES.items():
             if value is known:
-                return name
-        raise ModelFileError(f"{place} is the class {value.__qualname__}, not an object of it.")
+                return {"type": name}
+        raise ModelFileError(
+            f"{place} is the class {value.__qualname__}, not an object of it. If it is the class "
+            "of a network, pass it: survimg.save(..., trusted=[...]), and the same to survimg.load."
+        )
 
     # ------------------------------------------------------------------ objects
 
@@ -193,7 +212,7 @@ class Encoder:
             if type(value) is kind:
                 return encode(value, place)
         label = self.classes.label_of(type(value))
-        if label is None:
+        if label is None or isinstance(value, nn.Module):
             raise self._refusal(value, place)
         self.labels.add(label)
         return self._instance(value, label, place)
@@ -214,12 +233,15 @@ class Encoder:
 
     def _instance(self, value: Any, label: str, place: str) -> dict[str, Any]:
         attributes = dict(vars(value))
-        attributes.pop("_skl_callbacks", None)  # for fits to come: progress bars and the like
+        # For fits to come: progress bars and the like; how long a solver took.
+        for name in ("_skl_callbacks", "optimizer_result_"):
+            attributes.pop(name, None)
         node: dict[str, Any] = {"is": "instance", "class": label}
         if isinstance(value, BaseEstimator):
             names = [name for name in value._get_param_names() if name in attributes]
             parameters = {name: attributes.pop(name) for name in names}
             parameters |= dict.fromkeys(LEFT_OUT & set(parameters))
+            self._leave_code_of_training(parameters, place)
             node["parameters"] = self._named(parameters, place)
             node |= encode_requests(attributes)
         if has_network(value):
@@ -239,6 +261,22 @@ class Encoder:
             if attributes.get(name) is not None:
                 self.trained_on.setdefault(key, attributes[name])
         return node
+
+    @staticmethod
+    def _leave_code_of_training(parameters: dict[str, Any], place: str) -> None:
+        """Replace what only a training needs, and is code, by what does without it."""
+        code = [
+            name for name in CODE_OF_TRAINING
+            if parameters.get(name) is not None and not isinstance(parameters[name], str)
+        ]  # fmt: skip
+        if code:
+            warnings.warn(
+                f"A model file holds no code: {place} is saved without its {', '.join(code)}. It "
+                "predicts the same; set them again before you fit it again.",
+                UserWarning,
+                stacklevel=2,
+            )
+            parameters |= {name: CODE_OF_TRAINING[name] for name in code}
 
     def _named(self, values: Mapping[str, Any], place: str) -> dict[str, Any]:
         return {name: self.encode(value, f"{place}.{name}") for name, value in values.items()}
@@ -308,6 +346,11 @@ class Encoder:
         if hasattr(value, "best_estimator_") or hasattr(value, "param_grid"):
             return ModelFileError(
                 f"{found}. A search is not a model: save its best_estimator_ instead."
+            )
+        if isinstance(value, nn.Module):
+            return ModelFileError(
+                f"{found}, a network itself. Give net=Net({kind.__name__}, **parameters), which "
+                f"can be built again, and trusted=[{kind.__name__}]."
             )
         if callable(value) and not hasattr(value, "get_params"):
             return ModelFileError(

@@ -24,12 +24,14 @@ from sklearn import (
 from sksurv import ensemble as survival_ensemble
 from sksurv import functions
 from sksurv import linear_model as survival_linear_model
+from sksurv import svm as survival_svm
 from sksurv import tree as survival_tree
 from sksurv.linear_model import coxph
 
 from survimg.model_files.validators import (
     Validator,
     check_bins,
+    check_boosting,
     check_curve,
     check_forest,
     check_labels,
@@ -122,6 +124,21 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
         feature_selection.SelectFromModel: Validator({
             **_SEEN, "estimator_": "model", "max_features_": "size", "threshold_": "number",
         }),
+        **dict.fromkeys((
+            feature_selection.GenericUnivariateSelect, feature_selection.SelectFdr,
+            feature_selection.SelectFpr, feature_selection.SelectFwe,
+            feature_selection.SelectKBest, feature_selection.SelectPercentile,
+        ), Validator({**_SEEN, "scores_": "float[p]", "pvalues_": "float[p] | none"})),
+        **dict.fromkeys((feature_selection.RFE, feature_selection.RFECV), Validator({
+            **_SEEN,
+            "estimator_": "model", "n_features_": "size", "support_": "bool[p]",
+            "ranking_": "int[p]", "classes_": "label[?]", "cv_results_": "dict",
+            "step_scores_": "anything", "step_support_": "anything", "step_ranking_": "anything",
+            "step_n_features_": "anything",
+        })),
+        feature_selection.SequentialFeatureSelector: Validator({
+            **_SEEN, "n_features_to_select_": "size", "support_": "bool[p]",
+        }),
         feature_selection.VarianceThreshold: Validator({**_SEEN, "variances_": "float[p]"}),
     }),
     **labelled("sklearn.frozen", {frozen.FrozenEstimator: _FITTED}),
@@ -142,6 +159,15 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
         }),
     }),
     **labelled("sklearn.linear_model", {
+        **dict.fromkeys((
+            linear_model.ElasticNet, linear_model.Lasso, linear_model.LinearRegression,
+            linear_model.Ridge,
+        ), Validator({
+            **_SEEN,
+            "l1_ratio": "number", "coef_": "float[p] | float[o, p]", "intercept_": "number | float[o]",
+            "n_iter_": "anything", "dual_gap_": "anything", "solver_": "text", "rank_": "size",
+            "singular_": "float[?]",
+        })),
         linear_model.LogisticRegression: Validator({
             **_SEEN, "coef_": "float[k, p]", "intercept_": "float[k]", "classes_": "label[?]",
             "n_iter_": "int[?]",
@@ -208,6 +234,16 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
     **labelled("sksurv.ensemble", dict.fromkeys((
         survival_ensemble.ExtraSurvivalTrees, survival_ensemble.RandomSurvivalForest,
     ), Validator({**_FOREST, **_TIMES, "oob_prediction_": "float[?]"}, check_forest))),
+    **labelled("sksurv.ensemble", {
+        survival_ensemble.GradientBoostingSurvivalAnalysis: Validator({
+            **_SEEN,
+            "estimators_": "object[m, 1]", "n_estimators_": "size=m", "train_score_": "float[m]",
+            "n_trees_per_iteration_": "size", "max_features_": "size", "init_": "model | text",
+            "init": "anything", "criterion": "text", "alpha": "number", "_loss": "anything",
+            "_rng": "anything", "_baseline_model": "model | none", "oob_improvement_": "float[m]",
+            "oob_scores_": "float[m]", "oob_score_": "number",
+        }, check_boosting),
+    }),
     **labelled("sksurv.functions", {
         functions.StepFunction: Validator(
             {"x": "float[t]", "y": "float[t]", "a": "number", "b": "number", "_domain": "tuple=2"},
@@ -232,6 +268,17 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
         coxph.BreslowEstimator: Validator({
             "cum_baseline_hazard_": "model", "baseline_survival_": "model",
             "unique_times_": "float[?]",
+        }),
+    }),
+    **labelled("sksurv.svm", {
+        survival_svm.FastSurvivalSVM: Validator({**_COX, "intercept_": "number"}),
+        survival_svm.NaiveSurvivalSVM: Validator({
+            **_SEEN, "coef_": "float[1, p]", "intercept_": "number | float[1]",
+            "classes_": "label[2]", "n_iter_": "anything", "C": "number", "multi_class": "text",
+            "fit_intercept": "flag", "intercept_scaling": "number", "class_weight": "anything",
+        }),
+        survival_svm.HingeLossSurvivalSVM: Validator({
+            **_SEEN, "X_fit_": "float[n, p]", "coef_": "float[?] | float[?, ?]", "n_iter_": "size",
         }),
     }),
     **labelled("sksurv.tree", dict.fromkeys((

@@ -15,16 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.tree._tree import Tree
 
 from survimg.model_files.errors import ModelFileError
 from survimg.model_files.forms import check_forms
 
 __all__ = ["Validator", "validate"]
-
-
-# What an estimator may have that was not fitted.
-_BEFORE_FIT = {"_sklearn_output_config", "class_weight", "estimator", "estimator_params"}
 
 
 class Validator(NamedTuple):
@@ -59,8 +57,8 @@ def validate(restored: Any, attributes: Mapping[str, Any], validator: Validator)
     """
     name = type(restored).__name__
     lengths = check_forms(name, attributes, validator.forms)
-    if set(attributes) <= _BEFORE_FIT:
-        return
+    if isinstance(restored, BaseEstimator) and not any(each.endswith("_") for each in attributes):
+        return  # not fitted
     try:
         if hasattr(restored, "_validate_params"):
             restored._validate_params()
@@ -123,6 +121,16 @@ def check_forest(forest: Any, lengths: Mapping[str, int]) -> None:
             same = np.array_equal(member.unique_times_, forest.unique_times_)
             _demand(same, forest, "trees have other times")
     _check_classes(forest)
+
+
+def check_boosting(model: Any, lengths: Mapping[str, int]) -> None:
+    """Demand one regression tree a step that reads the features of the model."""
+    trees = model.estimators_.ravel().tolist()
+    _demand(model.n_trees_per_iteration_ == 1, model, "steps have several trees")
+    for member in trees:
+        _demand(type(member) is DecisionTreeRegressor, model, "estimators_ are no regression trees")
+        _demand(member.n_features_in_ == lengths["p"], model, "trees read other features")
+        _demand(member.n_outputs_ == 1, model, "trees have several outputs")
 
 
 def _check_classes(estimator: Any) -> None:

@@ -15,6 +15,7 @@ from survimg.nets.deepmts_weights import load_official_weights
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.dlpm import DLPMNet
+from survimg.nets.encoder_with_head import EncoderWithHead, LogitsOutput
 from survimg.nets.layers import global_average, initialise
 from survimg.nets.mdsn import MDSNNet
 from survimg.nets.outputs import DiscreteTimeOutput, RiskOutput
@@ -37,7 +38,9 @@ __all__ = [
     "DeepSurvNet",
     "DenseNetSurvivalNet",
     "DiscreteTimeOutput",
+    "EncoderWithHead",
     "LoadReport",
+    "LogitsOutput",
     "MDSNNet",
     "RiskOutput",
     "SwinFusionNet",

@@ -115,10 +115,10 @@ def pooled(output: Any, pool: Pool = "mean") -> Tensor:
 
     Parameters
     ----------
-    output : Tensor, or list or tuple
+    output : Tensor of shape (b, n), (b, tokens, n) or (b, n, ...), or list or tuple
         Features (b, n); tokens (b, tokens, n), as transformers give; a map (b, n, ...) with two or
         three spatial axes. Of a list or tuple it is the last item.
-    pool : {"mean", "mean-sd"}
+    pool : {"mean", "mean-sd"}, default="mean"
         What is taken over tokens or voxels.
 
     Raises

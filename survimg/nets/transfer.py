@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from survimg.nets.layers import global_average
@@ -20,6 +24,9 @@ __all__ = [
     "train_unfrozen",
     "unfreeze",
 ]
+
+# Under which name training scripts put a state dict beside other things.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,29 @@ class LoadReport:
                 lines.append(f"{category}: {', '.join(names[:5])}{more}")
         return "\n".join(lines)
 
+    def warn_if_little(self) -> None:
+        """Warn if less than half of the network's tensors were loaded.
+
+        Warns
+        -----
+        UserWarning
+        """
+        n_own = len(self.loaded) + len(self.missing) + len(self.mismatched)
+        if 2 * len(self.loaded) < n_own:
+            warnings.warn(
+                f"The weights given hold {len(self.loaded)} of the {n_own} tensors of the network; "
+                f"the others start at random.\n{self}",
+                UserWarning,
+                stacklevel=2,
+            )
+
 
 def load_weights(
     net: nn.Module,
-    source: nn.Module | Mapping[str, Tensor] | str | PathLike[str],
+    source: nn.Module | Mapping[str, Any] | str | PathLike[str],
     *,
     strict: bool = True,
+    adapt_channels: Literal["mean", "copy"] | None = None,
 ) -> LoadReport:
     """Copy pretrained weights and running statistics into a network, in place.
 
@@ -63,10 +87,16 @@ def load_weights(
         Any network. Stays untouched if an error is raised.
     source : torch.nn.Module, mapping or path-like
         A network, its ``state_dict()``, or a file with one written by ``torch.save`` (only
-        tensors are unpickled, never code).
+        tensors are unpickled, never code) or by safetensors (by its name ``.safetensors``). The
+        state dict may lie in a dictionary as ``state_dict``, ``model`` or ``model_state_dict``; a
+        prefix of all names, such as ``module.``, is taken off.
     strict : bool, default=True
         Demand that all names and shapes agree. False copies what agrees, e.g. the encoder of a
         segmentation network into a DeepMTS; read the report.
+    adapt_channels : {"mean", "copy"}, optional
+        What to do with a first convolution for another number of image channels: each channel gets
+        the mean of its kernels, or copies of them in turn; both are scaled so that the response to
+        equal channels stays what it was. None leaves it as a mismatch.
 
     Returns
     -------
@@ -80,8 +110,8 @@ def load_weights(
     FileNotFoundError
         No such file.
     """
-    state = _state_of(source)
     own = net.state_dict()
+    state = _adapted(_without_prefix(_state_of(source), own), own, adapt_channels)
     shared = own.keys() & state.keys()
     agrees = {name for name in shared if own[name].shape == state[name].shape}
     report = LoadReport(
@@ -101,6 +131,34 @@ def load_weights(
         )
     net.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
     return report
+
+
+def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Take off the first part of all names while none of them is one of the network's."""
+    while state and not own.keys() & state.keys():
+        first = {name.partition(".")[0] for name in state}
+        if len(first) > 1 or not all("." in name for name in state):
+            break
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+    return state
+
+
+def _adapted(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], how: Literal["mean", "copy"] | None
+) -> Mapping[str, Tensor]:
+    """Fit the first convolution to the number of channels of the network's."""
+    first = next((name for name, value in own.items() if value.ndim >= 4), None)
+    if how is None or first is None or first not in state:
+        return state
+    weight, shape = state[first], own[first].shape
+    if weight.ndim != len(shape) or weight.shape[0] != shape[0] or weight.shape[2:] != shape[2:]:
+        return state
+    n_before, n_now = weight.shape[1], shape[1]
+    if how == "mean":
+        spread = weight.mean(dim=1, keepdim=True).expand(shape)
+    else:
+        spread = weight[:, torch.arange(n_now) % n_before]
+    return {**state, first: spread * (n_before / n_now)} if n_before != n_now else state
 
 
 def freeze(net: nn.Module, *parts: str) -> None:
@@ -201,19 +259,14 @@ def _parts(net: nn.Module, names: tuple[str, ...]) -> Iterator[nn.Module]:
 
 
 def _state_of(
-    source: nn.Module | Mapping[str, Tensor] | str | PathLike[str],
+    source: nn.Module | Mapping[str, Any] | str | PathLike[str],
 ) -> Mapping[str, Tensor]:
     if isinstance(source, nn.Module):
         return source.state_dict()
-    state: object = source
-    if not isinstance(source, Mapping):
-        try:
-            state = torch.load(source, map_location="cpu", weights_only=True)
-        except (EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{source} is damaged or no file written by torch.save(net.state_dict(), path) "
-                f"({type(error).__name__})."
-            ) from error
+    state: Any = source if isinstance(source, Mapping) else _read(source)
+    for wrapped in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapped), Mapping):
+            state = state[wrapped]
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
@@ -222,3 +275,17 @@ def _state_of(
             f"saved by torch.save(net.state_dict(), path); got {type(state).__name__}."
         )
     return state
+
+
+def _read(path: str | PathLike[str]) -> Any:
+    try:
+        if str(path).endswith(".safetensors"):
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError,
+    ) as error:  # fmt: skip
+        raise ValueError(
+            f"{path} is damaged or no file written by torch.save(net.state_dict(), path) or "
+            f"safetensors ({type(error).__name__})."
+        ) from error

@@ -13,10 +13,10 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.history import History
+from torch import nn
 
 from survimg.cohort import Cohort
 from survimg.compute.devices import RandomStreams
@@ -26,7 +26,9 @@ from survimg.training.holdout import HoldOut
 __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
 
 # They change how a fit runs or where it is kept, not what is trained.
-_IRRELEVANT = frozenset({"checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"})
+_IRRELEVANT = frozenset(
+    {"callbacks", "checkpoint_folder", "checkpoint_every", "device", "n_threads", "verbose"}
+)
 
 
 def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> str:
@@ -61,10 +63,20 @@ def fit_key(estimator: Any, cohort: Cohort, event: np.ndarray, time: np.ndarray)
 
 
 def _described(value: Any) -> str:
-    # The text of a RandomState is its address, which the next process does not know; those of long
-    # arrays and of estimators leave out their middle.
-    in_full = isinstance(value, np.random.RandomState | np.ndarray | BaseEstimator)
-    return joblib.hash(value) if in_full else repr(value)
+    if value is None or isinstance(value, bool | int | float | str | Path):
+        return repr(value)
+    if isinstance(value, nn.Module):
+        # Its pickle holds addresses.
+        weights = {name: state.cpu().numpy() for name, state in value.state_dict().items()}
+        return f"{value!r} {joblib.hash(weights)}"
+    # The text of other objects may be their address, or leave out their middle.
+    try:
+        return str(joblib.hash(value))
+    except pickle.PicklingError as error:
+        raise ValueError(
+            f"checkpoint_folder needs parameters that pickle can write, to know the fit again; "
+            f"{value!r} is none. Use a function of a module in place of a lambda or local function."
+        ) from error
 
 
 class Checkpoint:

@@ -21,8 +21,9 @@ from survimg.training.accumulation import backward_in_parts, parts_of
 from survimg.training.batches import PatientBatches, Targets
 from survimg.training.memory import within_memory
 from survimg.training.objective import Objective
+from survimg.training.optimizers import optimizer_settings
 from survimg.training.parameters import TrainingParameters, epoch_length
-from survimg.training.schedules import CosineSchedule, LearningRate, StepSchedule
+from survimg.training.schedules import learning_rate_callback
 
 __all__ = [
     "TrainingNet",
@@ -59,6 +60,8 @@ class TrainingNet(NeuralNet):
         Optimiser steps done.
     stop_ : bool
         A callback sets it to end the training after the epoch.
+    estimator_ : VolumeEstimator or None
+        Whose fit it is, while it trains: for callbacks.
     make_room_ : callable or None
         Called when a step ran out of memory; True if there is more of it now.
     single_patients_ : bool
@@ -82,6 +85,7 @@ class TrainingNet(NeuralNet):
         self.progress_name = progress_name
         self.iteration_ = 0
         self.stop_ = False
+        self.estimator_: Any = None
         self.make_room_: Callable[[], bool] | None = None
         self.single_patients_ = True
 
@@ -195,7 +199,7 @@ def make_training_net(
     device: torch.device,
     callbacks: Sequence[tuple[str, Callback]] = (),
 ) -> TrainingNet:
-    """Assemble the skorch net of one fit: Adam, schedule, clipping, history, progress.
+    """Assemble the skorch net of one fit: optimiser, schedule, clipping, history, progress.
 
     Parameters
     ----------
@@ -215,7 +219,7 @@ def make_training_net(
     Raises
     ------
     ValueError
-        Every parameter is frozen.
+        Every parameter is frozen, or the optimiser does not have one of its parameters.
     """
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(
@@ -226,11 +230,8 @@ def make_training_net(
     watching: list[tuple[str, Callback]] = [("epoch_timer", EpochTimer())]
     names = ("train_loss", *objective.term_names)
     watching += [(name, BatchMean(name, on_train=True)) for name in names]
-    factors: dict[str, type[StepSchedule | CosineSchedule]]
-    factors = {"step": StepSchedule, "cosine": CosineSchedule}
-    if parameters.schedule in factors:
-        factor = factors[parameters.schedule](n_iterations)
-        watching.append(("learning_rate", LearningRate(lr, factor)))
+    if (schedule := learning_rate_callback(parameters.schedule, lr, n_iterations)) is not None:
+        watching.append(("learning_rate", schedule))
     if parameters.gradient_clip is not None:
         watching.append(("gradient_clip", GradientNormClipping(parameters.gradient_clip)))
     net = TrainingNet(
@@ -239,11 +240,7 @@ def make_training_net(
         precision=choose_precision(parameters.precision, device),
         micro_batch_size=parameters.micro_batch_size,
         progress_name=type(parameters).__name__ if parameters.verbose else None,
-        # Keras' constants, which the published network was trained with.
-        optimizer=torch.optim.Adam,
-        optimizer__eps=1e-7,
-        # One kernel for all tensors; plain Adam takes 6 % of a DeepMTS step on one core.
-        optimizer__fused=True,
+        **optimizer_settings(parameters),
         lr=lr,
         max_epochs=-(-n_iterations // epoch_length(parameters)),
         train_split=None,

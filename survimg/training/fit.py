@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
@@ -16,13 +18,19 @@ from survimg.compute.devices import RandomStreams
 from survimg.training.batches import Augment, BatchSampler, PatientBatches, Patients
 from survimg.training.checkpoints import Checkpoint, CheckpointWriter
 from survimg.training.divergence import LastGoodState, check_finite_state
-from survimg.training.engine import TrainingNet, make_training_net, recalibrate_batch_norm
+from survimg.training.engine import (
+    TrainingNet,
+    history_frame,
+    make_training_net,
+    recalibrate_batch_norm,
+)
 from survimg.training.holdout import HoldOut
 from survimg.training.memory import MemoryRecord
 from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters, epoch_length
 from survimg.training.resident import resident_if_they_fit
 from survimg.training.single_voxel import check_normalised_sizes
+from survimg.training.user_callbacks import HistorySoFar
 
 __all__ = ["Plan", "Training"]
 
@@ -71,6 +79,8 @@ class Training:
         Name and function of the score of the held-out patients.
     callbacks : sequence of (name, callback)
         Called after each epoch, before the checkpoint is written.
+    estimator : VolumeEstimator
+        Whose fit it is; its ``history_`` is kept up to date for the callbacks.
 
     Attributes
     ----------
@@ -89,6 +99,7 @@ class Training:
         augment: Augment | None,
         validation: tuple[str, Callable[[nn.Module], float]] | None,
         callbacks: Sequence[tuple[str, Callback]],
+        estimator: Any,
     ) -> None:
         self._parameters = parameters
         self._last_good = LastGoodState()
@@ -111,6 +122,7 @@ class Training:
         watching: list[tuple[str, Callback]] = [
             ("memory", MemoryRecord(slot, parameters.batch_size)),
             ("last_good", self._last_good),
+            ("history_so_far", HistorySoFar(estimator, self.history)),
             *callbacks,
         ]
         if self.hold_out is not None:
@@ -126,6 +138,7 @@ class Training:
             watching.append(("checkpoint", writer))
         self.net = make_training_net(module, plan.objective, parameters, device, watching)
         self.net.make_room_ = slot.take_whole_device
+        self.net.estimator_ = estimator
         patients = plan.patients
         self.net.single_patients_ = check_normalised_sizes(
             module, patients.view(patients.cohort, 0).shape, patients.clinical.shape[1]
@@ -133,6 +146,10 @@ class Training:
         if plan.checkpoint is not None:
             plan.checkpoint.restore(self.net, plan.streams, self.hold_out)
             self._batches.n_done = self.net.iteration_
+
+    def history(self, net: TrainingNet) -> pd.DataFrame:
+        """Return one row per epoch that has ended."""
+        return history_frame(net, self.hold_out.name if self.hold_out else None)
 
     def run(self) -> None:
         """Train to the end, or to the last good epoch of a training that diverges.

@@ -107,7 +107,7 @@ class SurvivalObjective(BaseEstimator):
         ----------
         event, time : ndarray of shape (n,)
             Outcome of all patients of the fit.
-        train : ndarray of int
+        train : ndarray of shape (n_train,), int
             Positions of those who train the network; the others are held out.
         time_unit : str or None
         """

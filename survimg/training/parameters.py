@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
@@ -34,11 +34,25 @@ class TrainingParameters:
     batch_size : int, default=8
         Patients of one step. The risk sets of a Cox loss are formed within these patients.
     learning_rate : float, default=3e-3
-        Initial learning rate of Adam. The default is for a few hundred steps; thousands of steps
-        need a smaller one (the DeepMTS paper: 1e-4).
-    schedule : {"step", "cosine", "constant"}, default="cosine"
+        Initial learning rate of the optimiser. The default is for a few hundred steps; thousands
+        of steps need a smaller one (the DeepMTS paper: 1e-4).
+    optimizer : type, optional
+        Class of an optimiser such as ``torch.optim.AdamW``; None is Adam with Keras' epsilon of
+        1e-7, which the published networks were trained with.
+    optimizer_params : dict, optional
+        Its parameters other than the learning rate, such as ``{"weight_decay": 1e-2}``.
+    schedule : {"step", "cosine", "constant"} or callable, default="cosine"
         ``"cosine"`` decreases to 0 over the training. ``"step"``, as in the DeepMTS paper, has
-        factors 1, 0.5, 0.1 and 0.01, starting at 0, 1/6, 1/3 and 2/3 of the training.
+        factors 1, 0.5, 0.1 and 0.01, starting at 0, 1/6, 1/3 and 2/3 of the training. A callable
+        is a class of ``torch.optim.lr_scheduler``, or a ``functools.partial`` of one, which takes a
+        step with each of the training; or a function from the share of the training that is done,
+        from 0 to 1, to a factor.
+    callbacks : sequence of skorch callbacks, optional
+        They see the epoch's row as ``net.history[-1]`` and the estimator, whose ``history_`` holds
+        the epochs so far, as ``net.estimator_``. One that raises at the end of an epoch ends the
+        fit (Optuna's pruning); skorch's ``EarlyStopping`` ends the training, and the fit goes on
+        with what has been learned. scikit-learn's callbacks are given by ``set_callbacks``, and see
+        ``estimator.history_``. They do not change what is trained, and are not part of model files.
     balanced : bool or "weighted", default=True
         True fills each batch with equal numbers of patients with and without the event. Risk sets
         then hold too few, or too many, censored patients: what drives censoring alone, such as
@@ -47,10 +61,13 @@ class TrainingParameters:
         draws the same batches and weights the patients in the likelihood by their share in
         the cohort over that in the batches, which removes most of the bias. False draws patients
         without regard to the event.
-    augmentation : {"uniform", "fixed"} or None, default="uniform"
+    augmentation : {"uniform", "fixed"}, callable or None, default="uniform"
         ``"uniform"``: translation uniform in +-`max_translation`, as in the DeepMTS paper;
         ``"fixed"``: by exactly `max_translation` along every axis, as in its published code. Both
-        also rotate and flip left-right.
+        also rotate and flip left-right. A callable is given a dictionary with ``image`` (channels,
+        z, y, x) and ``mask`` (1, z, y, x) of one patient, and returns the like: dictionary
+        transforms of MONAI, transforms of TorchIO, a function of your own. The fit seeds it
+        (`survimg.training.augment.TransformedCases`).
     max_translation : float, default=10 / 128
         Largest shift as a fraction of each axis; the paper shifts volumes of 128 x 128 x 112 voxels
         by up to 10.
@@ -80,8 +97,14 @@ class TrainingParameters:
         Length of an epoch in `history_`, validation, checkpoints and the progress bar. None divides
         the training into 20 epochs.
     initial_weights : path-like, optional
-        File written by ``torch.save(net.state_dict(), path)``. Tensors with the same name and shape
-        replace random initial weights; `load_report_` lists them.
+        File with pretrained weights: written by ``torch.save``, of which tensors are read and code
+        is not, or safetensors. Weights inside a dictionary (``state_dict``, ``model``) and with the
+        prefix ``module.`` are found. Tensors with the same name and shape replace random initial
+        weights; `load_report_` lists them, and a warning says when they are less than half.
+    adapt_channels : {"mean", "copy"}, optional
+        What to do with a first convolution in `initial_weights` for another number of image
+        channels: each channel gets the mean of its kernels, or copies of them in turn; both are
+        scaled so that the response to equal channels stays what it was. None leaves it out.
     frozen : sequence of str, optional
         Parts of the network that keep their initial weights, e.g. ``["encoder"]``; names as in
         ``net_.module_.named_modules()``.
@@ -114,9 +137,12 @@ class TrainingParameters:
     n_iterations: int = 400
     batch_size: int = 8
     learning_rate: float = 3e-3
-    schedule: Literal["step", "cosine", "constant"] = "cosine"
+    optimizer: type | None = None
+    optimizer_params: Mapping[str, Any] | None = None
+    schedule: Literal["step", "cosine", "constant"] | Callable[[Any], Any] = "cosine"
+    callbacks: Sequence[Any] | None = None
     balanced: bool | Literal["weighted"] = True
-    augmentation: Recipe | None = "uniform"
+    augmentation: Recipe | Callable[[Any], Any] | None = "uniform"
     max_translation: float = 10 / 128
     max_rotation: float = 5
     gradient_clip: float | None = None
@@ -126,6 +152,7 @@ class TrainingParameters:
     batch_norm_batches: int = 50
     iterations_per_epoch: int | None = None
     initial_weights: str | os.PathLike[str] | None = None
+    adapt_channels: Literal["mean", "copy"] | None = None
     frozen: Sequence[str] | None = None
     warm_start: bool = False
     checkpoint_folder: str | os.PathLike[str] | None = None
@@ -140,9 +167,12 @@ class TrainingParameters:
         "n_iterations": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "schedule": [StrOptions({"step", "cosine", "constant"})],
+        "optimizer": [callable, None],
+        "optimizer_params": [Mapping, None],
+        "schedule": [StrOptions({"step", "cosine", "constant"}), callable],
+        "callbacks": [list, tuple, None],
         "balanced": ["boolean", StrOptions({"weighted"})],
-        "augmentation": [StrOptions({"uniform", "fixed"}), None],
+        "augmentation": [StrOptions({"uniform", "fixed"}), callable, None],
         "max_translation": [Interval(Real, 0, 1, closed="both")],
         "max_rotation": [Interval(Real, 0, 180, closed="both")],
         "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
@@ -152,6 +182,7 @@ class TrainingParameters:
         "batch_norm_batches": [Interval(Integral, 1, None, closed="left")],
         "iterations_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
         "initial_weights": [str, os.PathLike, None],
+        "adapt_channels": [StrOptions({"mean", "copy"}), None],
         "frozen": ["array-like", None],
         "warm_start": ["boolean"],
         "checkpoint_folder": [str, os.PathLike, None],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["CosineSchedule", "LearningRate", "StepSchedule"]
+__all__ = ["CosineSchedule", "LearningRate", "StepSchedule", "learning_rate_callback"]
 
 
 class StepSchedule:
@@ -73,3 +76,60 @@ class LearningRate(Callback):
         if training:
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.learning_rate * self.factor(net.iteration_)
+
+
+class TorchSchedule(Callback):
+    """A scheduler of torch, which takes one step after each of the training.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Before any factor.
+    make : callable
+        From the optimiser to the scheduler: its class, or a ``functools.partial`` of it.
+    """
+
+    def __init__(self, learning_rate: float, make: Callable[[Any], LRScheduler]) -> None:
+        self.learning_rate = learning_rate
+        self.make = make
+
+    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:
+        """Build the scheduler; of a resumed training, bring it to where the training is."""
+        for group in net.optimizer_.param_groups:
+            group["lr"] = self.learning_rate
+            group.pop("initial_lr", None)
+        self.scheduler = self.make(net.optimizer_)
+        with warnings.catch_warnings():
+            # torch warns of steps of a scheduler before those of its optimiser.
+            warnings.simplefilter("ignore", UserWarning)
+            for _step in range(net.iteration_):
+                self.scheduler.step()
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **_: Any) -> None:  # noqa: ARG002
+        """Take a step."""
+        if training:
+            self.scheduler.step()
+
+
+def learning_rate_callback(
+    schedule: Any, learning_rate: float, n_iterations: int
+) -> Callback | None:
+    """Return what sets the learning rate of each step; None where it is constant.
+
+    Parameters
+    ----------
+    schedule : {"step", "cosine", "constant"} or callable
+        A class of ``torch.optim.lr_scheduler``, or a ``functools.partial`` of one; any other
+        callable is a factor: from the share of the training that is done, from 0 to 1.
+    learning_rate : float
+    n_iterations : int
+    """
+    if schedule == "constant":
+        return None
+    if schedule in ("step", "cosine"):
+        kind = StepSchedule if schedule == "step" else CosineSchedule
+        return LearningRate(learning_rate, kind(n_iterations))
+    made = schedule.func if isinstance(schedule, partial) else schedule
+    if isinstance(made, type) and issubclass(made, LRScheduler):
+        return TorchSchedule(learning_rate, schedule)
+    return LearningRate(learning_rate, lambda iteration: float(schedule(iteration / n_iterations)))

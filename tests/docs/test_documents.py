@@ -103,6 +103,9 @@ RUN = {
     "quickstart": {"n_iterations=20,": "n_iterations=1, batch_size=4,", "60": "32", "40": "24"},
     "own_data": {},
     "models": {},
+    "own_network": {},
+    "from_monai": {},
+    "pretrained": {},
     "radiomics": {},
     "evaluation": {},
 }

@@ -11,15 +11,18 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
+from torch import nn
 
 from survimg import Cohort, estimators, features, radiomics
 from survimg.estimators import LassoCox, ManualRadiomicsCox, OutOfFold
 from survimg.features import ClinicalFeatures, PETParameters, TumourVolume
 from survimg.target import make_outcome
+from survimg.training import Net
 
 #: What is built round another estimator.
 AROUND = {
-    "estimator": LassoCox(), "estimators": [("lasso", LassoCox())], "extractor": PETParameters()
+    "estimator": LassoCox(), "estimators": [("lasso", LassoCox())], "extractor": PETParameters(),
+    "net": Net(nn.Conv3d, out_channels=2, kernel_size=3),
 }  # fmt: skip
 CLASSES = {
     name: found

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
@@ -14,7 +15,9 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg import Cohort
 from survimg import estimators as e
 from survimg.features import ComBat
+from survimg.nets import SwinTransformer3D
 from survimg.radiomics import RadiomicsFeatures
+from survimg.training import MTLR, Net
 
 NET: dict[str, Any] = {
     "n_iterations": 1, "batch_size": 2, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
@@ -24,6 +27,7 @@ SWIN: dict[str, Any] = {
     "embed_dim": 4, "depths": (1, 1), "heads": (1, 2), "window_size": 2, "n_trees": 3,
     "n_selected": 2,
 }  # fmt: skip
+BODY = Net(SwinTransformer3D, embed_dim=4, depths=(1, 1), heads=(1, 2), window_size=2)
 RIDGE = make_pipeline(SimpleImputer(keep_empty_features=True), CoxPHSurvivalAnalysis(alpha=1.0))
 
 
@@ -60,9 +64,15 @@ MODELS: dict[str, Callable[[], Any]] = {
     "FoldEnsemble": lambda: e.FoldEnsemble(
         e.ClinicalVolumeCox(), cv=2, random_state=np.random.RandomState(1)
     ),
+    "FrozenEncoderFeatures": lambda: e.FrozenEncoderFeatures(net=BODY, random_state=0),
     "FusionClassifier": lambda: e.FusionClassifier(**NET, **SWIN, extractor=radiomics()),
     "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
     "ICARE": lambda: e.ICARE(n_estimators=3, fraction=0.7, random_state=0),
+    "ImageClassifier": lambda: e.ImageClassifier(**NET, net=BODY),
+    "ImageSurvival": lambda: e.ImageSurvival(
+        **NET, net=BODY, objective=MTLR(cuts=[20.0, 40.0]), optimizer=torch.optim.AdamW,
+        optimizer_params={"weight_decay": 0.1},
+    ),
     "LassoCox": lambda: e.LassoCox(cv=2, n_alphas=10, penalty_factor={"*": 1.0}),
     "ManualRadiomicsCox": lambda: e.ManualRadiomicsCox(
         extractor=radiomics(), radiomics_model=RIDGE, cv=2, alpha=1.0
@@ -115,7 +125,7 @@ def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:
 
 
 def target(name: str, cohort: Cohort) -> np.ndarray:
-    if name == "FusionClassifier":
+    if name in ("FusionClassifier", "ImageClassifier"):
         return np.where(cohort.outcome["event"], "metastasis", "none")
     return cohort.outcome
 

@@ -51,7 +51,8 @@ def make_cohort() -> Cohort:
 
 
 WITHOUT_CURVES = {
-    "ComBat", "FusionClassifier", "OutOfFold", "SurvivalVoting", "TumourSegmenter"
+    "ComBat", "FrozenEncoderFeatures", "FusionClassifier", "ImageClassifier", "OutOfFold",
+    "SurvivalVoting", "TumourSegmenter",
 }
 
 

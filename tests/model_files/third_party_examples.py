@@ -20,6 +20,7 @@ from sklearn import (
 )
 from sksurv import ensemble as survival_ensemble
 from sksurv import linear_model as survival_linear_model
+from sksurv import svm as survival_svm
 from sksurv import tree as survival_tree
 
 from survimg.target import make_outcome
@@ -52,6 +53,17 @@ EXAMPLES: dict[str, Callable[[], tuple[Any, np.ndarray, Any]]] = {
     "SelectFromModel": lambda: (feature_selection.SelectFromModel(
         ensemble.RandomForestClassifier(**_FOREST)
     ), X, LABELS),
+    "GenericUnivariateSelect": lambda: (feature_selection.GenericUnivariateSelect(), X, LABELS),
+    "SelectFdr": lambda: (feature_selection.SelectFdr(), X, LABELS),
+    "SelectFpr": lambda: (feature_selection.SelectFpr(), X, LABELS),
+    "SelectFwe": lambda: (feature_selection.SelectFwe(), X, LABELS),
+    "SelectKBest": lambda: (feature_selection.SelectKBest(k=2), X, LABELS),
+    "SelectPercentile": lambda: (feature_selection.SelectPercentile(percentile=50), X, LABELS),
+    "RFE": lambda: (feature_selection.RFE(linear_model.LogisticRegression()), X, LABELS),
+    "RFECV": lambda: (feature_selection.RFECV(linear_model.LogisticRegression()), X, LABELS),
+    "SequentialFeatureSelector": lambda: (feature_selection.SequentialFeatureSelector(
+        linear_model.LogisticRegression(), n_features_to_select=2
+    ), X, LABELS),
     "VarianceThreshold": lambda: (feature_selection.VarianceThreshold(0.1), X, None),
     "FrozenEstimator": lambda: (
         frozen.FrozenEstimator(_p.StandardScaler().fit(X)), X, None
@@ -59,6 +71,10 @@ EXAMPLES: dict[str, Callable[[], tuple[Any, np.ndarray, Any]]] = {
     "KNNImputer": lambda: (impute.KNNImputer(n_neighbors=3, add_indicator=True), HOLES, None),
     "MissingIndicator": lambda: (impute.MissingIndicator(), HOLES, None),
     "SimpleImputer": lambda: (impute.SimpleImputer(add_indicator=True), HOLES, None),
+    "ElasticNet": lambda: (linear_model.ElasticNet(), X, NUMBERS),
+    "Lasso": lambda: (linear_model.Lasso(), X, NUMBERS),
+    "LinearRegression": lambda: (linear_model.LinearRegression(), X, NUMBERS),
+    "Ridge": lambda: (linear_model.Ridge(), X, NUMBERS),
     "LogisticRegression": lambda: (linear_model.LogisticRegression(), X, LABELS),
     "LogisticRegression, three classes": lambda: (
         linear_model.LogisticRegression(), X, np.digitize(X[:, 0], [-0.5, 0.5])
@@ -123,6 +139,12 @@ EXAMPLES: dict[str, Callable[[], tuple[Any, np.ndarray, Any]]] = {
     "RandomSurvivalForest": lambda: (
         survival_ensemble.RandomSurvivalForest(**_FOREST), X, OUTCOME
     ),
+    "GradientBoostingSurvivalAnalysis": lambda: (
+        survival_ensemble.GradientBoostingSurvivalAnalysis(n_estimators=2, **_TREE), X, OUTCOME
+    ),
+    "FastSurvivalSVM": lambda: (survival_svm.FastSurvivalSVM(random_state=0), X, OUTCOME),
+    "HingeLossSurvivalSVM": lambda: (survival_svm.HingeLossSurvivalSVM(), X, OUTCOME),
+    "NaiveSurvivalSVM": lambda: (survival_svm.NaiveSurvivalSVM(random_state=0), X, OUTCOME),
     "CoxPHSurvivalAnalysis": lambda: (
         survival_linear_model.CoxPHSurvivalAnalysis(alpha=0.1), X, OUTCOME
     ),

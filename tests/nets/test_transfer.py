@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from survimg.nets import (
@@ -13,11 +14,13 @@ from survimg.nets import (
     DeepSurvNet,
     DLPMNet,
     freeze,
+    initialise,
     load_weights,
     stage_features,
     train_unfrozen,
     unfreeze,
 )
+from survimg.nets.layers import conv3d, linear
 
 
 def seeded(seed):
@@ -166,3 +169,62 @@ def test_unknown_parts_are_named():
         stage_features(
             deepmts, "encoder.stages", torch.zeros(1, 2, 16, 16, 16), torch.zeros(1, 1)
         )
+
+
+@pytest.mark.parametrize("wrap", ["state_dict", "model", "both", "prefix"])
+def test_weights_are_found_inside_what_training_scripts_write(wrap, tmp_path):
+    source, target = DeepSurvNet(4, generator=seeded(1)), DeepSurvNet(4, generator=seeded(2))
+    state = {f"module.{name}": value for name, value in source.state_dict().items()}
+    content = {
+        "state_dict": {"epoch": 3, "state_dict": state},
+        "model": {"model": state, "optimizer": {"lr": 0.1}},
+        "both": {"state_dict": {f"net.{name}": value for name, value in state.items()}},
+        "prefix": state,
+    }
+    torch.save(content[wrap], tmp_path / "net.pth")
+    report = load_weights(target, tmp_path / "net.pth")
+    assert set(report.loaded) == set(source.state_dict())
+    for name, value in source.state_dict().items():
+        assert torch.equal(value, target.state_dict()[name])
+
+
+def test_safetensors(tmp_path):
+    source, target = DeepSurvNet(4, generator=seeded(1)), DeepSurvNet(4, generator=seeded(2))
+    save_file(source.state_dict(), tmp_path / "net.safetensors")
+    load_weights(target, tmp_path / "net.safetensors")
+    assert torch.equal(next(source.parameters()), next(target.parameters()))
+    (tmp_path / "net.safetensors").write_bytes(b"not one")
+    with pytest.raises(ValueError, match="is damaged or no file"):
+        load_weights(target, tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("how", ["mean", "copy"])
+@pytest.mark.parametrize(("n_before", "n_now"), [(1, 3), (3, 2), (2, 5)])
+def test_a_first_convolution_is_adapted(how, n_before, n_now):
+    source, target = (
+        nn.Sequential(conv3d(n, 4, 3), conv3d(4, 2, 1)) for n in (n_before, n_now)
+    )
+    for net in (source, target):
+        initialise(net, seeded(n_now))
+    report = load_weights(target, source, adapt_channels=how)
+    assert len(report.loaded) == 4
+    # Channels that are all alike give what they gave before.
+    volume = torch.randn(1, 1, 5, 5, 5, generator=seeded(0))
+    expected = source(volume.expand(-1, n_before, -1, -1, -1))
+    if how == "mean" or n_now % n_before == 0:
+        torch.testing.assert_close(target(volume.expand(-1, n_now, -1, -1, -1)), expected)
+    kernels = target[0].weight
+    if how == "mean":
+        assert torch.equal(kernels[:, 0], kernels[:, -1])
+    else:
+        torch.testing.assert_close(kernels[:, 0] * n_now, source[0].weight[:, 0] * n_before)
+    with pytest.raises(ValueError, match=r"mismatched: 0\.weight"):
+        load_weights(target, source)
+
+
+def test_a_warning_says_when_little_was_loaded():
+    net = nn.Sequential(linear(2, 2), linear(2, 2))
+    half = {"0.weight": torch.zeros(2, 2), "0.bias": torch.zeros(2)}
+    load_weights(net, half, strict=False).warn_if_little()
+    with pytest.warns(UserWarning, match="hold 1 of the 4 tensors"):
+        load_weights(net, {"0.bias": torch.zeros(2)}, strict=False).warn_if_little()

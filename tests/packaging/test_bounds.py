@@ -18,8 +18,11 @@ DIRECT = [
     for text in [*PROJECT["dependencies"], *EXTRAS["dask"], *EXTRAS["dicom"], *EXTRAS["explain"]]
 ]
 #: Earlier versions run code of a file that they read (torch, CVE-2025-32434; tqdm, CVE-2024-34062;
-#: jinja2, CVE-2025-27516) or leave the folder of a DICOMDIR (pydicom, CVE-2026-32711).
-SAFE = {"torch": "2.6", "tqdm": "4.66.3", "jinja2": "3.1.6", "pydicom": "3.0.2"}
+#: jinja2, CVE-2025-27516; MONAI, CVE-2025-58756) or leave a folder (pydicom, CVE-2026-32711; MONAI,
+#: CVE-2026-21851).
+SAFE = {
+    "torch": "2.6", "tqdm": "4.66.3", "jinja2": "3.1.6", "monai": "1.5.2", "pydicom": "3.0.2",
+}  # fmt: skip
 
 
 def normal(name):

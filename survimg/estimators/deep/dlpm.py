@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -35,11 +35,13 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         Weight of the L2 penalty. As in the published code it covers kernels of the stem and
         the transitions, and scales and shifts of the normalisation in the transitions and at the
         end.
-    augmentation : {"uniform", "fixed", "one-of-ten"} or None, default="uniform"
+    augmentation : {"uniform", "fixed", "one-of-ten"}, callable or None, default="uniform"
         ``"one-of-ten"``, as in the original study: one of quarter turns, flips, contrast, blur,
         sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes must have
         equal sizes along y and x). ``"uniform"`` and ``"fixed"`` rotate, flip left-right and shift:
-        uniformly in +-`max_translation`, or by exactly `max_translation` along every axis.
+        uniformly in +-`max_translation`, or by exactly `max_translation` along every axis. A
+        callable takes and returns a dictionary with ``image`` and ``mask``, as MONAI's transforms
+        do.
 
     Attributes
     ----------
@@ -69,7 +71,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
 
     dropout: float = 0.2
     l2: float = 1e-4
-    augmentation: Recipe | Literal["one-of-ten"] | None = "uniform"  # type: ignore[assignment]
+    augmentation: Recipe | Literal["one-of-ten"] | Callable[[Any], Any] | None = "uniform"  # type: ignore[assignment]
 
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
 
@@ -77,7 +79,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         **DiscreteTimeEstimator._parameter_constraints,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
-        "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), None],
+        "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), callable, None],
     }
 
     def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> DLPMNet:

@@ -36,6 +36,7 @@ class ImageEncoder(ClinicalVolumeEstimator):
         drawn from `random_state`. A module is copied, and its weights are where training starts.
         ``forward`` takes volumes (b, channels, z, y, x), and returns features (b, n), a map
         (b, n, z, y, x), tokens (b, tokens, n), or a list or tuple whose last item is one of these.
+        `initial_weights` are weights of this network; ``frozen=["encoder"]`` keeps them.
     pool : {"mean", "mean-sd"}, default="mean"
         What is taken of a map or of tokens: the mean of each channel, or also the standard
         deviation.
@@ -83,6 +84,10 @@ class ImageEncoder(ClinicalVolumeEstimator):
                 dropout=self.dropout,
                 generator=generator,
             )
+
+    def _pretrained_part(self, module: nn.Module) -> nn.Module:
+        assert isinstance(module, EncoderWithHead)
+        return module.encoder
 
     def _encode_training(
         self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int

@@ -41,7 +41,7 @@ class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
         Of an objective with intervals.
     baseline_, unique_times_, clinical_encoder_, channel_names_in_, volume_shape_in_
         See `VolumeSurvivalEstimator`.
-    clinical_coefficients_ : ndarray
+    clinical_coefficients_ : ndarray of shape (n_columns,)
         Of the Cox model of ``clinical_path="offset"``: log-hazard ratios per standard deviation.
 
     Raises

@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from survimg.augmentation import apply_transforms, draw_transforms
 from survimg.cohort import Cohort
 from survimg.compute.devices import (
     OneDNNForSingleCases,
@@ -26,14 +25,16 @@ from survimg.compute.devices import (
 )
 from survimg.nets.transfer import freeze, load_weights
 from survimg.preprocessing.agreement import check_preparation, preparation_of
+from survimg.training.augment import TransformedCases, rigid
 from survimg.training.batches import Augment, Patients
 from survimg.training.checkpoints import Checkpoint, fit_key
-from survimg.training.engine import TrainingNet, history_frame, prediction_net
+from survimg.training.engine import TrainingNet, prediction_net
 from survimg.training.epoch_tasks import CallbackSupportMixin, epoch_tasks, with_callbacks
 from survimg.training.fit import Plan, Training
 from survimg.training.holdout import split_by_event
 from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
+from survimg.training.user_callbacks import user_callbacks
 from survimg.training.views import View, whole_volume
 
 __all__ = ["VolumeEstimator"]
@@ -129,7 +130,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         train = self._training_part(event, streams)
         encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
         objective = self._make_objective(cohort[train])
-        patients = Patients(cohort, encoded, time, event, self._view(), objective.needs_masks)
+        with_masks = objective.needs_masks or callable(self.augmentation)
+        patients = Patients(cohort, encoded, time, event, self._view(), with_masks)
         return Plan(
             patients=patients.take(train),
             held_out=patients.take(np.setdiff1d(np.arange(len(patients)), train)),
@@ -159,7 +161,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 slot,
                 augment=self._make_augment(streams.augmentation),
                 validation=self._validation(plan.held_out) if len(plan.held_out) else None,
-                callbacks=epoch_tasks(self),
+                callbacks=[*epoch_tasks(self), *user_callbacks(self.callbacks)],
+                estimator=self,
             )
 
     def _begin_fit(self, cohort: Cohort) -> None:
@@ -191,7 +194,13 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """Build the network; take weights from a file or the previous fit; freeze parts."""
         module = self._make_module(self.n_channels_in_, n_clinical, generator)
         if self.initial_weights is not None:
-            self.load_report_ = load_weights(module, self.initial_weights, strict=False)
+            self.load_report_ = load_weights(
+                self._pretrained_part(module),
+                self.initial_weights,
+                strict=False,
+                adapt_channels=self.adapt_channels,
+            )
+            self.load_report_.warn_if_little()
         if self._goes_on:
             report = load_weights(module, self.net_.module_, strict=False)
             if report.missing or report.unexpected or report.mismatched:
@@ -201,6 +210,10 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                     f"with warm_start=False.\n{report}"
                 )
         self._freeze(module)
+        return module
+
+    def _pretrained_part(self, module: nn.Module) -> nn.Module:
+        """Return the part of the network that `initial_weights` are of."""
         return module
 
     @property
@@ -227,7 +240,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     def _keep(self, training: Training) -> None:
         """Keep what a fitted model needs."""
         hold_out = training.hold_out
-        self.history_ = history_frame(training.net, hold_out.name if hold_out else None)
+        self.history_ = training.history(training.net)
         if hold_out is not None:
             self.best_epoch_ = hold_out.best_epoch
         self.precision_ = training.net.precision
@@ -237,7 +250,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
-        net.make_room_ = None
+        net.make_room_ = net.estimator_ = None
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type
@@ -245,27 +258,12 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         self.net_ = net
 
     def _make_augment(self, generator: torch.Generator) -> Augment | None:
-        recipe = self.augmentation
-        if recipe is None:
+        if self.augmentation is None:
             return None
+        if callable(self.augmentation):
+            return TransformedCases(self.augmentation, generator)
         shifts = [self.max_translation * length for length in self.volume_shape_in_]
-        angles = [self.max_rotation] * 3
-
-        def augment(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
-            flat = images.ndim == 4
-            # A slice is a volume of one voxel's thickness that stays in its plane.
-            transforms = draw_transforms(
-                len(images),
-                generator,
-                translation=[0.0, *shifts[1:]] if flat else shifts,
-                rotation=[angles[0], 0.0, 0.0] if flat else angles,
-                recipe=recipe,
-            )
-            volumes = images.unsqueeze(2) if flat else images
-            moved, moved_masks = apply_transforms(volumes, masks, transforms)
-            return moved[:, :, 0] if flat else moved, moved_masks
-
-        return augment
+        return rigid(self.augmentation, generator, shifts, [self.max_rotation] * 3)
 
     def _forward(self, module: nn.Module, patients: Patients) -> Iterator[Any]:
         """Yield the network's output for one patient after the other.

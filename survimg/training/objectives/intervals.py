@@ -40,6 +40,8 @@ class IntervalObjective(SurvivalObjective):
         training patient informs are left out then, and refused when you give them.
     horizon : float, optional
         Time t at which patients are ranked: the risk is 1 - S(t). None takes the middle cut.
+    l2 : float, optional
+        Weight of the sum of squares of the fully connected kernels; None leaves the term out.
     """
 
     cuts: Sequence[float] | None = None
@@ -99,10 +101,10 @@ class IntervalObjective(SurvivalObjective):
         ----------
         event, time : ndarray of shape (n,)
             Outcome of all patients of the fit.
-        train : ndarray of int
+        train : ndarray of shape (n_train,), int
             Positions of those who train the network: only they inform an interval.
         time_unit : str or None
-        names : (str, str)
+        names : tuple of str, default=("cuts", "horizon")
             What messages call the two parameters.
 
         Raises

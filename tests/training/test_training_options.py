@@ -1,0 +1,164 @@
+"""Optimisers, schedules and callbacks of the user's."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+
+from survimg.datasets import make_phantom_cohort
+from survimg.estimators import ImageSurvival
+from survimg.training import Net
+from tests.estimators.deep.networks_of_users import SmallNet, noise
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return make_phantom_cohort(n=12, shape=(16, 16, 16), random_state=0).cohort
+
+
+def quick(**parameters):
+    settings = {
+        "n_iterations": 8, "iterations_per_epoch": 2, "batch_size": 4, "batch_norm_batches": 1,
+        "precision": "float32", "n_threads": 1, "random_state": 0, "augmentation": None,
+    }  # fmt: skip
+    return ImageSurvival(net=Net(SmallNet), **{**settings, **parameters})
+
+
+class LearningRates(Callback):
+    def __init__(self):
+        self.rates = []
+
+    def on_batch_end(self, net, training=False, **_):
+        if training:
+            self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+
+class Watcher(Callback):
+    """Keeps what a callback can see after each epoch."""
+
+    def __init__(self, stop_after=None, error=None):
+        self.stop_after = stop_after
+        self.error = error
+        self.rows = []
+
+    def on_epoch_end(self, net, **_):
+        estimator = net.estimator_
+        self.rows.append((net.history[-1, "train_loss"], len(estimator.history_), estimator))
+        if len(self.rows) == self.stop_after:
+            raise self.error
+
+
+def weights_of(model):
+    return torch.cat([value.flatten() for value in model.net_.module_.parameters()]).detach()
+
+
+def test_the_default_optimiser_is_adam_with_keras_epsilon(cohort):
+    explicit = quick(optimizer=torch.optim.Adam, optimizer_params={"eps": 1e-7, "fused": True})
+    default = quick().fit(cohort, cohort.outcome)
+    assert torch.equal(weights_of(explicit.fit(cohort, cohort.outcome)), weights_of(default))
+
+
+def test_an_optimiser_and_its_parameters_are_used(cohort):
+    decayed = quick(
+        optimizer=torch.optim.SGD, optimizer_params={"weight_decay": 10.0}, learning_rate=0.05,
+        schedule="constant",
+    ).fit(cohort, cohort.outcome)  # fmt: skip
+    plain = quick(optimizer=torch.optim.SGD, learning_rate=0.05, schedule="constant")
+    plain.fit(cohort, cohort.outcome)
+    assert weights_of(decayed).norm() < 0.5 * weights_of(plain).norm()
+    with pytest.raises(ValueError, match=r"SGD has no weight_decya.*'weight_decay'"):
+        quick(optimizer=torch.optim.SGD, optimizer_params={"weight_decya": 1}).fit(
+            cohort, cohort.outcome
+        )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        (lambda share: 1 - share, [1 - k / 8 for k in range(8)]),
+        (partial(torch.optim.lr_scheduler.StepLR, step_size=3, gamma=0.1),
+         [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+    ],
+)  # fmt: skip
+def test_schedules(schedule, factors, cohort):
+    rates = LearningRates()
+    quick(schedule=schedule, callbacks=[rates], learning_rate=0.01).fit(cohort, cohort.outcome)
+    np.testing.assert_allclose(rates.rates, 0.01 * np.array(factors))
+
+
+def test_callbacks_see_the_epochs_row_and_the_estimator(cohort):
+    watcher = Watcher()
+    model = quick(callbacks=[watcher]).fit(cohort, cohort.outcome)
+    losses, lengths, estimators = zip(*watcher.rows, strict=True)
+    np.testing.assert_allclose(losses, model.history_["loss"])
+    assert lengths == (1, 2, 3, 4)
+    assert all(each is model for each in estimators)
+    assert model.net_.estimator_ is None
+    np.testing.assert_array_equal(
+        quick().fit(cohort, cohort.outcome).predict(cohort), model.predict(cohort)
+    )
+
+
+def test_a_callback_prunes_a_fit_and_leaves_the_estimator_as_it_was(cohort):
+    class PrunedError(Exception):
+        pass
+
+    model = quick(callbacks=[Watcher(stop_after=2, error=PrunedError())])
+    with pytest.raises(PrunedError):
+        model.fit(cohort, cohort.outcome)
+    assert not hasattr(model, "net_")
+    assert not hasattr(model, "history_")
+
+
+def test_skorchs_early_stopping_ends_the_training(cohort):
+    stopping = EarlyStopping(monitor="train_loss", patience=1, threshold=10.0, sink=lambda *_: None)
+    model = quick(callbacks=[stopping]).fit(cohort, cohort.outcome)
+    assert len(model.history_) == 2
+    assert model.predict(cohort).shape == (12,)
+
+
+def test_an_interrupt_elsewhere_remains_one(cohort):
+    class Interrupting(Callback):
+        def on_batch_end(self, net, **_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(callbacks=[Interrupting()]).fit(cohort, cohort.outcome)
+
+
+def test_what_is_no_callback_is_refused(cohort):
+    for wrong in (EarlyStopping, object()):
+        with pytest.raises(ValueError, match=r"takes instances of skorch\.callbacks\.Callback"):
+            quick(callbacks=[wrong]).fit(cohort, cohort.outcome)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"augmentation": noise},
+        {"schedule": partial(torch.optim.lr_scheduler.StepLR, step_size=3, gamma=0.1)},
+    ],
+    ids=["augmentation", "schedule"],
+)
+def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(options, cohort, tmp_path):
+    whole = quick(**options).fit(cohort, cohort.outcome)
+    stop = Watcher(stop_after=2, error=RuntimeError("power cut"))
+    with pytest.raises(RuntimeError, match="power cut"):
+        # The callbacks come before the checkpoint: this is the state after the first epoch.
+        quick(**options, checkpoint_folder=tmp_path, callbacks=[stop]).fit(cohort, cohort.outcome)
+    assert list(tmp_path.iterdir())
+    resumed = Watcher()
+    model = quick(**options, checkpoint_folder=tmp_path, callbacks=[resumed])
+    model.fit(cohort, cohort.outcome)
+    assert len(resumed.rows) == 3
+    assert torch.equal(weights_of(model), weights_of(whole))
+
+
+def test_parameters_that_pickle_cannot_write_are_refused_with_checkpoints(cohort, tmp_path):
+    model = quick(schedule=lambda share: 1 - share, checkpoint_folder=tmp_path)
+    with pytest.raises(ValueError, match="needs parameters that pickle can write"):
+        model.fit(cohort, cohort.outcome)
