@@ -164,7 +164,8 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
             linear_model.Ridge,
         ), Validator({
             **_SEEN,
-            "l1_ratio": "number", "coef_": "float[p] | float[o, p]", "intercept_": "number | float[o]",
+            "l1_ratio": "number", "coef_": "float[p] | float[o, p]",
+            "intercept_": "number | float[o]",
             "n_iter_": "anything", "dual_gap_": "anything", "solver_": "text", "rank_": "size",
             "singular_": "float[?]",
         })),
