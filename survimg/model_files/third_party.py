@@ -101,7 +101,7 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
             **_SEEN,
             "_columns": "list", "_transformer_to_input_indices": "dict", "_remainder": "tuple",
             "sparse_output_": "flag", "transformers_": "list", "output_indices_": "dict",
-            "_name_to_fitted_passthrough": "dict", "_transformers_feature_names_out": "object[?]",
+            "_name_to_fitted_passthrough": "dict", "_transformers_feature_names_out": "object[?] | list",
         }),
     }),
     **labelled("sklearn.decomposition", {
@@ -183,7 +183,7 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
     ), _SPLITTER)),
     **labelled("sklearn.pipeline", {
         pipeline.FeatureUnion: Validator(
-            {**_FITTED.forms, "_transformers_feature_names_out": "object[?]"}
+            {**_FITTED.forms, "_transformers_feature_names_out": "object[?] | list"}
         ),
         pipeline.Pipeline: _FITTED,
     }),
