@@ -101,7 +101,8 @@ THIRD_PARTY: Mapping[str, tuple[type, Validator]] = {
             **_SEEN,
             "_columns": "list", "_transformer_to_input_indices": "dict", "_remainder": "tuple",
             "sparse_output_": "flag", "transformers_": "list", "output_indices_": "dict",
-            "_name_to_fitted_passthrough": "dict", "_transformers_feature_names_out": "object[?] | list",
+            "_name_to_fitted_passthrough": "dict",
+            "_transformers_feature_names_out": "object[?] | list",
         }),
     }),
     **labelled("sklearn.decomposition", {
