@@ -8,12 +8,18 @@ from typing import Any
 
 from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.saved_classes import SAVED_CLASSES
-from survimg.model_files.classes import Classes, labelled
+from survimg.model_files.classes import Classes
 from survimg.model_files.models import read_model, write_model
+from survimg.model_files.third_party import labelled
+from survimg.model_files.validators import Validator
 
 __all__ = ["load", "save"]
 
-_LISTED = {**SAVED_CLASSES, **labelled("survimg.estimators", FitOnce)}
+_FIT_ONCE = Validator({
+    "estimator_": "model", "seconds_": "number", "reused_": "flag",
+    "_sklearn_output_config": "dict",
+})  # fmt: skip
+_LISTED = {**SAVED_CLASSES, **labelled("survimg.estimators", {FitOnce: _FIT_ONCE})}
 
 
 def save(

@@ -13,122 +13,32 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from sklearn import (
-    compose,
-    decomposition,
-    ensemble,
-    feature_selection,
-    frozen,
-    impute,
-    linear_model,
-    model_selection,
-    pipeline,
-    preprocessing,
-    tree,
-)
-from sksurv import ensemble as survival_ensemble
-from sksurv import functions
-from sksurv import linear_model as survival_linear_model
-from sksurv import svm as survival_svm
-from sksurv import tree as survival_tree
+from sklearn import feature_selection
 from sksurv.ensemble import survival_loss
-from sksurv.linear_model import coxph
 
 from survimg.model_files.errors import ModelFileError
+from survimg.model_files.third_party import THIRD_PARTY
+from survimg.model_files.validators import Validator
 
-__all__ = ["Classes", "labelled", "may_be_attribute"]
-
-
-def labelled(prefix: str, *classes: type) -> dict[str, type]:
-    """Return classes by label: a prefix that stays what it is when a class moves, and its name.
-
-    Parameters
-    ----------
-    prefix : str
-    *classes : type
-    """
-    return {f"{prefix}.{cls.__name__}": cls for cls in classes}
+__all__ = ["Classes", "may_be_attribute"]
 
 
-# What estimators are combined with. A class belongs here if its whole state is plain data, and if
-# no method of it runs code that it finds in that state.
-_THIRD_PARTY: Mapping[str, type] = {
-    **labelled("sklearn.compose", compose.ColumnTransformer),
-    **labelled("sklearn.decomposition", decomposition.PCA, decomposition.TruncatedSVD),
-    **labelled(
-        "sklearn.ensemble", ensemble.RandomForestClassifier, ensemble.RandomForestRegressor
-    ),
-    **labelled(
-        "sklearn.feature_selection",
-        feature_selection.GenericUnivariateSelect, feature_selection.RFE, feature_selection.RFECV,
-        feature_selection.SelectFdr, feature_selection.SelectFpr, feature_selection.SelectFromModel,
-        feature_selection.SelectFwe, feature_selection.SelectKBest,
-        feature_selection.SelectPercentile, feature_selection.SequentialFeatureSelector,
-        feature_selection.VarianceThreshold,
-    ),
-    **labelled("sklearn.frozen", frozen.FrozenEstimator),
-    **labelled(
-        "sklearn.impute", impute.KNNImputer, impute.MissingIndicator, impute.SimpleImputer
-    ),
-    **labelled(
-        "sklearn.linear_model",
-        linear_model.ElasticNet, linear_model.Lasso, linear_model.LinearRegression,
-        linear_model.LogisticRegression, linear_model.Ridge,
-    ),
-    **labelled(
-        "sklearn.model_selection",
-        model_selection.GroupKFold, model_selection.GroupShuffleSplit, model_selection.KFold,
-        model_selection.LeaveOneGroupOut, model_selection.LeaveOneOut,
-        model_selection.PredefinedSplit, model_selection.ShuffleSplit,
-        model_selection.StratifiedGroupKFold, model_selection.StratifiedKFold,
-        model_selection.StratifiedShuffleSplit,
-    ),
-    **labelled("sklearn.pipeline", pipeline.FeatureUnion, pipeline.Pipeline),
-    **labelled(
-        "sklearn.preprocessing",
-        preprocessing.Binarizer, preprocessing.FunctionTransformer,
-        preprocessing.KBinsDiscretizer, preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler,
-        preprocessing.Normalizer, preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer, preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-    ),
-    **labelled("sklearn.tree", tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
-    **labelled(
-        "sksurv.ensemble",
-        survival_ensemble.ExtraSurvivalTrees, survival_ensemble.GradientBoostingSurvivalAnalysis,
-        survival_ensemble.RandomSurvivalForest,
-    ),
-    **labelled("sksurv.functions", functions.StepFunction),
-    **labelled(
-        "sksurv.linear_model",
-        survival_linear_model.CoxPHSurvivalAnalysis, survival_linear_model.CoxnetSurvivalAnalysis,
-        survival_linear_model.IPCRidge,
-    ),
-    **labelled("sksurv.linear_model.coxph", coxph.BreslowEstimator),
-    **labelled(
-        "sksurv.svm",
-        survival_svm.FastSurvivalSVM, survival_svm.HingeLossSurvivalSVM,
-        survival_svm.NaiveSurvivalSVM,
-    ),
-    **labelled("sksurv.tree", survival_tree.ExtraSurvivalTree, survival_tree.SurvivalTree),
-}  # fmt: skip
-
-_OPTIMISERS: Mapping[str, type] = labelled(
-    "torch.optim",
-    *(
-        cls for name in dir(torch.optim)
-        if isinstance(cls := getattr(torch.optim, name), type)
-        and issubclass(cls, torch.optim.Optimizer)
-    ),
-)  # fmt: skip
+_OPTIMISERS: Mapping[str, type] = {
+    f"torch.optim.{name}": cls
+    for name in dir(torch.optim)
+    if isinstance(cls := getattr(torch.optim, name), type)
+    and issubclass(cls, torch.optim.Optimizer)
+}
 
 
 # Objects without a state of their own, which are made anew: the losses of gradient boosting.
-_MADE_ANEW: Mapping[str, type] = labelled(
-    "sksurv.ensemble.survival_loss",
-    survival_loss.CensoredSquaredLoss, survival_loss.CoxPH, survival_loss.IPCWLeastSquaresError,
-)  # fmt: skip
+_MADE_ANEW: Mapping[str, type] = {
+    f"sksurv.ensemble.survival_loss.{cls.__name__}": cls
+    for cls in (
+        survival_loss.CensoredSquaredLoss, survival_loss.CoxPH,
+        survival_loss.IPCWLeastSquaresError,
+    )
+}  # fmt: skip
 # By what a selector scores columns.
 _SCORES: Mapping[str, Callable[..., Any]] = {
     f"sklearn.feature_selection.{score.__name__}": score
@@ -152,19 +62,23 @@ class Classes:
 
     Parameters
     ----------
-    listed : mapping of str to type
-        Classes of survimg by label.
+    listed : mapping of str to (type, Validator)
+        Classes of survimg by label, with what their attributes may be.
     trusted : iterable of type or function, default=()
         The caller's own classes, and functions that build networks; the objects themselves, so that
         nothing is imported by name.
     """
 
     def __init__(
-        self, listed: Mapping[str, type], trusted: Iterable[Callable[..., Any]] = ()
+        self,
+        listed: Mapping[str, tuple[type, Validator]],
+        trusted: Iterable[Callable[..., Any]] = (),
     ) -> None:
-        self._classes = {**listed, **_THIRD_PARTY}
+        entries = {**listed, **THIRD_PARTY}
+        self._classes = {label: cls for label, (cls, _) in entries.items()}
+        self._validators = dict(entries.values())
         # What parameters may hold as it is: a network's class in a `Net`, an optimiser.
-        networks = {name: cls for name, cls in listed.items() if issubclass(cls, torch.nn.Module)}
+        networks = {k: cls for k, (cls, _) in listed.items() if issubclass(cls, torch.nn.Module)}
         self._values: dict[str, Callable[..., Any]] = {**_OPTIMISERS, **_SCORES, **networks}
         for cls in trusted:
             if not isinstance(cls, type | FunctionType):
@@ -222,6 +136,10 @@ class Classes:
         if isinstance(label, str) and label in _MADE_ANEW:
             return _MADE_ANEW[label]()
         raise ModelFileError(f"The model holds {label!r}, which is no loss that is known here.")
+
+    def validator_of(self, cls: type) -> Validator | None:
+        """Return the validator of a class; None for one that the caller trusts."""
+        return self._validators.get(cls)
 
     def find(self, label: object) -> type:
         """Return the class with this label.

@@ -24,7 +24,8 @@ from survimg.model_files.errors import ModelFileError
 from survimg.model_files.networks import restore_network
 from survimg.model_files.renamed import rename
 from survimg.model_files.requests import decode_requests
-from survimg.model_files.trees import build_tree, check_forest
+from survimg.model_files.trees import build_tree
+from survimg.model_files.validators import validate
 
 __all__ = ["Decoder"]
 
@@ -276,6 +277,9 @@ class Decoder:
         vars(made).update(attributes)
         if "requests" in node:
             decode_requests(made, node["requests"])
+        validator = self.classes.validator_of(cls)
+        if validator is not None:
+            validate(made, attributes, validator)
         if "network" in node:
             self._network(made, f"{_text(node['network'])}.")
         return made
@@ -311,9 +315,7 @@ class Decoder:
         for name in encoded:
             if not may_be_attribute(cls, name) or name in parameters:
                 raise _damaged(f"{name!r} cannot be an attribute of a {cls.__name__}")
-        attributes = {name: self._value(value) for name, value in encoded.items()}
-        check_forest(attributes)
-        return attributes
+        return {name: self._value(value) for name, value in encoded.items()}
 
     def _network(self, estimator: Any, prefix: str) -> None:
         if not hasattr(type(estimator), "_build_network"):

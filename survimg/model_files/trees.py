@@ -7,7 +7,6 @@ tree's; a child that points upwards would never end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from survimg.model_files.errors import ModelFileError
 
-__all__ = ["Tree", "build_tree", "check_forest", "take_apart"]
+__all__ = ["Tree", "build_tree", "take_apart"]
 
 
 def take_apart(tree: Tree) -> dict[str, Any]:
@@ -66,6 +65,11 @@ def build_tree(
             f"scikit-learn ({nodes.dtype} against {NODE_DTYPE}); use the version in the manifest."
         )
     _check_links(nodes, n_features)
+    if max_depth != _depth(nodes):
+        raise ModelFileError(
+            f"A decision tree of depth {_depth(nodes)} says it has max_depth={max_depth}; the file "
+            "is damaged or was tampered with. Do not use it."
+        )
     tree = Tree(n_features, n_classes, n_outputs)
     tree.__setstate__(
         {
@@ -81,17 +85,17 @@ def build_tree(
 def _check_links(nodes: np.ndarray, n_features: int) -> None:
     """Demand that children come after their parent, in the tree, and features exist."""
     left, right, feature = nodes["left_child"], nodes["right_child"], nodes["feature"]
-    leaf = left == -1
-    own = np.arange(len(nodes))
-    inner = ~leaf
+    inner = np.flatnonzero(left != -1)
+    children = np.concatenate([left[inner], right[inner]])
     sound = (
-        (right[leaf] == -1).all()
-        and (left[inner] > own[inner]).all()
-        and (right[inner] > own[inner]).all()
-        and (left[inner] < len(nodes)).all()
-        and (right[inner] < len(nodes)).all()
+        (right[left == -1] == -1).all()
+        and (left[inner] > inner).all()
+        and (right[inner] > inner).all()
+        and np.array_equal(np.sort(children), np.arange(1, len(nodes)))  # each has one parent
         and (feature[inner] >= 0).all()
         and (feature[inner] < n_features).all()
+        and (nodes["missing_go_to_left"] <= 1).all()
+        and (nodes["n_node_samples"] > 0).all()
     )
     if not sound:
         raise ModelFileError(
@@ -100,33 +104,10 @@ def _check_links(nodes: np.ndarray, n_features: int) -> None:
         )
 
 
-def check_forest(attributes: Mapping[str, Any]) -> None:
-    """Demand that an estimator takes as many features as the trees in it.
-
-    scikit-learn counts the columns of X once, by the attribute of the outermost estimator; trees
-    then read the columns that they name.
-
-    Parameters
-    ----------
-    attributes : mapping
-        Fitted attributes of any estimator.
-
-    Raises
-    ------
-    ModelFileError
-        The numbers differ.
-    """
-    found = []
-    if isinstance(attributes.get("tree_"), Tree):
-        found.append(attributes["tree_"].n_features)
-    members = attributes.get("estimators_")
-    members = members.ravel().tolist() if isinstance(members, np.ndarray) else members
-    if isinstance(members, list):
-        trees = [vars(m) for m in members if hasattr(m, "__dict__") and "tree_" in vars(m)]
-        found += [tree.get("n_features_in_") for tree in trees]
-    if any(n != attributes.get("n_features_in_") for n in found):
-        raise ModelFileError(
-            f"An estimator takes {attributes.get('n_features_in_')!r} features, and its trees "
-            f"{sorted(set(map(str, found)))}; the file is damaged or was tampered with. Do not use "
-            "it."
-        )
+def _depth(nodes: np.ndarray) -> int:
+    """Count the levels below the root; compiled code reserves room for a path of this length."""
+    level, depth = np.zeros(1, dtype=np.intp), -1
+    while len(level):
+        children = np.concatenate([nodes["left_child"][level], nodes["right_child"][level]])
+        level, depth = children[children != -1], depth + 1
+    return depth
