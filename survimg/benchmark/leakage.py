@@ -214,8 +214,15 @@ def _parts(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _learned_attributes(estimator: Any) -> list[str]:
-    """Attributes that follow scikit-learn's convention for what `fit` has learned."""
-    names = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
+    """Attributes that follow scikit-learn's convention for what `fit` has learned.
+
+    Some constructors, such as those of scikit-survival's survival SVM, set them to None.
+    """
+    names = [
+        name
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and not name.startswith("_") and value is not None
+    ]
     if getattr(estimator, "initialized_", None) is False:  # skorch sets its names before fit
         return []
     parameters = estimator.get_params(deep=False)

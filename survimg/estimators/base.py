@@ -76,21 +76,26 @@ class SurvivalMixin:
 class ProportionalHazardsMixin(SurvivalMixin):
     """Survival and cumulative hazard curves of a model whose risk is a log-hazard ratio.
 
-    S(t | x) = S0(t)^exp(risk(x)), with Breslow's baseline S0 estimated on the training set.
+    S(t | x) = S0(t)^exp(slope risk(x)), with Breslow's baseline S0 estimated on the training set.
+    The slope is 1 where the model estimates none.
     """
 
+    slope_: float = 1.0
     baseline_: BreslowBaseline
     training_outcome_: np.ndarray
 
-    def _fit_baseline(self, risk: np.ndarray, event: np.ndarray, time: np.ndarray) -> None:
+    def _fit_baseline(
+        self, risk: np.ndarray, event: np.ndarray, time: np.ndarray, slope: float = 1.0
+    ) -> None:
         if not np.isfinite(risk).all():
             raise FloatingPointError(diverged(self))
-        self.baseline_ = BreslowBaseline(risk, event, time)
+        self.slope_ = slope
+        self.baseline_ = BreslowBaseline(slope * risk, event, time)
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
         self.training_outcome_ = make_outcome(event, time)
 
     def _log_hazard_ratio(self: Any, X: Any) -> np.ndarray:
-        return self.predict(X)
+        return self.slope_ * self.predict(X)
 
     @property
     def unique_times_(self) -> np.ndarray:

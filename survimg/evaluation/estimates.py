@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from survimg.survival.slope import LEAST_EVENTS
+
 __all__ = [
     "LEAST_EVENTS",
     "Comparison",
@@ -17,8 +19,6 @@ __all__ = [
     "require_enough_events",
 ]
 
-LEAST_EVENTS = 10
-"""Below it, intervals and tests that hold for many events are not given."""
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def _ensemble_score(
         members.append(_Member(patients, model._risk_of, float(mean), float(scale)))
     link: Link = _identity
     if horizon is not None:
-        link = _cox_link(ensemble, horizon, ensemble.slope_)
+        link = _cox_link(ensemble, horizon)
     networks = [model.net_.module_ for model in ensemble.members_]
     return ExplainedScore(networks, members, link, ensemble.members_[0].n_threads)
 
@@ -274,11 +274,9 @@ def _identity(values: Tensor) -> Tensor:
     return values
 
 
-def _cox_link(
-    estimator: ProportionalHazardsMixin, horizon: float, slope: float = 1.0
-) -> Link:
+def _cox_link(estimator: ProportionalHazardsMixin, horizon: float) -> Link:
     """S(t) of a log-hazard: exp(-H0(t) exp(slope r))."""
-    baseline = estimator.baseline_
+    baseline, slope = estimator.baseline_, estimator.slope_
     times = baseline.unique_times_
     log_hazard = -np.inf
     if times[0] <= horizon <= times[-1]:

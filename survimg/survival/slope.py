@@ -1,4 +1,4 @@
-"""The log-hazard ratio per standard deviation of a risk that is on no particular scale."""
+"""Calibration slope: what turns a risk into a log-hazard ratio."""
 
 from __future__ import annotations
 
@@ -7,31 +7,44 @@ import numpy as np
 from survimg.survival.cox import maximise_partial_likelihood
 from survimg.survival.risk_sets import RiskSets
 
-__all__ = ["cox_slope"]
+__all__ = ["LEAST_EVENTS", "calibration_slope"]
+
+LEAST_EVENTS = 10
+"""Below it, slopes, intervals and tests that hold for many events are not estimated."""
 
 # Log-hazard ratio per standard deviation of a risk; Cox models in use stay far below.
-_LARGEST_SLOPE = 5.0
+_LARGEST = 5.0
 
 
-def cox_slope(score: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
-    """Cox coefficient of one score of standard deviation 1, between 0 and 5.
+def calibration_slope(risk: np.ndarray, event: np.ndarray, time: np.ndarray) -> float:
+    """Cox coefficient of one risk, for patients that it was not fitted on.
+
+    1 if the risk is a log-hazard ratio, below 1 if it is too extreme, above 1 if it is too timid
+    (van Houwelingen, Stat Med 19:3401-3415, 2000).
 
     Parameters
     ----------
-    score : ndarray of shape (n,)
+    risk : ndarray of shape (n,)
+        Higher = earlier event.
     event : ndarray of shape (n,), bool
-        At least one.
     time : ndarray of shape (n,)
 
     Returns
     -------
     float
-        0 where a higher score does not go with earlier events.
+        Between 0, for a risk that ranks these patients no better than chance or is equal for all,
+        and 5 per standard deviation of the risk: of patients that it ranks perfectly there is no
+        largest likelihood.
     """
+    mean, scale = float(np.mean(risk)), float(np.std(risk))
+    if not scale > 1e-12 * max(1.0, abs(mean)):  # equal but for rounding
+        return 0.0
+    score = (risk - mean) / scale
     sets, X = RiskSets(event, time, ties="breslow"), score[:, np.newaxis]
     # The likelihood is concave: its derivatives at both ends say whether the maximum is inside.
     if not sets.at(X, 0 * score).score()[0] > 0:
         return 0.0
-    if sets.at(X, _LARGEST_SLOPE * score).score()[0] >= 0:
-        return _LARGEST_SLOPE
-    return float(maximise_partial_likelihood(X, event, time, ties="breslow").coefficients[0])
+    if sets.at(X, _LARGEST * score).score()[0] >= 0:
+        return _LARGEST / scale
+    fit = maximise_partial_likelihood(X, event, time, ties="breslow")
+    return float(fit.coefficients[0]) / scale

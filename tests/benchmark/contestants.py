@@ -11,10 +11,12 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sksurv.linear_model import CoxPHSurvivalAnalysis, IPCRidge
+from sksurv.svm import FastSurvivalSVM
 
 from survimg import Cohort
+from survimg.estimators import FoldEnsemble, OutOfFold, SurvivalStacking, SurvivalVoting
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
 
@@ -78,6 +80,34 @@ def stage_time():
 def stage_time_search():
     """A search over such models."""
     return GridSearchCV(stage_time(), {"ipcridge__alpha": [0.1, 1.0]}, cv=EventStratifiedKFold(2))
+
+
+def stage_svm():
+    """Survival SVM of the logarithm of time: it predicts a time."""
+    svm = FastSurvivalSVM(rank_ratio=0, fit_intercept=True, max_iter=1000, tol=1e-12)
+    return make_pipeline(FunctionTransformer(clinical_table), StandardScaler(), svm)
+
+
+def stage_svm_search():
+    """A search over such machines."""
+    grid = {"fastsurvivalsvm__alpha": [0.1, 1.0]}
+    return GridSearchCV(stage_svm(), grid, cv=EventStratifiedKFold(2))
+
+
+def stage_time_ensemble():
+    """Both kinds of models of time, each trained on folds and averaged as risks."""
+    return SurvivalVoting([(m.__name__, FoldEnsemble(m(), cv=2)) for m in (stage_time, stage_svm)])
+
+
+def stage_time_stack():
+    """A Cox model on their out-of-fold risks."""
+    return SurvivalStacking([(m.__name__, m()) for m in (stage_time, stage_svm)], cv=2)
+
+
+def stage_time_out_of_fold():
+    """A Cox model on the out-of-fold risk of one."""
+    feature = OutOfFold(stage_svm(), method="predict", cv=2)
+    return make_pipeline(feature, CoxPHSurvivalAnalysis())
 
 
 def clinical_table(X):

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNet
 from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sksurv.svm import FastSurvivalSVM
 
 from survimg import Cohort
 from survimg.benchmark import run_benchmark
@@ -122,6 +123,10 @@ class Lambda(StageCox):
 def test_models_that_only_look_fitted(tmp_path, cohort, splits):
     attempt(tmp_path, cohort, splits, {"m": Lambda(lambda_=2.0)})
     check_unfitted({"net": NeuralNet(torch.nn.Linear, criterion=torch.nn.MSELoss)})
+    svm = FastSurvivalSVM(rank_ratio=0, max_iter=1000)
+    check_unfitted({"svm": svm})
+    with pytest.raises(ValueError, match="'svm' is fitted already: FastSurvivalSVM holds coef_"):
+        check_unfitted({"svm": svm.fit(cohort.clinical, cohort.outcome)})
     net = NeuralNet(torch.nn.Linear, criterion=torch.nn.MSELoss)
     net.initialized_ = True
     with pytest.raises(ValueError, match="'net' is fitted already"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import BaggingRegressor
@@ -187,10 +188,31 @@ def test_out_of_fold_risks_and_stacks(model, patients):
     final.fit(X, y)
     assert final[-1].coef_[0] > 0
     assert final.score(X, y) == pytest.approx(feature.estimator_.score(X, y), abs=1e-12)
-    stacked = SurvivalStacking([("time", model), ("cox", CoxPHSurvivalAnalysis())], cv=3).fit(X, y)
-    assert stacked.score(X, y) > 0.6
-    on_top = SurvivalStacking([("cox", CoxPHSurvivalAnalysis())], final_estimator=model, cv=3)
-    assert on_top.fit(X, y).score(X, y) > 0.6
+
+
+@pytest.mark.parametrize("final", [None, *TIMES.values()], ids=["Cox", *TIMES])
+def test_a_stack_has_the_c_of_its_risks_by_hand(final, model, patients):
+    X, y = patients
+    models = [("time", model), ("cox", CoxPHSurvivalAnalysis())]
+    stacked = SurvivalStacking(models, final_estimator=final, cv=3).fit(X, y)
+    columns = []
+    for (_, part), sign in zip(models, (-1, 1), strict=True):
+        risk = sign * clone(part).fit(X, y).predict(X)
+        columns.append((risk - risk.mean()) / risk.std())
+    table = pd.DataFrame(np.transpose(columns), columns=stacked.risks_.get_feature_names_out())
+    by_hand = (1 if final is None else -1) * stacked.final_estimator_.predict(table)
+    np.testing.assert_allclose(stacked.predict(X), by_hand, rtol=1e-9)
+    expected = concordance_index_censored(y["event"], y["time"], by_hand)[0]
+    assert expected > 0.6
+    assert stacked.score(X, y) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_stack_of_one_ranks_as_its_model_does(wrap, model, patients):
+    X, y = patients
+    stacked = SurvivalStacking([("time", wrap(model))], cv=3).fit(X, y)
+    own = clone(wrap(model)).fit(X, y).score(X, y)
+    assert stacked.score(X, y) == pytest.approx(own, abs=1e-12)
 
 
 def test_resampling_and_explanations(model, patients):

@@ -63,6 +63,8 @@ def as_before(content: dict[str, Any]) -> None:
             node["parameters"] = {old.get(key, key): v for key, v in node["parameters"].items()}
             _values_of_before(node["parameters"])
         attributes = dict(node["attributes"])
+        if attributes.get("slope_") == 1.0:  # models had none
+            del attributes["slope_"]
         for new, old_name in OLD_ATTRIBUTES.items():
             of_networks = new == "channel_names_in_" and "n_channels_in_" in attributes
             others = new == "estimator_" and name != "NetworkScoreAndRadiomics"

@@ -18,7 +18,7 @@ from survimg.cohort import Cohort
 from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.survival import risk_of
-from survimg.survival.slope import cox_slope
+from survimg.survival.slope import calibration_slope
 from survimg.target import as_outcome, check_outcome
 
 __all__ = ["FoldEnsemble"]
@@ -169,8 +169,8 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             for risk, test, (mean, scale) in zip(risks, tests, units, strict=True)
         ]
         tested = np.concatenate(tests)
-        self.slope_ = cox_slope(np.concatenate(held_out), event[tested], time[tested])
-        self._fit_baseline(self.slope_ * self._average(risks), event, time)
+        slope = calibration_slope(np.concatenate(held_out), event[tested], time[tested])
+        self._fit_baseline(self._average(risks), event, time, slope)
         return self
 
     def predict(
@@ -210,9 +210,6 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             scores.append((risk - mean) / scale)
         averaged: np.ndarray = np.mean(scores, axis=0)
         return averaged
-
-    def _log_hazard_ratio(self, X: Any) -> np.ndarray:
-        return self.slope_ * self.predict(X)
 
     @available_if(_members_predict_masks)
     def predict_mask_proba(

@@ -104,14 +104,15 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         return whole_volume
 
     @with_callbacks
-    def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
-        """Train the network on a cohort."""
+    def _train(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> Patients:
+        """Train the network on a cohort; return the patients held out for validation."""
         plan = self._plan(cohort, event, time)
         with self._open(plan) as training:
             training.run()
         self._keep(training)
         if plan.checkpoint is not None:
             plan.checkpoint.remove()
+        return plan.held_out
 
     def _plan(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> Plan:
         """Decide who trains, on what, towards which objective; refuse what cannot be trained on."""

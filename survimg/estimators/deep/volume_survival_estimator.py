@@ -21,6 +21,7 @@ from survimg.estimators.deep.volume_estimator import to_float64
 from survimg.evaluation.concordance import concordance_index
 from survimg.losses.cox import Ties
 from survimg.survival import BreslowBaseline, InterpolatedSurvival, step_functions
+from survimg.survival.slope import LEAST_EVENTS, calibration_slope
 from survimg.target import make_outcome
 from survimg.training.batches import Patients
 from survimg.training.failed_fit import unchanged_on_failure
@@ -42,6 +43,14 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
     ----------
     baseline_ : BreslowBaseline
         Baseline hazard on the training set; not of an objective with intervals.
+    slope_ : float
+        Log-hazard ratio per unit of `predict`, from which survival curves are computed; not of an
+        objective with intervals. A network that has not converged, or is overfitted, predicts too
+        small, or too large, differences. With `validation_fraction` it is the Cox coefficient, at
+        least 0, of the risk of the held-out patients (who also choose the epoch) if these have 10
+        events or more. Else it is 1: for calibrated curves of a network that trains on all
+        patients, use `survimg.estimators.FoldEnsemble`, or a Cox model on
+        `survimg.estimators.OutOfFold` risks.
     training_outcome_ : structured array of shape (n,)
         The outcome that the model was fitted on.
     """
@@ -50,6 +59,8 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
     __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__transform = {"masks": True, "clinical": True}  # noqa: RUF012
+
+    slope_ = 1.0  # of model files from before it was estimated
 
     @property
     @abstractmethod
@@ -63,8 +74,10 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         """Risk in an output of the network, (b,), higher = earlier event."""
         return self._objective.risk(output)
 
-    def _after_training(self, cohort: Cohort, event: np.ndarray, time: np.ndarray) -> None:
-        """Learn what survival curves need."""
+    def _after_training(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, held_out: Patients
+    ) -> None:
+        """Learn what survival curves need; `held_out` did not train, and may be nobody."""
         # For survimg.evaluation's scorers: censoring weights come from the training fold.
         self.training_outcome_ = make_outcome(event, time)
         if isinstance(self._objective, IntervalObjective):
@@ -72,7 +85,11 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         risk = self._predict_risk(self._patients(cohort))
         if not np.isfinite(risk).all():
             raise FloatingPointError(diverged(self))
-        self.baseline_ = BreslowBaseline(risk, event, time)
+        self.slope_ = 1.0
+        if np.count_nonzero(held_out.event) >= LEAST_EVENTS:
+            others = self._predict_risk(held_out)
+            self.slope_ = calibration_slope(others, held_out.event, held_out.time)
+        self.baseline_ = BreslowBaseline(self.slope_ * risk, event, time)
 
     def fit(
         self: Self,
@@ -110,8 +127,8 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         self._validate_params()
         cohort, event, time = cohort_and_outcome(X, y, masks, clinical)
         with unchanged_on_failure(self):
-            self._train(cohort, event, time)
-            self._after_training(cohort, event, time)
+            held_out = self._train(cohort, event, time)
+            self._after_training(cohort, event, time, held_out)
         return self
 
     def predict(
@@ -134,8 +151,8 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         Returns
         -------
         ndarray of shape (n,), float64
-            For a Cox model a log-hazard ratio up to a constant; for a discrete-time model the
-            probability of the event by `risk_horizon_`.
+            For a Cox model, times `slope_` a log-hazard ratio up to a constant; for a discrete-time
+            model the probability of the event by `risk_horizon_`.
         """
         check_is_fitted(self, "net_")
         return self._predict_risk(self._patients(X, masks=masks, clinical=clinical))
@@ -211,7 +228,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         """Cumulative hazard at `unique_times_`, (n, n_times)."""
         objective = self._objective
         if not isinstance(objective, IntervalObjective):
-            return self.baseline_.cumulative_hazard(self._predict_risk(patients))
+            return self.baseline_.cumulative_hazard(self.slope_ * self._predict_risk(patients))
         return to_float64(
             [objective.cumulative_hazard(out.logits.double()) for out in self._outputs(patients)]
         )

@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.tabular.icare_columns import Signs, redundant, usable
-from survimg.survival.slope import cox_slope
+from survimg.survival.slope import calibration_slope
 from survimg.target import check_outcome
 
 __all__ = ["ICARE"]
@@ -281,12 +281,10 @@ class ICARE(ProportionalHazardsMixin, BaseEstimator):
         # With one member every patient is in the bag, and judges the member that saw it.
         judges = votes if self.n_estimators is None else np.where(in_bag, np.nan, votes)
         rows = np.isfinite(judges).any(axis=0)
-        self.slope_ = 0.0
+        slope = 0.0
         if event[rows].any():
-            held_out = self._joined(judges[:, rows])
-            scale = held_out.std() or 1.0
-            self.slope_ = cox_slope(held_out / scale, event[rows], time[rows]) / scale
-        self._fit_baseline(self.slope_ * risk, event, time)
+            slope = calibration_slope(self._joined(judges[:, rows]), event[rows], time[rows])
+        self._fit_baseline(risk, event, time, slope)
 
     def _votes(self, features: np.ndarray) -> np.ndarray:
         """Values of the members, shape (n_members, n); NaN where a member has none."""
@@ -315,9 +313,6 @@ class ICARE(ProportionalHazardsMixin, BaseEstimator):
                 "column that ICARE uses. Leave the patient out, or fill the columns."
             )
         return self._joined(votes)
-
-    def _log_hazard_ratio(self, X: Any) -> np.ndarray:
-        return self.slope_ * self.predict(X)
 
     def _n_members(self) -> int:
         return 1 if self.n_estimators is None else int(self.n_estimators)
