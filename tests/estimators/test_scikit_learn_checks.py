@@ -18,10 +18,18 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from survimg.estimators import DLPM, MDSN, CNNSurvival, DeepMTS, SingleTaskSurvival
+from survimg.estimators import (
+    DLPM,
+    MDSN,
+    CNNSurvival,
+    DeepMTS,
+    ImageSurvival,
+    SingleTaskSurvival,
+)
 from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.nets import RiskOutput
 from survimg.target import make_outcome
+from survimg.training import MTLR, Net
 
 
 class TinyNet(nn.Module):
@@ -97,6 +105,10 @@ class FlatTinyCox(Flat, TinyCox):
     volume_shape = (2, 2, 2)
 
 
+class FlatImageSurvival(Flat, ImageSurvival):
+    volume_shape = (2, 2, 2)
+
+
 class FlatDeepMTS(Flat, DeepMTS):
     volume_shape = (16, 16, 16)
 
@@ -118,6 +130,10 @@ SMALL = [
     FlatCNNSurvival(**QUICK, slice_choice="central", masked_input=False, width=2, hidden=4),
     FlatDLPM(**QUICK),
     FlatTinyCox(**QUICK),
+    FlatImageSurvival(**QUICK, net=Net(nn.Conv3d, out_channels=2, kernel_size=1)),
+    FlatImageSurvival(
+        **QUICK, net=Net(nn.Conv3d, out_channels=2, kernel_size=1), objective=MTLR(), pool="mean-sd"
+    ),
 ]
 LARGE = [
     FlatDeepMTS(**QUICK, segmentation_weight=0.0),

@@ -36,7 +36,7 @@ SELECTORS = [
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
-    X, time = rng.normal(size=(40, 5)), rng.exponential(size=40) + 0.1
+    X, time = rng.normal(size=(40, 5)), rng.exponential(size=40) + 1.1
     return X, make_outcome(rng.random(40) < 0.7, time)
 
 

@@ -32,7 +32,7 @@ class LearningRates(Callback):
     def __init__(self):
         self.rates = []
 
-    def on_batch_end(self, net, training=False, **_):
+    def on_batch_begin(self, net, training=False, **_):
         if training:
             self.rates.append(net.optimizer_.param_groups[0]["lr"])
 

@@ -36,8 +36,8 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    net : Net or torch.nn.Module
-        As for `ImageSurvival`.
+    net : Net or torch.nn.Module, optional
+        The network, without which there is no fit, as for `ImageSurvival`.
     weights : path-like, optional
         File with pretrained weights, as for `initial_weights` of `ImageSurvival`; None keeps those
         of a module, or the random ones of a `Net`.
@@ -91,7 +91,7 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        net: Net | nn.Module,
+        net: Net | nn.Module | None = None,
         weights: str | os.PathLike[str] | None = None,
         adapt_channels: str | None = None,
         pool: Pool = "mean",

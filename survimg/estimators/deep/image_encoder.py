@@ -31,11 +31,12 @@ class ImageEncoder(ClinicalVolumeEstimator):
 
     Parameters
     ----------
-    net : Net or torch.nn.Module
-        The network, such as ``Net(DenseNet121, spatial_dims=3, out_channels=64)``; its weights are
-        drawn from `random_state`. A module is copied, and its weights are where training starts.
-        ``forward`` takes volumes (b, channels, z, y, x), and returns features (b, n), a map
-        (b, n, z, y, x), tokens (b, tokens, n), or a list or tuple whose last item is one of these.
+    net : Net or torch.nn.Module, optional
+        The network, without which there is no fit, such as
+        ``Net(DenseNet121, spatial_dims=3, out_channels=64)``; its weights are drawn from
+        `random_state`. A module is copied, and its weights are where training starts. ``forward``
+        takes volumes (b, channels, z, y, x), and returns features (b, n), a map (b, n, z, y, x),
+        tokens (b, tokens, n), or a list or tuple whose last item is one of these.
         `initial_weights` are weights of this network; ``frozen=["encoder"]`` keeps them.
     pool : {"mean", "mean-sd"}, default="mean"
         What is taken of a map or of tokens: the mean of each channel, or also the standard
@@ -50,7 +51,7 @@ class ImageEncoder(ClinicalVolumeEstimator):
         loss only).
     """
 
-    net: Net | nn.Module
+    net: Net | nn.Module | None = None
     pool: Pool = "mean"
     dropout: float = 0.0
     clinical_path: ClinicalPath = "joined"

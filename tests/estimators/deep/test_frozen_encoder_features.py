@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 import survimg
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import FrozenEncoderFeatures, ImageSurvival, LassoCox
+from survimg.estimators import FrozenEncoderFeatures, ImageSurvival
 from survimg.model_selection import EventStratifiedKFold
 from survimg.training import Net
 from tests.estimators.deep.networks_of_users import SmallNet
@@ -77,7 +78,7 @@ def test_a_table_of_features_by_patient(cohort):
 
 
 def test_it_stands_before_a_classic_model(cohort, tmp_path):
-    model = make_pipeline(small(), StandardScaler(), LassoCox(cv=2, n_alphas=5))
+    model = make_pipeline(small(), StandardScaler(), CoxPHSurvivalAnalysis(alpha=1.0))
     scores = cross_val_score(model, cohort, cohort.outcome, cv=EventStratifiedKFold(2))
     assert np.isfinite(scores).all()
     fitted = clone(model).fit(cohort, cohort.outcome)
