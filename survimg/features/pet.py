@@ -175,13 +175,13 @@ class PETParameters(TransformerMixin, BaseEstimator):
         cohort, measured_on = measured_voxels(as_cohort(X, masks=masks), self.mask_from)
         before = getattr(self, "measured_on_", None)
         check_measured_on(measured_on, before, type(self).__name__)
-        check_preparation(cohort, getattr(self, "voxels_in_", None), type(self).__name__)
         if cohort.channel_names != self.channel_names_in_:
             raise ValueError(
                 f"X has the channels {list(cohort.channel_names)}, but fit saw "
                 f"{list(self.channel_names_in_)}."
             )
         self._check_unit(cohort)
+        check_preparation(cohort, getattr(self, "voxels_in_", None), type(self).__name__)
         spacings = self._spacings(cohort)
         voxel_ml = spacings.prod(axis=1) / 1000 * volume_factors(cohort)
         rows = [

@@ -51,3 +51,15 @@ def test_native_and_a_word_that_is_none(capsys):
     with pytest.raises(SystemExit):
         main([*command, "--features-spacing", "x"])
     assert "must be 4 or" in capsys.readouterr().err
+
+
+def test_a_benchmark_of_files_measures_the_finer_voxels_that_it_is_asked_for(tmp_path):
+    csv = write_phantom_manifest(tmp_path / "data", n=16, shape=(16, 16, 16), random_state=0)
+    command = ["benchmark", "--cohort", str(csv), "--models", "clinical-volume-cox", "--folds", "2",
+               "--out", str(tmp_path / "runs"), "--shape", "16", "16", "16", "--no-progress"]
+    for more in ([], ["--features-spacing", "6"]):
+        assert main([*command, *more]) == 0
+    stores = [Cohort.load(folder) for folder in (tmp_path / "runs" / "cohort").iterdir()
+              if folder.is_dir()]
+    assert sorted(store.finer is not None for store in stores) == [False, True]
+    assert next(s for s in stores if s.finer is not None).finer.spacing[0].tolist() == [6.0] * 3
