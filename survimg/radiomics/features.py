@@ -25,12 +25,7 @@ from survimg.radiomics.engine_parameters import (
     parameters_of,
 )
 from survimg.radiomics.engines import ENGINES, Engine, load_engine
-from survimg.radiomics.extraction import (
-    AnySettings,
-    Extraction,
-    voxel_sizes,
-    warn_of_few_levels,
-)
+from survimg.radiomics.extraction import AnySettings, Extraction, voxel_sizes, warn_of_few_levels
 from survimg.radiomics.ibsi.settings import IBSISettings, configure
 from survimg.radiomics.names import (
     DEFAULT_BIN_COUNT,
