@@ -25,12 +25,7 @@ from survimg.radiomics.engine_parameters import (
     parameters_of,
 )
 from survimg.radiomics.engines import ENGINES, Engine, load_engine
-from survimg.radiomics.extraction import (
-    AnySettings,
-    Extraction,
-    voxel_sizes,
-    warn_of_few_levels,
-)
+from survimg.radiomics.extraction import AnySettings, Extraction, voxel_sizes, warn_of_few_levels
 from survimg.radiomics.ibsi.settings import IBSISettings, configure
 from survimg.radiomics.names import (
     DEFAULT_BIN_COUNT,
@@ -85,8 +80,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     log_sigma : sequence of float, optional
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
     params : path-like or dict, optional
-        A parameter file of PyRadiomics, or what it holds: says which features and images there are
-        and how voxels are treated before, instead of the five parameters above; see `from_params`.
+        A parameter file of PyRadiomics, what it holds, or "fusion-1562": says which features and
+        images there are and how voxels are treated before, instead of the five parameters above.
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.

@@ -18,6 +18,7 @@ from survimg.radiomics.names import (
     REMOVED_FEATURES,
     SHAPE_2D_FEATURES,
 )
+from survimg.radiomics.parameters.named import NAMED_PARAMETERS
 from survimg.radiomics.parameters.rules import (
     DEFAULTS,
     IMAGE_TYPES,
@@ -95,8 +96,9 @@ def read_parameters(source: ParameterSource) -> Parameters:
     Parameters
     ----------
     source : path-like, dict or None
-        A file in YAML or JSON, what such a file holds, or None for PyRadiomics' defaults: the
-        original image and all features, with a bin width of 25.
+        A file in YAML or JSON, what such a file holds, the name ``"fusion-1562"`` (see
+        `NAMED_PARAMETERS`), or None for PyRadiomics' defaults: the original image and all
+        features, with a bin width of 25.
 
     Raises
     ------
@@ -106,7 +108,9 @@ def read_parameters(source: ParameterSource) -> Parameters:
         A key is unknown or a value not allowed; the message names it and says what is allowed.
     """
     content: Any = {} if source is None else source
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str) and source in NAMED_PARAMETERS:
+        content = NAMED_PARAMETERS[source]
+    elif isinstance(source, str | os.PathLike):
         content = _load(source)
     if not isinstance(content, Mapping):
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from survimg.radiomics.extractor.feature_extractor import feature_names
 from survimg.radiomics.parameters import read_parameters
 from survimg.radiomics.parameters.rules import DEFAULTS, SETTINGS, VOXEL_DEFAULTS, VOXEL_SETTINGS
 
@@ -139,3 +140,9 @@ def test_a_broken_file_and_a_missing_one(tmp_path: Path) -> None:
 def test_features_that_pyradiomics_removed_are_accepted_and_not_computed() -> None:
     parameters = read_parameters({"featureClass": {"glcm": ["Dissimilarity", "Contrast"]}})
     assert parameters.features["glcm"] == ("Contrast",)
+
+
+def test_the_named_set_has_its_number() -> None:
+    parameters = read_parameters("fusion-1562")
+    assert len(feature_names(parameters)) == len(set(feature_names(parameters))) == 1562
+    assert read_parameters(parameters.to_dict()) == parameters
