@@ -107,6 +107,7 @@ RUN = {
     "from_monai": {},
     "pretrained": {},
     "radiomics": {},
+    "which_standard": {},
     "evaluation": {},
 }
 
