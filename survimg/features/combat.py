@@ -295,8 +295,10 @@ def _least_squares(
     patterns, pattern_of = np.unique(known, axis=1, return_inverse=True)
     for k, rows in enumerate(patterns.T):
         columns = pattern_of == k
-        found, _, rank, _ = np.linalg.lstsq(design[rows], values[np.ix_(rows, columns)])
-        coef[:, columns], estimable[columns] = found, rank == design.shape[1]
+        solution, _, rank, _ = np.linalg.lstsq(
+            design[rows], values[np.ix_(rows, columns)], rcond=None
+        )
+        coef[:, columns], estimable[columns] = solution, rank == design.shape[1]
     return coef, estimable
 
 
