@@ -28,7 +28,7 @@ _FIXED_MASK_THRESHOLD = 0.2
 class Transforms:
     """One rigid transform, with or without a flip, for each of `n` cases.
 
-    A case is flipped first, then turned about its centre, then shifted.
+    A case is flipped first, then rotated about its centre, then shifted.
     """
 
     flip: Tensor
@@ -142,7 +142,7 @@ def apply_transforms(
     Parameters
     ----------
     volumes : Tensor of shape (n, channels, d0, d1, d2)
-        Images, normally z-scored: what comes in from outside is 0, their mean.
+        Images, normally z-scored: what comes from outside the image is 0, their mean.
     masks : Tensor of shape (n, d0, d1, d2), or None
         Binary, any type.
     transforms : Transforms

@@ -51,8 +51,8 @@ def brier_score(
     ------
     ValueError
         Invalid curves; a time that is 0, that the censoring distribution does not reach, or that
-        lies beyond the last observation of `y` (nothing is known there), or at it where that is a
-        censoring: nobody is left to stand for the survivors, who would not count at all.
+        lies beyond the last observation of `y` (nothing is known there), or equals it where that is
+        a censoring: no patient is left to represent the survivors.
 
     References
     ----------

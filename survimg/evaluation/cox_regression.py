@@ -1,6 +1,6 @@
 """Cox's proportional hazards model for statistics: coefficients, intervals, tests.
 
-This fit serves tables and hazard ratios. Models that predict are estimators, in another room.
+This fit serves tables and hazard ratios. Models that predict are estimators.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class HorizonClassification:
     Attributes
     ----------
     sensitivity, specificity, ppv, npv : float
-        NaN never occurs: an undefined one raises when it is asked for by the function.
+        Never NaN: `classification_at_horizon` raises where one is undefined.
     horizon, threshold : float
     n_cases, n_controls, n_censored : int
         Patients with the event by the horizon, followed beyond it, and censored by it.

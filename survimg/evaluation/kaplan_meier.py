@@ -112,7 +112,7 @@ def kaplan_meier(
     ----------
     y : structured array of shape (n,)
     sample_weight : array-like of shape (n,), optional
-        Whole weights act like repeated patients; one of weight 0 is not there.
+        Whole weights act like repeated patients; patients of weight 0 are left out.
     level : float, default=0.95
     interval : {"log-log", "log", "plain"}, default="log-log"
         Scale of the normal interval. "log-log" stays inside (0, 1); R's default is "log".

@@ -106,8 +106,8 @@ def saliency(
     TypeError
         An estimator without a network over volumes.
     ValueError
-        Unknown method, parameters outside their range, or a horizon that the model says nothing
-        about.
+        Unknown method, parameters outside their range, or a horizon outside the times that the
+        model describes.
     ImportError
         Captum is not installed (``pip install captum``).
 

@@ -23,7 +23,7 @@ def mass_in_region(maps: npt.ArrayLike, regions: npt.ArrayLike) -> pd.DataFrame:
     -------
     DataFrame of n rows
         ``mass``: sum of absolute values inside over that of all; ``volume``: voxels inside over
-        all; ``ratio``: the one over the other, 1 for a map that knows nothing of the region.
+        all; ``ratio``: the one over the other, 1 for a map without any relation to the region.
 
     Raises
     ------

@@ -33,8 +33,8 @@ def plot_saliency(
 ) -> Figure:
     """Draw image, tumour contour and saliency in the three planes through the map's maximum.
 
-    Red raises what is explained, blue lowers it; the colour is the more opaque the stronger the
-    contribution.
+    Red raises what is explained, blue lowers it; the stronger the contribution, the more opaque the
+    colour.
 
     Parameters
     ----------

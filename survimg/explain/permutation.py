@@ -49,9 +49,9 @@ def family_importance(
 ) -> FamilyImportance:
     """Measure how much Harrell's C falls when a family of features is permuted among patients.
 
-    The features of a family move together, so that those which tell the same cannot stand in for
-    each other, as they do when columns are permuted one at a time. What another family knows too
-    is still there: a drop of 0 does not say that a family carries nothing.
+    The features of a family move together, so that features with the same information cannot
+    replace each other, as they do when columns are permuted one at a time. Information that another
+    family also carries remains: a drop of 0 does not mean that a family carries none.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def family_importance(
     Notes
     -----
     The table that is permuted is the one that the pipeline's last step takes, after filters:
-    columns that a filter has dropped are not missed by the model. Imputation and scaling work
+    the model does not use columns that a filter has dropped. Imputation and scaling work
     column by column, so that permuting before or after them is the same.
 
     References
@@ -116,8 +116,8 @@ def cross_validated_family_importance(
 ) -> FamilyImportance:
     """Fit on each training fold and measure `family_importance` on its test fold.
 
-    Filters may keep other features in each fold; a family of which a fold keeps nothing has a drop
-    of exactly 0 there, because its model does without.
+    Filters may keep other features in each fold; the drop of a family of which a fold keeps none is
+    exactly 0, because its model does not use it.
 
     Parameters
     ----------

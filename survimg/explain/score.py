@@ -187,8 +187,8 @@ def score_of(
     TypeError
         Another kind of estimator.
     ValueError
-        A network that sees no image; a horizon that the model says nothing about; an ensemble
-        whose z-scores depend on the patients that are predicted together.
+        A network that sees no image; a horizon outside the times that the model describes; an
+        ensemble whose z-scores depend on the patients that are predicted together.
     """
     cohort = as_cohort(X, masks, clinical)
     if isinstance(estimator, FoldEnsemble):

@@ -24,7 +24,7 @@ def cox_loss(
     r"""Negative log partial likelihood, averaged over the events.
 
     With log-hazards :math:`h`, events :math:`E` and risk sets
-    :math:`R_i = \{j : t_j \ge t_i\}` (ties and the patient himself included), Breslow's form is
+    :math:`R_i = \{j : t_j \ge t_i\}` (ties and the patient included), Breslow's form is
 
     .. math:: -\frac{1}{|E|} \sum_{i \in E} \Bigl(h_i - \log \sum_{j \in R_i} e^{h_j}\Bigr).
 
@@ -43,8 +43,8 @@ def cox_loss(
         `time` all three agree.
     sample_weight : Tensor of shape (n,), optional
         Non-negative case weights, as R's ``survival::coxph`` takes them: a weight of 2 counts a
-        patient twice (with Breslow's ties), a weight of 0 removes him. The average is over the
-        events' total weight.
+        patient twice (with Breslow's ties), a weight of 0 removes the patient. The average is over
+        the events' total weight.
     n_events : float, optional
         Divide by this instead. The mean over mini-batches that hold more or fewer events by chance
         is biased if each is divided by its own number; give the number that is expected.

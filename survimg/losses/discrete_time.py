@@ -96,8 +96,9 @@ def discrete_time_labels(time: Tensor, event: Tensor, cuts: Tensor) -> tuple[Ten
     """Which intervals each patient survived, and in which one the event fell.
 
     An interval holds its lower bound, not its upper one. A patient with an event survived every
-    interval that ended by then; one who was censored survived every interval of which he lived
-    through at least **half**. An event at or after the last cut is seen as survival of everything.
+    interval that ended by then; one who was censored survived every interval of which the patient
+    lived through at least **half**. An event at or after the last cut counts as survival of all
+    intervals.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Folds inside a training set that keep together what belongs together."""
+"""Folds inside a training set that keep the images of a patient, or other groups, together."""
 
 from __future__ import annotations
 

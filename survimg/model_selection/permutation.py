@@ -19,8 +19,8 @@ def permute_outcome(
 ) -> np.ndarray:
     """Permute the pairs (event, time) among the patients.
 
-    Nothing that is known of a patient then says anything about the outcome, so whatever ranks the
-    patients of a test fold better than chance has seen what it must not see.
+    No property of a patient is then related to the outcome: a model that still ranks test patients
+    better than chance has used what it must not know.
 
     Parameters
     ----------

@@ -193,7 +193,8 @@ class EventStratifiedGroupKFold(BaseCrossValidator):
 class LeaveOneCentreOut(BaseCrossValidator):
     """Each centre is the test set once; the other centres train.
 
-    The honest estimate of how a model travels. Centres are given as `groups`.
+    This estimates how well a model ranks the patients of a new centre. Centres are given as
+    `groups`.
     """
 
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}

@@ -35,7 +35,8 @@ class MTDLR(ScoreCox):
     3. A Cox model joins clinical columns with both scores. It is what a nomogram draws.
 
     The paper does not say which scores its final model was fitted on. Networks and lasso models
-    know their training patients, so that a final model of in-sample scores trusts them too much.
+    score their own training patients too well, so that a final model of in-sample scores gives them
+    too much weight.
     Here the final model is fitted on *out-of-fold* scores: the network and its mask come from
     training without the patient's fold, and so does the Lasso-Cox model; for new patients all are
     fitted on everybody. The network is trained `cv` + 1 times.
@@ -45,7 +46,7 @@ class MTDLR(ScoreCox):
     estimator : estimator, optional
         The network: has ``predict`` and ``predict_mask_proba``. By default ``DeepMTS()`` without
         clinical columns, which enter the last step. Give it an integer
-        ``random_state``; scores of differently started networks differ more.
+        ``random_state``; networks that start from different weights give scores that differ more.
     extractor : transformer, optional
         Cohort to features, with a parameter ``mask_from``. By default
         ``RadiomicsFeatures(on_empty_mask="nan")``.
@@ -61,8 +62,8 @@ class MTDLR(ScoreCox):
     training_scores_, training_covariates_ : DataFrame of n rows
         What the final model was fitted on.
     training_risk_ : ndarray of shape (n,)
-        Its risk of the training patients. Figures on the training cohort belong here: ``predict``
-        would score training patients with models that have seen them.
+        Its risk of the training patients. Use it for figures on the training cohort: ``predict``
+        would score these patients with models that were fitted on them.
     training_flags_ : DataFrame indexed by patient
         See `flags`.
     selection_ : DataFrame or None

@@ -39,7 +39,7 @@ _MISSING_MARK = "missingindicator_"
 
 
 class ScoreCox(VolumeHazardsMixin, TransformerMixin, BaseEstimator):
-    """Base: a Cox model on clinical columns and on scores that other models give.
+    """Base class: a Cox model on clinical columns and on scores that other models give.
 
     A subclass says which scores there are, how they are learned, and what had to be replaced.
 

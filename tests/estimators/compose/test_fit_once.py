@@ -14,6 +14,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import check_random_state
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import (
@@ -45,7 +46,7 @@ class Counted(TransformerMixin, BaseEstimator):
         (Path(self.log) / uuid.uuid4().hex).touch()
         if self.strength < 0:
             raise FloatingPointError("diverged")
-        rng = np.random.default_rng(self.random_state)
+        rng = check_random_state(self.random_state)
         self.loadings_ = self.strength * rng.normal(size=(3, 4)) + np.mean(y["time"])
         self.history_ = pd.DataFrame({"loss": [1.0, 0.5]})
         return self
