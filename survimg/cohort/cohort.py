@@ -128,21 +128,21 @@ class Cohort(PatientVoxels):
         FileNotFoundError, ValueError
             The folder is no finished cohort, or its files do not fit together.
         """
-        stored = read_store(folder)
-        masks = None if stored.masks is None else MemmapStore(stored.masks)
+        store = read_store(folder)
+        masks = None if store.masks is None else MemmapStore(store.masks)
         cohort = cls.from_table(
-            stored, MemmapStore(stored.volumes), masks, settings=stored.settings
+            store, MemmapStore(store.volumes), masks, settings=store.settings
         )
-        places = stored.header.finer
+        places = store.header.finer
         if places is None:
             return cohort
         shapes = [None if place is None else place["shape"] for place in places]
-        blocks, marked = (
-            BlockStore(stored.header.finer_path, shapes, masks=masks) for masks in (False, True)
+        blocks, mask_blocks = (
+            BlockStore(store.header.finer_path, shapes, masks=masks) for masks in (False, True)
         )
-        settings = finer_settings(stored.settings)
+        settings = finer_settings(store.settings)
         return cohort.with_finer(
-            cls.from_table(finer_table(stored, places), blocks, marked, settings=settings)
+            cls.from_table(finer_table(store, places), blocks, mask_blocks, settings=settings)
         )
 
     def save(self, folder: str | os.PathLike[str]) -> Cohort:
@@ -382,9 +382,9 @@ class Cohort(PatientVoxels):
             key = self._positions_of([key] if isinstance(key, str) else [str(n) for n in key])
         if isinstance(key, pd.Series) and key.dtype.kind == "b":
             key = aligned(key, "the index", self.ids)
-        chosen = copy.copy(self)
-        chosen._index = self._index[as_positions(key, len(self))]
-        return chosen
+        selection = copy.copy(self)
+        selection._index = self._index[as_positions(key, len(self))]
+        return selection
 
     def take(self, indices: npt.ArrayLike, axis: int = 0) -> Cohort:
         """Return the patients at the given positions.
@@ -411,10 +411,10 @@ class Cohort(PatientVoxels):
 
     def __sizeof__(self) -> int:
         # Dask decides by size whether to ship an object once or with every task.
-        own = object.__sizeof__(self) + sys.getsizeof(self._index)
+        shell = object.__sizeof__(self) + sys.getsizeof(self._index)
         finer = 0 if self._finer is None else self._finer.__sizeof__()
         stores = (self._volumes, self._masks)
-        return own + finer + sum(s.nbytes_in_memory for s in stores if s is not None)
+        return shell + finer + sum(s.nbytes_in_memory for s in stores if s is not None)
 
     def __repr__(self) -> str:
         size = "x".join("?" if s is None else str(s) for s in self.shape[2:])

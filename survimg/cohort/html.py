@@ -155,6 +155,6 @@ def _png(plane: np.ndarray, outline: np.ndarray | None) -> bytes:
     ax.imshow(plane, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), aspect="auto")
     if outline is not None and min(plane.shape) > 1 and outline.any() and not outline.all():
         ax.contour(outline, levels=[0.5], colors="#d55e00", linewidths=1.2)
-    written = io.BytesIO()
-    figure.savefig(written, format="png")
-    return written.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -51,14 +51,14 @@ def concatenate_cohorts(cohorts: Sequence[Cohort]) -> Cohort:
         if different != first:
             raise ValueError(f"The cohorts have different {what}: {first} and {different}.")
     groups = [cohort.groups for cohort in cohorts]
-    if all(given is None for given in groups):
+    if all(values is None for values in groups):
         groups = []
     return joined(
         cohorts,
         ids=[cohort.ids.tolist() for cohort in cohorts],
         groups=[
-            np.full(len(cohort), None, dtype=object) if given is None else given
-            for cohort, given in zip(cohorts, groups, strict=bool(groups))
+            np.full(len(cohort), None, dtype=object) if values is None else values
+            for cohort, values in zip(cohorts, groups, strict=bool(groups))
         ],
         settings=cohorts[0].settings,
     )
@@ -86,15 +86,15 @@ def joined(
     ValueError
         A name stands in two cohorts.
     """
-    seen: set[str] = set()
+    earlier: set[str] = set()
     for names in ids:
-        if twice := sorted(seen & set(names)):
+        if twice := sorted(earlier & set(names)):
             raise ValueError(
                 f"{len(twice)} patient(s) are in several cohorts by their identifiers: "
                 f"{listed(twice)}. Take them out of one, or rename them if they are different "
                 "people."
             )
-        seen |= set(names)
+        earlier |= set(names)
     tables = [cohort.table for cohort in cohorts]
     spacings = [cohort.spacing for cohort in cohorts if cohort.spacing is not None]
     geometries = [table.geometry for table in tables if table.geometry is not None]

@@ -161,8 +161,8 @@ def _plain_categories(column: pd.Series) -> pd.Series:
         return column
     distinct = list(dict.fromkeys(level for level in levels if level is not None))
     codes = [-1 if level is None else distinct.index(level) for level in levels]
-    moved = np.append(np.array(codes, dtype=np.intp), -1)[column.cat.codes.to_numpy()]
-    named = pd.CategoricalDtype(pd.Index(distinct, dtype=object), ordered=column.cat.ordered)
+    new_codes = np.append(np.array(codes, dtype=np.intp), -1)[column.cat.codes.to_numpy()]
+    dtype = pd.CategoricalDtype(pd.Index(distinct, dtype=object), ordered=column.cat.ordered)
     return pd.Series(
-        pd.Categorical.from_codes(moved, dtype=named), index=column.index, name=column.name
+        pd.Categorical.from_codes(new_codes, dtype=dtype), index=column.index, name=column.name
     )

@@ -180,15 +180,15 @@ def learn_together(parts: Sequence[pd.Series]) -> Column:
         Levels of the first pandas categorical come first, in its order.
     """
     plain = [plain_column(part) for part in parts]
-    joined = pd.concat([part.astype(object) for part in plain], ignore_index=True)
-    joined.name = parts[0].name
-    ordered = [part for part in plain if isinstance(part.dtype, pd.CategoricalDtype)]
-    if ordered:
-        first = dict.fromkeys(level_of(value) for p in ordered for value in p.cat.categories)
-        texts = _texts(joined)
+    whole = pd.concat([part.astype(object) for part in plain], ignore_index=True)
+    whole.name = parts[0].name
+    categoricals = [part for part in plain if isinstance(part.dtype, pd.CategoricalDtype)]
+    if categoricals:
+        first = dict.fromkeys(level_of(value) for p in categoricals for value in p.cat.categories)
+        texts = _texts(whole)
         levels = [*first, *sorted(set(texts.dropna()) - first.keys())]
-        joined = pd.Series(pd.Categorical(texts, categories=levels), name=joined.name)
-    return learn_column(joined)
+        whole = pd.Series(pd.Categorical(texts, categories=levels), name=whole.name)
+    return learn_column(whole)
 
 
 def _is_numeric(column: pd.Series) -> bool:
@@ -323,13 +323,13 @@ def _texts(column: pd.Series) -> pd.Series:
     """Levels of a column as text, None where missing."""
     values = column.to_numpy(dtype=object)
     texts = np.full(len(values), None, dtype=object)
-    known: dict[Any, str] = {}
+    text_of: dict[Any, str] = {}
     for i, value in enumerate(values):
         if not is_missing(value):
             key = type(value), value
-            if key not in known:
-                known[key] = level_of(value)
-            texts[i] = known[key]
+            if key not in text_of:
+                text_of[key] = level_of(value)
+            texts[i] = text_of[key]
     return pd.Series(texts, index=column.index, name=column.name, dtype=object)
 
 
@@ -462,8 +462,8 @@ def _known_level(text: str, learned: Column) -> str | None:
     return next((level for level in learned.levels if _key(level) == _key(text)), None)
 
 
-def _first(patients: Sequence[str], chosen: Any) -> str:
-    names = [str(name) for name, is_chosen in zip(patients, chosen, strict=True) if is_chosen]
+def _first(patients: Sequence[str], selection: Any) -> str:
+    names = [str(name) for name, is_chosen in zip(patients, selection, strict=True) if is_chosen]
     return ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
 
 

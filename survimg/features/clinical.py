@@ -375,17 +375,17 @@ def _choose_columns(table: pd.DataFrame, columns: Sequence[str] | None) -> list[
         raise ValueError(
             "The cohort's clinical table has no columns; pass clinical_columns=[] to use none."
         )
-    chosen = [str(name) for name in (table.columns if columns is None else columns)]
-    absent = [name for name in chosen if name not in table.columns]
+    names = [str(name) for name in (table.columns if columns is None else columns)]
+    absent = [name for name in names if name not in table.columns]
     if absent:
         raise ValueError(
             f"No clinical column named {', '.join(map(repr, absent))}; there are "
             f"{', '.join(map(repr, table.columns))}."
         )
-    repeated = sorted(name for name, count in Counter(chosen).items() if count > 1)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(f"Clinical columns given more than once: {repeated}.")
-    return chosen
+    return names
 
 
 def _refuse_equal_names(

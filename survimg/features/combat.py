@@ -198,19 +198,19 @@ class ComBat(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         varies = spread > _NO_SPREAD * np.abs(np.where(known, values, 0.0)).max(axis=0)
         self.harmonised_ = (count >= 2).all(axis=0) & estimable & varies
         self._check_harmonised(values)
-        chosen = self.harmonised_
+        harmonised = self.harmonised_
         # Features that stay as they are: mean 0, spread 1, no shift, scale 1.
-        self.mean_ = np.where(chosen, one_hot.mean(axis=0) @ coef[:n_centres], 0.0)
-        self.spread_ = np.where(chosen, spread, 1.0)
-        self.coef_ = np.where(chosen, coef[n_centres:], 0.0)
+        self.mean_ = np.where(harmonised, one_hot.mean(axis=0) @ coef[:n_centres], 0.0)
+        self.spread_ = np.where(harmonised, spread, 1.0)
+        self.coef_ = np.where(harmonised, coef[n_centres:], 0.0)
         standard = (values - self.mean_ - covariates @ self.coef_) / self.spread_
         self.shift_ = np.zeros_like(count)
         self.scale_ = np.ones_like(count)
         for i, centre in enumerate(self.centres_):
             rows = one_hot[:, i] == 1
-            n = count[i, chosen]
-            shift, variance = _posterior(standard[np.ix_(rows, chosen)], n, str(centre))
-            self.shift_[i, chosen], self.scale_[i, chosen] = shift, np.sqrt(variance)
+            n = count[i, harmonised]
+            shift, variance = _posterior(standard[np.ix_(rows, harmonised)], n, str(centre))
+            self.shift_[i, harmonised], self.scale_[i, harmonised] = shift, np.sqrt(variance)
 
     def _check_harmonised(self, values: np.ndarray) -> None:
         if self.harmonised_.sum() < 2:
@@ -220,12 +220,12 @@ class ComBat(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                 "others are constant within the centres, or known of too few patients)."
             )
         lowest, highest = (f.reduce(values, axis=0) for f in (np.fmin, np.fmax))
-        left = ~self.harmonised_ & (highest > lowest)
-        if left.any():
+        unchanged = ~self.harmonised_ & (highest > lowest)
+        if unchanged.any():
             warnings.warn(
-                f"{left.sum()} of {left.size} features are returned as measured, because they are "
-                "constant within the centres or known of too few patients: "
-                f"{listed(self.get_feature_names_out()[left].tolist())}.",
+                f"{unchanged.sum()} of {unchanged.size} features are returned as measured, because "
+                "they are constant within the centres or known of too few patients: "
+                f"{listed(self.get_feature_names_out()[unchanged].tolist())}.",
                 UserWarning,
                 stacklevel=4,
             )

@@ -196,7 +196,7 @@ def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarra
     grid = np.atleast_1d(as_times(times, "times"))
     values = np.ones((len(functions), grid.size))
     for row, function in zip(values, functions, strict=True):
-        known = grid >= function.x[0]
-        if known.any():
-            row[known] = function(grid[known])
+        inside = grid >= function.x[0]
+        if inside.any():
+            row[inside] = function(grid[inside])
     return values

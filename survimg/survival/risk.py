@@ -40,9 +40,9 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
 
 
 def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
-    marked = getattr(estimator, "_predict_risk_score", None)
-    if marked is not None:
-        return bool(marked)
+    declared = getattr(estimator, "_predict_risk_score", None)
+    if declared is not None:
+        return bool(declared)
     steps = getattr(estimator, "steps", None)
     if isinstance(steps, list):
         before = estimator[:-1] if len(steps) > 1 else None
