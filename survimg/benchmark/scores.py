@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -81,15 +81,15 @@ class ModelScore:
     c_mean: float | None
     c_sd: float | None
     within_folds: Estimate | None
-    comparison: Comparison | None
-    p_adjusted: float | None
-    p_folds_adjusted: float | None
-    dice: np.ndarray
-    fit_seconds: float | None
-    predict_seconds: float | None
-    memory_increase: int | None
-    warnings: tuple[str, ...]
-    verdict: str
+    comparison: Comparison | None = None
+    p_adjusted: float | None = None
+    p_folds_adjusted: float | None = None
+    dice: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    fit_seconds: float | None = None
+    predict_seconds: float | None = None
+    memory_increase: int | None = None
+    warnings: tuple[str, ...] = ()
+    verdict: str = ""
     permuted: bool = False
 
     @property
@@ -325,15 +325,11 @@ def _score_model(run: Run, name: str, concordance: WithinFoldConcordance | None)
         c_mean=mean,
         c_sd=sd,
         within_folds=_estimate(concordance),
-        comparison=None,
-        p_adjusted=None,
-        p_folds_adjusted=None,
         dice=_dice_of_patients(first),
         fit_seconds=_mean([d["fit_seconds"] for d in details]),
         predict_seconds=_mean([d["predict_seconds"] for d in details]),
         memory_increase=max((size for size in increases if size is not None), default=None),
         warnings=tuple(dict.fromkeys(text for r in every for text in r.details["warnings"])),
-        verdict="",
     )
 
 
@@ -381,14 +377,6 @@ def _score_oracle(run: Run) -> ModelScore:
         c_mean=mean,
         c_sd=sd,
         within_folds=_estimate(concordance),
-        comparison=None,
-        p_adjusted=None,
-        p_folds_adjusted=None,
-        dice=np.zeros(0),
-        fit_seconds=None,
-        predict_seconds=None,
-        memory_increase=None,
-        warnings=(),
         verdict="true risk: no model can be expected to rank better",
     )
 

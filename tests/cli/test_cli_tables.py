@@ -67,7 +67,7 @@ def risks(hospital, rows, name):
     table.iloc[rows].drop(columns=["time", "event"]).to_csv(path, index=False)
     given = ["--model", str(model), "--cohort", str(path), "--out", str(out), "--no-progress"]
     assert main(["predict", *given]) == 0
-    found = pd.read_csv(out / "predictions.csv", float_precision="round_trip")
+    found = pd.read_csv(out / "predictions.csv", converters={"risk": float})
     return found.set_index("patient_id")["risk"]
 
 

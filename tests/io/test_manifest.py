@@ -47,7 +47,7 @@ def test_everything_is_read_and_typed(folder):
     assert manifest.groups.tolist() == ["north", "south", "north"]
     assert list(manifest.clinical) == ["age", "stage"]
     np.testing.assert_array_equal(manifest.clinical["age"], [63.0, np.nan, 51.0])
-    assert manifest.clinical["stage"].tolist() == ["III", "IVa", None]
+    assert manifest.clinical["stage"].fillna("").tolist() == ["III", "IVa", ""]
     assert len(manifest) == 3
 
 

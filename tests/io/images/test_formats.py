@@ -10,10 +10,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from survimg.io import read_image
 
 nibabel = pytest.importorskip("nibabel")
+
+#: SimpleITK 2.3 misplaces NIfTI in metres or micrometres, and NRRD in left-anterior-superior.
+MISPLACES = Version(sitk.Version.VersionString()) < Version("2.4")
 
 TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 MANY = settings(
@@ -113,7 +117,7 @@ def test_nifti(tmp_path, grid, order, kind, compress, form, scale, unit):
     np.testing.assert_allclose(place, np.rint(place), atol=2e-3)
     found = image.array[tuple(np.rint(place).astype(int).T)]
     np.testing.assert_allclose(found, voxels.ravel(), rtol=1e-5, atol=1e-4)
-    if "2" not in kind and form not in ("s of an atlas",):
+    if "2" not in kind and form != "s of an atlas" and not (MISPLACES and factor != 1):
         _close_to_sitk(path, image)
 
 
@@ -173,7 +177,7 @@ def test_nrrd(
     path = tmp_path / "a.nhdr"
     path.write_bytes(header + (b"" if detached else content))
     _equal(path, _sitk(grid))
-    if not skip:
+    if not skip and not (MISPLACES and space == "left-anterior-superior"):
         _equal(path, sitk.ReadImage(str(path)))
 
 
