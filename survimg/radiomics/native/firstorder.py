@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from survimg.radiomics.native.jit import reducing_kernel
+from survimg.jit import reducing_kernel
 
 __all__ = ["first_order"]
 
