@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -51,7 +52,7 @@ from survimg import Cohort
 from survimg.compute.devices import RandomStreams, choose_precision, isolated_torch
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
-from survimg.nets import DeepMTSNet, backbone
+from survimg.nets import DeepMTSNet, backbone, channels_last
 from survimg.nets.layers import PointwiseConv3d
 from survimg.target import make_outcome
 from survimg.training.batches import BatchSampler, PatientBatches, Patients
@@ -69,9 +70,10 @@ def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:
 
 
 def plain_network(device: torch.device) -> DeepMTSNet:
-    """Return the network with torch's own layers, contiguous."""
+    """Return the network with torch's own layers, contiguous: none of the compiled ones."""
     interpolate = partial(functional.interpolate, scale_factor=2, mode="nearest")
     backbone.DoubledNearest = SimpleNamespace(apply=interpolate)
+    channels_last.SMALLEST = math.inf
     net = DeepMTSNet(2, 0, generator=torch.Generator().manual_seed(0)).train().to(device)
     for layer in net.modules():
         if isinstance(layer, PointwiseConv3d):

@@ -16,6 +16,7 @@ from survimg.nets.deepsurv import DeepSurvNet
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.dlpm import DLPMNet
 from survimg.nets.encoder_with_head import EncoderWithHead, LogitsOutput, PooledEncoder
+from survimg.nets.fast_layers import use_fast_layers
 from survimg.nets.layers import global_average, initialise
 from survimg.nets.mdsn import MDSNNet
 from survimg.nets.outputs import DiscreteTimeOutput, RiskOutput
@@ -54,4 +55,5 @@ __all__ = [
     "stage_features",
     "train_unfrozen",
     "unfreeze",
+    "use_fast_layers",
 ]

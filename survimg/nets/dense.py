@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from survimg.nets.layers import batch_norm, conv3d, global_average, pad_end
+from survimg.nets.dropout import Dropout
+from survimg.nets.layers import batch_norm, conv3d, global_average, max_pool, pad_end
 
 __all__ = ["CASCADE_MIN_SIZE", "Bottleneck", "CascadedSurvivalNet", "DenseBlock"]
 
@@ -37,16 +38,16 @@ class Bottleneck(nn.Module):
 
     def __init__(self, n_in: int, growth: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = batch_norm(n_in)
+        self.norm1 = batch_norm(n_in, rectify=True)
         self.conv1 = conv3d(n_in, width, 1)
-        self.norm2 = batch_norm(width)
+        self.norm2 = batch_norm(width, rectify=True)
         self.conv2 = conv3d(width, growth, 3, padding=1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(b, n_in, ...) -> (b, n_in + growth, ...)``."""
-        new = self.dropout(self.conv1(functional.relu(self.norm1(features), inplace=True)))
-        new = self.dropout(self.conv2(functional.relu(self.norm2(new), inplace=True)))
+        new = self.dropout(self.conv1(self.norm1(features)))
+        new = self.dropout(self.conv2(self.norm2(new)))
         return torch.cat([features, new], dim=1)
 
 
@@ -68,20 +69,18 @@ class CascadeStage(nn.Module):
     def __init__(self, n_in: int, n_layers: int, n_out: int, dropout: float) -> None:
         super().__init__()
         self.block = DenseBlock(n_in, n_layers, dropout=dropout)
-        self.norm = batch_norm(self.block.n_out)
+        self.norm = batch_norm(self.block.n_out, rectify=True)
         self.conv = conv3d(self.block.n_out, n_out, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.head_norm = batch_norm(n_out)
+        self.dropout = Dropout(dropout)
+        self.head_norm = batch_norm(n_out, rectify=True)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the stage's output and its pooled features ``(b, n_out)``.
 
         The next stage pools the output itself: only the feature head is normalised and rectified.
         """
-        features = functional.relu(self.norm(self.block(features)), inplace=True)
-        features = self.dropout(self.conv(features))
-        pooled = global_average(functional.relu(self.head_norm(features), inplace=True))
-        return features, pooled
+        features = self.dropout(self.conv(self.norm(self.block(features))))
+        return features, global_average(self.head_norm(features))
 
 
 class CascadedSurvivalNet(nn.Module):
@@ -109,7 +108,7 @@ class CascadedSurvivalNet(nn.Module):
     def __init__(self, in_channels: int, dropout: float = 0.05) -> None:
         super().__init__()
         self.stem = conv3d(in_channels, 24, 3, stride=2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.stages = nn.ModuleList(
             CascadeStage(n_in, n_layers, n_out, dropout)
             for n_in, n_layers, n_out in zip((24, 16, 32), (4, 8, 16), self.widths, strict=True)
@@ -118,7 +117,7 @@ class CascadedSurvivalNet(nn.Module):
     def forward(self, volumes: Tensor) -> Tensor:
         """``(b, in_channels, d0, d1, d2) -> (b, 112)``."""
         volumes = pad_end(volumes, (CASCADE_MIN_SIZE,) * 3)
-        features = functional.max_pool3d(self.dropout(self.stem(volumes)), 3, stride=2)
+        features = max_pool(self.dropout(self.stem(volumes)), 3, stride=2)
         pooled = []
         for number, stage in enumerate(self.stages):
             if number:

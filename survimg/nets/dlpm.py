@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from survimg.nets.dropout import Dropout
 from survimg.nets.layers import (
     batch_norm,
     check_clinical,
@@ -88,7 +89,7 @@ class DLPMNet(nn.Module):
         self.block2 = _dense_block(_TRANSITION, 2)
         self.transition2 = _Transition(_TRANSITION + 2 * _GROWTH, dropout)
         self.block3 = _dense_block(_TRANSITION, 1)
-        self.norm_out = batch_norm(self.n_features)
+        self.norm_out = batch_norm(self.n_features, rectify=True)
         self.output = linear(self.n_features + n_clinical, n_intervals)
         initialise(self, generator)
         nn.init.zeros_(self.output.weight)
@@ -127,7 +128,7 @@ class DLPMNet(nn.Module):
         features = self.block1(self.stem(self.norm_in(volumes)))
         features = self.block2(self.transition1(features))
         features = self.block3(self.transition2(features))
-        pooled = global_average(functional.relu(self.norm_out(features), inplace=True))
+        pooled = global_average(self.norm_out(features))
         with torch.autocast(volumes.device.type, enabled=False):
             logits = self.output(torch.cat([pooled, values.to(pooled)], dim=1))
         return DiscreteTimeOutput(logits, pooled)
@@ -147,12 +148,12 @@ class _DenseLayer(nn.Module):
 class _Transition(nn.Module):
     def __init__(self, n_in: int, dropout: float) -> None:
         super().__init__()
-        self.norm = batch_norm(n_in)
+        self.norm = batch_norm(n_in, rectify=True)
         self.conv = conv3d(n_in, _TRANSITION, 1, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        features = self.conv(functional.relu(self.norm(features), inplace=True))
+        features = self.conv(self.norm(features))
         return functional.avg_pool3d(self.dropout(features), 2)
 
 

@@ -8,15 +8,21 @@ convolutions start with zero bias. These are set here, once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.utils import skip_init
+
+from survimg.nets.normalise import BatchNorm3d
+from survimg.nets.upsampling import DoubledNearest, convolve_joined
 
 __all__ = [
     "BATCH_NORM_EPS",
     "BATCH_NORM_MOMENTUM",
+    "ConvUnit",
     "PointwiseConv3d",
     "batch_norm",
     "batch_norm_2d",
@@ -29,6 +35,7 @@ __all__ = [
     "global_average",
     "initialise",
     "linear",
+    "max_pool",
     "pad_end",
 ]
 
@@ -80,9 +87,11 @@ def linear(n_in: int, n_out: int) -> nn.Linear:
     return skip_init(nn.Linear, n_in, n_out)
 
 
-def batch_norm(n_channels: int) -> nn.BatchNorm3d:
-    """3D batch normalisation with Keras' constants (epsilon 1e-3, momentum 0.99)."""
-    return nn.BatchNorm3d(n_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+def batch_norm(n_channels: int, *, rectify: bool = False) -> BatchNorm3d:
+    """3D batch normalisation with Keras' constants (epsilon 1e-3, momentum 0.99), maybe a ReLU."""
+    return BatchNorm3d(
+        n_channels, rectify=rectify, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM
+    )
 
 
 def batch_norm_2d(n_channels: int) -> nn.BatchNorm2d:
@@ -90,13 +99,67 @@ def batch_norm_2d(n_channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(n_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
 
 
-def conv_unit(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
+class ConvUnit(nn.Sequential):
+    """A "same" convolution with stride 1, batch normalisation and ReLU."""
+
+    def __init__(self, convolution: nn.Conv3d, norm: BatchNorm3d) -> None:
+        super().__init__(convolution, norm)
+
+    def forward(
+        self, features: Tensor, added: Tensor | None = None, coarse: Tensor | None = None
+    ) -> Tensor:
+        """Compute the unit.
+
+        Parameters
+        ----------
+        features : Tensor of shape (b, n_in, ...)
+            With `coarse`, the last of the n_in channels.
+        added : Tensor of shape (b, n_out, ...), optional
+            Added to the result.
+        coarse : Tensor, optional
+            The first of the n_in channels, before they are upsampled by 2.
+        """
+        convolution = cast(nn.Conv3d, self[0])
+        norm = cast(BatchNorm3d, self[1])
+        if coarse is not None and convolution._forward_hooks:  # which want to see its output
+            features = torch.cat([DoubledNearest.apply(coarse), features], dim=1)
+            coarse = None
+        bias = convolution.bias
+        constant = bias.detach() if bias is not None and norm.training else None
+        if coarse is not None:
+            plain = bias if constant is None else constant
+            result = convolve_joined(convolution, coarse, features, plain)
+        elif constant is not None:
+            result = functional_call(convolution, {"bias": constant}, (features,))
+        else:
+            result = convolution(features)
+        if constant is not None:
+            result = _Cancelled.apply(result, bias)
+        normalised: Tensor = norm(result, added)
+        return normalised
+
+
+class _Cancelled(torch.autograd.Function):
+    """A bias that `features` contain and normalisation takes out again: its gradient is zero.
+
+    Its sums over the whole map would give rounding errors alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(bias)
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
+        (bias,) = ctx.saved_tensors
+        return gradients[0], torch.zeros_like(bias)
+
+
+def conv_unit(n_in: int, n_out: int, kernel: int) -> ConvUnit:
     """Build a "same" convolution with stride 1, batch normalisation and ReLU."""
-    return nn.Sequential(
-        conv3d(n_in, n_out, kernel, padding=kernel // 2),
-        batch_norm(n_out),
-        nn.ReLU(inplace=True),
-    )
+    convolution = conv3d(n_in, n_out, kernel, padding=kernel // 2)
+    return ConvUnit(convolution, batch_norm(n_out, rectify=True))
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
@@ -144,6 +207,12 @@ def pad_end(volumes: Tensor, size: Sequence[int]) -> Tensor:
 def crop(volumes: Tensor, size: Sequence[int]) -> Tensor:
     """Keep the first ``size[k]`` voxels of each of the three last axes (a view)."""
     return volumes[..., : size[0], : size[1], : size[2]]
+
+
+def max_pool(features: Tensor, size: int, stride: int | None = None) -> Tensor:
+    """Pool in the type that the map has: autocast would turn it, and all behind it, to float32."""
+    with torch.autocast(features.device.type, enabled=False):
+        return functional.max_pool3d(features, size, stride)
 
 
 def global_average(features: Tensor) -> Tensor:

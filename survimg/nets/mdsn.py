@@ -13,8 +13,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from survimg.nets.fast_layers import use_fast_layers
 from survimg.nets.layers import (
     check_clinical,
     check_images,
@@ -22,8 +22,10 @@ from survimg.nets.layers import (
     global_average,
     initialise,
     linear,
+    max_pool,
     pad_end,
 )
+from survimg.nets.normalise import BatchNorm3d
 from survimg.nets.outputs import RiskOutput
 
 __all__ = ["MDSNNet"]
@@ -105,8 +107,9 @@ class MDSNNet(nn.Module):
                 )
             )
             n_channels += depth * _GROWTH
-        self.norm = nn.BatchNorm3d(n_channels)
+        self.norm = BatchNorm3d(n_channels, rectify=True)
         self.output = linear(n_channels + n_clinical, 1)
+        use_fast_layers(self)
         initialise(self, generator)
 
     def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput:
@@ -127,12 +130,12 @@ class MDSNNet(nn.Module):
         check_images(volumes, self.in_channels, 3, _MIN_INPUT)
         values = check_clinical(clinical, volumes, self.n_clinical)
         features = self.stem(pad_end(volumes, self._padded))
-        features = functional.max_pool3d(features, 3, stride=2)
+        features = max_pool(features, 3, stride=2)
         for number, block in enumerate(self.blocks):
             if number:
                 features = self.transitions[number - 1](features)
             features = block(features)
-        pooled = global_average(functional.relu(self.norm(features), inplace=True))
+        pooled = global_average(self.norm(features))
         with torch.autocast(volumes.device.type, enabled=False):
             risk = self.output(torch.cat([pooled, values.to(pooled)], dim=1))[:, 0]
         return RiskOutput(risk, pooled)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from survimg.nets import DeepMTSNet
-from survimg.nets.backbone import DoubledNearest
+from survimg.nets.upsampling import DoubledNearest
 
 ABLATIONS = {
     "deepmts": {},

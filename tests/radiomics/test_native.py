@@ -18,12 +18,12 @@ from scipy import ndimage
 from scipy.spatial.distance import pdist
 
 from survimg import Cohort
+from survimg.jit import kernel
 from survimg.radiomics import RadiomicsFeatures
 from survimg.radiomics.native.cooccurrence import cooccurrence_features
 from survimg.radiomics.native.diameters import largest_diameters, surface_points
 from survimg.radiomics.native.discretise import grey_levels
 from survimg.radiomics.native.geometry import DIRECTIONS, region_geometry
-from survimg.radiomics.native.jit import kernel
 from survimg.radiomics.native.mcc import mean_maximal_correlation
 from survimg.radiomics.native.mesh import mesh_measures
 from survimg.radiomics.native.textures import ImageMeasurement

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pywt
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 
 __all__ = ["decomposed"]
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from survimg.jit import kernel
 from survimg.radiomics.ibsi.block import IN_PLANE, Block
 from survimg.radiomics.ibsi.names import FAMILIES
 from survimg.radiomics.ibsi.size_matrices import table_features
 from survimg.radiomics.names import IBSI_IDENTIFIERS
 from survimg.radiomics.native.cooccurrence import cooccurrence_features
-from survimg.radiomics.native.jit import kernel
 from survimg.radiomics.native.neighbours import count_pairs
 
 __all__ = ["cooccurrence_by_aggregation", "runs_by_aggregation"]

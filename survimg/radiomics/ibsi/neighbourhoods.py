@@ -9,9 +9,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from survimg.jit import kernel
 from survimg.radiomics.ibsi.block import IN_PLANE, Block
 from survimg.radiomics.ibsi.size_matrices import table_features
-from survimg.radiomics.native.jit import kernel
 from survimg.radiomics.native.ngtdm import tone_difference_features
 
 __all__ = ["neighbourhoods_by_aggregation"]

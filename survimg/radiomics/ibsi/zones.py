@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from survimg.jit import kernel
 from survimg.radiomics.ibsi.block import IN_PLANE, Block
 from survimg.radiomics.ibsi.size_matrices import cell_features
-from survimg.radiomics.native.jit import kernel
 
 __all__ = ["Zones", "border_distances", "find_zones", "zones_by_aggregation"]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 from survimg.radiomics.native.mcc import mean_maximal_correlation
 
 __all__ = ["cooccurrence_features", "windowed_cooccurrence"]

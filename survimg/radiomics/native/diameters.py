@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 
 __all__ = ["largest_diameters"]
 

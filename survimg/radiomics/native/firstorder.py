@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from survimg.jit import kernel, reducing_kernel
 from survimg.radiomics.names import IBSI_IDENTIFIERS
-from survimg.radiomics.native.jit import kernel, reducing_kernel
 
 __all__ = ["first_order", "windowed_statistics"]
 

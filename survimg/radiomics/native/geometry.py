@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["DIRECTIONS", "RegionGeometry", "bounding_box", "half_of_the_steps", "region_geometry"]

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel, reducing_kernel
+from survimg.jit import kernel, reducing_kernel
 
 __all__ = ["mean_maximal_correlation", "windowed_maximal_correlation"]
 

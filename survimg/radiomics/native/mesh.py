@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 from survimg.radiomics.native.mesh_table import CONFIGURATION, CORNERS, TRIANGLES
 
 __all__ = ["mesh_measures"]

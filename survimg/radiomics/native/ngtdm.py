@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 
 __all__ = ["tone_difference_features", "windowed_tone_differences"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import pywt
 
-from survimg.radiomics.native.jit import kernel
+from survimg.jit import kernel
 
 __all__ = ["filter_support", "wavelet_bands"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from survimg.jit import kernel
 from survimg.radiomics.names import IBSI_IDENTIFIERS, ExtractionSettings
 from survimg.radiomics.native.cooccurrence import windowed_cooccurrence
 from survimg.radiomics.native.discretise import grey_levels
 from survimg.radiomics.native.distant import count_distant_pairs
 from survimg.radiomics.native.firstorder import windowed_statistics
 from survimg.radiomics.native.geometry import half_of_the_steps
-from survimg.radiomics.native.jit import kernel
 from survimg.radiomics.native.joint import joint_features
 from survimg.radiomics.native.mcc import windowed_maximal_correlation
 from survimg.radiomics.native.ngtdm import windowed_tone_differences
