@@ -45,7 +45,7 @@ _MEASURED = {**_PREPARED, "measured_on_": "text", "voxels_in_": "anything"}
 _SEEN = {
     "n_features_in_": "size=p", "feature_names_in_": "object[p]", "_sklearn_output_config": "dict",
 }  # fmt: skip
-_CURVES = {"baseline_": "model", "training_outcome_": "outcome[n]"}
+_CURVES = {"baseline_": "model", "training_outcome_": "outcome[n]", "slope_": "number | none"}
 _NETWORK = {
     "channel_names_in_": "tuple=c", "n_channels_in_": "size=c", "preparation_in_": "anything",
     "volume_shape_in_": "tuple=3", "history_": "table", "precision_": "text",
@@ -82,7 +82,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
     **labelled("survimg.clinical", {
         ClinicalFeatures: Validator({
             "columns_": "list", "kinds_": "dict", "levels_": "dict", "_spellings": "dict",
-            "_binary": "list", "references_": "dict", "encoder_": "model",
+            "_binary": "list", "_empty": "anything", "references_": "dict", "encoder_": "model",
             "feature_names_out_": "object[?]", "_sklearn_output_config": "dict",
         }),
         TumourVolume: Validator({**_MEASURED, "n_features_out_": "size"}),

@@ -264,7 +264,7 @@ def test_trees_of_other_tables_are_refused(which, tmp_path):
                 node["attributes"]["n_features_in_"] = 1
 
     edit(path, narrow)
-    refused(path, "takes 1 features, and its trees")
+    refused(path, "reads? other features")
 
 
 # ---------------------------------------------------------------- sizes

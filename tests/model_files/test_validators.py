@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from directed import answers, changes, content, digest, outcomes, taken_apart
 from sklearn.ensemble import RandomForestClassifier
 from third_party_examples import EXAMPLES, fitted
@@ -110,3 +114,33 @@ def test_forms(form, good, bad):
             check_forms("Thing", {"n_": 3, "x_": value}, {"n_": "size=p", "x_": form})
     with pytest.raises(ModelFileError, match="with the attribute 'y_'"):
         check_forms("Thing", {"y_": 1}, {"x_": form})
+
+
+def test_what_our_classes_store_has_a_form():
+    """Each attribute that a class of survimg gives itself, by its source."""
+    without: dict[str, set[str]] = {}
+    for label, (cls, validator) in _LISTED.items():
+        if issubclass(cls, torch.nn.Module):
+            continue
+        names = {name for base in cls.__mro__ for name in stored_by(base)}
+        parameters = cls._get_param_names() if hasattr(cls, "_get_param_names") else []
+        if missing := names - {*parameters, *validator.forms, "net_"}:
+            without[label] = missing
+    discrete = {"baseline_", "slope_"}  # a branch of the base class that these do not take
+    fusion = {"_clinical_mean", "_clinical_scale", "clinical_names_in_"}
+    assert without == {
+        "survimg.estimators.DLPM": discrete, "survimg.estimators.CNNSurvival": discrete,
+        "survimg.estimators.FusionSurvival": fusion,
+    }  # fmt: skip
+
+
+def stored_by(cls: type) -> set[str]:
+    """Names of what the methods of a class of survimg assign to self."""
+    if not cls.__module__.startswith("survimg."):
+        return set()
+    nodes = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls))))
+    return {
+        node.attr for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name) and node.value.id == "self"
+    }  # fmt: skip
