@@ -42,12 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images; of a CSV without one, PyRadiomics' defaults",
     )
     parser.add_argument("--engine", choices=("native", "pyradiomics"), default="native")
+    parser.add_argument(
+        "--standard", choices=("pyradiomics", "ibsi"), default="pyradiomics",
+        help="whose definitions and names (default: those of PyRadiomics)",
+    )
     bins = parser.add_mutually_exclusive_group()
     bins.add_argument("--bin-count", type=at_least(2), metavar="N", help="grey levels; default 32")
     bins.add_argument("--bin-width", type=float, metavar="W", help="width of a grey level")
     parser.add_argument(
-        "--images", nargs="+", choices=("original", "wavelet"), default=["original", "wavelet"],
-        help="filtered images to measure (default: both)",
+        "--images", nargs="+", choices=("original", "wavelet"),
+        help="filtered images to measure (default: both; with --standard ibsi the original)",
     )
     parser.add_argument(
         "--lesions", choices=("union", "largest", "each", "sum"), default="union",
@@ -108,9 +112,10 @@ def _is_table(arguments: argparse.Namespace) -> bool:
 def _check_options(arguments: argparse.Namespace) -> None:
     given = {
         "--engine": arguments.engine != "native",
+        "--standard": arguments.standard != "pyradiomics",
         "--bin-count": arguments.bin_count is not None,
         "--bin-width": arguments.bin_width is not None,
-        "--images": arguments.images != ["original", "wavelet"],
+        "--images": arguments.images is not None,
     }
     extra = [name for name, present in given.items() if present]
     if extra and (arguments.params or _is_table(arguments)):
@@ -149,9 +154,10 @@ def _of_cohort(arguments: argparse.Namespace, partial: Path) -> tuple[DataFrame,
         if arguments.params
         else RadiomicsFeatures(
             engine=arguments.engine,
+            standard=arguments.standard,
             bin_count=arguments.bin_count,
             bin_width=arguments.bin_width,
-            image_types=tuple(arguments.images),
+            image_types=arguments.images,
         )
     )
     extractor.set_params(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from survimg.radiomics.ibsi.names import ALL_AGGREGATIONS, FAMILIES
+from survimg.radiomics.ibsi.names import ALL_AGGREGATIONS, FAMILIES, OF_INTENSITIES
 from survimg.radiomics.names import IBSI_IDENTIFIERS
 
 __all__ = ["feature_families"]
@@ -65,14 +65,14 @@ def _family(name: str, by: FamilyKind) -> str:
     if len(parts) >= 3 and parts[-1] in IBSI_IDENTIFIERS.get(parts[-2], {}):
         image, feature_class = parts[-3], parts[-2]
         channel = parts[0] if len(parts) == 4 else ""
+        of_mask = feature_class == "shape"
     elif (ibsi := _IBSI_COLUMN.fullmatch(column)) is not None:
         image, feature_class = "original", _IBSI_FAMILIES[ibsi["tag"]]
         channel = (ibsi["channel"] or "").removesuffix("_")
+        of_mask = feature_class == "morphology" and ibsi["tag"] not in OF_INTENSITIES
     else:
         return prefix if separator else name
-    if by == "class" or feature_class == "shape":
-        return feature_class
-    if feature_class == "morphology" and not channel:
+    if by == "class" or of_mask:
         return feature_class
     kind = image.split("-", 1)[0]
     if by == "image":

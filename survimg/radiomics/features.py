@@ -29,7 +29,6 @@ from survimg.radiomics.extraction import AnySettings, Extraction, voxel_sizes, w
 from survimg.radiomics.ibsi.settings import IBSISettings, configure
 from survimg.radiomics.names import (
     DEFAULT_BIN_COUNT,
-    ExtractionSettings,
     checked_bins,
     native_settings,
 )
@@ -260,14 +259,16 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         -------
         dict
             With the keys ``setting``, ``featureClass`` and ``imageType``, to be written as YAML or
-            JSON. `orientation`, shells and masks have no place in it.
+            JSON. `orientation`, shells and masks have no place in it, nor has IBSI's standard.
         """
         if self.params is not None:
             return read_parameters(self.params).to_dict()
-        settings = self._native_settings()
-        return parameters_of(
-            dict(settings.features), self.image_types or ("original", "wavelet"), settings
-        )
+        if self.standard != "pyradiomics":
+            raise ValueError("Parameter files are PyRadiomics'; there is none for IBSI's standard.")
+        asked = self.features, self.image_types, self.log_sigma
+        settings = native_settings(*asked, *checked_bins(self.bin_width, self.bin_count))
+        images = self.image_types or ("original", "wavelet")
+        return parameters_of(dict(settings.features), images, settings)
 
     def fit(
         self,
@@ -433,15 +434,11 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         if self.params is not None:
             check_alone(self.get_params(deep=False))
             return ParameterSettings(read_parameters(self.params))
-        if self.standard == "pyradiomics":
-            return self._native_settings()
-        asked = self.features, self.image_types, tuple(map(float, self.log_sigma or ()))
-        bins = checked_bins(self.bin_width, self.bin_count)
-        return configure(self.standard, *asked, channels, *bins)
-
-    def _native_settings(self) -> ExtractionSettings:
         asked = self.features, self.image_types, self.log_sigma
-        return native_settings(*asked, *checked_bins(self.bin_width, self.bin_count))
+        bins = checked_bins(self.bin_width, self.bin_count)
+        if self.standard == "pyradiomics":
+            return native_settings(*asked, *bins)
+        return configure(self.standard, *asked, channels, *bins)
 
     def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)

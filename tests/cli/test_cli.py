@@ -167,6 +167,13 @@ def test_report_renders_again(store, tmp_path, capsys):
     assert (out / "report.html").read_bytes() == page
 
 
+def test_radiomics_by_the_standard_of_ibsi(store, tmp_path):
+    out = tmp_path / "features.csv"
+    assert main(["radiomics", str(store), "--out", str(out), "--standard", "ibsi"]) == 0
+    columns = out.read_text().splitlines()[0].split(",")
+    assert {"morph_volume", "PET_cm_joint_max_3D_avg"} <= set(columns)
+
+
 def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
     out = tmp_path / "features.csv"
     arguments = ["radiomics", str(store), "--out", str(out), "--images", "original"]

@@ -91,6 +91,8 @@ def test_options_that_the_file_says(cases: Path, capsys: pytest.CaptureFixture[s
     out = str(cases.parent / "features.csv")
     assert main(["radiomics", str(cases), "--out", out, "--bin-width", "3"]) == 2
     assert "--bin-width cannot go with" in capsys.readouterr().err
+    assert main(["radiomics", str(cases), "--out", out, "--standard", "ibsi"]) == 2
+    assert "--standard cannot go with" in capsys.readouterr().err
     assert main(["radiomics", "store", "--out", out, "--lesions", "each"]) == 2
     assert "are for a CSV" in capsys.readouterr().err
 

@@ -268,7 +268,7 @@ def configure(
     standard: str | IBSISettings,
     features: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None,
     image_types: Sequence[str] | None,
-    log_sigma: Sequence[float],
+    log_sigma: Sequence[float] | None,
     channels: Sequence[str],
     bin_width: float | None,
     bin_count: int | None,
@@ -282,7 +282,7 @@ def configure(
     features, channels, bin_width, bin_count
         As in `IBSISettings.configuration`.
     image_types : sequence of str or None
-    log_sigma : sequence of float
+    log_sigma : sequence of float or None
 
     Raises
     ------
@@ -290,7 +290,7 @@ def configure(
         A filtered image is asked for, or as `IBSISettings.configuration`.
     """
     images = ("original",) if image_types is None else tuple(image_types)
-    if images != ("original",) or log_sigma:
+    if images != ("original",) or len(log_sigma or ()) > 0:
         raise ValueError(
             "IBSI's chapter 1 has no filtered images: with its standard, image_types must be None "
             f"or ('original',) and log_sigma None; got {images!r} and {log_sigma!r}."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -14,6 +16,7 @@ from survimg.radiomics import IBSISettings, RadiomicsFeatures
 from survimg.radiomics.case import RadiomicsCase
 from survimg.radiomics.ibsi.engine import extract_case, resegment
 from survimg.radiomics.ibsi.names import FAMILIES
+from survimg.saving import load, save
 
 FAST = {"features": ("statistics", "glcm"), "bin_count": 8}
 
@@ -46,6 +49,9 @@ def test_every_column_has_a_family(cohort: Cohort) -> None:
     columns = RadiomicsFeatures(standard="ibsi").fit(cohort).get_feature_names_out()
     assert set(feature_families(columns)) == set(FAMILIES)
     assert set(feature_families(columns, by="channel")) == {"morphology", "PET", "CT"}
+    shell = RadiomicsFeatures(standard="ibsi", shell_mm=3).fit(cohort).get_feature_names_out()
+    families = feature_families([f"radiomics__{name}" for name in shell], by="channel")
+    assert set(families) == {"morphology", "shell-3mm_PET", "shell-3mm_CT"}
     pyradiomics = RadiomicsFeatures().fit(cohort).get_feature_names_out()
     assert set(feature_families(pyradiomics, by="image")) == {"shape", "original", "wavelet"}
 
@@ -236,6 +242,23 @@ def test_parameters_that_do_not_go_together(
     parameters = {"standard": "ibsi"} | parameters
     with pytest.raises(ValueError, match=message):
         RadiomicsFeatures(**parameters).fit(cohort)
+
+
+def test_there_is_no_parameter_file_of_pyradiomics() -> None:
+    with pytest.raises(ValueError, match="Parameter files"):
+        RadiomicsFeatures(standard="ibsi").to_params()
+    with pytest.raises(ValueError, match="standard"):
+        RadiomicsFeatures.from_params({"setting": {"binWidth": 5}}).set_params(
+            standard=IBSISettings()
+        ).fit(np.zeros((1, 8, 8, 8)), masks=np.ones((1, 8, 8, 8), dtype=np.uint8))
+
+
+def test_a_fitted_extractor_is_saved_with_its_settings(cohort: Cohort, tmp_path: Path) -> None:
+    settings = IBSISettings(resample_mm=(0, 2, 2), intensity_range={"CT": (-100, 200)})
+    extractor = RadiomicsFeatures(standard=settings, **FAST)
+    expected = extractor.fit_transform(cohort)
+    save(extractor, tmp_path / "model")
+    pd.testing.assert_frame_equal(load(tmp_path / "model").transform(cohort), expected)
 
 
 def test_morphology_needs_voxel_sizes(cohort: Cohort) -> None:
