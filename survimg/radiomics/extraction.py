@@ -25,6 +25,7 @@ from survimg.radiomics.regions import (
     peritumoral,
     predicted_mask,
     shell,
+    shuffled,
 )
 
 __all__ = [
@@ -63,6 +64,8 @@ class Job:
         HU of the shell's voxels.
     stored : tuple of int or None
         `Image.stored` of the file in whose order the voxels are measured; None for LPS.
+    control : str or None
+        Negative control to measure instead of the patient.
     packed_mask : ndarray of shape (n_bytes,), uint8, or None
         Bits of a mask that replaces the cohort's.
     refuse_empty : bool
@@ -75,6 +78,7 @@ class Job:
     shell_mm: float | None
     shell_hu: tuple[float, float] | None
     stored: tuple[int, ...] | None
+    control: str | None
     packed_mask: np.ndarray | None
     refuse_empty: bool
 
@@ -94,6 +98,8 @@ class Extraction:
         Source of the masks instead of the cohort's.
     as_stored : bool
         Whether to measure in the order of the files.
+    control : str or None
+        Negative control to measure instead of the patients.
     refuse_empty : bool
         Whether a region that cannot be measured is an error.
     """
@@ -104,6 +110,7 @@ class Extraction:
     shell_hu: tuple[float, float] | None
     mask_from: PredictsMasks | None
     as_stored: bool
+    control: str | None
     refuse_empty: bool
 
     def run(
@@ -158,11 +165,12 @@ class Extraction:
             self.shell_mm,
             self.shell_hu,
             stored,
+            self.control,
             spacing.tolist(),
             None if packed is None else packed.tobytes(),
         )
         place = spacing, self.shell_mm, self.shell_hu, stored
-        return Job(i, key, *place, packed, self.refuse_empty)
+        return Job(i, key, *place, self.control, packed, self.refuse_empty)
 
 
 def extract_one(
@@ -199,6 +207,8 @@ def extract_one(
             "than three voxels, or voxels along one line), so that no feature is defined. "
             f"{_WAY_OUT}"
         )
+    if job.control is not None:
+        volume = shuffled(volume, region, job.control, patient)
     spacing = job.spacing
     if job.stored is not None:
         volume, region = as_stored(volume, job.stored), as_stored(region, job.stored)

@@ -34,8 +34,10 @@ from survimg.radiomics.names import (
 )
 from survimg.radiomics.parameters import ParameterSource, read_parameters
 from survimg.radiomics.regions import (
+    CONTROLS,
     SOFT_TISSUE_HU,
     PredictsMasks,
+    check_margin,
     check_mask_source,
     check_measured_on,
     hides_hu,
@@ -106,6 +108,10 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
         Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with its tags
         (``CT_cm_joint_max_3D_avg``). "ibsi" stands for the default values of `IBSISettings`.
+    control : {"shuffled-roi", "shuffled-non-roi", "shuffled-full"} or None, default=None
+        Measure a negative control: voxels of the region, all others, or all change places, alike in
+        every channel and in a fixed way for each patient. A model that is as good on it does not
+        live on texture.
     on_empty_mask : {"raise", "nan"}, default="raise"
         What to do with a patient whose region is missing, empty or too small to measure (fewer than
         three voxels, voxels along one line, or, for shape, voxels whose surface encloses no
@@ -178,6 +184,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         "shell_hu": ["array-like", None],
         "orientation": [StrOptions({"LPS", "as-stored"})],
         "standard": [StrOptions({"pyradiomics", "ibsi"}), IBSISettings],
+        "control": [StrOptions(set(CONTROLS)), None],
         "on_empty_mask": [StrOptions({"raise", "nan"})],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
         "n_jobs": [Integral, None],
@@ -205,6 +212,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         spacing: float | Sequence[float] | None = None,
         orientation: str = "LPS",
         standard: str | IBSISettings = "pyradiomics",
+        control: str | None = None,
         on_empty_mask: str = "raise",
         memory: str | os.PathLike[str] | HasLocation | None = None,
         n_jobs: int | None = None,
@@ -223,6 +231,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         self.spacing = spacing
         self.orientation = orientation
         self.standard = standard
+        self.control = control
         self.on_empty_mask = on_empty_mask
         self.memory = memory
         self.n_jobs = n_jobs
@@ -301,7 +310,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         if self.mask_from is not None:
             check_mask_source(self.mask_from)
         self._spacings(cohort, settings)
-        self._check_margin(cohort)
+        check_margin(cohort, self.measured_on_, self.shell_mm)
         if self.shell_mm is not None and self.shell_hu is not None and hides_hu(cohort):
             warnings.warn(
                 "The channel CT was normalised when the cohort was prepared, so that air and bone "
@@ -443,14 +452,6 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)
 
-    def _check_margin(self, cohort: Cohort) -> None:
-        margin = cohort.settings.get("features_margin", np.inf)
-        if self.measured_on_ == "finer voxels" and (self.shell_mm or 0) > margin:
-            raise ValueError(
-                f"shell_mm={self.shell_mm:g} reaches beyond the finer voxels, which end {margin:g} "
-                "mm from the tumour; prepare the cohort with a larger features_margin."
-            )
-
     def _extract(self, cohort: Cohort, settings: AnySettings) -> list[CaseFeatures]:
         extraction = Extraction(
             engine=self._load_engine(),
@@ -459,6 +460,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             shell_hu=None if self.shell_mm is None else self.shell_hu,
             mask_from=self.mask_from,
             as_stored=self.orientation == "as-stored",
+            control=self.control,
             refuse_empty=self.on_empty_mask == "raise",
         )
         spacings = self._spacings(cohort, settings)

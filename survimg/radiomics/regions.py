@@ -14,8 +14,10 @@ from survimg.cohort import Cohort
 from survimg.preprocessing.agreement import preparation_of
 
 __all__ = [
+    "CONTROLS",
     "SOFT_TISSUE_HU",
     "PredictsMasks",
+    "check_margin",
     "check_mask_source",
     "check_measured_on",
     "hides_hu",
@@ -24,6 +26,7 @@ __all__ = [
     "peritumoral",
     "predicted_mask",
     "shell",
+    "shuffled",
 ]
 
 
@@ -171,6 +174,47 @@ def measurable(region: np.ndarray) -> bool:
     across = ((1, 2), (0, 2), (0, 1))
     extents = [np.ptp(np.flatnonzero(region.any(axis=others))) for others in across]
     return int(np.count_nonzero(extents)) >= 2
+
+
+#: Which voxels a negative control shuffles: those of the region, all others, or all.
+CONTROLS = ("shuffled-roi", "shuffled-non-roi", "shuffled-full")
+
+
+def shuffled(volume: np.ndarray, region: np.ndarray, control: str, patient: str) -> np.ndarray:
+    """Return a volume whose voxels change places: a negative control without spatial structure.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (channels, z, y, x)
+        All channels are shuffled alike.
+    region : ndarray of shape (z, y, x), bool
+    control : {"shuffled-roi", "shuffled-non-roi", "shuffled-full"}
+    patient : str
+        Fixes the permutation.
+    """
+    places = {
+        "shuffled-roi": region, "shuffled-non-roi": ~region, "shuffled-full": np.ones_like(region)
+    }[control]
+    rng = np.random.default_rng(list(f"{control} {patient}".encode()))
+    result = np.array(volume)
+    result[:, places] = rng.permutation(result[:, places], axis=1)
+    return result
+
+
+def check_margin(cohort: Cohort, measured_on: str, shell_mm: float | None) -> None:
+    """Check that the finer voxels hold a shell.
+
+    Raises
+    ------
+    ValueError
+        They end before it.
+    """
+    margin = cohort.settings.get("features_margin", np.inf)
+    if measured_on == "finer voxels" and (shell_mm or 0) > margin:
+        raise ValueError(
+            f"shell_mm={shell_mm:g} reaches beyond the finer voxels, which end {margin:g} mm from "
+            "the tumour; prepare the cohort with a larger features_margin."
+        )
 
 
 def check_mask_source(mask_from: PredictsMasks) -> None:

@@ -397,3 +397,26 @@ def test_every_class_is_documented_in_names() -> None:
     assert {name: len(features) for name, features in IBSI_IDENTIFIERS.items()} == {
         "shape": 17, "firstorder": 19, "glcm": 24, "glrlm": 16, "glszm": 16, "ngtdm": 5, "gldm": 14
     }  # fmt: skip
+
+
+def test_a_negative_control_has_the_values_and_not_the_texture() -> None:
+    mask = np.zeros((9, 10, 11), dtype=np.uint8)
+    mask[1:8, 2:9, 2:9] = 1
+    ramp = np.indices(mask.shape).sum(axis=0).astype(np.float32)
+    cohort = Cohort(ramp[np.newaxis, np.newaxis], masks=mask[np.newaxis], spacing=1.0)
+    options = {"features": ("shape", "firstorder", "glcm"), "image_types": ("original",)}
+    real = RadiomicsFeatures(**options).fit_transform(cohort)
+    control = RadiomicsFeatures(control="shuffled-roi", **options).fit_transform(cohort)
+    alone = [name for name in real if "_glcm_" not in name]
+    np.testing.assert_allclose(control[alone], real[alone], rtol=1e-9)
+    correlation = next(name for name in real if name.endswith("_glcm_Correlation"))
+    assert real[correlation].item() > 0.5
+    assert abs(control[correlation].item()) < 0.2
+    again = RadiomicsFeatures(control="shuffled-roi", **options).fit_transform(cohort)
+    pd.testing.assert_frame_equal(again, control)
+    # Voxels outside matter to filters only.
+    outside = RadiomicsFeatures(control="shuffled-non-roi", **options).fit_transform(cohort)
+    pd.testing.assert_frame_equal(outside, real)
+    full = RadiomicsFeatures(control="shuffled-full", **options).fit_transform(cohort)
+    mean = correlation.replace("_glcm_Correlation", "_firstorder_Mean")
+    assert full[mean].item() != real[mean].item()

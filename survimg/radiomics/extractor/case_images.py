@@ -16,6 +16,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.diagnostics import Stages
+from survimg.radiomics.native.geometry import bounding_box
 
 __all__ = ["CaseImages", "load_case", "resegmented"]
 
@@ -101,11 +102,11 @@ def labels_of(
             )
         mask = sitk.VectorIndexSelectionCast(mask, channel)
     mask = sitk.Cast(mask, sitk.sitkUInt32)
-    levels = np.unique(sitk.GetArrayViewFromImage(mask))
-    if present and label not in levels:
-        present = levels[levels != 0].tolist()
+    voxels = sitk.GetArrayViewFromImage(mask)
+    if present and not (voxels == label).any():
+        levels = [int(level) for level in np.unique(voxels) if level != 0]
         raise ValueError(
-            f"The mask has no voxel with label {label}; it has {present or 'no label at all'}. "
+            f"The mask has no voxel with label {label}; it has {levels or 'no label at all'}. "
             "Give the label of the region by 'label'."
         )
     return mask
@@ -215,9 +216,8 @@ def _checked_box(region: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     label = settings["label"]
     if not region.any():
         raise UnmeasurableRegionError(f"No voxel with label {label} lies on the grid of the image.")
-    across = ((1, 2), (0, 2), (0, 1))
-    lines = [np.flatnonzero(region.any(axis=others)) for others in across]
-    box = np.array([(line[0], line[-1]) for line in reversed(lines)])
+    window = bounding_box(region)
+    box = np.array([(extent.start, extent.stop - 1) for extent in reversed(window)])
     n_dimensions = int(np.count_nonzero(box[:, 1] > box[:, 0]))
     if n_dimensions < max(settings["minimumROIDimensions"], 1):
         raise UnmeasurableRegionError(
@@ -225,7 +225,7 @@ def _checked_box(region: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
             f"minimumROIDimensions asks for {settings['minimumROIDimensions']}, and a single "
             "voxel cannot be measured at all."
         )
-    smallest, n_voxels = settings["minimumROISize"], np.count_nonzero(region)
+    smallest, n_voxels = settings["minimumROISize"], np.count_nonzero(region[window])
     if smallest is not None and n_voxels <= smallest:
         raise UnmeasurableRegionError(
             f"The region with label {label} has {n_voxels} voxels; minimumROISize asks for more "

@@ -21,6 +21,7 @@ from survimg.radiomics.native.shape import shape_features
 from survimg.radiomics.native.shape2d import planar_shape_features
 from survimg.radiomics.native.textures import ImageMeasurement
 from survimg.radiomics.parameters import Parameters, ParameterSource, read_parameters
+from survimg.radiomics.texture import TextureDefinition
 
 __all__ = ["FeatureExtractor", "feature_names"]
 
@@ -123,9 +124,14 @@ class FeatureExtractor:
             found.update(voxel_maps(measured, self.parameters, settings))
             return found
         window = bounding_box(measured.region)
-        shape_region = (measured if settings["resegmentShape"] else case).region[window]
-        found.update(self._shape(shape_region, case.spacing, settings))
-        for name, values in self._images(measured, window, settings):
+        shape_case = measured if settings["resegmentShape"] else case
+        geometry = region_geometry(shape_case.region[window])
+        found.update(self._shape(geometry, shape_case.region[window], case.spacing, settings))
+        # The same region has the same geometry for textures.
+        geometries: dict[Any, RegionGeometry] = {}
+        if shape_case is measured:
+            geometries[settings["label"], TextureDefinition()] = geometry
+        for name, values in self._images(measured, window, settings, geometries):
             found.update((f"{name}_{feature}", value) for feature, value in values.items())
         return found
 
@@ -142,11 +148,15 @@ class FeatureExtractor:
         return settings
 
     def _shape(
-        self, region: np.ndarray, spacing: np.ndarray, settings: Mapping[str, Any]
+        self,
+        geometry: RegionGeometry,
+        region: np.ndarray,
+        spacing: np.ndarray,
+        settings: Mapping[str, Any],
     ) -> Iterator[tuple[str, float]]:
         features = self.parameters.features
         if "shape" in features:
-            values = shape_features(region_geometry(region), spacing)
+            values = shape_features(geometry, spacing)
             for name in features["shape"]:
                 yield f"original_shape_{name}", values[name]
         if "shape2D" not in features:
@@ -164,10 +174,13 @@ class FeatureExtractor:
             )
 
     def _images(
-        self, case: CaseImages, window: tuple[slice, slice, slice], settings: dict[str, Any]
+        self,
+        case: CaseImages,
+        window: tuple[slice, slice, slice],
+        settings: dict[str, Any],
+        geometries: dict[Any, RegionGeometry],
     ) -> Iterator[tuple[str, dict[str, float]]]:
         # Image types of equal settings share their geometry and their scratch memory.
-        geometries: dict[Any, RegionGeometry] = {}
         measurements: dict[Any, ImageMeasurement] = {}
         labels = sitk.GetArrayViewFromImage(case.mask)[window]
         for image_type, own in self.parameters.image_types.items():

@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.extractor.case_images import CaseImages
 from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
-from survimg.radiomics.filters.images import filtered_images, with_margin
+from survimg.radiomics.filters.images import cut, filtered_images, with_margin
 from survimg.radiomics.native.geometry import bounding_box
 from survimg.radiomics.native.windows import WindowMeasurement
 from survimg.radiomics.parameters import Parameters
@@ -51,7 +51,7 @@ def voxel_maps(
     region = case.region[window]
     inside = region if voxel_settings["maskedKernel"] else np.ones_like(region)
     positions = np.argwhere(region)
-    empty = _cut(case.image, window)
+    empty = cut(case.image, window)
     for image_type, own in parameters.image_types.items():
         special = {**settings, **own}
         wanted = extraction_settings(parameters, special)
@@ -112,8 +112,3 @@ def _pasted(feature_map: sitk.Image, image: sitk.Image) -> sitk.Image:
     whole = sitk.GetImageFromArray(voxels)
     whole.CopyInformation(image)
     return whole
-
-
-def _cut(image: sitk.Image, window: tuple[slice, slice, slice]) -> sitk.Image:
-    z, y, x = window
-    return image[x.start : x.stop, y.start : y.stop, z.start : z.stop]

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 from survimg.radiomics.filters.local_binary_patterns import patterns_in_planes, patterns_in_space
 from survimg.radiomics.filters.undecimated import decomposed
 
-__all__ = ["filtered_images", "image_names", "with_margin"]
+__all__ = ["cut", "filtered_images", "image_names", "with_margin"]
 
 Box = tuple[slice, slice, slice]
 
@@ -79,8 +79,7 @@ def filtered_images(
             yield _wavelet_name(level, band), values
     elif image_type == "LoG":
         for sigma in settings["sigma"]:
-            filtered = _laplacian(image, sigma)
-            yield _log_name(sigma), sitk.GetArrayViewFromImage(filtered)[window]
+            yield _log_name(sigma), _laplacian(image, window, sigma)
     elif image_type == "Gradient":
         yield "gradient", _gradient(image, window, settings["gradientUseSpacing"])
     elif image_type == "LBP2D":
@@ -135,7 +134,7 @@ def _rescaled(volume: np.ndarray, window: Box, image_type: str) -> np.ndarray:
     return np.asarray(np.exp(np.log(largest) / largest * values))
 
 
-def _laplacian(image: sitk.Image, sigma: float) -> sitk.Image:
+def _laplacian(image: sitk.Image, window: Box, sigma: float) -> np.ndarray:
     size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
     needed = np.maximum(4, np.ceil(sigma / spacing) + 1).astype(int)
     if (size < needed).any():
@@ -147,14 +146,25 @@ def _laplacian(image: sitk.Image, sigma: float) -> sitk.Image:
     laplacian = sitk.LaplacianRecursiveGaussianImageFilter()
     laplacian.SetNormalizeAcrossScale(True)
     laplacian.SetSigma(sigma)
-    return laplacian.Execute(image)
+    # The recursive filter's response falls as exp(-1.37 d / sigma): to 1e-16 at this distance.
+    margins = np.ceil(27 * sigma / spacing[::-1]).astype(int)
+    wide, inner = with_margin(window, margins, image.GetSize()[::-1])
+    return np.asarray(sitk.GetArrayFromImage(laplacian.Execute(cut(image, wide)))[inner])
 
 
-def with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box, Box]:
+def cut(image: sitk.Image, box: Box) -> sitk.Image:
+    """Return the part of an image in a box of (z, y, x)."""
+    z, y, x = box
+    return image[x.start : x.stop, y.start : y.stop, z.start : z.stop]
+
+
+def with_margin(
+    window: Box, margin: int | np.ndarray, shape: tuple[int, ...]
+) -> tuple[Box, Box]:
     """Return the box with a margin, as far as the volume reaches, and where the box is in it."""
     wide = tuple(
-        slice(max(extent.start - margin, 0), min(extent.stop + margin, size))
-        for extent, size in zip(window, shape, strict=True)
+        slice(max(extent.start - int(m), 0), min(extent.stop + int(m), size))
+        for extent, m, size in zip(window, np.broadcast_to(margin, 3), shape, strict=True)
     )
     inner = tuple(
         slice(extent.start - out.start, extent.stop - out.start)
@@ -166,11 +176,9 @@ def with_margin(window: Box, margin: int, shape: tuple[int, ...]) -> tuple[Box, 
 def _gradient(image: sitk.Image, window: Box, in_mm: bool) -> np.ndarray:
     # Central differences reach one voxel.
     wide, inner = with_margin(window, 1, image.GetSize()[::-1])
-    z, y, x = wide
     gradient = sitk.GradientMagnitudeImageFilter()
     gradient.SetUseImageSpacing(in_mm)
-    cut = image[x.start : x.stop, y.start : y.stop, z.start : z.stop]
-    return np.asarray(sitk.GetArrayFromImage(gradient.Execute(cut))[inner])
+    return np.asarray(sitk.GetArrayFromImage(gradient.Execute(cut(image, wide)))[inner])
 
 
 def _planar_patterns(volume: np.ndarray, window: Box, settings: Mapping[str, Any]) -> np.ndarray:

@@ -91,11 +91,12 @@ class RegionGeometry:
 
 def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice]:
     """Return the smallest box that holds the region, which must not be empty."""
-    slices = []
+    slices = [slice(None)] * 3
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        positions = np.flatnonzero(region.any(axis=others))
-        slices.append(slice(int(positions[0]), int(positions[-1]) + 1))
+        # What the axes before leave is enough to look at.
+        positions = np.flatnonzero(region[tuple(slices)].any(axis=others))
+        slices[axis] = slice(int(positions[0]), int(positions[-1]) + 1)
     return slices[0], slices[1], slices[2]
 
 
