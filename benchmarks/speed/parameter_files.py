@@ -5,7 +5,8 @@
 A CT of 128 x 128 x 112 voxels at 1 mm in int16 with lumpy tumours of 1, 25 and 150 ml, all features
 with a bin width of 25: original and wavelet; all image types (without local binary patterns, which
 PyRadiomics leaves out here); maps in windows of radius 1 of the tumour of 1 ml. Each engine runs
-once before it is timed. Peak memory is what a run adds to the resident set, in a process of its own.
+once before it is timed. Peak memory is what a run adds to the resident set, in a process
+of its own.
 """
 
 from __future__ import annotations
