@@ -57,6 +57,21 @@ def test_a_fit_and_its_epochs_are_told(cohort):
     assert not hasattr(model, "_callback_fit_ctx")
 
 
+class Reader(Recorder):
+    """Reads the epochs so far from the estimator."""
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch":
+            self.seen.append(estimator.history_.iloc[-1][["epoch", "loss"]].tolist())
+
+
+def test_a_callback_sees_the_row_of_each_epoch(cohort):
+    reader = Reader()
+    model = quick().set_callbacks(reader).fit(cohort, cohort.outcome)
+    rows = [row for row in reader.seen if isinstance(row, list)]
+    assert rows == model.history_[["epoch", "loss"]].to_numpy().tolist()
+
+
 def test_a_callback_ends_the_training(cohort):
     model = quick().set_callbacks(Recorder(stop_after=2)).fit(cohort, cohort.outcome)
     assert len(model.history_) == 2
