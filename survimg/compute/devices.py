@@ -170,7 +170,9 @@ def _name_for_all_processes(device: torch.device) -> str:
 
 
 def choose_precision(precision: Precision, device: torch.device) -> str:
-    """Resolve ``"auto"`` to bfloat16 where the hardware computes it natively.
+    """Resolve ``"auto"``: bfloat16 on GPUs that compute it natively, float32 on processors.
+
+    docs/decisions/0003 tells why processors compute in float32 unless they are told otherwise.
 
     Raises
     ------
@@ -181,6 +183,8 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     """
     if precision == "float32":
         return precision
+    if precision == "auto" and device.type == "cpu":
+        return "float32"
     native = has_bfloat16(device)
     if precision == "bfloat16" and not native:
         raise ValueError(
@@ -191,7 +195,7 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes bfloat16 itself, so that ``precision="auto"`` takes it."""
+    """Whether the hardware computes bfloat16 itself: else it is refused."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if hasattr(torch.cpu, "get_capabilities"):

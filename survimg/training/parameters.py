@@ -121,7 +121,7 @@ class TrainingParameters:
     device : str, default="auto"
         A torch device; ``"auto"`` uses a GPU if there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the convolutions in training. ``"auto"`` is bfloat16 if the hardware computes it
+        Type of the convolutions in training. ``"auto"`` is bfloat16 on GPUs that compute it
         natively, otherwise float32. Predictions are always computed in float32.
     n_threads : int, optional
         Threads of torch during fit and predict; None keeps torch's setting. The number of threads

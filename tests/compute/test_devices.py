@@ -29,9 +29,9 @@ def processor(monkeypatch):
 
 @pytest.mark.any_precision
 @pytest.mark.parametrize("name", NATIVE)
-def test_auto_is_bfloat16_where_the_processor_has_it(processor, name):
+def test_auto_is_float32_on_processors_and_bfloat16_must_be_asked_for(processor, name):
     processor("avx512_f", name)
-    assert choose_precision("auto", CPU) == "bfloat16"
+    assert choose_precision("auto", CPU) == "float32"
     assert choose_precision("bfloat16", CPU) == "bfloat16"
     assert choose_precision("float32", CPU) == "float32"
 
@@ -50,9 +50,17 @@ def test_earlier_versions_of_torch_are_asked_too(monkeypatch, name):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     for other in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, other, lambda answer=other == name: answer)
-    assert choose_precision("auto", CPU) == "bfloat16"
+    assert choose_precision("bfloat16", CPU) == "bfloat16"
     monkeypatch.setattr(torch.cpu, name, lambda: False)
-    assert choose_precision("auto", CPU) == "float32"
+    with pytest.raises(ValueError, match="only emulates it"):
+        choose_precision("bfloat16", CPU)
+
+
+@pytest.mark.any_precision
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_asks_the_gpu(monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+    assert choose_precision("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.any_precision

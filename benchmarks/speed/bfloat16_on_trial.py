@@ -1,0 +1,156 @@
+"""Is bfloat16 good enough to train DeepMTS with on a processor? docs/decisions/0003 waits for it.
+
+    python benchmarks/speed/bfloat16_on_trial.py [--size 32] [--cases 160] [--steps 800]
+        [--every 100] [--seeds 0 1 2] [--json FILE]
+
+1. *Gradients.* Along a training in float32, the gradient of the real loss of a batch in float32 and
+   under bfloat16 autocast, each against float64: the cosine of the whole network's gradient, and
+   that of every convolution. Without dropout, whose masks would differ.
+2. *Results.* The C-index and the Dice of other patients after trainings in both precisions, for
+   each seed, with the CPU seconds. Skipped, and said so, where a processor only emulates bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from survimg import Cohort
+from survimg.compute.devices import RandomStreams, has_bfloat16, isolated_torch
+from survimg.datasets import make_phantom_cohort
+from survimg.estimators import DeepMTS
+from survimg.nets import DeepMTSNet
+from survimg.training.batches import BatchSampler, PatientBatches, Patients
+from survimg.training.engine import make_training_net
+from survimg.training.objective import Objective
+
+CPU = torch.device("cpu")
+
+
+def gradients(
+    net: nn.Module, objective: Objective, batch: Any, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Return the gradient of the loss of a batch by parameter, in float64."""
+    net = copy.deepcopy(net)
+    net.zero_grad()
+    for layer in net.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    inputs, targets = batch
+    if dtype == torch.float64:
+        net = net.double()
+        inputs = {name: values.double() for name, values in inputs.items()}
+    volumes = inputs["volumes"].contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        output = net(volumes, inputs["clinical"])
+    torch.stack(list(objective(net, output, targets).values())).sum().backward()
+    return {name: p.grad.double() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    return float(one.flatten() @ other.flatten() / (one.norm() * other.norm()))
+
+
+def agreement(net: nn.Module, objective: Objective, batch: Any) -> dict[str, Any]:
+    """Compare both precisions with float64, for the whole network and for each kernel."""
+    exact = gradients(net, objective, batch, torch.float64)
+    kernels = [name for name, values in exact.items() if values.ndim == 5]
+    whole = torch.cat([values.flatten() for values in exact.values()])
+    row: dict[str, Any] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        found = gradients(net, objective, batch, dtype)
+        together = torch.cat([found[name].flatten() for name in exact])
+        row[str(dtype).removeprefix("torch.")] = {
+            "whole": round(cosine(together, whole), 6),
+            "kernels": {name: round(cosine(found[name], exact[name]), 4) for name in kernels},
+        }
+    return row
+
+
+def along_a_training(cohort: Cohort, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train in float32, and compare the gradients every so many steps."""
+    model = DeepMTS(clinical_columns=[], n_iterations=options.steps, precision="float32")
+    model.volume_shape_in_ = cohort.shape[2:]
+    streams = RandomStreams.from_seed(options.seeds[0])
+    event = cohort.outcome["event"]
+    none = np.zeros((len(cohort), 0), np.float32)
+    patients = Patients(cohort, none, cohort.outcome["time"], event, with_masks=True)
+    sampler = BatchSampler(event, model.batch_size, True, streams.batches)
+    augment = model._make_augment(streams.augmentation)
+    batches = PatientBatches(patients, CPU, sampler, options.steps, 50, augment)
+    objective = model._make_objective(cohort)
+    module = DeepMTSNet(cohort.shape[1], 0, generator=streams.weights)
+    net = make_training_net(module, objective, model, CPU)
+    net.history.new_epoch()
+    rows = []
+    with isolated_torch(CPU, options.threads, streams.dropout_seed):
+        for step in range(options.steps + 1):
+            batch = batches.draw()
+            if step % options.every == 0:
+                rows.append({"step": step, **agreement(net.module_, objective, batch)})
+            net.history.new_batch()
+            net.train_step(batch)
+    return rows
+
+
+def results(cohort: Cohort, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Fit in both precisions, and score patients that were not trained with."""
+    n = 3 * len(cohort) // 4
+    train, test = cohort[:n], cohort[n:]
+    truth = np.stack([test.mask(i) for i in range(len(test))]) > 0
+    rows = []
+    for seed in options.seeds:
+        for precision in ("float32", "bfloat16"):
+            model = DeepMTS(
+                clinical_columns=[], n_iterations=options.steps, precision=precision,
+                n_threads=options.threads, random_state=seed, device="cpu",
+            )  # fmt: skip
+            start = time.process_time()
+            model.fit(train, train.outcome)
+            seconds = time.process_time() - start
+            masks = np.stack(list(model.predict_mask(test))) > 0.5
+            dice = 2 * (masks & truth).sum() / (masks.sum() + truth.sum())
+            rows.append({
+                "seed": seed, "precision": precision, "cpu_seconds": round(seconds, 1),
+                "c_index": round(float(model.score(test, test.outcome)), 4),
+                "dice": round(float(dice), 4),
+            })  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Parse, run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--cases", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--every", type=int, default=100)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    phantom = make_phantom_cohort(options.cases, (options.size,) * 3, random_state=0)
+    native = has_bfloat16(CPU)
+    record = {
+        "machine": platform.machine(), "torch": torch.__version__, "native_bfloat16": native,
+        "gradients": along_a_training(phantom.cohort, options),
+        "results": results(phantom.cohort, options) if native else "bfloat16 is only emulated here",
+    }  # fmt: skip
+    text = json.dumps(record, indent=1) + "\n"
+    sys.stdout.write(text)
+    if options.json is not None:
+        options.json.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
