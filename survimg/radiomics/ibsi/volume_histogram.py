@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 __all__ = ["DEFAULT_IVH_BINS", "volume_histogram_features"]
 
@@ -79,4 +80,4 @@ def _features(at_least: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     reaches = np.append(at_least, 0.0)
     beyond = np.append(intensity, 2 * intensity[-1] - intensity[-2])
     i10, i90 = (beyond[np.argmax(reaches <= x)] for x in (0.1, 0.9))
-    return np.array([v10, v90, i10, i90, v10 - v90, i10 - i90, np.trapezoid(at_least, fraction)])
+    return np.array([v10, v90, i10, i90, v10 - v90, i10 - i90, trapezoid(at_least, fraction)])
