@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -316,7 +317,8 @@ def _categorical(name: str, levels: Sequence[str], counts: Mapping[str, int]) ->
 
 
 def _key(level: str) -> str:
-    return _DASHES.sub("-", "".join(level.split())).casefold()
+    plain = unicodedata.normalize("NFKC", level)  # letters of another width
+    return _DASHES.sub("-", "".join(plain.split())).casefold()
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -34,6 +34,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,8 @@ from survimg.columns import (
     comma_said,
     declare,
     formula,
+    is_missing,
+    level_of,
     number_of,
     odd_mark,
 )
@@ -74,6 +77,12 @@ _OUTCOME_WORDS = frozenset(
         "censoring", "relapse", "relapsed", "recurrence", "progression", "followup",
     }
 )  # fmt: skip
+
+#: What other programs call kinds of columns.
+_OTHER_KINDS = (
+    "ordinal", "nominal", "category", "factor", "string", "text", "number", "float", "integer",
+    "bool", "binary", "continuous",
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -314,6 +323,10 @@ def _split_kinds(
     named, declared = {}, dict(kinds or {})
     for name, cells in table.items():
         column, colon, kind = (part.strip() for part in name.rpartition(":"))
+        if colon and kind not in KINDS and _meant_as_kind(kind):
+            raise ValueError(
+                f"{path} has a column {name!r}: {kind!r} is no kind; kinds are {', '.join(KINDS)}."
+            )
         if not colon or kind not in KINDS:
             column = name
         elif declared.setdefault(column, kind) != kind:
@@ -324,14 +337,20 @@ def _split_kinds(
     return named, declared
 
 
+def _meant_as_kind(word: str) -> bool:
+    """Tell whether a word behind a colon was meant to be the kind of a column."""
+    return bool(get_close_matches(word.lower(), [*KINDS, *_OTHER_KINDS], cutoff=0.8))
+
+
 def _empty(table: dict[str, list[str]], na_values: Sequence[str]) -> None:
     """Empty the cells that hold another mark for missing."""
     if isinstance(na_values, str):
         raise TypeError(f"na_values must be a list of cells; got the string {na_values!r}.")
-    marks = {str(value).strip() for value in na_values}
+    marks = {level_of(value) for value in na_values}  # -9, -9.0 and "-9" are one mark
     for name, cells in table.items():
         if marks and name != "patient_id":
-            table[name] = ["" if cell in marks else cell for cell in cells]
+            missing = {cell for cell in set(cells) if level_of(cell) in marks}
+            table[name] = ["" if cell in missing else cell for cell in cells]
 
 
 def check_names(others: Sequence[str], path: Path | str) -> None:
@@ -412,8 +431,8 @@ def _read_outcome(
 
 def _read_groups(cells: list[str], ids: list[str]) -> np.ndarray:
     for patient, cell in zip(ids, cells, strict=True):
-        if not cell:
-            raise ValueError(f"Patient {patient!r}, column 'group': the cell is empty.")
+        if is_missing(cell):
+            raise ValueError(f"Patient {patient!r}, column 'group': the cell is empty ({cell!r}).")
     return np.array(cells, dtype=object)
 
 

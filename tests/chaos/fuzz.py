@@ -38,7 +38,9 @@ from survimg.preprocessing import Preparation, prepare
 __all__ = ["OUTCOMES", "main", "run", "trial"]
 
 _RESULTS = Path(__file__).parent / "results" / "mutations.csv"
-_SECONDS, _BATCH, _MEMORY = 10, 1000, 3 << 30
+#: CPU time of one file, wall time (a busy machine lets a decoder's process wait), files of a
+#: process, and its memory.
+_SECONDS, _WALL, _BATCH, _MEMORY = 10, 120, 1000, 3 << 30
 OUTCOMES = ("equal", "refused", "unchecked", "WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH")
 #: Every so many files go the whole road of `prepare`, whose refusal must name the patient.
 _WHOLE_ROAD = 50
@@ -111,6 +113,7 @@ def _work(name: str, start: int, stop: int, log: Path) -> None:
         raise _TooLong
 
     signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGPROF, too_long)
     with open(log, "a", encoding="utf-8") as file:
         for seed in range(start, stop):
             file.write(json.dumps([seed, "begun", ""]) + "\n")
@@ -118,7 +121,8 @@ def _work(name: str, start: int, stop: int, log: Path) -> None:
             with tempfile.TemporaryDirectory() as temporary:
                 tempfile.tempdir = temporary
                 folder = Path(temporary) / "case"
-                signal.alarm(_SECONDS)
+                signal.alarm(_WALL)
+                signal.setitimer(signal.ITIMER_PROF, _SECONDS)
                 try:
                     what, details = trial(kind, seed, folder)
                 except _TooLong:
@@ -127,6 +131,7 @@ def _work(name: str, start: int, stop: int, log: Path) -> None:
                     what, details = "UNNAMED", f"{type(error).__name__}: {error}"
                 finally:
                     signal.alarm(0)
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                 if sorted(path.name for path in Path(temporary).iterdir()) not in ([], ["case"]):
                     what = "LEFT"
                 tempfile.tempdir = None
@@ -146,7 +151,7 @@ def run(kind: Format, number: int, seed: int = 0) -> dict[str, object]:
             command = [sys.executable, __file__, "--work", kind.name, str(at), str(stop), str(log)]
             try:
                 subprocess.run(
-                    command, check=False, timeout=_SECONDS * 360, stderr=subprocess.DEVNULL
+                    command, check=False, timeout=_WALL * 360, stderr=subprocess.DEVNULL
                 )
                 died = "CRASH"
             except subprocess.TimeoutExpired:

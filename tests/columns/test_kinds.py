@@ -227,6 +227,10 @@ def test_dashes_of_print_are_the_sign_and_spell_no_level_of_their_own():
     fitted = ClinicalFeatures().fit(pd.DataFrame({"x": ["HPV-", "HPV+", "HPV-"]}))
     with pytest.warns(UserWarning, match="spells levels otherwise"):
         assert encoded(fitted, x=["HPV\N{EN DASH}", "HPV+"]) == {"x_HPV-": [1.0, 0.0]}
+    with pytest.warns(UserWarning, match="spells levels otherwise"):
+        assert encoded(fitted, x=["\N{FULLWIDTH LATIN CAPITAL LETTER H}PV-", "HPV+"]) == {
+            "x_HPV-": [1.0, 0.0]
+        }
 
 
 @pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 3_level_1"])

@@ -252,3 +252,24 @@ def test_one_word_among_numbers_is_said_to_make_categories(folder):
 def test_a_folder_is_sent_to_cohort_load(folder):
     with pytest.raises(FileNotFoundError, match=r"Cohort\.load"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize("kind", ["categorial", "Categorical", "ordinal", "factor", "Boolean"])
+def test_a_kind_that_is_none_is_refused_and_other_colons_are_part_of_the_name(folder, kind):
+    with pytest.raises(ValueError, match=f"'age:{kind}'.*'{kind}' is no kind; kinds are numeric"):
+        read_manifest(_write(folder, GOOD.replace(",age,", f",age:{kind},")))
+    manifest = read_manifest(_write(folder, GOOD.replace(",age,", ",ratio 1:2,")))
+    assert list(manifest.clinical) == ["ratio 1:2", "stage"]
+
+
+@pytest.mark.parametrize("mark", ["63", "63.0", " 63 ", "6.3e1"])
+def test_a_mark_for_missing_means_all_ways_to_write_it(folder, mark):
+    for cell in ("63", "63.0", "063"):
+        path = _write(folder, GOOD.replace(",63,", f",{cell},"))
+        assert np.isnan(read_manifest(path, na_values=[mark]).clinical["age"][0])
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "NaN"])
+def test_a_missing_group_is_refused(folder, cell):
+    with pytest.raises(ValueError, match="Patient '002', column 'group': the cell is empty"):
+        read_manifest(_write(folder, GOOD.replace("south", cell)))
