@@ -56,17 +56,21 @@ class LoadReport:
         return "\n".join(lines)
 
     def warn_if_little(self) -> None:
-        """Warn if less than half of the network's tensors were loaded.
+        """Warn if less than half of the tensors were loaded that could have been.
+
+        That is of the network's or of the source's, whichever has fewer: a backbone that goes into
+        a larger network as a whole is no mistake.
 
         Warns
         -----
         UserWarning
         """
-        n_own = len(self.loaded) + len(self.missing) + len(self.mismatched)
-        if 2 * len(self.loaded) < n_own:
+        shared = len(self.loaded) + len(self.mismatched)
+        n_own, n_given = shared + len(self.missing), shared + len(self.unexpected)
+        if 2 * len(self.loaded) < min(n_own, n_given):
             warnings.warn(
-                f"The weights given hold {len(self.loaded)} of the {n_own} tensors of the network; "
-                f"the others start at random.\n{self}",
+                f"Of {n_given} tensors given, {len(self.loaded)} were loaded into the network, "
+                f"which has {n_own}; the others start at random.\n{self}",
                 UserWarning,
                 stacklevel=2,
             )

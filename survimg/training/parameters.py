@@ -100,7 +100,7 @@ class TrainingParameters:
         File with pretrained weights: written by ``torch.save``, of which tensors are read and code
         is not, or safetensors. Weights inside a dictionary (``state_dict``, ``model``) and with the
         prefix ``module.`` are found. Tensors with the same name and shape replace random initial
-        weights; `load_report_` lists them, and a warning says when they are less than half.
+        weights; `load_report_` lists them, and a warning says when few of them fitted.
     adapt_channels : {"mean", "copy"}, optional
         What to do with a first convolution in `initial_weights` for another number of image
         channels: each channel gets the mean of its kernels, or copies of them in turn; both are
