@@ -6,7 +6,8 @@
 1.5 (which the mask leaves out), stage 0.4, others 0.3. Three kinds of model:
 
 * a small network with a Cox loss (below; 40 of the 160 are held out), balanced and weighted, whose
-  curves are computed with a slope of 1 and with the slope of the held-out patients;
+  curves are computed with a slope of 1, with the slope of the held-out patients, and with that
+  slope drawn towards 1 as the estimators do it;
 * a Cox model of stage and the out-of-fold risk of radiomic Lasso-Cox, with the folds' risks
   centred only, and divided by their standard deviation as `OutOfFold` does;
 * the same with the out-of-fold risk of `DeepSurv` on the radiomic features.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from unittest import mock
 
@@ -39,7 +41,7 @@ from survimg.nets.layers import initialise
 from survimg.nets.outputs import RiskOutput
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival import BreslowBaseline
-from survimg.survival.slope import calibration_slope
+from survimg.survival.slope import calibration_slope, cautious_slope
 
 TRUTHS = {
     "all effects 0.8": None,
@@ -99,15 +101,23 @@ def scores(train, test, train_risk, test_risk) -> dict[str, float]:
 
 
 def network_rows(train, test, seed, balanced):
-    """One training, two sets of curves."""
+    """One training, three sets of curves."""
     model = SmallNetSurvival(
         n_iterations=300, iterations_per_epoch=30, batch_size=8, learning_rate=1e-2,
         batch_norm_batches=20, validation_fraction=0.25, balanced=balanced,
         precision="float32", n_threads=1, random_state=seed,
-    ).fit(train, train.outcome)  # fmt: skip
+    )  # fmt: skip
+    place = "survimg.estimators.deep.volume_survival_estimator.cautious_slope"
+    with mock.patch(place, wraps=cautious_slope) as seen:
+        model.fit(train, train.outcome)
+    held_out = seen.call_args.args
     risks = model.predict(train), model.predict(test)
     name = f"network, {'weighted' if balanced == 'weighted' else 'balanced'}"
-    for label, slope in (("slope 1", 1.0), ("slope of held-out patients", model.slope_)):
+    variants = {
+        "slope 1": 1.0, "slope of held-out patients": calibration_slope(*held_out),
+        "drawn towards 1": model.slope_,
+    }  # fmt: skip
+    for label, slope in variants.items():
         row = scores(train, test, *(slope * risk for risk in risks))
         row["c"] = concordance_index(test.outcome, risks[1])  # predict keeps its order
         yield {"model": name, "variant": label, **row, "used_slope": slope}
@@ -128,14 +138,16 @@ def out_of_fold_rows(train, test, name, estimator, tables):
         yield {"model": name, "variant": label, **row}
 
 
-def rows_of(truth: str, seed: int):
+def rows_of(truth: str, seed: int, kinds: list[str]):
     """Every model of one cohort."""
     cohort = make_phantom_cohort(
         n=N_TRAIN + N_TEST, shape=(SIZE,) * 3, random_state=seed, effects=TRUTHS[truth]
     ).cohort
     train, test = cohort[:N_TRAIN], cohort[N_TRAIN:]
-    for balanced in (True, "weighted"):
+    for balanced in (True, "weighted") if "networks" in kinds else ():
         yield from network_rows(train, test, seed, balanced)
+    if "out-of-fold" not in kinds:
+        return
     classes = ["firstorder", "glcm", "shape"]
     radiomics = RadiomicsFeatures(features=classes, image_types=["original"])
     features = [radiomics.fit(part).transform(part) for part in (train, test)]
@@ -150,12 +162,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     torch.set_num_threads(1)
-    table = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=["truth", "seed"])
-    for seed in parser.parse_args().seeds:
-        for truth in TRUTHS:
-            if ((table["truth"] == truth) & (table["seed"] == seed)).any():
-                continue
-            rows = [{"truth": truth, "seed": seed, **row} for row in rows_of(truth, seed)]
+    seeds = parser.parse_args().seeds
+    for seed, truth in product(seeds, TRUTHS):
+        empty = pd.DataFrame(columns=["truth", "seed"])
+        table = pd.read_csv(RESULTS) if RESULTS.exists() else empty
+        there = table[(table["truth"] == truth) & (table["seed"] == seed)]
+        networks = [name.startswith("network") for name in there.get("model", [])]
+        kinds = ["networks"] if not any(networks) else []
+        kinds += ["out-of-fold"] if all(networks) else []
+        if kinds:
+            rows = [{"truth": truth, "seed": seed, **row} for row in rows_of(truth, seed, kinds)]
             table = pd.concat([table, pd.DataFrame(rows)]) if len(table) else pd.DataFrame(rows)
             table.round(4).to_csv(RESULTS, index=False)
     means = table.groupby(["truth", "model", "variant"], sort=False)[["c", "slope", "ici"]].mean()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from survimg.survival.slope import LEAST_EVENTS
-
 __all__ = [
     "LEAST_EVENTS",
     "Comparison",
@@ -18,6 +16,9 @@ __all__ = [
     "normal_interval",
     "require_enough_events",
 ]
+
+LEAST_EVENTS = 10
+"""Below it, intervals and tests that hold for many events are not given."""
 
 
 

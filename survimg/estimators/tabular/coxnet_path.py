@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from survimg.survival.risk_sets import RiskSets
 from survimg.survival.standardisation import column_scale, is_constant
 
-__all__ = ["CoxnetPath", "deviance"]
+__all__ = ["CoxnetPath"]
 
 # Log-hazards of training patients that lie farther apart by features without a penalty have no
 # maximum of the likelihood. Penalised features have one, if far out: there only overflow is feared.
@@ -65,15 +66,15 @@ class CoxnetPath:
         # A ridge keeps no coefficient at zero; as glmnet, which begins at that of a ratio of 0.001.
         return float(np.max(gradient / factor[penalised]) / max(self.l1_ratio, 1e-3))
 
-    def fit(
+    def coefficients(
         self,
         features: np.ndarray,
         event: np.ndarray,
         time: np.ndarray,
         alphas: np.ndarray,
         may_stop: bool = False,
-    ) -> np.ndarray:
-        """Return coefficients on the scale of the input, shape (n_features, <= n_alphas).
+    ) -> Iterator[np.ndarray]:
+        """Yield coefficients on the scale of the input, (n_features,), at each penalty in turn.
 
         The path ends early, as in glmnet, where the solver overflows or does not converge (the
         likelihood of separated patients has no maximum), and, with `may_stop`, where the deviance
@@ -88,25 +89,23 @@ class CoxnetPath:
         factor = self.penalty_factor[varies]
         solver = _Solver(standardised, event, time, self.tol, self.max_iter)
         saturated = RiskSets(event, time, ties="breslow").saturated_log_likelihood()
-        path: list[np.ndarray] = []
         deviances: list[float] = []
         for alpha in alphas:
             l1, l2 = alpha * self.l1_ratio * factor, alpha * (1 - self.l1_ratio) * factor
             if not solver.solve(l1, l2):
                 break
-            path.append(solver.coef / scale)
+            coef = np.zeros(features.shape[1])
+            coef[varies] = solver.coef / scale
+            yield coef
             deviances.append(2 * (saturated - event.size * solver.value))
             if may_stop and _has_stopped_falling(deviances):
                 break
-        if not path:
+        if not deviances:
             raise ValueError(
                 f"The lasso did not converge at the largest penalty, {alphas[0]:.3g}, within "
                 f"max_iter={self.max_iter} iterations. Raise max_iter or the penalties; "
                 "unpenalised features must not predict the events perfectly."
             )
-        whole = np.zeros((features.shape[1], len(path)))
-        whole[varies] = np.transpose(path)
-        return whole
 
 
 class _Solver:
@@ -263,24 +262,6 @@ def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     varying = features[:, varies]
     scale = column_scale(varying)
     return (varying - varying.mean(axis=0)) / scale, scale, varies
-
-
-def deviance(event: np.ndarray, time: np.ndarray, risk: np.ndarray) -> np.ndarray:
-    """Return the deviance of Cox models: twice the log-likelihood missing from the saturated one.
-
-    Parameters
-    ----------
-    event : ndarray of shape (n,), bool
-    time : ndarray of shape (n,)
-    risk : ndarray of shape (n, k)
-        Log-hazard ratios of k models.
-
-    Returns
-    -------
-    ndarray of shape (k,)
-    """
-    sets = RiskSets(event, time, ties="breslow")
-    return 2.0 * (sets.saturated_log_likelihood() - sets.log_likelihood(risk))
 
 
 def _has_stopped_falling(deviances: list[float]) -> bool:

@@ -17,12 +17,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from survimg.estimators.base import ProportionalHazardsMixin
-from survimg.estimators.tabular.coxnet_path import CoxnetPath, deviance
+from survimg.estimators.tabular.coxnet_path import CoxnetPath
 from survimg.model_selection import EventStratifiedKFold
 from survimg.model_selection.inner_cv import make_inner_splitter
+from survimg.survival.risk_sets import RiskSets
 from survimg.target import as_outcome, check_outcome, make_outcome
 
 __all__ = ["LassoCox"]
+
+# The path ends where the cross-validated deviance exceeds that without penalised features by more
+# than this many of its standard errors.
+_STANDARD_ERRORS = 1.0
 
 
 class LassoCox(ProportionalHazardsMixin, BaseEstimator):
@@ -105,8 +110,9 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
     -----
     Deviations from ``cv.glmnet``: folds are stratified by event, and fitted at the penalties of
     the full path rather than interpolated to them; the default path ends earlier (glmnet: 1e-4, or
-    1e-2 with fewer patients than features), since its tail costs most of the time. Constant columns
-    get the coefficient zero.
+    1e-2 with fewer patients than features), since its tail costs most of the time: also where the
+    cross-validated deviance exceeds that without any penalised feature by more than its standard
+    error, which no weaker penalty makes good. Constant columns get the coefficient zero.
 
     References
     ----------
@@ -177,17 +183,13 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         self.penalty_factor_ = self._resolve_penalty_factor()
         path = CoxnetPath(self.penalty_factor_, self.l1_ratio, self.tol, int(self.max_iter))
         self.mean_, self.scale_ = features.mean(axis=0), features.std(axis=0)
+        may_stop = self.alphas is None
         if self.alphas is None:
-            self.alphas_ = self._choose_alphas(path, features, event, time)
+            alphas = self._choose_alphas(path, features, event, time)
         else:
-            self.alphas_ = _check_alphas(self.alphas)
-        self.coef_path_ = path.fit(
-            features, event, time, self.alphas_, may_stop=self.alphas is None
-        )
-        n_planned = self.alphas_.size
-        self.alphas_ = self.alphas_[: self.coef_path_.shape[1]]
-        self._cross_validate(path, features, event, time)
-        self._choose_penalty(whole_path=self.alphas is None and self.alphas_.size == n_planned)
+            alphas = _check_alphas(self.alphas)
+        self._fit_path(path, features, event, time, alphas, may_stop)
+        self._choose_penalty(whole_path=may_stop and self.alphas_.size == alphas.size)
         self._fit_baseline(self._linear_predictor(features), event, time)
         return self
 
@@ -281,34 +283,50 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         largest = path.largest_alpha(features, event, time)
         return largest * np.logspace(0, np.log10(float(ratio)), int(self.n_alphas))
 
-    def _cross_validate(
-        self, path: CoxnetPath, features: np.ndarray, event: np.ndarray, time: np.ndarray
+    def _fit_path(
+        self,
+        path: CoxnetPath,
+        features: np.ndarray,
+        event: np.ndarray,
+        time: np.ndarray,
+        alphas: np.ndarray,
+        may_stop: bool,
     ) -> None:
-        losses, n_events = [], []
+        """Fit all patients and the folds at one penalty after the other, from the largest on."""
         # The deviance of a fold needs less precision than coefficients that are reported.
-        path = replace(path, tol=100 * path.tol)
+        rough = replace(path, tol=100 * path.tol)
+        splits = self._inner_splits(features, event, time)
+        folds = [_Fold(rough, features, event, time, alphas, train) for train, _ in splits]
+        n_events = np.array([np.count_nonzero(event[test]) for _, test in splits])
+        whole = path.coefficients(features, event, time, alphas, may_stop)
+        coefs, means, errors = [], [], []
+        for coef in whole:
+            coefs.append(coef)
+            loss = np.array([fold.next_loss() for fold in folds]) / n_events
+            means.append(np.average(loss, weights=n_events))
+            variance = np.average((loss - means[-1]) ** 2, weights=n_events)
+            errors.append(np.sqrt(variance / (len(folds) - 1)))
+            # Far beyond the best penalty, models are much worse than one without any feature.
+            if may_stop and means[-1] > means[0] + _STANDARD_ERRORS * errors[-1]:
+                break
+        self.coef_path_, self.alphas_ = np.transpose(coefs), alphas[: len(coefs)]
+        self.cv_deviance_, self.cv_deviance_se_ = np.array(means), np.array(errors)
+
+    def _inner_splits(
+        self, features: np.ndarray, event: np.ndarray, time: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         splitter = make_inner_splitter(self.cv, self.random_state)
         if isinstance(splitter, EventStratifiedKFold):
             _require_events(int(np.count_nonzero(event)), splitter.n_splits)
-        for train, test in splitter.split(features, make_outcome(event, time)):
-            n_events.append(np.count_nonzero(event[test]))
-            if n_events[-1] == 0 or not event[train].any():
-                raise ValueError(
-                    "An inner fold has no event to train on or to test on; use fewer folds or an "
-                    "event-stratified splitter."
-                )
-            coef = path.fit(features[train], event[train], time[train], self.alphas_)
-            # Beyond the end of a fold's path its last coefficients stand, as in glmnet.
-            reached = np.minimum(np.arange(self.alphas_.size), coef.shape[1] - 1)
-            risk = features @ coef[:, reached]
-            with_test = deviance(event, time, risk)
-            losses.append(with_test - deviance(event[train], time[train], risk[train]))
-        if len(losses) < 2:
+        splits = list(splitter.split(features, make_outcome(event, time)))
+        if not all(event[train].any() and event[test].any() for train, test in splits):
+            raise ValueError(
+                "An inner fold has no event to train on or to test on; use fewer folds or an "
+                "event-stratified splitter."
+            )
+        if len(splits) < 2:
             raise ValueError("Choosing the penalty needs at least two inner folds; cv gives one.")
-        loss = np.array(losses) / np.array(n_events)[:, np.newaxis]
-        self.cv_deviance_ = np.average(loss, axis=0, weights=n_events)
-        variance = np.average((loss - self.cv_deviance_) ** 2, axis=0, weights=n_events)
-        self.cv_deviance_se_ = np.sqrt(variance / (len(losses) - 1))
+        return splits
 
     def _choose_penalty(self, whole_path: bool) -> None:
         best = int(np.argmin(self.cv_deviance_))
@@ -331,6 +349,38 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
+
+
+class _Fold:
+    """The path of one inner fold, and what the patients it leaves out think of it."""
+
+    def __init__(
+        self,
+        path: CoxnetPath,
+        features: np.ndarray,
+        event: np.ndarray,
+        time: np.ndarray,
+        alphas: np.ndarray,
+        train: np.ndarray,
+    ) -> None:
+        self._features, self._train = features, train
+        self._steps = path.coefficients(features[train], event[train], time[train], alphas)
+        self._all = RiskSets(event, time, ties="breslow")
+        self._own = RiskSets(event[train], time[train], ties="breslow")
+        self._coef: np.ndarray | None = None
+
+    def next_loss(self) -> float:
+        """Return the deviance of all patients less that of those in training."""
+        # Beyond the end of a fold's path its last coefficients stand, as in glmnet.
+        self._coef = next(self._steps, self._coef)
+        risk = self._features @ self._coef
+        return _deviance(self._all, risk) - _deviance(self._own, risk[self._train])
+
+
+def _deviance(sets: RiskSets, risk: np.ndarray) -> float:
+    """Twice the log-likelihood that is missing from the saturated model's."""
+    missing = sets.saturated_log_likelihood() - sets.log_likelihood(risk[:, np.newaxis])
+    return 2.0 * float(missing[0])
 
 
 def _require_events(available: int, needed: int) -> None:
