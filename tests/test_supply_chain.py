@@ -9,6 +9,8 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 #: What the table calls a licence, and how metadata and classifiers write it.
@@ -23,6 +25,12 @@ def dependencies():
     extras = project["optional-dependencies"]
     listed = [*project["dependencies"], *extras["dask"], *extras["dicom"], *extras["explain"]]
     return sorted({re.split(r"[<>=\[ ]", text)[0] for text in listed})
+
+
+def pinned():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if "==" in line]
+    return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
 def licences():
@@ -44,6 +52,8 @@ def test_the_table_lists_every_dependency_and_no_other():
 @pytest.mark.parametrize("name", dependencies())
 def test_the_licence_is_the_one_the_package_states(name):
     about = metadata(name)
+    if Version(about["Version"]) < pinned()[canonicalize_name(name)]:
+        pytest.skip("the table is of the versions in constraints.txt")
     stated = " ".join(
         [
             about.get("License-Expression") or "",

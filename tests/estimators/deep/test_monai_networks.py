@@ -54,6 +54,8 @@ def cohort():
 
 
 def model_of(name, **parameters):
+    if name == "ViT":
+        pytest.importorskip("einops", reason="MONAI's ViT needs it")
     return ImageSurvival(net=NETWORKS[name][0], **{**QUICK, **parameters})
 
 
