@@ -13,7 +13,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 check test test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo check test test-lowest test-newest lint docs linkcheck bench chaos
+.PHONY: demo check test test-lowest test-newest lint docs linkcheck bench speed chaos
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
 	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
@@ -54,6 +54,9 @@ linkcheck: $(STAMP)  ## every link to another site answers; needs a network
 bench: $(STAMP) $(PARITY)  ## the slow tests and the speed benchmarks; hours on two cores
 	$(BIN)/python -m pytest -m slow
 	for script in benchmarks/speed/*.py; do $(BIN)/python $$script; done
+
+speed: $(STAMP)  ## says what has become slower or faster than the committed ratios by more than 15 %
+	$(BIN)/python benchmarks/speed/moved.py
 
 chaos: $(STAMP)  ## every bad input and every kill, into docs/reliability.md; over an hour of CPU
 	$(BIN)/python tests/chaos/chaos.py

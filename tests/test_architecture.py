@@ -78,7 +78,8 @@ LIGHT = ["survimg", "survimg.evaluation", "survimg.report", "survimg.cli"]
 def test_light_modules_load_no_heavy_library(module):
     code = (
         f"import sys, {module}\n"
-        "heavy = {'torch', 'monai', 'radiomics', 'skorch'} & set(sys.modules)\n"
+        "heavy = {'torch', 'monai', 'radiomics', 'skorch', 'numba', 'SimpleITK'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     result = subprocess.run(

@@ -43,7 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # who waits for its turn mu
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
@@ -53,7 +53,7 @@ from survimg.compute.devices import RandomStreams, choose_precision, isolated_to
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets import DeepMTSNet, backbone, channels_last
-from survimg.nets.layers import PointwiseConv3d
+from survimg.nets.layers import ConvUnit, PointwiseConv3d
 from survimg.target import make_outcome
 from survimg.training.batches import BatchSampler, PatientBatches, Patients
 from survimg.training.engine import make_training_net
@@ -69,6 +69,18 @@ def make_cohort(n: int, size: tuple[int, ...]) -> Cohort:
     return Cohort(volumes, masks=np.repeat(ball[None], n, axis=0), outcome=outcome)
 
 
+class PlainUnit(ConvUnit):
+    """Convolution with a bias that is trained, batch normalisation, ReLU; the sum after it."""
+
+    def forward(
+        self, features: Tensor, added: Tensor | None = None, coarse: Tensor | None = None
+    ) -> Tensor:
+        assert coarse is None
+        convolution, norm = self
+        result = norm(convolution(features))
+        return result if added is None else result + added
+
+
 def plain_network(device: torch.device) -> DeepMTSNet:
     """Return the network with torch's own layers, contiguous: none of the compiled ones."""
     interpolate = partial(functional.interpolate, scale_factor=2, mode="nearest")
@@ -78,6 +90,8 @@ def plain_network(device: torch.device) -> DeepMTSNet:
     for layer in net.modules():
         if isinstance(layer, PointwiseConv3d):
             layer.__class__ = nn.Conv3d
+        elif isinstance(layer, ConvUnit):
+            layer.__class__ = PlainUnit
     return net
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.columns import is_missing
 from survimg.io.images.image import Image, placed_image
@@ -91,6 +90,8 @@ def _placed(voxels: np.ndarray, affine: np.ndarray, where: str) -> Image:
 
 def _from_sitk(image: Any, where: str) -> Image:
     # its arrays are z, y, x; its vectors x, y, z
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
     array = np.array(sitk.GetArrayViewFromImage(image))
     return placed_image(
         array, image.GetSpacing(), image.GetOrigin(), image.GetDirection(), Path(where)

@@ -15,7 +15,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 __all__ = ["PairSums", "pair_sums", "pair_sums_later"]
 
@@ -69,8 +68,10 @@ def pair_sums(
             UserWarning,
             stacklevel=3,
         )
+    from survimg.evaluation.pair_kernels import sums_as_earlier
+
     by_time, starts, rank, low, high = _ranked(time, risk, tied_tol)
-    return PairSums(*_sums_as_earlier(by_time, starts, event, rank, low, high, weight))
+    return PairSums(*sums_as_earlier(by_time, starts, event, rank, low, high, weight))
 
 
 def pair_sums_later(
@@ -80,117 +81,22 @@ def pair_sums_later(
 
     Parameters and return value as in `pair_sums`; `weight` is that of the earlier event.
     """
+    from survimg.evaluation.pair_kernels import sums_as_later
+
     by_time, starts, rank, low, high = _ranked(time, risk, tied_tol)
-    return PairSums(*_sums_as_later(by_time, starts, event, rank, low, high, weight))
+    return PairSums(*sums_as_later(by_time, starts, event, rank, low, high, weight))
 
 
 def _ranked(
     time: np.ndarray, risk: np.ndarray, tied_tol: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    from survimg.evaluation.pair_kernels import tie_bounds
+
     by_time = np.argsort(time, kind="stable")
     sorted_time = time[by_time]
     starts = np.flatnonzero(np.concatenate(([True], sorted_time[1:] != sorted_time[:-1], [True])))
     by_risk = np.argsort(risk, kind="stable")
     rank = np.empty(by_risk.shape[0], dtype=np.int64)
     rank[by_risk] = np.arange(by_risk.shape[0])
-    low, high = _tie_bounds(risk[by_risk], tied_tol)
+    low, high = tie_bounds(risk[by_risk], tied_tol)
     return by_time, starts, rank, low, high
-
-
-@njit(cache=True, nogil=True)
-def _tie_bounds(sorted_risk, tied_tol):  # type: ignore[no-untyped-def]
-    # Ranks [low, high) are tied with rank k; the differences are formed as in a direct comparison
-    # of two risks, so rounding decides each tie as it would there.
-    n = sorted_risk.shape[0]
-    low = np.empty(n, np.int64)
-    high = np.empty(n, np.int64)
-    first = 0
-    last = 0
-    for k in range(n):
-        while sorted_risk[k] - sorted_risk[first] > tied_tol:
-            first += 1
-        last = max(last, k + 1)
-        while last < n and sorted_risk[last] - sorted_risk[k] <= tied_tol:
-            last += 1
-        low[k] = first
-        high[k] = last
-    return low, high
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _add(tree, rank, value):  # type: ignore[no-untyped-def]
-    k = rank + 1
-    while k < tree.shape[0]:
-        tree[k] += value
-        k += k & -k
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _below(tree, rank):  # type: ignore[no-untyped-def]
-    total = tree[0]  # always zero: gives the sum the type of the weights
-    k = rank
-    while k > 0:
-        total += tree[k]
-        k -= k & -k
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _sums_as_earlier(  # type: ignore[no-untyped-def]
-    by_time, starts, event, rank, low, high, weight
-):
-    n = by_time.shape[0]
-    tree = np.zeros(n + 1, weight.dtype)
-    concordant = np.zeros(n, weight.dtype)
-    tied = np.zeros(n, weight.dtype)
-    comparable = np.zeros(n, weight.dtype)
-    total = tree[0]
-    for block in range(starts.shape[0] - 2, -1, -1):
-        begin, end = starts[block], starts[block + 1]
-        for position in range(begin, end):
-            j = by_time[position]
-            if not event[j]:
-                _add(tree, rank[j], weight[j])
-                total += weight[j]
-        for position in range(begin, end):
-            i = by_time[position]
-            if event[i]:
-                lower = _below(tree, low[rank[i]])
-                concordant[i] = lower
-                tied[i] = _below(tree, high[rank[i]]) - lower
-                comparable[i] = total
-        for position in range(begin, end):
-            j = by_time[position]
-            if event[j]:
-                _add(tree, rank[j], weight[j])
-                total += weight[j]
-    return concordant, tied, comparable
-
-
-@njit(cache=True, nogil=True)
-def _sums_as_later(  # type: ignore[no-untyped-def]
-    by_time, starts, event, rank, low, high, weight
-):
-    n = by_time.shape[0]
-    tree = np.zeros(n + 1, weight.dtype)
-    concordant = np.zeros(n, weight.dtype)
-    tied = np.zeros(n, weight.dtype)
-    comparable = np.zeros(n, weight.dtype)
-    total = tree[0]
-    for block in range(starts.shape[0] - 1):
-        begin, end = starts[block], starts[block + 1]
-        for censored_turn in range(2):  # events see earlier events only; censored see ties as well
-            for position in range(begin, end):
-                j = by_time[position]
-                if event[j] == (censored_turn == 0):
-                    upper = _below(tree, high[rank[j]])
-                    concordant[j] = total - upper
-                    tied[j] = upper - _below(tree, low[rank[j]])
-                    comparable[j] = total
-            if censored_turn == 0:
-                for position in range(begin, end):
-                    i = by_time[position]
-                    if event[i]:
-                        _add(tree, rank[i], weight[i])
-                        total += weight[i]
-    return concordant, tied, comparable

@@ -6,7 +6,6 @@ from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from survimg.evaluation.estimates import Estimate, logit_interval, require_enough_events
 from survimg.evaluation.influence import (
@@ -189,13 +188,15 @@ def antolini_concordance(
             f"An event at time {event_times[-1]:g} lies beyond the predicted curves, which end at "
             f"{grid[-1]:g}; predict longer curves or pass tau={grid[-1]:g}."
         )
+    from survimg.evaluation.pair_kernels import compare_values
+
     padded = np.asfortranarray(np.concatenate((np.ones((event.size, 1)), curves), axis=1))
     score, comparable = 0.0, 0.0
     for t in event_times:
         column = padded[:, np.searchsorted(grid, t, side="right")]
         at_risk = (time > t) | ((time == t) & ~event)
         dying = column[events & (time == t)]
-        better, tied = _compare(dying, column[at_risk], tied_tol)
+        better, tied = compare_values(dying, column[at_risk], tied_tol)
         score += better + tied / 2
         comparable += dying.size * np.count_nonzero(at_risk)
     if comparable == 0:
@@ -212,16 +213,3 @@ def _nothing_before(tau: float | None, event: np.ndarray) -> str:
     if tau is None or not event.any():
         return no_comparable_pair(event)
     return f"No comparable pair with an event before tau = {tau:g}; choose a later tau."
-
-
-@njit(cache=True, nogil=True)
-def _compare(dying, surviving, tied_tol):  # type: ignore[no-untyped-def]
-    better = 0
-    tied = 0
-    for survival in dying:
-        for other in surviving:
-            if abs(other - survival) <= tied_tol:
-                tied += 1
-            elif survival < other:
-                better += 1
-    return better, tied

@@ -16,10 +16,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+if TYPE_CHECKING:  # it takes half a second: imported by the functions that need it
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 __all__ = [
     "Image",
@@ -132,6 +135,8 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
     ValueError
         `array` has another shape than `like`, or SimpleITK cannot write it there.
     """
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
     values = np.asarray(array)
     if values.shape != like.shape:
         raise ValueError(f"array has shape {values.shape}; the grid of `like` has {like.shape}.")
@@ -170,6 +175,8 @@ def resample_like(
     Image
         float32; `image` itself where the grids agree.
     """
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
     interpolators = {
         "linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor
     }
@@ -305,6 +312,8 @@ def _nearest_axes(axes: np.ndarray) -> tuple[list[int], np.ndarray]:
 
 def to_sitk(image: Image) -> sitk.Image:
     """Convert to a SimpleITK image, which copies the voxels and keeps their type."""
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
     converted = sitk.GetImageFromArray(np.ascontiguousarray(image.array))
     converted.SetSpacing(image.spacing[::-1])
     converted.SetOrigin(image.origin)
