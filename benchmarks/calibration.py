@@ -37,8 +37,7 @@ from survimg.estimators import DeepSurv, LassoCox, OutOfFold
 from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.evaluation import concordance_index, integrated_calibration_index
 from survimg.features import SpearmanFilter
-from survimg.nets.layers import initialise
-from survimg.nets.outputs import RiskOutput
+from survimg.nets import RiskOutput, initialise
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival import BreslowBaseline
 from survimg.survival.slope import calibration_slope, cautious_slope

@@ -30,9 +30,9 @@ from survimg.compute.devices import RandomStreams, has_bfloat16, isolated_torch
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS
 from survimg.nets import DeepMTSNet
+from survimg.training import Objective
 from survimg.training.batches import BatchSampler, PatientBatches, Patients
 from survimg.training.engine import make_training_net
-from survimg.training.objective import Objective
 
 CPU = torch.device("cpu")
 

@@ -285,10 +285,9 @@ def _refuse_text(name: str, counts: Mapping[str, int]) -> None:
 def _tell_of_words(texts: pd.Series, counts: Mapping[str, int], patients: Sequence[str]) -> None:
     """Say so if a few words make categories of numbers; not of ``4a`` among grades."""
     words = [level for level in counts if number_of(level) is None]
-    if not words or 2 * sum(counts[level] for level in words) >= sum(counts.values()):
+    if 2 * sum(counts[level] for level in words) >= sum(counts.values()):
         return
-    odd = [level for level in words if not level[0].isdigit()]
-    if odd:
+    if odd := [level for level in words if not level[0].isdigit()]:
         patient = next(p for p, text in zip(patients, texts, strict=True) if text == odd[0])
         _warn(
             f"Clinical column {texts.name!r} is taken as categories, since {odd[0]!r} (patient "
@@ -312,8 +311,8 @@ def _categorical(name: str, levels: Sequence[str], counts: Mapping[str, int]) ->
             f"Clinical column {name!r} has levels that differ by case or blanks alone: {pairs}. "
             "Each pair is taken for one level; correct the table."
         )
-    kept = tuple(level for level in levels if level not in spellings)
-    return Column(name, "categorical", kept, spellings)
+    merged = tuple(level for level in levels if level not in spellings)
+    return Column(name, "categorical", merged, spellings)
 
 
 def _key(level: str) -> str:
@@ -455,17 +454,15 @@ def bring_levels(
 def _known_level(text: str, learned: Column) -> str | None:
     """Return the learned level that a text means, or None."""
     if learned.kind == "boolean":
-        truth = truth_of(text)
-        return None if truth is None or str(truth) not in learned.levels else str(truth)
-    if text in learned.levels:
-        return text
-    if text in learned.spellings:
-        return learned.spellings[text]
+        truth = str(truth_of(text))
+        return truth if truth in learned.levels else None
+    if text in learned.levels or text in learned.spellings:
+        return learned.spellings.get(text, text)
     return next((level for level in learned.levels if _key(level) == _key(text)), None)
 
 
 def _first(patients: Sequence[str], selection: Any) -> str:
-    names = [str(name) for name, is_chosen in zip(patients, selection, strict=True) if is_chosen]
+    names = [str(name) for name, is_it in zip(patients, selection, strict=True) if is_it]
     return ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
 
 

@@ -89,7 +89,7 @@ def read_tables(
     ----------
     folder : Path
     cohort : PublicCohort
-    headings : sequence of str
+    headings : sequence of str, default=()
         That must be there; without one of them nobody would be known to have an event.
     name : str, default="*"
         Pattern of the files' names.

@@ -116,7 +116,7 @@ class ConvUnit(nn.Sequential):
             With `coarse`, the last of the n_in channels.
         added : Tensor of shape (b, n_out, ...), optional
             Added to the result.
-        coarse : Tensor, optional
+        coarse : Tensor of shape (b, n, ...), optional
             The first of the n_in channels, before they are upsampled by 2.
         """
         convolution = cast(nn.Conv3d, self[0])

@@ -31,7 +31,8 @@ class BatchNorm3d(nn.BatchNorm3d):
     n_channels : int
     rectify : bool, default=False
         A ReLU follows.
-    eps, momentum : float
+    eps : float, default=1e-5
+    momentum : float, default=0.1
         As in torch.
     """
 
@@ -51,7 +52,7 @@ class BatchNorm3d(nn.BatchNorm3d):
         Parameters
         ----------
         features : Tensor of shape (b, c, d0, d1, d2)
-        added : Tensor of the same shape, optional
+        added : Tensor of shape (b, c, d0, d1, d2), optional
             Added to the result.
         """
         if self._takes_kernels(features, added):

@@ -16,7 +16,7 @@ from survimg.datasets import (
     from_nsclc_radiomics,
     from_sts,
 )
-from survimg.io.images.image import Image, write_image
+from survimg.io import Image, write_image
 
 SHAPE = (5, 8, 9)
 

@@ -222,7 +222,7 @@ def test_nonsense_for_a_network_is_refused(hidden, model):
         model,
         lambda c: instance(c, "survimg.estimators.DeepSurv")["parameters"].update(hidden=hidden),
     )
-    refused(model, "cannot be built")
+    refused(model, "cannot be built|does not fit together")
 
 
 def test_the_state_of_random_numbers_is_checked(model):

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from survimg.nets import DeepMTSNet, use_fast_layers
+from survimg.nets import DeepMTSNet, initialise, use_fast_layers
 from survimg.nets.channels_last import takes_kernels
 from survimg.nets.dropout import Dropout
-from survimg.nets.layers import conv3d, conv_unit, initialise
+from survimg.nets.layers import conv3d, conv_unit
 from survimg.nets.normalise import BatchNorm3d
 from survimg.nets.upsampling import DoubledNearest, convolve_joined
 

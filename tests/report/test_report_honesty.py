@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.risk_groups import RiskGroups
-from survimg.evaluation.calibration import CalibrationGroups
+from survimg.evaluation import CalibrationGroups
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import export_figures, page, probability_figures, render
 from survimg.report.convergence import history_figures

@@ -154,7 +154,7 @@ def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
 
     Parameters
     ----------
-    array : ndarray
+    array : ndarray of shape (z, y, x)
     label : int, float, str, sequence of these, or None
         As in `read_mask`.
     path : Path
@@ -162,8 +162,8 @@ def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
 
     Returns
     -------
-    ndarray, uint8
-        Of the same shape, 0 and 1.
+    ndarray of shape (z, y, x), uint8
+        0 and 1.
 
     Raises
     ------
