@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
@@ -35,7 +35,7 @@ class ParameterSettings:
 
     parameters: Parameters
 
-    filtered_image_types: tuple[str, ...] = ()
+    filtered_image_types: ClassVar[tuple[str, ...]] = ()
 
     @property
     def needs_spacing(self) -> dict[str, bool]:

@@ -221,6 +221,11 @@ def test_every_variant_is_rebuilt(name, tmp_path):
 
 ARGUMENTS: dict[str, tuple] = {
     "sklearn.compose.ColumnTransformer": ([("scale", StandardScaler(), ["a", "b"])],),
+    "sklearn.feature_selection.RFE": (RandomForestClassifier(3, random_state=0),),
+    "sklearn.feature_selection.RFECV": (RandomForestClassifier(3, random_state=0),),
+    "sklearn.feature_selection.SequentialFeatureSelector": (
+        RandomForestClassifier(3, random_state=0),
+    ),
     "sklearn.feature_selection.SelectFromModel": (RandomForestClassifier(3, random_state=0),),
     "sklearn.frozen.FrozenEstimator": (StandardScaler().fit(table()[0]),),
     "sklearn.model_selection.PredefinedSplit": ([0, 1] * 20,),
@@ -233,7 +238,7 @@ ARGUMENTS: dict[str, tuple] = {
 QUICK = {"n_estimators": 3, "random_state": 0, "n_quantiles": 10, "fit_baseline_model": True}
 # The others of survimg are parts of the models above.
 CLASSES = Classes(SAVED_CLASSES)
-PARTS = ("sklearn.", "sksurv.", "survimg.model_selection.", "survimg.nets.")
+PARTS = ("sklearn.", "sksurv.", "survimg.model_selection.", "survimg.nets.transfer.")
 
 
 @pytest.mark.parametrize("label", [x for x in CLASSES.labels() if x.startswith(PARTS)])
