@@ -147,7 +147,8 @@ def test_metrics_pair_outcomes_and_predictions_by_their_names():
     names = [f"P{i}" for i in range(30)]
     y = pd.DataFrame({"time": rng.permutation(30) + 1.0, "event": [1, 1, 0] * 10}, index=names)
     shuffled = y.sample(frac=1, random_state=2)
-    risk, weight = -y["time"] + rng.normal(scale=10, size=30), pd.Series(rng.uniform(1, 2, 30), names)
+    risk = -y["time"] + rng.normal(scale=10, size=30)
+    weight = pd.Series(rng.uniform(1, 2, 30), names)
     curves = pd.DataFrame(rng.uniform(0.2, 0.9, (30, 1)), index=names)
     group = pd.Series(risk > risk.median(), names)
     for metric, parts in (
