@@ -7,7 +7,7 @@ import pytest
 import torch
 from quick_networks import STEPS, quick
 
-import survimg.estimators.deep.volume_estimator
+import survimg.training.augment
 from survimg import Cohort
 from survimg.augmentation import draw_transforms
 from survimg.datasets import make_phantom_cohort
@@ -239,7 +239,7 @@ def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
         seen.append(draw_transforms(*arguments, **options))
         return seen[-1]
 
-    monkeypatch.setattr(survimg.estimators.deep.volume_estimator, "draw_transforms", watched)
+    monkeypatch.setattr(survimg.training.augment, "draw_transforms", watched)
     kind(
         **{**STEPS, "n_iterations": 20, "batch_size": 2} if kind is CNNSurvival else {**STEPS},
         augmentation=recipe, max_translation=0.25, max_rotation=8,
