@@ -88,6 +88,10 @@ class BatchNorm3d(nn.BatchNorm3d):
         return out
 
 
+# A training that diverges is told by its loss; until then NaN and infinity pass as in torch.
+_as_torch = np.errstate(all="ignore")
+
+
 class _Channels(NamedTuple):
     """What the passes need to know per channel, in float64."""
 
@@ -105,6 +109,7 @@ class _NormRelu(torch.autograd.Function):
     """
 
     @staticmethod
+    @_as_torch
     def forward(
         ctx: Any,
         features: Tensor,
@@ -206,6 +211,7 @@ def _apply(
         )
 
 
+@_as_torch
 def _gradients(
     x: Tensor, g: Tensor, channels: _Channels, rectify: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
