@@ -29,7 +29,7 @@ CLASSES = {
     for module in (estimators, features, radiomics)
     for name in module.__all__
     for found in [getattr(module, name)]
-    if inspect.isclass(found) and issubclass(found, BaseEstimator)
+    if inspect.isclass(found) and issubclass(found, BaseEstimator) and hasattr(found, "fit")
 }
 
 
