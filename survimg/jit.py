@@ -52,7 +52,7 @@ def _compile(function: F, fastmath: bool | set[str]) -> F:
 
 
 def share_out(function: Callable[..., None], n_parts: int, n_threads: int, *args: Any) -> None:
-    """Call ``function(first, stop, *args)`` for parts ``0 .. n_parts``, in several threads.
+    """Call ``function(first, stop, *args)`` for all parts, in several threads.
 
     Numba's own threads are not used: their layers abort a process that was forked, or one that
     calls kernels from two threads at once, as joblib's threading backend does.
