@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 from sksurv.metrics import concordance_index_censored
 
-from survimg.datasets import (
+from survimg.datasets.hazard import (
     COMPONENTS,
     PHANTOM_TRUTHS,
     check_effects,
