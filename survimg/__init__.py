@@ -5,18 +5,28 @@
 `survimg.save` and `survimg.load` keep fitted estimators in folders that hold no code.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from survimg.cohort import Cohort
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
+    from survimg.saving import load, save
 
 __version__ = "0.1.0"
 
 __all__ = ["Cohort", "__version__", "load", "save"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 def __getattr__(name: str) -> Any:
-    # When asked for: they need the estimators and torch, which `import survimg` shall not load.
+    # When asked for: pandas and scipy would make `survimg --help` wait for seconds, and
+    # the files of models load torch.
+    if name == "Cohort":
+        from survimg.cohort import Cohort
+
+        return Cohort
     if name in ("load", "save"):
         from survimg import saving
 

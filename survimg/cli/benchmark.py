@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
-
 from survimg.cli.arguments import add_empty_masks, add_preparation, at_least
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
@@ -39,7 +37,6 @@ from survimg.cli.tables import score_record
 from survimg.suites import (
     DEFAULT_MODELS,
     MASK_READERS,
-    MODELS,
     REFERENCE,
     SUITES,
     ModelSettings,
@@ -78,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--models", metavar="NAMES",
-        help=f"comma-separated: {', '.join(MODELS)}, or module:callable (default: "
+        help="comma-separated names of survimg models, or module:callable (default: "
         f"{', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers only these "
         "models, but fits of others stay in the folder and are used when they are named again",
     )
@@ -399,6 +396,8 @@ def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -
 
 
 def _model_settings(arguments: argparse.Namespace, cohort: Cohort) -> ModelSettings:
+    import joblib
+
     iterations = arguments.iterations
     if iterations is None and arguments.cohort == "phantom" and not arguments.published:
         iterations = PHANTOM_ITERATIONS

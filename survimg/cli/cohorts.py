@@ -20,8 +20,6 @@ from survimg.cli.arguments import (
     refuse,
 )
 from survimg.cli.output import note
-from survimg.io.files import write_json
-from survimg.io.patients import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,6 +149,8 @@ def check_empty_masks(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarr
         There are such patients, and nothing says what is to become of them.
     """
     import numpy as np
+
+    from survimg.io.patients import listed
 
     every = np.arange(len(cohort))
     if arguments.empty_masks == "keep":
@@ -374,6 +374,8 @@ def _raw(
 
 def _prepare_and_note(store: Path, prepare: Callable[[], object]) -> None:
     """Prepare a cohort and store its warnings beside it, for the reports of later runs."""
+    from survimg.io.files import write_json
+
     notes = _notes(store)
     notes.unlink(missing_ok=True)
     with warnings.catch_warnings(record=True) as caught:

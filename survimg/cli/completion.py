@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import shtab
-
 from survimg.cli.output import Answer
 from survimg.suites import MODELS, SUITES
 
@@ -33,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Return the script."""
+    import shtab
+
     for command in _subcommands(arguments.parser):
         for action in command._actions:
             values = _completion(command, action)
@@ -53,6 +53,8 @@ def _subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
 
 
 def _completion(command: argparse.ArgumentParser, action: argparse.Action) -> Any:
+    import shtab
+
     choices = {"models": MODELS, "suite": SUITES}
     if command.prog.endswith(" fit") and action.dest == "model":
         return shtab.cmd(f"printf %s\\\\n {' '.join(MODELS)}")

@@ -17,7 +17,7 @@ from survimg.cli.cohorts import check_empty_masks
 from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
 from survimg.cli.trust import add_trust, trusted
-from survimg.suites import MODELS, ModelSettings, build_models
+from survimg.suites import ModelSettings, build_models
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model", required=True, metavar="NAME",
-        help=f"one of {', '.join(MODELS)}; or module:callable",
+        help="a name that survimg models lists, or module:callable",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the model")
     parser.add_argument(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from survimg.cli.arguments import add_reading, names, refuse, table_reading
 from survimg.cli.output import Answer, counted
 from survimg.cli.tables import score_record
-from survimg.io.patients import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,6 +149,8 @@ def _cohort_lines(record: dict[str, Any]) -> dict[str, str]:
         "masks": f"{record['masks']} of {patients}",
     }
     if record["empty_masks"]:
+        from survimg.io.patients import listed
+
         empty = record["empty_masks"]
         lines["masks"] += f"; {len(empty)} of them empty: {listed(empty)}"
     if record["spacing_mm"] is not None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from survimg.cli.output import counted
-from survimg.io.manifest import listed
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -30,7 +27,7 @@ def absent_modalities(cohort: Cohort) -> dict[str, list[str]]:
     """
     lacking = {
         name: cohort.ids[~present].tolist()
-        for name, present in zip(cohort.channel_names, np.transpose(cohort.present), strict=True)
+        for name, present in zip(cohort.channel_names, cohort.present.T, strict=True)
     }
     return {name: patients for name, patients in lacking.items() if patients}
 
@@ -42,6 +39,8 @@ def warn_of_absent_modalities(cohort: Cohort) -> None:
     ----------
     cohort : Cohort
     """
+    from survimg.io.patients import listed
+
     for name, patients in absent_modalities(cohort).items():
         warnings.warn(
             f"{name} is missing for {counted(len(patients), 'patient')}: {listed(patients)}.",

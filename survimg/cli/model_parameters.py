@@ -9,7 +9,7 @@ from typing import Any
 
 from survimg.suites import parameter_names
 
-__all__ = ["set_parameters", "set_parameters_of_models"]
+__all__ = ["holds_estimators", "set_parameters", "set_parameters_of_models"]
 
 _WORDS = {"None": None, "True": True, "False": False}
 
@@ -131,14 +131,15 @@ def _value(text: str) -> Any:
 
 def _check_part(before: Any, value: Any, parameter: str, text: str) -> None:
     """Refuse to put a number or a word where an estimator is, except to leave a step out."""
-    if _holds_estimators(before) and value != "passthrough":
+    if holds_estimators(before) and value != "passthrough":
         raise ValueError(
             f"--set {text}: {parameter} is a part of the model; set its parameters as "
             f"{parameter}__NAME, or leave out a step of a pipeline by {parameter}=passthrough."
         )
 
 
-def _holds_estimators(value: Any) -> bool:
+def holds_estimators(value: Any) -> bool:
+    """Say whether a parameter is an estimator or a list with one, rather than a plain value."""
     if isinstance(value, list | tuple):
-        return any(_holds_estimators(item) for item in value)
+        return any(holds_estimators(item) for item in value)
     return hasattr(value, "get_params")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import labels, refuse, table_reading
 from survimg.cli.dicom import find_manifest, is_raw_folder
-from survimg.io.manifest import listed
 
 if TYPE_CHECKING:
     from survimg.cohort import Cohort
@@ -97,6 +96,8 @@ def _check_prepared(arguments: argparse.Namespace) -> None:
 
 def _check_masks(manifest: Manifest, steps: dict[str, Any], model: str) -> None:
     """Refuse patients without a mask if the training cohort was cropped around masks."""
+    from survimg.io.patients import listed
+
     pairs = zip(manifest.ids, manifest.masks, strict=True)
     without = [patient for patient, mask in pairs if mask is None]
     if steps["crop"] == "mask" and without:

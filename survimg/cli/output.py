@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
-
-import numpy as np
 
 __all__ = ["Answer", "add_output", "add_progress", "counted", "note", "prepare_terminal", "show"]
 
@@ -124,12 +123,12 @@ def _plain(value: Any) -> Any:
     """Convert to JSON types; a number that is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
+    if hasattr(value, "tolist"):  # arrays and numbers of numpy
+        return _plain(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, float) and not np.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

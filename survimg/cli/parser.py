@@ -14,6 +14,7 @@ from survimg.cli import (
     fit,
     info,
     methods,
+    models,
     predict,
     prepare,
     radiomics,
@@ -27,6 +28,7 @@ __all__ = ["make_parser"]
 _COMMANDS: tuple[ModuleType, ...] = (
     prepare,
     info,
+    models,
     radiomics,
     benchmark,
     report,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from survimg.cli.arguments import at_least
 from survimg.cli.output import Answer, add_progress
-from survimg.io.files import lock_folder, remove_empty, unlock_folder, write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -79,6 +78,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     BlockingIOError
         Another process is writing the same table.
     """
+    from survimg.io.files import lock_folder, remove_empty, unlock_folder
+
     out = Path(arguments.out)
     _check_free(out, arguments.overwrite)
     if not out.parent.is_dir():  # hours of features would be lost at the end
@@ -137,6 +138,8 @@ def _check_free(out: Path, overwrite: bool) -> None:
 
 def _write_table(arguments: argparse.Namespace, out: Path, partial: Path) -> tuple[int, int]:
     """Write the table; return the number of rows and of features."""
+    from survimg.io.files import write_atomically
+
     table, n_others = (_of_cases if _is_table(arguments) else _of_cohort)(arguments, partial)
     for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
         leftover.unlink()

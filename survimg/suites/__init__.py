@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from survimg.suites.beyond import BEYOND_SUITES
 from survimg.suites.deepmts_tables import DEEPMTS_SUITES
+from survimg.suites.model_groups import MODEL_GROUPS
 from survimg.suites.model_names import (
     DEFAULT_MODELS,
     MASK_READERS,
@@ -27,6 +28,7 @@ __all__ = [
     "DEFAULT_MODELS",
     "MASK_READERS",
     "MODELS",
+    "MODEL_GROUPS",
     "REFERENCE",
     "SUITES",
     "ModelSettings",

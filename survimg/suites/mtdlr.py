@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from survimg.suites.mtdlr_tables import SCORES, ScoredCohort
 from survimg.suites.settings import ModelSettings, make_network, share_work
 from survimg.suites.suite import Suite
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from survimg.suites.mtdlr_tables import ScoredCohort
 
 __all__ = ["MTDLR_MODELS", "MTDLR_SUITES", "MtdlrModels"]
 
@@ -205,6 +207,11 @@ class MtdlrModels:
         risks: Sequence[np.ndarray],
         horizons: Sequence[float],
     ) -> ScoredCohort:
+        import numpy as np
+        import pandas as pd
+
+        from survimg.suites.mtdlr_tables import SCORES, ScoredCohort
+
         manual, single, deep = scores
         columns = (
             risks[0],

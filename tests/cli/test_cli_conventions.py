@@ -18,6 +18,7 @@ from survimg import Cohort
 from survimg.cli import main
 from survimg.cli import parser as commands
 from survimg.cli.parser import make_parser
+from survimg.suites import DEFAULT_MODELS
 from survimg.target import make_outcome
 
 COMMANDS = {module.__name__.rpartition(".")[2]: module for module in commands._COMMANDS}
@@ -63,6 +64,12 @@ JSON = {
     "info store": {"kind": "cohort", "patients": 30},
     "info model": {"kind": "model", "estimator": "survimg.estimators.ClinicalVolumeCox"},
     "info run": {"kind": "run", "fits": {"planned": 4, "missing": 0, "failed": 2}},
+    "models": {"default": list(DEFAULT_MODELS)},
+    "models clinical-cox": {
+        "parameters": {
+            "clinical-cox": {"alpha": 0.0, "clinical_columns": None, "significance": None}
+        }
+    },
     "report run": {"figures": []},
     "compare run run": {"changes": []},
     "radiomics store --images original --out {}/features.csv": {"patients": 30},
