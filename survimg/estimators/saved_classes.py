@@ -72,6 +72,7 @@ _SCORE_COX = Validator({
     "cox_": "model", "_deep": "model", "_radio": "model", "_extractor": "model",
 })  # fmt: skip
 _IMAGE = {"clinical_coefficients_": "float[q]", "n_outputs_": "size"}
+_LABELS = {"classes_": "label[k]", "prevalence_": "number | float[k]"}
 _OBJECTIVE = Validator({})
 _FOLDS = Validator(dict.fromkeys((
     "n_splits", "n_repeats", "n_time_bins", "shuffle", "random_state", "groups", "centres",
@@ -95,13 +96,9 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         deep.FrozenEncoderFeatures: Validator({
             **_NETWORK, "n_features_out_": "size", "_sklearn_output_config": "dict",
         }),
-        deep.FusionClassifier: Validator({
-            **_FUSION, "classes_": "label[2]", "prevalence_": "number",
-        }),
+        deep.FusionClassifier: Validator({**_FUSION, **_LABELS}),
         deep.FusionSurvival: Validator({**_FUSION, **_CURVES}),
-        deep.ImageClassifier: Validator({
-            **_NETWORK, **_CLINICAL, **_IMAGE, "classes_": "label[2]", "prevalence_": "number",
-        }),
+        deep.ImageClassifier: Validator({**_NETWORK, **_CLINICAL, **_IMAGE, **_LABELS}),
         deep.ImageSurvival: Validator({
             **_HAZARDS.forms, **_IMAGE, "objective_": "model", "time_cuts_": "float[?]",
             "risk_horizon_": "number",

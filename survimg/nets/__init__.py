@@ -15,11 +15,11 @@ from survimg.nets.deepmts_weights import load_official_weights
 from survimg.nets.deepsurv import DeepSurvNet
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
 from survimg.nets.dlpm import DLPMNet
-from survimg.nets.encoder_with_head import EncoderWithHead, LogitsOutput, PooledEncoder
+from survimg.nets.encoder_with_head import EncoderWithHead, PooledEncoder
 from survimg.nets.fast_layers import use_fast_layers
 from survimg.nets.layers import global_average, initialise
 from survimg.nets.mdsn import MDSNNet
-from survimg.nets.outputs import DiscreteTimeOutput, RiskOutput
+from survimg.nets.outputs import DiscreteTimeOutput, LogitsOutput, RiskOutput
 from survimg.nets.swin_fusion import SwinFusionNet
 from survimg.nets.swin_transformer import SwinTransformer3D
 from survimg.nets.transfer import (

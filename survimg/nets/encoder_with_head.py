@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from survimg.nets.layers import check_clinical, initialise, linear
-from survimg.nets.outputs import RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput
 
 __all__ = [
     "ClinicalPath",
     "EncoderWithHead",
-    "LogitsOutput",
     "Pool",
     "PooledEncoder",
     "pooled",
@@ -21,16 +20,6 @@ __all__ = [
 
 Pool = Literal["mean", "mean-sd"]
 ClinicalPath = Literal["joined", "undropped", "offset"]
-
-
-class LogitsOutput(NamedTuple):
-    """Output of a network with several numbers per case."""
-
-    logits: Tensor
-    """``(b, n_outputs)``: what they mean is the objective's matter."""
-
-    features: Tensor
-    """Deep features from which the logits are computed, ``(b, n_features)``."""
 
 
 class EncoderWithHead(nn.Module):

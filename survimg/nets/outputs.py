@@ -1,4 +1,4 @@
-"""What the single-task networks return."""
+"""What the networks return."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DiscreteTimeOutput", "RiskOutput"]
+__all__ = ["DiscreteTimeOutput", "LogitsOutput", "RiskOutput"]
 
 
 class RiskOutput(NamedTuple):
@@ -25,6 +25,16 @@ class DiscreteTimeOutput(NamedTuple):
     logits: Tensor
     """``(b, n_intervals)``: log-odds of surviving each interval given survival up to its start,
     as `survimg.losses.discrete_time_loss` takes them; **higher = longer survival**."""
+
+    features: Tensor
+    """Deep features from which the logits are computed, ``(b, n_features)``."""
+
+
+class LogitsOutput(NamedTuple):
+    """Output of a network with several numbers per case."""
+
+    logits: Tensor
+    """``(b, n_outputs)``: what they mean is the objective's matter."""
 
     features: Tensor
     """Deep features from which the logits are computed, ``(b, n_features)``."""

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.nets.layers import check_clinical, check_images, initialise, linear
-from survimg.nets.outputs import RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput
 from survimg.nets.swin_transformer import SwinTransformer3D
 
 __all__ = ["SwinFusionNet"]
 
 
 class SwinFusionNet(nn.Module):
-    """One encoder per region; their features and a table through two layers to a number.
+    """One encoder per region; their features and a table through two layers to the outputs.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class SwinFusionNet(nn.Module):
         Names of the regions, each with an encoder of its own; empty for a table alone.
     n_table : int
         Radiomic features and clinical variables together, standardised; 0 for none.
+    n_outputs : int, optional
+        None for one number per case (`RiskOutput`); k for k of them (`LogitsOutput`).
     image_features : int, default=128
         Features of each region.
     hidden : int, default=128
@@ -57,6 +59,7 @@ class SwinFusionNet(nn.Module):
         in_channels: int,
         regions: Sequence[str],
         n_table: int,
+        n_outputs: int | None = None,
         *,
         image_features: int = 128,
         hidden: int = 128,
@@ -98,13 +101,14 @@ class SwinFusionNet(nn.Module):
             self.projections[name] = linear(encoders[name].n_features, image_features)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(self.n_features, hidden)
-        self.output = linear(hidden, 1)
+        self.n_outputs = n_outputs
+        self.output = linear(hidden, n_outputs or 1)
         initialise(self, generator)
         # After `initialise`, which would draw the encoders' weights a second time.
         self.encoders = nn.ModuleDict(encoders)
 
-    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput:
-        """Predict the log-odds or log-hazard.
+    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict the log-odds or log-hazard, or the logits of several classes.
 
         Parameters
         ----------
@@ -127,7 +131,10 @@ class SwinFusionNet(nn.Module):
         with torch.autocast(volumes.device.type, enabled=False):
             features = torch.cat([*(part.float() for part in parts), table.float()], dim=1)
             hidden = functional.relu(self.fc(self.dropout(features)))
-            return RiskOutput(self.output(self.dropout(hidden))[:, 0], features)
+            outputs = self.output(self.dropout(hidden))
+        if self.n_outputs is None:
+            return RiskOutput(outputs[:, 0], features)
+        return LogitsOutput(outputs, features)
 
     def _region_features(self, name: str, image: Tensor) -> Tensor:
         features = functional.relu(self.projections[name](self.encoders[name](image)))

@@ -15,7 +15,15 @@ from torch.utils.data import Dataset
 from survimg.cohort import Cohort
 from survimg.training.views import View, whole_volume
 
-__all__ = ["Augment", "BatchSampler", "BatchSource", "PatientBatches", "Patients", "Targets"]
+__all__ = [
+    "Augment",
+    "BatchSampler",
+    "BatchSource",
+    "PatientBatches",
+    "Patients",
+    "Targets",
+    "sizes_in_batch",
+]
 
 #: Draws one transform per case of a batch, and applies it to its volume and mask (if any) alike.
 Augment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
@@ -27,7 +35,8 @@ class Targets(NamedTuple):
     time: Tensor
     """Time to event or censoring, float32 (b,)."""
     event: Tensor
-    """Whether the event was observed, bool (b,)."""
+    """Whether the event was observed, bool (b,); of a classifier whether it is the second class,
+    or with more than two classes the number of the class, int64."""
     masks: Tensor | None
     """Tumour masks, float32 0/1, (b, z, y, x), zeros without a mask; None if the loss does
     not ask for masks."""
@@ -52,7 +61,8 @@ class Patients:
     clinical : ndarray of shape (n, k), float32
         Encoded clinical values; k may be 0.
     time, event : ndarray of shape (n,), or None
-        Outcome; zeros and False for a prediction, which reads neither.
+        Outcome; zeros and False for a prediction, which reads neither. Of a classifier of more than
+        two classes, ``event`` is the number of the class.
     view : callable, optional
         From a cohort and a position to what the network sees of that patient.
     with_masks : bool, default=False
@@ -134,15 +144,17 @@ class BatchSource(Protocol):
 
 
 class BatchSampler:
-    """Endless batches of patients, half of them with the event.
+    """Endless batches of patients, as many with the event as without, or of each class.
 
     As in the DeepMTS paper (section III-D), every batch holds as many patients with the event as
     censored ones. Patients are drawn within either kind with replacement, as the published code
-    does, so a batch can hold a patient twice. With an odd size the events get the larger half.
+    does, so a batch can hold a patient twice. With an odd size the events, or the last classes, get
+    the larger part.
 
     Parameters
     ----------
-    event : ndarray of shape (n,), bool
+    event : ndarray of shape (n,), bool or int
+        Of a classifier of more than two classes: numbers of the classes.
     batch_size : int
     balanced : bool or "weighted"
         False draws patients without regard to the event, without replacement inside a batch; so
@@ -157,6 +169,11 @@ class BatchSampler:
     n_events : float or None
         Events in a batch of patients drawn without regard to the event, on average; the weights
         of those in a weighted batch have the same sum. None for balanced batches without weights.
+
+    Raises
+    ------
+    ValueError
+        Balanced batches of fewer patients than there are classes.
     """
 
     def __init__(
@@ -166,38 +183,46 @@ class BatchSampler:
         balanced: bool | Literal["weighted"],
         generator: np.random.Generator,
     ) -> None:
-        self._event = np.flatnonzero(event)
-        self._censored = np.flatnonzero(~event)
+        kinds = np.unique(event)[::-1]
+        self._patients_of_kind = [np.flatnonzero(event == kind) for kind in kinds]
         self._n = len(event)
-        self._uniform = not balanced or not len(self._event)
+        self._uniform = not balanced or not event.any()
         self._batch_size = min(batch_size, self._n) if self._uniform else batch_size
+        self._sizes = sizes_in_batch(len(kinds), batch_size)
         self._generator = generator
-        share = len(self._event) / self._n
+        if not self._uniform and not all(self._sizes):
+            raise ValueError(
+                f"A balanced batch has patients of all {len(kinds)} classes; batch_size="
+                f"{batch_size} is too small. Increase it, or give balanced=False."
+            )
+        share = np.count_nonzero(event) / self._n
         weighted = balanced == "weighted"
         self.n_events = self._batch_size * share if share and (weighted or not balanced) else None
         self.weights = None
-        if weighted and 0 < share < 1:
-            in_batches = self._n_events_drawn / batch_size
-            weights = np.where(event, share / in_batches, (1 - share) / (1 - in_batches))
-            self.weights = weights.astype(np.float32)
-
-    @property
-    def _n_events_drawn(self) -> int:
-        return (self._batch_size + 1) // 2
+        if weighted and not self._uniform and len(kinds) > 1:
+            self.weights = np.empty(self._n, dtype=np.float32)
+            for patients, size in zip(self._patients_of_kind, self._sizes, strict=True):
+                self.weights[patients] = (len(patients) / self._n) / (size / batch_size)
 
     def draw(self) -> np.ndarray:
         """Return the positions of one batch."""
         if self._uniform:
             return self._generator.choice(self._n, size=self._batch_size, replace=False)
-        if not len(self._censored):
-            return self._generator.choice(self._event, size=self._batch_size)
-        n_events = self._n_events_drawn
-        return np.concatenate(
-            [
-                self._generator.choice(self._event, size=n_events),
-                self._generator.choice(self._censored, size=self._batch_size - n_events),
-            ]
-        )
+        drawn = [
+            self._generator.choice(patients, size=size)
+            for patients, size in zip(self._patients_of_kind, self._sizes, strict=True)
+        ]
+        return np.concatenate(drawn)
+
+
+def sizes_in_batch(n_kinds: int, batch_size: int) -> list[int]:
+    """Return how many patients of each kind a balanced batch has, the last kind first.
+
+    Parameters
+    ----------
+    n_kinds, batch_size : int
+    """
+    return [(batch_size + k) // n_kinds for k in reversed(range(n_kinds))]
 
 
 class PatientBatches(Dataset):

@@ -17,11 +17,12 @@ __all__ = ["HoldOut", "split_by_event"]
 
 
 def split_by_event(event: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split patients at random, with the same share of events in both parts.
+    """Split patients at random, with the same share of events, or of each class, in both parts.
 
     Parameters
     ----------
-    event : ndarray of shape (n,), bool
+    event : ndarray of shape (n,), bool or int
+        Of a classifier of more than two classes: numbers of the classes.
     fraction : float
         Share of the patients in the second part.
     seed : int
@@ -36,7 +37,8 @@ def split_by_event(event: np.ndarray, fraction: float, seed: int) -> tuple[np.nd
     ValueError
         So few patients or events that a part would be left without any.
     """
-    stratify = event if event.any() and not event.all() else None
+    kinds = np.unique(event)
+    stratify = event if len(kinds) > 1 else None
     try:
         train, held_out = train_test_split(
             np.arange(len(event)), test_size=fraction, stratify=stratify, random_state=seed
@@ -44,14 +46,17 @@ def split_by_event(event: np.ndarray, fraction: float, seed: int) -> tuple[np.nd
     except ValueError as error:
         raise ValueError(
             f"validation_fraction={fraction} cannot be held out of {len(event)} patients with "
-            f"{int(event.sum())} events: {error} Choose another fraction, or None."
+            f"{np.count_nonzero(event)} events: {error} Choose another fraction, or None."
         ) from error
-    if event.any() and not (event[train].any() and event[held_out].any()):
-        raise ValueError(
-            f"validation_fraction={fraction} leaves {int(event[train].sum())} events to train on "
-            f"and {int(event[held_out].sum())} to validate on, of {len(event)} patients with "
-            f"{int(event.sum())} events. Choose another fraction, or None."
-        )
+    for kind in kinds[kinds != 0]:
+        n_train, n_held_out = (int((event[part] == kind).sum()) for part in (train, held_out))
+        if not (n_train and n_held_out):
+            what = "events" if event.dtype == bool else f"patients of class {kind}"
+            raise ValueError(
+                f"validation_fraction={fraction} leaves {n_train} {what} to train on and "
+                f"{n_held_out} to validate on, of {len(event)} patients. Choose another fraction, "
+                "or None."
+            )
     return np.sort(train), np.sort(held_out)
 
 

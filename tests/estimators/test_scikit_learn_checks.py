@@ -23,6 +23,7 @@ from survimg.estimators import (
     MDSN,
     CNNSurvival,
     DeepMTS,
+    ImageClassifier,
     ImageSurvival,
     SingleTaskSurvival,
 )
@@ -55,8 +56,8 @@ class TinyCox(CoxVolumeEstimator):
         return TinyNet(n_channels, generator)
 
 
-class Flat:
-    """Adapter: takes tables, gives the estimator volumes of `volume_shape` and outcomes."""
+class Rows:
+    """Adapter: takes tables, gives the estimator volumes of `volume_shape`."""
 
     volume_shape: tuple[int, int, int]
 
@@ -64,6 +65,20 @@ class Flat:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
         return tags
+
+    def _checked(self, X):
+        check_is_fitted(self, "net_")
+        return self._volumes(validate_data(self, X, reset=False))
+
+    def _volumes(self, X):
+        n_voxels = int(np.prod(self.volume_shape))
+        columns = np.arange(n_voxels) % X.shape[1]
+        flat = X[:, columns].astype(np.float32)
+        return flat.reshape(len(X), 1, *self.volume_shape)
+
+
+class Flat(Rows):
+    """Gives the estimator outcomes too."""
 
     def fit(self, X, y):
         X, y = validate_data(self, X, y, ensure_min_samples=2, y_numeric=True)
@@ -82,16 +97,6 @@ class Flat:
         # predict takes tables: it is X that goes on.
         return super().score(X, make_outcome(rank % 3 != 0, rank.astype(float)))
 
-    def _checked(self, X):
-        check_is_fitted(self, "net_")
-        return self._volumes(validate_data(self, X, reset=False))
-
-    def _volumes(self, X):
-        n_voxels = int(np.prod(self.volume_shape))
-        columns = np.arange(n_voxels) % X.shape[1]
-        flat = X[:, columns].astype(np.float32)
-        return flat.reshape(len(X), 1, *self.volume_shape)
-
 
 class FlatCNNSurvival(Flat, CNNSurvival):
     volume_shape = (1, 18, 18)
@@ -107,6 +112,22 @@ class FlatTinyCox(Flat, TinyCox):
 
 class FlatImageSurvival(Flat, ImageSurvival):
     volume_shape = (2, 2, 2)
+
+
+class FlatImageClassifier(Rows, ImageClassifier):
+    volume_shape = (2, 2, 2)
+
+    def fit(self, X, y):
+        X, y = validate_data(self, X, y, ensure_min_samples=2)
+        return super().fit(self._volumes(X), y)
+
+    def decision_function(self, X, **beside):
+        # predict and predict_proba call it, with the tables that they are given.
+        return super().decision_function(self._checked(X), **beside)
+
+
+class FlatMONAI(Flat, ImageSurvival):
+    volume_shape = (32, 32, 32)
 
 
 class FlatDeepMTS(Flat, DeepMTS):
@@ -135,6 +156,10 @@ SMALL = [
         **QUICK, net=Net(nn.Conv3d, out_channels=2, kernel_size=1), objective=MTLR(), pool="mean-sd"
     ),
 ]
+CLASSIFIER = FlatImageClassifier(**{
+    **QUICK, "n_iterations": 30, "batch_size": 8, "learning_rate": 0.05,
+    "net": Net(nn.Conv3d, out_channels=4, kernel_size=2),
+})  # fmt: skip
 LARGE = [
     FlatDeepMTS(**QUICK, segmentation_weight=0.0),
     FlatMDSN(**QUICK),
@@ -142,7 +167,7 @@ LARGE = [
 ]
 
 
-@parametrize_with_checks(SMALL, expected_failed_checks=lambda _: {})
+@parametrize_with_checks([*SMALL, CLASSIFIER], expected_failed_checks=lambda _: {})
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 

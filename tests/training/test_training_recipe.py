@@ -128,6 +128,18 @@ def test_where_all_are_of_one_kind_batches_are_of_that_kind():
     assert sorted(sampler(np.zeros(5, bool)).draw()) == list(range(5))
 
 
+@pytest.mark.parametrize("size", [6, 7, 8])
+def test_classes_are_balanced_and_weighted_too(size):
+    classes = np.repeat([0, 1, 2], [2, 6, 4])
+    batches = sampler(classes, size=size, balanced="weighted")
+    drawn = np.concatenate([batches.draw() for _ in range(200)])
+    counts = np.bincount(classes[drawn]) / 200
+    assert counts.sum() == size
+    assert (np.abs(counts - size / 3) < 1).all()
+    weighted = np.bincount(classes[drawn], batches.weights[drawn]) / len(drawn)
+    np.testing.assert_allclose(weighted, [2 / 12, 6 / 12, 4 / 12], rtol=1e-6)
+
+
 @pytest.mark.parametrize(("size", "n_events"), [(8, 4), (5, 3), (64, 32)])
 def test_weighted_patients_count_alike_and_events_as_often_as_they_are(size, n_events):
     batches = sampler(size=size, balanced="weighted")

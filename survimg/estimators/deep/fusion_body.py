@@ -233,6 +233,7 @@ class FusionBody(VolumeEstimator):
             n_channels,
             self._regions,
             n_clinical,
+            self._n_outputs,
             image_features=self.image_features,
             hidden=self.hidden,
             dropout=self.dropout,

@@ -15,21 +15,19 @@ __all__ = ["FusionClassifier"]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FusionClassifier(FusionBody, VolumeClassifier):
-    """The fusion network of Tang et al. 2025: a classifier of two labels over a cohort.
+    """The fusion network of Tang et al. 2025: a classifier of labels over a cohort.
 
     Parameters
     ----------
     balanced : bool, default=True
-        Fill each batch with equal numbers of patients of both classes.
+        Fill each batch with equal numbers of patients of each class.
     batch_norm_batches : int, default=50
         Changes nothing: the network has no batch normalisation.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-        Sorted labels; the second one is the event.
-    prevalence_ : float
-        Share of the second class among the training patients.
+    classes_, prevalence_
+        See `VolumeClassifier`.
     net_, history_, channel_names_in_, n_channels_in_, volume_shape_in_
         See `VolumeEstimator`.
 

@@ -1,4 +1,4 @@
-"""`ImageClassifier`: any network of torch or MONAI as a classifier of two labels."""
+"""`ImageClassifier`: any network of torch or MONAI as a classifier."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ImageClassifier"]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ImageClassifier(ImageEncoder, VolumeClassifier):
-    """Two labels from volumes by a network of your own, or of MONAI.
+    """Labels from volumes by a network of your own, or of MONAI.
 
-    One fully connected layer makes the log-odds of the second class from the network's features and
-    the clinical columns.
+    One fully connected layer makes the log-odds of the second class, or one logit for each of more
+    than two, from the network's features and the clinical columns.
 
     Parameters
     ----------
@@ -32,10 +32,8 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-        Sorted labels; the second one is the event.
-    prevalence_ : float
-        Share of the second class among the training patients.
+    classes_, prevalence_
+        See `VolumeClassifier`.
     net_ : skorch.NeuralNet
         ``net_.module_.encoder`` is the trained network, ``net_.module_.head`` the layer behind it.
     history_, clinical_encoder_, channel_names_in_, volume_shape_in_
@@ -45,7 +43,7 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
     -----
     Balanced batches teach the odds at equal shares; `decision_function` and `predict_proba` put the
     training prevalence back (King & Zeng, Political Analysis 9:137-163, 2001). The validation score
-    is the AUC.
+    is the AUC, with more than two classes the mean over each class against the others.
 
     Examples
     --------

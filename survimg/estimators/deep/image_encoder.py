@@ -64,11 +64,6 @@ class ImageEncoder(ClinicalVolumeEstimator):
         "clinical_path": [StrOptions({"joined", "undropped", "offset"})],
     }
 
-    @property
-    def _n_outputs(self) -> int | None:
-        """Outputs of the fully connected layer; None for one number per patient."""
-        return None
-
     def _make_module(
         self, n_channels: int, n_clinical: int, generator: torch.Generator
     ) -> EncoderWithHead:

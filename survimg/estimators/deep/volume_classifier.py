@@ -1,23 +1,24 @@
-"""Estimators over volumes that learn labels of two classes."""
+"""Estimators over volumes that learn labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import roc_auc_score
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
-from survimg.training.batches import Patients
+from survimg.training.batches import Patients, sizes_in_batch
 from survimg.training.failed_fit import unchanged_on_failure
 from survimg.training.objective import Objective
 from survimg.training.objectives import Classification
@@ -29,16 +30,17 @@ Self = TypeVar("Self", bound="VolumeClassifier")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VolumeClassifier(ClassifierMixin, VolumeEstimator):
-    """Base of the classifiers of two labels that train a network on volumes.
+    """Base of the classifiers that train a network on volumes.
 
-    The loss is the binary cross-entropy; the validation score is the AUC.
+    The loss is the cross-entropy; the validation score is the AUC, with more than two classes the
+    mean over each class against the others.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-        Sorted labels; the second one is the event.
-    prevalence_ : float
-        Share of the second class among the training patients.
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels; of two, the second one is the event.
+    prevalence_ : float, or ndarray of shape (n_classes,)
+        Share of the second class among the training patients; with more than two, of each class.
 
     Notes
     -----
@@ -67,39 +69,47 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         X : Cohort or array-like of shape (n, channels, z, y, x)
             Prepared volumes, all of one size.
         y : array-like of shape (n,)
-            Labels of two classes.
+            Labels of two or more classes.
         masks, clinical : optional
             For plain arrays only.
 
         Raises
         ------
         ValueError
-            Invalid parameters, not two classes, a structured outcome, mismatched lengths; NaN
-            voxels (the message names the patient).
+            Invalid parameters, a single class, labels that are missing or continuous, a structured
+            outcome, mismatched lengths; NaN voxels (the message names the patient).
         """
         self._validate_params()
         cohort = as_cohort(X, masks, clinical)
+        labels = self._checked_labels(y, cohort)
+        with unchanged_on_failure(self):
+            self.classes_, codes = np.unique(labels, return_inverse=True)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs labels of two classes or more; all patients have "
+                    f"one class, {self.classes_.tolist()[0]!r}."
+                )
+            shares = np.bincount(codes) / len(codes)
+            binary = len(self.classes_) == 2
+            self.prevalence_ = float(shares[1]) if binary else shares
+            self._train(cohort, codes == 1 if binary else codes, np.zeros(len(cohort)))
+        return self
+
+    def _checked_labels(self, y: npt.ArrayLike, cohort: Cohort) -> np.ndarray:
         if np.asarray(y).dtype.names is not None:
             raise ValueError(
                 f"{type(self).__name__} learns labels; y is an outcome (event, time). Make labels "
                 "of it (patients censored before the horizon have none), or use a survival "
                 "estimator such as FusionSurvival or ImageSurvival."
             )
-        labels = column_or_1d(y)
+        labels = column_or_1d(y, warn=True)
         if len(labels) != len(cohort):
             raise ValueError(f"X has {len(cohort)} patients and y {len(labels)} labels.")
-        classes = np.unique(labels)
-        if len(classes) != 2:
-            raise ValueError(
-                f"{type(self).__name__} needs labels of two classes; y holds {len(classes)} "
-                f"class(es): {classes[:5].tolist()}."
-            )
-        event = labels == classes[1]
-        with unchanged_on_failure(self):
-            self.classes_ = classes
-            self.prevalence_ = float(event.mean())
-            self._train(cohort, event, np.zeros(len(cohort)))
-        return self
+        if (missing := pd.isna(labels)).any():
+            ids = ", ".join(cohort.ids[missing][:5])
+            raise ValueError(f"{missing.sum()} patient(s) have no label: {ids}. Leave them out.")
+        check_classification_targets(labels)
+        return labels
 
     def decision_function(
         self,
@@ -108,14 +118,15 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the log-odds of the second class, float64 (n,)."""
+        """Return the log-odds of the second class, (n,), or a logit of each of more, (n, k)."""
         check_is_fitted(self, "net_")
-        patients = self._patients(X, masks=masks, clinical=clinical)
-        learned = to_float64([output.risk for output in self._outputs(patients)])
+        learned = self._scores(self._outputs(self._patients(X, masks=masks, clinical=clinical)))
         if not self.balanced or self.balanced == "weighted":
             return learned
-        share = ((self.batch_size + 1) // 2) / self.batch_size
-        return learned + float(logit(self.prevalence_) - logit(share))
+        sizes = sizes_in_batch(len(self.classes_), self.batch_size)[::-1]
+        p: Any = self.prevalence_
+        shift = np.log(p if np.ndim(p) else [1 - p, p]) - np.log(np.divide(sizes, self.batch_size))
+        return learned + (shift if np.ndim(p) else shift[1] - shift[0])
 
     def predict_proba(
         self,
@@ -124,9 +135,8 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the probability of each class, (n, 2), in the order of `classes_`."""
-        second = expit(self.decision_function(X, masks=masks, clinical=clinical))
-        return np.column_stack([1 - second, second])
+        """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
+        return probabilities(self.decision_function(X, masks=masks, clinical=clinical))
 
     def predict(
         self,
@@ -135,26 +145,43 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         masks: npt.ArrayLike | None = None,
         clinical: pd.DataFrame | npt.ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the more probable label of each patient."""
-        positive = self.decision_function(X, masks=masks, clinical=clinical) > 0
-        return self.classes_[positive.astype(int)]
+        """Return the most probable label of each patient."""
+        proba = self.predict_proba(X, masks=masks, clinical=clinical)
+        return self.classes_[proba.argmax(axis=1)]
+
+    @property
+    def _n_outputs(self) -> int | None:
+        return None if len(self.classes_) == 2 else len(self.classes_)
+
+    def _scores(self, outputs: Iterable[Any]) -> np.ndarray:
+        """Return what the network says of each patient, float64 (n,) or (n, n_classes)."""
+        binary = self._n_outputs is None
+        return to_float64([output.risk if binary else output.logits for output in outputs])
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return Classification()
 
     def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
-        if patients.event.all() or not patients.event.any():
+        if len(np.unique(patients.event)) < len(self.classes_):
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} holds out patients of one class."
+                f"validation_fraction={self.validation_fraction} holds out {len(patients)} "
+                f"patients, not of all {len(self.classes_)} classes. Increase it."
             )
 
         def score(module: nn.Module) -> float:
-            risks = to_float64([output.risk for output in self._forward(module, patients)])
-            return float(roc_auc_score(patients.event, risks))
+            proba = probabilities(self._scores(self._forward(module, patients)))
+            several = len(self.classes_) > 2
+            return float(
+                roc_auc_score(
+                    patients.event, proba if several else proba[:, 1], multi_class="ovr"
+                )
+            )
 
         return "validation_auc", score
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Return probabilities of log-odds of the second class, (n,), or of logits, (n, n_classes)."""
+    if scores.ndim == 1:
+        scores = np.column_stack([np.zeros(len(scores)), scores])
+    return np.asarray(softmax(scores, axis=1))

@@ -99,6 +99,11 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """
         return np.zeros((len(cohort), 0), dtype=np.float32)
 
+    @property
+    def _n_outputs(self) -> int | None:
+        """Outputs of the network for a patient; None for one number."""
+        return None
+
     def _view(self) -> View:
         """Return what the network sees of a patient."""
         return whole_volume

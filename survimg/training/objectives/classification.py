@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
@@ -18,12 +19,15 @@ __all__ = ["Classification"]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Classification(BaseEstimator):
-    """Cross-entropy of two classes; the network's output is the log-odds of the second.
+    """Cross-entropy of labels.
+
+    The network's output is the log-odds of the second of two classes, or one logit for each of more
+    than two.
 
     Parameters
     ----------
     label_smoothing : float, default=0.0
-        Half of it is taken from the target 1 and added to the target 0.
+        This share of the target 1 is distributed evenly over all classes.
     """
 
     label_smoothing: float = 0.0
@@ -35,11 +39,18 @@ class Classification(BaseEstimator):
     }
 
     def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
-        """Compute the loss of a batch: `targets.event` is the second class."""
-        target = targets.event.float()
-        if self.label_smoothing:
-            target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
-        loss = functional.binary_cross_entropy_with_logits(
-            output.risk, target, weight=targets.weight
+        """Compute the loss of a batch: `targets.event` tells the classes."""
+        if targets.event.dtype == torch.bool:
+            target = targets.event.float()
+            if self.label_smoothing:
+                target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
+            loss = functional.binary_cross_entropy_with_logits(
+                output.risk, target, weight=targets.weight
+            )
+            return {"cross_entropy": loss}
+        losses = functional.cross_entropy(
+            output.logits, targets.event, reduction="none", label_smoothing=self.label_smoothing
         )
-        return {"cross_entropy": loss}
+        if targets.weight is not None:
+            losses = losses * targets.weight
+        return {"cross_entropy": losses.mean()}

@@ -223,3 +223,53 @@ def test_a_classifier_of_labels(cohort, tmp_path):
         ImageClassifier(net=Net(SmallNet), **QUICK).fit(cohort, cohort.outcome)
     with pytest.raises(ValueError, match="no log-hazard ratios"):
         ImageClassifier(net=Net(SmallNet), clinical_path="offset", **QUICK).fit(cohort, labels)
+
+
+def test_a_classifier_of_three_labels(cohort, tmp_path):
+    labels = np.array(["a", "b", "b", "c", "b", "c", "b"] * 2)
+    model = ImageClassifier(net=Net(SmallNet), **QUICK).fit(cohort, labels)
+    scores, proba = model.decision_function(cohort), model.predict_proba(cohort)
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    assert model.prevalence_.tolist() == [2 / 14, 8 / 14, 4 / 14]
+    odds = np.exp(scores - scores[:, :1])
+    np.testing.assert_allclose(proba, odds / odds.sum(axis=1, keepdims=True))
+    np.testing.assert_array_equal(model.predict(cohort), model.classes_[scores.argmax(axis=1)])
+    # Batches of 4 have 1, 1 and 2 patients of the classes.
+    learned = [output.logits[0].numpy() for output in model._outputs(model._patients(cohort))]
+    shift = np.log(model.prevalence_) - np.log([0.25, 0.25, 0.5])
+    np.testing.assert_allclose(scores, learned + shift, rtol=1e-5)
+    survimg.save(model, tmp_path / "model", trusted=[SmallNet])
+    again = survimg.load(tmp_path / "model", trusted=[SmallNet])
+    np.testing.assert_array_equal(again.predict_proba(cohort), proba)
+    validated = ImageClassifier(net=Net(SmallNet), validation_fraction=0.5, **QUICK)
+    assert validated.fit(cohort, labels).history_["validation_auc"].between(0, 1).all()
+
+
+def test_labels_that_cannot_be_learned_are_refused_in_words(cohort):
+    def fit(labels, **parameters):
+        return ImageClassifier(net=Net(SmallNet), **{**QUICK, **parameters}).fit(cohort, labels)
+
+    with pytest.raises(ValueError, match="all patients have one class, 'a'"):
+        fit(["a"] * 14)
+    with pytest.raises(ValueError, match=f"1 patient.* no label: {cohort.ids[13]}"):
+        fit(["a", "b"] * 6 + ["a", None])
+    with pytest.raises(ValueError, match="continuous"):
+        fit(np.linspace(0, 1, 14))
+    with pytest.raises(ValueError, match="all 5 classes; batch_size=4 is too small"):
+        fit(np.arange(14) % 5)
+    with pytest.raises(ValueError, match="patients of class 4|not of all 5 classes|test_size"):
+        fit(np.arange(14) % 5, balanced=False, validation_fraction=0.2)
+
+
+def test_three_classes_are_told_apart():
+    """Of volumes that differ in their mean the network learns which is which."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    volumes = rng.normal(labels[:, None, None, None, None], 0.5, (30, 1, 8, 8, 8)).astype("f4")
+    model = ImageClassifier(
+        net=Net(nn.Conv3d, out_channels=4, kernel_size=1), batch_size=9, learning_rate=0.05,
+        n_iterations=100, augmentation=None, precision="float32", random_state=0,
+    ).fit(volumes, labels)  # fmt: skip
+    assert model.score(volumes, labels) > 0.9
+    weighted = ImageClassifier(**{**model.get_params(deep=False), "balanced": "weighted"})
+    assert weighted.fit(volumes, labels).score(volumes, labels) > 0.9
