@@ -12,8 +12,8 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.extractor.case_images import CaseImages
 from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
-from survimg.radiomics.filters.images import cut, filtered_images, with_margin
-from survimg.radiomics.native.geometry import bounding_box
+from survimg.radiomics.filters.images import cut, filtered_images
+from survimg.radiomics.native.geometry import bounding_box, with_margin
 from survimg.radiomics.native.windows import WindowMeasurement
 from survimg.radiomics.parameters import Parameters
 

@@ -10,10 +10,10 @@ import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.filters.local_binary_patterns import patterns_in_planes, patterns_in_space
 from survimg.radiomics.filters.undecimated import decomposed
+from survimg.radiomics.native.geometry import Box, with_margin
+from survimg.radiomics.native.laplacian import laplacian_of_gaussian
 
-__all__ = ["cut", "filtered_images", "image_names", "with_margin"]
-
-Box = tuple[slice, slice, slice]
+__all__ = ["cut", "filtered_images", "image_names"]
 
 
 def image_names(image_type: str, settings: Mapping[str, Any]) -> list[str]:
@@ -135,42 +135,17 @@ def _rescaled(volume: np.ndarray, window: Box, image_type: str) -> np.ndarray:
 
 
 def _laplacian(image: sitk.Image, window: Box, sigma: float) -> np.ndarray:
-    size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
-    needed = np.maximum(4, np.ceil(sigma / spacing) + 1).astype(int)
-    if (size < needed).any():
-        raise ValueError(
-            f"A Laplacian of Gaussian of {sigma:g} mm needs at least {needed.tolist()} voxels "
-            f"along (x, y, z); the image has {size.tolist()}. Take a smaller sigma or leave LoG "
-            "out of imageType."
-        )
-    laplacian = sitk.LaplacianRecursiveGaussianImageFilter()
-    laplacian.SetNormalizeAcrossScale(True)
-    laplacian.SetSigma(sigma)
-    # The recursive filter's response falls as exp(-1.37 d / sigma): to 1e-16 at this distance.
-    margins = np.ceil(27 * sigma / spacing[::-1]).astype(int)
-    wide, inner = with_margin(window, margins, image.GetSize()[::-1])
-    return np.asarray(sitk.GetArrayFromImage(laplacian.Execute(cut(image, wide)))[inner])
+    volume, spacing = sitk.GetArrayViewFromImage(image), np.array(image.GetSpacing()[::-1])
+    try:
+        return laplacian_of_gaussian(volume, window, spacing, sigma)
+    except ValueError as error:
+        raise ValueError(f"Image {_log_name(sigma)!r}: {error}.") from error
 
 
 def cut(image: sitk.Image, box: Box) -> sitk.Image:
     """Return the part of an image in a box of (z, y, x)."""
     z, y, x = box
     return image[x.start : x.stop, y.start : y.stop, z.start : z.stop]
-
-
-def with_margin(
-    window: Box, margin: int | np.ndarray, shape: tuple[int, ...]
-) -> tuple[Box, Box]:
-    """Return the box with a margin, as far as the volume reaches, and where the box is in it."""
-    wide = tuple(
-        slice(max(extent.start - int(m), 0), min(extent.stop + int(m), size))
-        for extent, m, size in zip(window, np.broadcast_to(margin, 3), shape, strict=True)
-    )
-    inner = tuple(
-        slice(extent.start - out.start, extent.stop - out.start)
-        for extent, out in zip(window, wide, strict=True)
-    )
-    return wide, inner  # type: ignore[return-value]
 
 
 def _gradient(image: sitk.Image, window: Box, in_mm: bool) -> np.ndarray:

@@ -14,10 +14,9 @@ import numpy as np
 import pywt
 
 from survimg.jit import kernel
+from survimg.radiomics.native.geometry import Box
 
 __all__ = ["decomposed"]
-
-Box = tuple[slice, slice, slice]
 
 
 def decomposed(

@@ -18,7 +18,7 @@ from survimg.radiomics.native.wavelet import filter_support, wavelet_bands
 __all__ = ["ENGINE_VERSION", "extract_case"]
 
 #: Part of every cache key: raise it with any change that moves a value.
-ENGINE_VERSION = "native-1"
+ENGINE_VERSION = "native-2"
 
 
 def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatures:
@@ -74,11 +74,10 @@ def _region_values(
             yield f"wavelet-{name}", band.reshape(-1)[geometry.in_box]
     log_names = [name for name in settings.image_types if name.startswith("log")]
     if log_names:
-        whole = volume.astype(np.float64)
-        check_filter_reach(whole, case, c, "log")
+        check_filter_reach(volume, case, c, "log")
         for name, sigma in zip(log_names, settings.log_sigma, strict=True):
             try:
-                filtered = laplacian_of_gaussian(whole, case.spacing, sigma)
+                filtered = laplacian_of_gaussian(volume, geometry.window, case.spacing, sigma)
             except ValueError as error:
                 raise ValueError(f"{name_image(case, c, name)}: {error}.") from error
-            yield name, filtered[geometry.window].reshape(-1)[geometry.in_box]
+            yield name, filtered.reshape(-1)[geometry.in_box].astype(np.float64)

@@ -10,7 +10,18 @@ import numpy as np
 from survimg.jit import kernel
 from survimg.radiomics.texture import TextureDefinition
 
-__all__ = ["DIRECTIONS", "RegionGeometry", "bounding_box", "half_of_the_steps", "region_geometry"]
+__all__ = [
+    "DIRECTIONS",
+    "Box",
+    "RegionGeometry",
+    "bounding_box",
+    "half_of_the_steps",
+    "region_geometry",
+    "with_margin",
+]
+
+#: Part of a volume, (z, y, x).
+Box = tuple[slice, slice, slice]
 
 
 def half_of_the_steps(distances: tuple[int, ...], flat_axis: int | None = None) -> np.ndarray:
@@ -89,7 +100,7 @@ class RegionGeometry:
     far_offsets: np.ndarray | None
 
 
-def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice]:
+def bounding_box(region: np.ndarray) -> Box:
     """Return the smallest box that holds the region, which must not be empty."""
     slices = [slice(None)] * 3
     for axis in range(3):
@@ -98,6 +109,21 @@ def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice]:
         positions = np.flatnonzero(region[tuple(slices)].any(axis=others))
         slices[axis] = slice(int(positions[0]), int(positions[-1]) + 1)
     return slices[0], slices[1], slices[2]
+
+
+def with_margin(
+    window: Box, margin: int | np.ndarray, shape: tuple[int, ...]
+) -> tuple[Box, Box]:
+    """Return the box with a margin, as far as the volume reaches, and where the box is in it."""
+    wide = tuple(
+        slice(max(extent.start - int(m), 0), min(extent.stop + int(m), size))
+        for extent, m, size in zip(window, np.broadcast_to(margin, 3), shape, strict=True)
+    )
+    inner = tuple(
+        slice(extent.start - out.start, extent.stop - out.start)
+        for extent, out in zip(window, wide, strict=True)
+    )
+    return wide, inner  # type: ignore[return-value]
 
 
 def region_geometry(
