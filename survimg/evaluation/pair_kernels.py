@@ -9,17 +9,28 @@ import numpy as np
 
 from survimg.jit import kernel
 
-__all__ = ["compare_values", "sums_as_earlier", "sums_as_later", "tie_bounds"]
+__all__ = ["compare_values", "sums_as_earlier", "sums_as_later"]
 
 
 @kernel
-def tie_bounds(sorted_risk, tied_tol):  # type: ignore[no-untyped-def]
-    """Return, for each sorted risk, the ranks [low, high) that are tied with it."""
-    # Ranks [low, high) are tied with rank k; the differences are formed as in a direct comparison
-    # of two risks, so rounding decides each tie as it would there.
+def _blocks(sorted_time):  # type: ignore[no-untyped-def]
+    """Return where each distinct time begins, and the end."""
+    n = sorted_time.shape[0]
+    starts = np.empty(n + 1, np.int64)
+    n_blocks = 0
+    for k in range(n):
+        if k == 0 or sorted_time[k] != sorted_time[k - 1]:
+            starts[n_blocks] = k
+            n_blocks += 1
+    starts[n_blocks] = n
+    return starts[: n_blocks + 1]
+
+
+@kernel
+def _bounds_of_each(sorted_risk, tied_tol):  # type: ignore[no-untyped-def]
     n = sorted_risk.shape[0]
-    low = np.empty(n, np.int64)
-    high = np.empty(n, np.int64)
+    low = np.empty(n, np.int32)
+    high = np.empty(n, np.int32)
     first = 0
     last = 0
     for k in range(n):
@@ -30,21 +41,55 @@ def tie_bounds(sorted_risk, tied_tol):  # type: ignore[no-untyped-def]
             last += 1
         low[k] = first
         high[k] = last
-    return low, high
+    return np.arange(n).astype(np.int32), low, high
 
 
 @kernel
-def _add(tree, rank, value):  # type: ignore[no-untyped-def]
-    k = rank + 1
+def _tie_bounds(sorted_risk, tied_tol):  # type: ignore[no-untyped-def]
+    """Return the place of each sorted risk in the tree, and the places [low, high) tied with it.
+
+    Risks that are tied share a place where being tied is transitive; otherwise each has its own.
+    """
+    # The differences are formed as in a direct comparison of two risks, so rounding decides each
+    # tie as it would there.
+    n = sorted_risk.shape[0]
+    place = np.empty(n, np.int32)
+    n_places = 0
+    first = 0
+    for k in range(n):
+        if k == 0 or sorted_risk[k] - sorted_risk[k - 1] > tied_tol:
+            first = k
+            n_places += 1
+        elif sorted_risk[k] - sorted_risk[first] > tied_tol:
+            return _bounds_of_each(sorted_risk, tied_tol)
+        place[k] = n_places - 1
+    low = np.arange(n_places).astype(np.int32)
+    return place, low, low + np.int32(1)
+
+
+@kernel
+def _places(risk, by_risk, by_time, tied_tol):  # type: ignore[no-untyped-def]
+    """Return the places of patients in order of time, and the places tied with each place."""
+    sorted_place, low, high = _tie_bounds(risk[by_risk], tied_tol)
+    of_patient = np.empty_like(sorted_place)
+    for k in range(by_risk.shape[0]):
+        of_patient[by_risk[k]] = sorted_place[k]
+    return of_patient[by_time], low, high
+
+
+@kernel
+def _add(tree, at, place, value):  # type: ignore[no-untyped-def]
+    at[place] += value
+    k = place + 1
     while k < tree.shape[0]:
         tree[k] += value
         k += k & -k
 
 
 @kernel
-def _below(tree, rank):  # type: ignore[no-untyped-def]
+def _below(tree, place):  # type: ignore[no-untyped-def]
     total = tree[0]  # always zero: gives the sum the type of the weights
-    k = rank
+    k = place
     while k > 0:
         total += tree[k]
         k -= k & -k
@@ -52,45 +97,57 @@ def _below(tree, rank):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _between(tree, at, low, high, below_low):  # type: ignore[no-untyped-def]
+    return at[low] if high == low + 1 else _below(tree, high) - below_low
+
+
+@kernel
 def sums_as_earlier(  # type: ignore[no-untyped-def]
-    by_time, starts, event, rank, low, high, weight
+    event, time, risk, weight, by_time, by_risk, tied_tol
 ):
     """Sum the weights of later observations for each event; see `survimg.evaluation.pairs`."""
-    n = by_time.shape[0]
-    tree = np.zeros(n + 1, weight.dtype)
+    n = event.shape[0]
+    starts = _blocks(time[by_time])
+    place, low, high = _places(risk, by_risk, by_time, tied_tol)
+    event, weight = event[by_time], weight[by_time]
+    tree = np.zeros(low.shape[0] + 1, weight.dtype)
+    at = np.zeros(low.shape[0], weight.dtype)
     concordant = np.zeros(n, weight.dtype)
     tied = np.zeros(n, weight.dtype)
     comparable = np.zeros(n, weight.dtype)
     total = tree[0]
     for block in range(starts.shape[0] - 2, -1, -1):
         begin, end = starts[block], starts[block + 1]
-        for position in range(begin, end):
-            j = by_time[position]
-            if not event[j]:
-                _add(tree, rank[j], weight[j])
-                total += weight[j]
-        for position in range(begin, end):
-            i = by_time[position]
-            if event[i]:
-                lower = _below(tree, low[rank[i]])
+        for k in range(begin, end):
+            if not event[k]:
+                _add(tree, at, place[k], weight[k])
+                total += weight[k]
+        for k in range(begin, end):
+            if event[k]:
+                i = by_time[k]
+                first, last = low[place[k]], high[place[k]]
+                lower = _below(tree, first)
                 concordant[i] = lower
-                tied[i] = _below(tree, high[rank[i]]) - lower
+                tied[i] = _between(tree, at, first, last, lower)
                 comparable[i] = total
-        for position in range(begin, end):
-            j = by_time[position]
-            if event[j]:
-                _add(tree, rank[j], weight[j])
-                total += weight[j]
+        for k in range(begin, end):
+            if event[k]:
+                _add(tree, at, place[k], weight[k])
+                total += weight[k]
     return concordant, tied, comparable
 
 
 @kernel
 def sums_as_later(  # type: ignore[no-untyped-def]
-    by_time, starts, event, rank, low, high, weight
+    event, time, risk, weight, by_time, by_risk, tied_tol
 ):
     """Sum the weights of earlier events for each observation."""
-    n = by_time.shape[0]
-    tree = np.zeros(n + 1, weight.dtype)
+    n = event.shape[0]
+    starts = _blocks(time[by_time])
+    place, low, high = _places(risk, by_risk, by_time, tied_tol)
+    event, weight = event[by_time], weight[by_time]
+    tree = np.zeros(low.shape[0] + 1, weight.dtype)
+    at = np.zeros(low.shape[0], weight.dtype)
     concordant = np.zeros(n, weight.dtype)
     tied = np.zeros(n, weight.dtype)
     comparable = np.zeros(n, weight.dtype)
@@ -98,19 +155,19 @@ def sums_as_later(  # type: ignore[no-untyped-def]
     for block in range(starts.shape[0] - 1):
         begin, end = starts[block], starts[block + 1]
         for censored_turn in range(2):  # events see earlier events only; censored see ties as well
-            for position in range(begin, end):
-                j = by_time[position]
-                if event[j] == (censored_turn == 0):
-                    upper = _below(tree, high[rank[j]])
-                    concordant[j] = total - upper
-                    tied[j] = upper - _below(tree, low[rank[j]])
+            for k in range(begin, end):
+                if event[k] == (censored_turn == 0):
+                    j = by_time[k]
+                    first, last = low[place[k]], high[place[k]]
+                    lower = _below(tree, first)
+                    tied[j] = _between(tree, at, first, last, lower)
+                    concordant[j] = total - lower - tied[j]
                     comparable[j] = total
             if censored_turn == 0:
-                for position in range(begin, end):
-                    i = by_time[position]
-                    if event[i]:
-                        _add(tree, rank[i], weight[i])
-                        total += weight[i]
+                for k in range(begin, end):
+                    if event[k]:
+                        _add(tree, at, place[k], weight[k])
+                        total += weight[k]
     return concordant, tied, comparable
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def pair_sums(
         )
     from survimg.evaluation.pair_kernels import sums_as_earlier
 
-    by_time, starts, rank, low, high = _ranked(time, risk, tied_tol)
-    return PairSums(*sums_as_earlier(by_time, starts, event, rank, low, high, weight))
+    orders = _orders(time, risk, weight)
+    return PairSums(*sums_as_earlier(event, time, risk, weight, *orders, tied_tol))
 
 
 def pair_sums_later(
@@ -83,20 +84,15 @@ def pair_sums_later(
     """
     from survimg.evaluation.pair_kernels import sums_as_later
 
-    by_time, starts, rank, low, high = _ranked(time, risk, tied_tol)
-    return PairSums(*sums_as_later(by_time, starts, event, rank, low, high, weight))
+    orders = _orders(time, risk, weight)
+    return PairSums(*sums_as_later(event, time, risk, weight, *orders, tied_tol))
 
 
-def _ranked(
-    time: np.ndarray, risk: np.ndarray, tied_tol: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    from survimg.evaluation.pair_kernels import tie_bounds
-
-    by_time = np.argsort(time, kind="stable")
-    sorted_time = time[by_time]
-    starts = np.flatnonzero(np.concatenate(([True], sorted_time[1:] != sorted_time[:-1], [True])))
-    by_risk = np.argsort(risk, kind="stable")
-    rank = np.empty(by_risk.shape[0], dtype=np.int64)
-    rank[by_risk] = np.arange(by_risk.shape[0])
-    low, high = tie_bounds(risk[by_risk], tied_tol)
-    return by_time, starts, rank, low, high
+def _orders(
+    time: np.ndarray, risk: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the patients in order of time, and in order of risk."""
+    # Whole numbers have one sum in any order of equal values, so the faster sort may choose it;
+    # it chooses differently on different processors.
+    kind: Literal["quicksort", "stable"] = "quicksort" if weight.dtype == np.int64 else "stable"
+    return np.argsort(time, kind=kind), np.argsort(risk, kind=kind)
