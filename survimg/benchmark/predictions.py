@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from survimg.benchmark.run_folder import Run
-from survimg.benchmark.storage import write_atomically
+from survimg.files import write_atomically
 
 __all__ = ["prediction_table", "write_parquet"]
 

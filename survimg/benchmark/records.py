@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from survimg.benchmark.storage import read_arrays, read_json, write_arrays, write_json
+from survimg.benchmark.places import without_places
+from survimg.benchmark.storage import read_arrays, read_json, write_arrays
+from survimg.files import write_json
 
 __all__ = ["Record", "read_record", "record_path", "write_record"]
 
@@ -77,9 +79,9 @@ def write_record(folder: Path, record: Record) -> None:
             "model": record.model,
             "fold": record.fold,
             "seed": record.seed,
-            "error": record.error,
+            "error": without_places(record.error),
             "arrays_sha256": digest,
-            "details": record.details,
+            "details": without_places(record.details),
         },
     )
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from survimg.benchmark.environment import survimg_version
+from survimg.benchmark.places import without_places
 from survimg.benchmark.records import Record, read_record
-from survimg.benchmark.storage import read_json, write_json
+from survimg.benchmark.storage import read_json
+from survimg.files import write_json
 from survimg.target import check_outcome, make_outcome
 
 __all__ = ["Plan", "Run", "negative_control_folder", "read_run", "write_plan"]
@@ -250,9 +252,9 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "format": 1,
             "survimg": survimg_version(),
             "called": datetime.now(UTC).isoformat(timespec="microseconds"),
-            "command": plan.command,
-            "settings": dict(plan.settings),
-            "caveats": list(plan.caveats),
+            "command": without_places(plan.command),
+            "settings": without_places(plan.settings),
+            "caveats": without_places(plan.caveats),
             "cohort": _describe_cohort(plan.X),
             "protocol": dict(plan.protocol or {"name": "given splits", "n_folds": len(plan.folds)}),
             "suite": plan.suite,

@@ -44,7 +44,8 @@ from survimg.benchmark.leakage import (
 )
 from survimg.benchmark.records import Record, read_record, write_record
 from survimg.benchmark.run_folder import Plan, write_plan
-from survimg.benchmark.storage import locked, read_json, write_json
+from survimg.benchmark.storage import read_json
+from survimg.files import locked, write_json
 from survimg.target import check_outcome, is_table, make_outcome
 
 __all__ = ["run_benchmark"]

@@ -13,7 +13,6 @@ from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run_folder import Run
-from survimg.benchmark.storage import write_atomically
 from survimg.benchmark.within_fold import (
     WithinFoldConcordance,
     compare_within_folds,
@@ -21,6 +20,7 @@ from survimg.benchmark.within_fold import (
 )
 from survimg.evaluation.concordance import concordance_index
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
+from survimg.files import write_atomically
 
 __all__ = [
     "ModelScore",

@@ -1,49 +1,19 @@
-"""Files of a run that are either complete or absent, and the lock of its folder."""
+"""JSON and arrays of a run's folder."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-__all__ = ["locked", "read_arrays", "read_json", "write_arrays", "write_atomically", "write_json"]
+from survimg.files import write_atomically
 
-#: An ending of our own, because users may have ``*.tmp`` files in the folder.
-_TEMPORARY = ".survimg-tmp"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file in one step: readers see the old content or the new one, never a part of it.
-
-    A process that is killed leaves at most a temporary file in the same folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=_TEMPORARY)
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes files that only the owner can read
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    _sync_folder(path.parent)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; a NaN is an error, because JSON has none."""
-    write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
+__all__ = ["read_arrays", "read_json", "write_arrays"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -98,54 +68,3 @@ def read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} does not hold the bytes that its record was written with.")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, and delete temporary files of killed processes.
-
-    The operating system releases the lock when the process ends, however it ends.
-
-    Raises
-    ------
-    BlockingIOError
-        Another living process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+b") as file:
-        try:
-            _lock(file)
-        except OSError:
-            file.seek(0)
-            holder = file.read(100).decode("ascii", "replace").strip() or "another process"
-            raise BlockingIOError(
-                f"{folder} is in use by another benchmark ({holder}). Wait for it, or choose "
-                "another folder."
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}".encode())
-        file.flush()
-        for leftover in folder.rglob(f"*{_TEMPORARY}"):
-            leftover.unlink()
-        yield
-
-
-def _lock(file: IO[bytes]) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there; the file itself is on disk
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--models", metavar="NAMES",
-        help="comma-separated names of survimg models, or module:callable (default: "
-        f"{', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers only these "
-        "models, but fits of others stay in the folder and are used when they are named again",
+        help="comma-separated names of survimg models, or module:callable, which is imported and "
+        f"run (default: {', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers "
+        "only these models, but fits of others stay in the folder and are used when they are named "
+        "again",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the run")
     parser.add_argument(
@@ -167,8 +167,6 @@ def run(arguments: argparse.Namespace) -> Answer:
     _check_cluster(arguments)
     suite = _suite(arguments)
     names = _names(arguments, suite)
-    if any(":" in name for name in names) and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # modules of users are in the current folder
     source = find_cohort(arguments)
     models = build_models(names, _model_settings(arguments, source.cohort))
     _set_on_networks(models, arguments)

@@ -374,7 +374,7 @@ def _raw(
 
 def _prepare_and_note(store: Path, prepare: Callable[[], object]) -> None:
     """Prepare a cohort and store its warnings beside it, for the reports of later runs."""
-    from survimg.io.files import write_json
+    from survimg.files import write_json
 
     notes = _notes(store)
     notes.unlink(missing_ok=True)

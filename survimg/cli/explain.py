@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     import survimg
     from survimg.cohort import Cohort
     from survimg.explain import plot_saliency, saliency, write_saliency
+    from survimg.files import writing
 
     out = Path(arguments.out)
     if out.exists():
@@ -90,7 +91,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         for i, (path, values) in enumerate(zip(paths, maps, strict=True)):
             if values.any():  # a flat network has nothing to draw
                 figure = plot_saliency(cohort, i, values, label=f"contribution to the {what}")
-                figure.savefig(partial / f"{path.name.removesuffix('.nii.gz')}.png", dpi=120)
+                with writing(partial / f"{path.name.removesuffix('.nii.gz')}.png") as picture:
+                    figure.savefig(picture, dpi=120)
         shutil.move(partial, out)
     return Answer(
         f"{out}: maps of {counted(len(paths), 'patient')}\n",

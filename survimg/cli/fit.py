@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model", required=True, metavar="NAME",
-        help="a name that survimg models lists, or module:callable",
+        help="a name that survimg models lists, or module:callable, which is imported and run",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the model")
     parser.add_argument(

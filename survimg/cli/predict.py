@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     import pandas as pd
 
     import survimg
+    from survimg.files import write_atomically
     from survimg.survival import risk_of
 
     out = Path(arguments.out)
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         partial.mkdir()
         if masks is not None:
             _write_masks(patients, masks, partial / "masks", type(model).__name__)
-        table.to_csv(partial / "predictions.csv", index=False)
+        write_atomically(partial / "predictions.csv", table.to_csv(index=False).encode())
         os.replace(partial, out)
     return Answer(
         f"{out / 'predictions.csv'}: {counted(len(table), 'patient')}\n",
@@ -141,8 +142,8 @@ def _write_masks(
     patients: NewPatients, masks: np.ndarray, folder: Path, algorithm: str
 ) -> None:
     """Write NIfTI, or segmentation objects if there are DICOM series."""
+    from survimg.files import file_name
     from survimg.io.dicom.seg_writing import write_segmentation
-    from survimg.io.files import file_name
     from survimg.io.images.image import write_image
     from survimg.preprocessing import to_patient_space
 

@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-going", action="store_true",
         help="if a patient fails, prepare the others and list the failures at the end",
     )
+    parser.add_argument(
+        "--pseudonymise", metavar="KEYFILE",
+        help="replace the identifiers of patients by a keyed hash (HMAC-SHA256); the file holds at "
+        "least 32 secret bytes and is readable by you alone",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a cohort at FOLDER")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N", help="processes")
     add_progress(parser)
@@ -62,11 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Prepare the cohort and describe it."""
     from survimg.cohort import Cohort
+    from survimg.preprocessing import read_key
     from survimg.preprocessing.preparing import check_not_there
 
+    key = None if arguments.pseudonymise is None else read_key(arguments.pseudonymise)
     check_not_there(Path(arguments.out), arguments.overwrite)  # before hours of reading
     with tempfile.TemporaryDirectory(prefix="survimg-") as scratch:
-        _prepare(arguments, Path(scratch))
+        _prepare(arguments, Path(scratch), key)
     cohort = Cohort.load(arguments.out)
     warn_of_absent_modalities(cohort)
     return Answer(
@@ -83,7 +90,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     )
 
 
-def _prepare(arguments: argparse.Namespace, scratch: Path) -> None:
+def _prepare(arguments: argparse.Namespace, scratch: Path, key: bytes | None) -> None:
     from survimg.preprocessing import Preparation, prepare
 
     reading = manifest_reading(arguments)
@@ -101,6 +108,7 @@ def _prepare(arguments: argparse.Namespace, scratch: Path) -> None:
         progress=arguments.progress,
         on_error="continue" if arguments.keep_going else "raise",
         overwrite=arguments.overwrite,
+        pseudonym_key=key,
         **reading,
     )
 

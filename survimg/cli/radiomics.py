@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     BlockingIOError
         Another process is writing the same table.
     """
-    from survimg.io.files import lock_folder, remove_empty, unlock_folder
+    from survimg.files import lock_folder, remove_empty, unlock
 
     out = Path(arguments.out)
     _check_free(out, arguments.overwrite)
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         if not records:  # nothing to come back to
             shutil.rmtree(partial / FOLDER, ignore_errors=True)
             (partial / "lock").unlink(missing_ok=True)
-        unlock_folder(lock)
+        unlock(lock)
         remove_empty([partial])
     what = "regions" if _is_table(arguments) else "patients"
     return Answer(
@@ -138,11 +138,10 @@ def _check_free(out: Path, overwrite: bool) -> None:
 
 def _write_table(arguments: argparse.Namespace, out: Path, partial: Path) -> tuple[int, int]:
     """Write the table; return the number of rows and of features."""
-    from survimg.io.files import write_atomically
+    from survimg.files import remove_temporaries, write_atomically
 
     table, n_others = (_of_cases if _is_table(arguments) else _of_cohort)(arguments, partial)
-    for leftover in out.parent.glob(f"{out.name}.*.tmp"):  # of a process killed while it wrote
-        leftover.unlink()
+    remove_temporaries(out.parent.glob(f"{out.name}.*"))
     write_atomically(out, table.to_csv(index=False).encode())
     return len(table), table.shape[1] - n_others
 

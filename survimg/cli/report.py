@@ -16,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("folder", help="folder of a run of survimg benchmark")
     parser.add_argument(
+        "--hide-ids", action="store_true",
+        help="number the patients in the page and the tables instead of naming them",
+    )
+    parser.add_argument(
         "--figures", metavar="FOLDER", help="also write the figures as PNG files into this folder"
     )
 
@@ -24,7 +28,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Render the report."""
     from survimg.report import export_figures, render
 
-    page = render(arguments.folder)
+    page = render(arguments.folder, hide_ids=arguments.hide_ids)
     figures = []
     if arguments.figures is not None:
         figures = export_figures(arguments.folder, arguments.figures)

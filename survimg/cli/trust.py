@@ -19,7 +19,8 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", nargs="+", default=[], metavar="MODULE:NAME",
         help="classes or functions of your own that the model is made of, such as the class of its "
-        "network: monai.networks.nets:DenseNet121",
+        "network: monai.networks.nets:DenseNet121. Their modules are imported, which runs their "
+        "code: name only what you trust",
     )
 
 

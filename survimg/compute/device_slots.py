@@ -226,7 +226,7 @@ def _acquired(lock: FileLock) -> bool:
 
 def _lock(key: str, name: int | str) -> FileLock:
     stem = re.sub(r"[^\w.-]", "_", key)
-    return FileLock(_folder() / f"{stem}.{name}.lock")
+    return FileLock(_folder() / f"{stem}.{name}.lock", mode=0o600)
 
 
 def _folder() -> Path:

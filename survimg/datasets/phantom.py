@@ -27,6 +27,7 @@ from survimg.datasets.hazard import (
     end_of_accrual,
     log_hazard,
 )
+from survimg.files import write_atomically
 from survimg.io.images.image import Image, write_image
 from survimg.preprocessing import zscore
 from survimg.target import make_outcome
@@ -265,8 +266,8 @@ def write_phantom_manifest(
     table["stage"] = plan.components["stage"]
     disease = plan.components.assign(oracle_risk=plan.risk)
     disease.insert(0, "patient_id", plan.ids)
-    disease.to_csv(folder / "truth.csv", index=False)
-    table.to_csv(manifest, index=False)
+    write_atomically(folder / "truth.csv", disease.to_csv(index=False).encode())
+    write_atomically(manifest, table.to_csv(index=False).encode())
     return manifest
 
 

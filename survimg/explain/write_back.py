@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from survimg.cohort import Cohort
-from survimg.io.files import file_name
+from survimg.files import file_name
 from survimg.io.images.image import Image, write_image
 from survimg.preprocessing.patient_space import to_patient_space
 

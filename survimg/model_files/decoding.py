@@ -207,6 +207,7 @@ class Decoder:
             or type(pos) is not int
             or not 0 <= pos <= _MT19937_WORDS
             or type(has_gauss) is not int
+            or has_gauss not in (0, 1)
             or type(gauss) is not float
         ):
             raise _damaged("the state of a random number generator is invalid")

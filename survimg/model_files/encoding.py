@@ -14,6 +14,7 @@ that a file cannot describe a cycle, and objects that are shared stay shared.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import UserList
 from collections.abc import Callable, Mapping
@@ -241,6 +242,7 @@ class Encoder:
             names = [name for name in value._get_param_names() if name in attributes]
             parameters = {name: attributes.pop(name) for name in names}
             parameters |= dict.fromkeys(LEFT_OUT & set(parameters))
+            parameters |= _without_folders(parameters)
             self._leave_code_of_training(parameters, place)
             node["parameters"] = self._named(parameters, place)
             node |= encode_requests(attributes)
@@ -361,3 +363,23 @@ class Encoder:
             "is plain data, pass it: survimg.save(..., trusted=[...]), and the same to "
             "survimg.load."
         )
+
+
+def _without_folders(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters that name a file of this machine as a model file says them.
+
+    Initial weights keep the name of their file; the settings of radiomics, which a prediction
+    needs, their content.
+    """
+    files = {
+        name: parameters[name]
+        for name in ("initial_weights", "params")
+        if isinstance(parameters.get(name), str | os.PathLike)
+    }
+    if "initial_weights" in files:
+        files["initial_weights"] = Path(files["initial_weights"]).name
+    if "params" in files:
+        from survimg.radiomics.parameters.parameters import read_parameters
+
+        files["params"] = read_parameters(files["params"]).to_dict()
+    return files

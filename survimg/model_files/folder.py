@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from survimg.files import sync_folder, write_new
 from survimg.model_files.errors import ModelFileError
 
 __all__ = [
@@ -56,16 +57,13 @@ def write_folder(
     try:
         partial.mkdir()
         for name, content in {**files, MANIFEST: text.encode()}.items():
-            with open(partial / name, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(partial)
+            write_new(partial / name, content)
+        sync_folder(partial)
         _publish(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -271,13 +269,3 @@ def _moved_away(folder: Path) -> Iterator[None]:
 
 def _beside(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{kind}")
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there; the files themselves are on disk
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

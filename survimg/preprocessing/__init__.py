@@ -5,6 +5,7 @@ from survimg.preprocessing.alignment import Alignment, WorldMap, judge
 from survimg.preprocessing.case import PreparedCase, prepare_case
 from survimg.preprocessing.patient_space import to_patient_space
 from survimg.preprocessing.preparing import prepare
+from survimg.preprocessing.pseudonyms import pseudonyms, read_key
 from survimg.preprocessing.registration import Registration, RegistrationLimits
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import (
@@ -31,6 +32,8 @@ __all__ = [
     "pet_peak",
     "prepare",
     "prepare_case",
+    "pseudonyms",
+    "read_key",
     "register",
     "resample",
     "resample_image",

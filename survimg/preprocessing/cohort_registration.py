@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from survimg.io.images.image import Image
 from survimg.io.images.reading import read_image
 from survimg.preprocessing.alignment import Alignment, WorldMap, judge, mapped_grid
 from survimg.preprocessing.case import fixed_grid
+from survimg.preprocessing.pseudonyms import pseudonyms
 from survimg.preprocessing.registration import Registration
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.template import Template, make_template, register
@@ -56,6 +57,17 @@ class CohortRegistration:
     ids: list[str]
     alignments: list[Alignment]
     reasons: list[list[str]]
+
+    def with_pseudonyms(self, key: bytes) -> CohortRegistration:
+        """Return the same with pseudonyms in place of identifiers."""
+        names = dict(zip(self.ids, pseudonyms(self.ids, key), strict=True))
+        template = self.settings.template
+        return replace(
+            self,
+            ids=list(names.values()),
+            template_id=None if self.template_id is None else names[self.template_id],
+            settings=replace(self.settings, template=template and names[template]),
+        )
 
     @property
     def kept(self) -> list[int]:

@@ -19,13 +19,16 @@ from tqdm import tqdm
 from survimg.cohort import ArrayStore, Cohort
 from survimg.cohort.finer import finer_settings, finer_table
 from survimg.cohort.patient import Patient
+from survimg.files import write_atomically
 from survimg.io.dicom.folder import manifest_of_dicom
 from survimg.io.images.image import Image
 from survimg.io.images.masks import Label
 from survimg.io.manifest import manifest_of_frame
+from survimg.io.patients import PatientTable
 from survimg.io.store.store import StoreWriter, write_row
 from survimg.preprocessing.case import PreparedCase, finer_case, prepare_case
 from survimg.preprocessing.cohort_registration import CohortRegistration
+from survimg.preprocessing.pseudonyms import pseudonyms
 from survimg.preprocessing.records import (
     case_record,
     listed_errors,
@@ -59,6 +62,7 @@ def prepare(
     progress: bool = True,
     on_error: str = "raise",
     overwrite: bool = False,
+    pseudonym_key: bytes | None = None,
 ) -> Cohort:
     """Resample, crop and normalise patients, whatever their images come from.
 
@@ -94,6 +98,10 @@ def prepare(
         then raises one error that lists every such patient: correct them and call again.
     overwrite : bool, default=False
         Replace a prepared cohort that is already at `out`.
+    pseudonym_key : bytes, optional
+        Key (`survimg.preprocessing.read_key`) with which identifiers are replaced by pseudonyms in
+        the prepared cohort. Messages name patients as the source does, and so do the folders
+        ``<out>.partial`` and ``<out>.registration`` of an unfinished run.
 
     Returns
     -------
@@ -150,7 +158,7 @@ def prepare(
                 cohort, settings, settings.registration, folder, n_jobs=n_jobs, progress=progress
             )
             cohort = cohort[np.asarray(registered.kept)]
-        run = _Run(cohort, settings, registered, n_jobs, progress, on_error)
+        run = _Run(cohort, settings, registered, n_jobs, progress, on_error, pseudonym_key)
         if folder is None:
             return run.in_memory()
         prepared = run.on_disk(folder, overwrite)
@@ -168,6 +176,7 @@ class _Run:
     n_jobs: int
     progress: bool
     on_error: str
+    pseudonym_key: bytes | None
 
     def in_memory(self) -> Cohort:
         """Prepare all patients and return them."""
@@ -189,9 +198,8 @@ class _Run:
         if errors:
             raise ValueError(listed_errors(errors, n, None))
         rows = [records[i] for i in range(n)]
-        table = prepared_table(self.cohort, rows)
+        table, settings, _ = self._named(rows)
         warn_of_patients(self.cohort.ids.tolist(), rows)
-        settings = stored_settings(self.settings, self.registered)
         marks = None if masks is None else ArrayStore(masks)
         cohort = Cohort.from_table(table, volumes, marks, settings=settings)
         return _with_finer(cohort, finer) if finer else cohort
@@ -220,13 +228,28 @@ class _Run:
                 raise ValueError(listed_errors(errors, n, partial))
             done = writer.done()
             records = [done[i] for i in range(n)]
-            if self.registered is not None:
-                table = self.registered.table()
-                path = writer.partial / "registration.csv"
-                table.to_csv(path, index=False, lineterminator="\n")
-            writer.finish(prepared_table(self.cohort, records), settings=settings)
+            table, settings, registered = self._named(records)
+            if registered is not None:
+                text = registered.table().to_csv(index=False, lineterminator="\n")
+                write_atomically(writer.partial / "registration.csv", text.encode())
+            writer.finish(table, settings=settings)
         warn_of_patients(ids, records)
         return Cohort.load(out)
+
+    def _named(
+        self, records: Sequence[Mapping[str, Any]]
+    ) -> tuple[PatientTable, dict[str, Any], CohortRegistration | None]:
+        """Return what the cohort says of its patients, with pseudonyms if there is a key."""
+        table, settings, registered = (
+            prepared_table(self.cohort, records), self.settings, self.registered,
+        )  # fmt: skip
+        if self.pseudonym_key is not None:
+            names = pseudonyms(table.ids.tolist(), self.pseudonym_key)
+            table = replace(table, ids=np.array(names, dtype=object))
+            if registered is not None:
+                registered = registered.with_pseudonyms(self.pseudonym_key)
+                settings = replace(settings, registration=registered.settings)
+        return table, stored_settings(settings, registered), registered
 
     def _sizes(self) -> tuple[int, int, bool]:
         cohort = self.cohort

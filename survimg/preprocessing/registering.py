@@ -14,7 +14,14 @@ from tqdm import tqdm
 
 from survimg.cohort import Cohort
 from survimg.cohort.patient import Patient
-from survimg.io.files import lock_folder, make_folder, remove_empty, unlock_folder, write_json
+from survimg.files import (
+    lock_folder,
+    make_folder,
+    remove_empty,
+    unlock,
+    write_atomically,
+    write_json,
+)
 from survimg.io.images.image import Image
 from survimg.preprocessing.alignment import Alignment
 from survimg.preprocessing.cohort_registration import (
@@ -81,11 +88,12 @@ def register_patients(
     try:
         result = concluded(folder)
         table = folder / "registration.csv"
-        result.table().to_csv(table, index=False, lineterminator="\n")
+        text = result.table().to_csv(index=False, lineterminator="\n")
+        write_atomically(table, text.encode())
         enforce(result, f"All figures are in {table}; what is registered is not done again.")
         return result
     finally:
-        unlock_folder(lock)
+        unlock(lock)
         if not any(folder.glob("*.json")):
             (folder / "lock").unlink(missing_ok=True)
             remove_empty(made)

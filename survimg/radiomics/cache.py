@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from survimg.files import write_atomically
 from survimg.radiomics.case import CaseFeatures
 
 __all__ = ["CaseCache", "HasLocation", "digest"]
@@ -72,16 +73,9 @@ class CaseCache:
         """Store a record; does nothing without a folder."""
         if self.folder is None:
             return
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, values=found.values, n_levels=found.n_levels)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, values=found.values, n_levels=found.n_levels)
+        write_atomically(self._path(key), content.getbuffer())
 
     def _path(self, key: str) -> Path:
         if self.folder is None:

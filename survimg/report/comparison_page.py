@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from survimg.benchmark.storage import write_atomically
+from survimg.files import write_atomically
 from survimg.report.comparison import RunComparison, comparison_table
 from survimg.report.page import stylesheet, templates
 
@@ -32,6 +34,7 @@ def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> P
         style=stylesheet(),
         comparison=comparison,
         letters=comparison.letters,
+        names=_names(comparison.folders),
         table_of_models=comparison_table(comparison),
         untested=[
             (k, reason, [m.model for m in comparison.models if (m.run, m.reason) == (k, reason)])
@@ -41,3 +44,10 @@ def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> P
     path = Path(path)
     write_atomically(path, page.encode())
     return path
+
+
+def _names(folders: Sequence[str]) -> list[str]:
+    """Return what distinguishes the folders: where they lie is nobody's business."""
+    paths = [Path(folder).resolve() for folder in folders]
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(shared).as_posix() for path in paths]

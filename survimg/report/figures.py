@@ -20,6 +20,7 @@ from survimg.benchmark.risk_groups import RiskGroups
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
+from survimg.files import writing
 from survimg.report.ranks import RankSummary
 
 __all__ = [
@@ -257,8 +258,8 @@ def rank_figure(summary: RankSummary) -> Markup:
 
 def write_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, 160 dots an inch."""
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, dpi=160, metadata={"Software": None})
+    with mpl.rc_context(STYLE), writing(path) as temporary:
+        figure.savefig(temporary, dpi=160, metadata={"Software": None})
 
 
 def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from survimg.benchmark.storage import write_atomically
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.nomogram import Axis, Nomogram
+from survimg.files import write_atomically
 
 __all__ = ["write_nomogram_page"]
 

@@ -12,12 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from survimg.benchmark.follow_up import median_follow_up
+from survimg.benchmark.hidden import without_identifiers
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
-from survimg.benchmark.storage import write_atomically
 from survimg.evaluation.estimates import LEAST_EVENTS
+from survimg.files import write_atomically
 from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
@@ -52,7 +53,7 @@ FOLDER = Path(__file__).parent
 _ABSENT = {"spacing": "each patient's own voxel size"}
 
 
-def render(folder: str | PathLike[str]) -> Path:
+def render(folder: str | PathLike[str], *, hide_ids: bool = False) -> Path:
     """Render ``report.html`` and the tables of a run from its records, without fitting models.
 
     The page is self-contained: it works offline and can be sent by mail. The page of an interrupted
@@ -62,6 +63,8 @@ def render(folder: str | PathLike[str]) -> Path:
     ----------
     folder : path-like
         Folder of the run.
+    hide_ids : bool, default=False
+        Write ``patient 001`` and so on in place of identifiers, into the page and the tables.
 
     Returns
     -------
@@ -75,6 +78,8 @@ def render(folder: str | PathLike[str]) -> Path:
         As `survimg.benchmark.read_run`.
     """
     run = read_run(folder)
+    if hide_ids:
+        run = without_identifiers(run)
     write_tables(run)
     content = _content(run)
     write_documents(run.folder / "tables", content["documents"])

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from survimg.benchmark.storage import write_atomically
 from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.files import write_atomically
 
 __all__ = [
     "ABSENT",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from survimg.suites.deepmts_models import DEEPMTS_MODELS
@@ -109,7 +111,10 @@ def parameter_names(model: Any, parameter: str) -> list[str]:
 
 
 def import_named(name: str) -> Any:
-    """Import what a user has named on the command line.
+    """Import what a user has named on the command line, which runs its module.
+
+    Modules of the working directory are found too, after all others: a ``json.py`` that lies there
+    does not take the place of Python's own.
 
     Parameters
     ----------
@@ -122,6 +127,8 @@ def import_named(name: str) -> Any:
         There is no such module, or nothing of this name in it.
     """
     module_name, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -27,6 +27,7 @@ from survimg.evaluation import (
     status_roc_curve,
     univariate_cox_table,
 )
+from survimg.files import write_atomically, writing
 
 __all__ = [
     "SCORES",
@@ -234,18 +235,18 @@ def write_analysis(
     names = list(variables)
     if names and len(cohorts) > 1:
         frames = {cohort.name: cohort.clinical[names] for cohort in cohorts}
-        compare_cohorts(frames, random_state=random_state).to_csv(folder / "table1.csv")
+        _write(compare_cohorts(frames, random_state=random_state), folder / "table1.csv")
     for cohort in cohorts:
-        _cox(cohort, names, significance).to_csv(folder / f"cox_{cohort.name}.csv")
+        _write(_cox(cohort, names, significance), folder / f"cox_{cohort.name}.csv")
         outcome = {"event": cohort.outcome["event"], "time": cohort.outcome["time"]}
-        cohort.scores.assign(**outcome).to_csv(folder / f"scores_{cohort.name}.csv", index=False)
+        _write(cohort.scores.assign(**outcome), folder / f"scores_{cohort.name}.csv", index=False)
     tables: dict[str, Callable[[ScoredCohort], pd.DataFrame]] = {
         "performance": performance_table,
         "calibration": calibration_table,
     }
     for name, table in tables.items():
         all_cohorts = pd.concat({c.name: table(c) for c in cohorts}, names=["cohort"])
-        all_cohorts.to_csv(folder / f"{name}.csv")
+        _write(all_cohorts, folder / f"{name}.csv")
     training = cohorts[0]
     cutoffs: dict[str, Any] = {}
     without: dict[str, str] = {}
@@ -257,7 +258,7 @@ def write_analysis(
             without[score] = f"no cut-off: {reasons[0]}"
         else:
             cutoffs[score] = cutoff
-    risk_group_table(cohorts, cutoffs, without).to_csv(folder / "risk_groups.csv")
+    _write(risk_group_table(cohorts, cutoffs, without), folder / "risk_groups.csv")
     for cohort in cohorts:
         _draw(cohort, cutoffs.get(_FINAL), folder, time_unit)
     return folder
@@ -291,7 +292,7 @@ def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> No
     if 0 < cohort.outcome["event"].mean() < 1:
         curves = {name: status_roc_curve(cohort.outcome, cohort.scores[name]) for name in scores}
         plots.plot_roc_curves(curves, figure.subplots()).set_title(cohort.name)
-        figure.savefig(folder / f"roc_{cohort.name}.png", dpi=150)
+        _draw_to(figure, folder / f"roc_{cohort.name}.png")
     if cutoff is not None:
         high = cutoff.high_risk(cohort.scores[_FINAL])
         if 0 < high.mean() < 1:
@@ -301,7 +302,7 @@ def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> No
             ax = figure.subplots()
             plots.plot_kaplan_meier(cohort.outcome, high, ax, time_label=label, labels=groups)
             ax.set_title(cohort.name)
-            figure.savefig(folder / f"kaplan_meier_{cohort.name}.png", dpi=150)
+            _draw_to(figure, folder / f"kaplan_meier_{cohort.name}.png")
     for horizon, survival in cohort.survival.items():
         try:
             groups_at = calibration_groups(cohort.outcome, survival, horizon, 5)
@@ -309,7 +310,16 @@ def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> No
             continue
         figure = Figure(figsize=(5, 5), layout="constrained")
         plots.plot_calibration(groups_at, figure.subplots()).set_title(cohort.name)
-        figure.savefig(folder / f"calibration_{cohort.name}_{horizon:g}.png", dpi=150)
+        _draw_to(figure, folder / f"calibration_{cohort.name}_{horizon:g}.png")
+
+
+def _write(table: pd.DataFrame, path: Path, *, index: bool = True) -> None:
+    write_atomically(path, table.to_csv(index=index).encode())
+
+
+def _draw_to(figure: Any, path: Path) -> None:
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def _or_reason(reasons: list[str], compute: Callable[..., Any], *arguments: Any) -> Any:

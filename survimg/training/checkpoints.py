@@ -20,7 +20,7 @@ from torch import nn
 
 from survimg.cohort import Cohort
 from survimg.compute.devices import RandomStreams
-from survimg.io.files import write_atomically
+from survimg.files import remove_temporaries, write_atomically
 from survimg.training.holdout import HoldOut
 
 __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
@@ -141,9 +141,7 @@ class Checkpoint:
             "cpu": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if net.device.startswith("cuda") else [],
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.parent.glob(f"{self.path.name}.*.tmp"):  # of a killed process
-            leftover.unlink(missing_ok=True)
+        remove_temporaries(self.path.parent.glob(f"{self.path.name}.*"))  # of a killed process
         buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
         torch.save(content, buffer)
         write_atomically(self.path, buffer.getbuffer())

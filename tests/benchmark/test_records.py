@@ -15,7 +15,8 @@ from sksurv.functions import StepFunction as OtherStepFunction
 from survimg.benchmark import Record
 from survimg.benchmark.fitting import _curves_on_grid, _precisions
 from survimg.benchmark.records import read_record, record_path, write_record
-from survimg.benchmark.storage import locked, read_json, write_arrays, write_atomically, write_json
+from survimg.benchmark.storage import read_json, write_arrays
+from survimg.files import locked, write_atomically, write_json
 from survimg.survival import StepFunction
 
 KEY = "0123456789abcdef" * 4
@@ -121,7 +122,7 @@ def test_one_process_at_a_time_and_leftovers_are_cleared(tmp_path):
     leftover.parent.mkdir(parents=True)
     leftover.write_text("half")
     holder = (
-        "import sys, pathlib; from survimg.benchmark.storage import locked\n"
+        "import sys, pathlib; from survimg.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -7,10 +7,9 @@ import resource
 
 import pytest
 
-from survimg.benchmark.storage import locked
 from survimg.cli import main
 from survimg.datasets import make_phantom_cohort
-from survimg.io.files import lock_folder, unlock_folder
+from survimg.files import lock_folder, locked, unlock
 
 ARGUMENTS = ("--images", "original")
 
@@ -49,7 +48,7 @@ def test_interrupted_features_are_continued_and_leave_nothing_else(
     assert "the same command does the rest" in capsys.readouterr().err
     assert not out.exists()
     limit[0] = 100
-    (tmp_path / "features.csv.99999.tmp").write_text("of a killed process")
+    (tmp_path / "features.csv.99999.survimg-tmp").write_text("of a killed process")
     assert main(command) == 0
     assert sorted(seen) == [0, 1, 2, 3]  # each patient once
     whole = out.read_bytes()
@@ -73,7 +72,7 @@ def test_the_second_run_on_one_table_is_told_who_holds_the_lock(store, tmp_path,
         command = ["radiomics", str(store), "--out", str(tmp_path / "f.csv"), *ARGUMENTS]
         assert main(command) == 2
     finally:
-        unlock_folder(lock)
+        unlock(lock)
     assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
     assert partial.is_dir()  # not this run's to remove
 
@@ -89,14 +88,14 @@ def test_a_full_disk_is_an_error_and_keeps_the_patients(store, tmp_path, capsys)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "large" in capsys.readouterr().err
     assert not out.exists()
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*tmp"))
     assert main(command) == 0
 
 
 def test_the_second_benchmark_is_told_who_holds_the_lock(tmp_path):
     with (
         locked(tmp_path),
-        pytest.raises(BlockingIOError, match=f"another benchmark \\(process {os.getpid()}\\)"),
+        pytest.raises(BlockingIOError, match=f"written by process {os.getpid()}"),
         locked(tmp_path),
     ):
         pass

@@ -246,7 +246,7 @@ def test_a_damaged_checkpoint_is_named(cohort, tmp_path, monkeypatch):
 
 def test_a_full_disk_leaves_the_checkpoint_as_it_was(cohort, tmp_path, monkeypatch):
     path = _interrupted(cohort, tmp_path, monkeypatch)
-    (tmp_path / f"{path.name}.99999.tmp").write_bytes(b"of a killed process")
+    (tmp_path / f"{path.name}.99999.survimg-tmp").write_bytes(b"of a killed process")
     content = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

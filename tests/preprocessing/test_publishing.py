@@ -56,6 +56,6 @@ def test_a_replacement_that_dies_at_any_step_is_finished_by_the_next_run(
 def test_what_a_killed_writer_left_is_not_published(cohort_folder, tmp_path):
     partial = tmp_path / "out.partial"
     partial.mkdir()
-    (partial / "begun.json.99999.tmp").write_text("{")  # killed before anything was begun
+    (partial / "begun.json.99999.survimg-tmp").write_text("{")  # killed before anything was begun
     _prepare(cohort_folder, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.tmp"))

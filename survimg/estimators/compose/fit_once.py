@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import sklearn
 import torch
-from filelock import FileLock
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.estimators.saved_classes import SAVED_CLASSES
+from survimg.files import lock_file, unlock
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
 from survimg.model_files.encoding import LEFT_OUT
@@ -108,10 +108,13 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         _check_seeds(self.estimator)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{type(self.estimator).__name__}-{_key(self.estimator, X, y)}"
-        with FileLock(path.with_name(f"{path.name}.lock")):
+        lock = lock_file(path.with_name(f"{path.name}.lock"), wait=True)
+        try:
             if not self._read(path):
                 self._train(X, y)
                 self._write(path)
+        finally:
+            unlock(lock)
         return self
 
     def transform(self, X: Any) -> np.ndarray | pd.DataFrame:

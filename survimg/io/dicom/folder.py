@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import warnings
 from collections import Counter, defaultdict
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import joblib
 
+from survimg.files import write_atomically
 from survimg.io.dicom.objects import DicomError, damage_refused, is_dicom, read_dataset
 from survimg.io.manifest import listed, read_patient_table
 
@@ -183,9 +185,9 @@ def manifest_of_dicom(
     if any(patient.masks for patient in patients):
         columns["mask"] = [str(p.masks[0].resolve()) if p.masks else "" for p in patients]
     columns |= _cells_of(columns["patient_id"], table)
-    path = out / "manifest.csv"
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    path, text = out / "manifest.csv", io.StringIO()
+    csv.writer(text).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    write_atomically(path, text.getvalue().encode())
     return path
 
 

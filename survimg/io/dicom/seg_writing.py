@@ -5,6 +5,7 @@ highdicom writes the object; here the mask is laid on the slices of the series.
 
 from __future__ import annotations
 
+import io
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
+from survimg.files import write_atomically
 from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
 from survimg.io.dicom.series import Series, read_series
 from survimg.io.images.image import Image, same_grid, to_sitk
@@ -85,7 +87,9 @@ def write_segmentation(
     headers = [_header(file) for file in stack.files]
     with damage_refused(folder):
         written = _object(highdicom, headers, frames, algorithm, label)
-        written.save_as(Path(path), enforce_file_format=True)
+        content = io.BytesIO()
+        written.save_as(content, enforce_file_format=True)
+    write_atomically(Path(path), content.getbuffer())
 
 
 def import_highdicom() -> Any:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from survimg.files import writing
+
 if TYPE_CHECKING:  # it takes half a second: imported by the functions that need it
     import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
@@ -144,7 +146,8 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
         values = values.astype(np.uint8)
     image = to_sitk(Image(values, like.spacing, like.origin, like.direction))
     try:
-        sitk.WriteImage(image, str(path), useCompression=True)
+        with writing(Path(path)) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
     except RuntimeError as error:
         raise ValueError(f"{path} could not be written: {_last_line(error)}") from None
 

@@ -38,12 +38,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from survimg.io.files import (
+from survimg.files import (
     allocate_npy,
     lock_folder,
     make_folder,
     remove_empty,
-    unlock_folder,
+    remove_temporaries,
+    unlock,
     write_atomically,
     write_json,
     write_npy_row,
@@ -168,8 +169,7 @@ class StoreWriter:
                     "choose another output folder."
                 )
             return
-        for leftover in self.partial.glob("*.tmp"):  # of a process killed before it had begun
-            leftover.unlink()
+        remove_temporaries(self.partial.glob("*"))  # of a process killed before it had begun
         (self.partial / "done").mkdir(exist_ok=True)
         allocate_npy(self.partial / "volumes.npy", self.shape, np.dtype("<f4"))
         if self.masks:
@@ -272,7 +272,8 @@ class StoreWriter:
             "finer": _finer_places([done[i].get("finer") for i in range(n)]),
         }
         json.dumps(header, allow_nan=False)  # a header that cannot be written must not cost the run
-        frame.to_csv(self.partial / "table.csv", index=False, lineterminator="\n")
+        text = frame.to_csv(index=False, lineterminator="\n")
+        write_atomically(self.partial / "table.csv", text.encode())
         write_json(self.partial / "cohort.json", header)
         if self.masks and not header["masks"]:
             (self.partial / "masks.npy").unlink()
@@ -287,12 +288,13 @@ class StoreWriter:
             _remove_replaced(replaced)
             self.folder.rename(replaced)
         if os.name == "nt":  # Windows renames no folder in which a file is open
-            unlock_folder(self._lock)
+            unlock(self._lock)
         self.partial.rename(self.folder)
         # the records go last: a process that dies before this line leaves a complete store
         shutil.rmtree(self.folder / "done")
-        for rest in (self.folder / "begun.json", self.folder / "lock", *self.folder.glob("*.tmp")):
+        for rest in (self.folder / "begun.json", self.folder / "lock"):
             rest.unlink(missing_ok=True)
+        remove_temporaries(self.folder.rglob("*"))
         _remove_replaced(replaced)
 
     def close(self, *, keep: bool) -> None:
@@ -300,7 +302,7 @@ class StoreWriter:
 
         With it go the folders above that the writer made and that hold nothing else.
         """
-        unlock_folder(self._lock)
+        unlock(self._lock)
         if keep:
             return
         if self.partial.exists():

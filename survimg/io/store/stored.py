@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from survimg.io.files import check_npy
+from survimg.files import check_npy
 from survimg.io.images.image import Image
 from survimg.io.patients import PatientTable
 from survimg.io.store.table import read_table

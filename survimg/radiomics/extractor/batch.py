@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from survimg.io.files import write_atomically
+from survimg.files import write_atomically
 from survimg.radiomics.cache import digest
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.case_images import labels_of, read_image

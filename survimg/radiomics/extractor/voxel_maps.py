@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
+from survimg.files import writing
 from survimg.radiomics.extractor.case_images import CaseImages
 from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
 from survimg.radiomics.filters.images import cut, filtered_images
@@ -99,7 +100,9 @@ def write_maps(
             continue
         path = Path(folder) / f"{name}.nii.gz"
         same_grid = np.allclose(feature_map.GetSpacing(), image.GetSpacing())
-        sitk.WriteImage(_pasted(feature_map, image) if same_grid else feature_map, str(path))
+        shown = _pasted(feature_map, image) if same_grid else feature_map
+        with writing(path) as temporary:
+            sitk.WriteImage(shown, str(temporary))
         paths.append(path)
     return paths
 

@@ -1,4 +1,7 @@
-"""Files that are either complete or absent: bytes, JSON, rows of ``.npy``; a folder's lock."""
+"""Files that are either complete or absent, and locks; what survimg writes is written here.
+
+Files and folders have the permissions that the user's umask leaves of ``0o666`` and ``0o777``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any, BinaryIO
@@ -14,9 +19,13 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 __all__ = [
-    "allocate_npy", "check_npy", "file_name", "lock_folder", "make_folder", "remove_empty",
-    "unlock_folder", "write_atomically", "write_json", "write_npy_row",
-]
+    "allocate_npy", "check_npy", "file_name", "lock_file", "lock_folder", "locked", "make_folder",
+    "remove_empty", "remove_temporaries", "sync_folder", "unlock", "write_atomically", "write_json",
+    "write_new", "write_npy_row", "writing",
+]  # fmt: skip
+
+#: An ending of our own, because users may have ``*.tmp`` files in the folder.
+_TEMPORARY = ".survimg-tmp"
 
 
 def file_name(text: str) -> str:
@@ -24,22 +33,58 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]", "_", text).lstrip(".")
 
 
+def write_new(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that is not there yet, down to the disk.
+
+    Raises
+    ------
+    FileExistsError
+        It is there.
+    """
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that a reader finds the old content or the new one, never a part of it.
 
     The content goes to a temporary file beside it, down to the disk, and takes the name in one
-    step; a process killed at any moment leaves at most the temporary file (``*.tmp``).
+    step; a process killed at any moment leaves at most the temporary file. The folder is made
+    where there is none.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a library that writes by itself a path, whose files take their place at the end.
+
+    The path has the name of the final one, in a temporary folder beside it: the library sees the
+    right ending, and a second file (the voxels of a header) gets its right name. After an error
+    nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = _beside(path)
+    folder.mkdir()
+    try:
+        yield folder / path.name
+        for file in sorted(folder.iterdir()):
+            with open(file, "rb") as content:
+                os.fsync(content.fileno())
+            file.replace(path.parent / file.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sync_folder(path.parent)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -114,23 +159,31 @@ def check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise ValueError(f"{path} has {size} bytes instead of {expected}; it is damaged.")
 
 
-def lock_folder(folder: Path) -> IO[str]:
-    """Take the folder's lock; the operating system releases it when this process ends.
+def lock_file(path: Path, *, wait: bool = False) -> IO[str]:
+    """Take a lock; the operating system releases it when this process ends.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is there for the lock only; made where there is none.
+    wait : bool, default=False
+        Wait until another process releases it.
 
     Raises
     ------
     BlockingIOError
-        Another living process holds it.
+        Another living process holds it, and `wait` is False.
     """
-    file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115  # held until unlocked
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  # held until unlocked
     try:
-        _lock(file)
+        _lock(file, wait)
     except OSError:
         file.seek(0)
-        holder = file.read().strip() or "another process"
+        holder = file.read(100).strip() or "another process"
         file.close()
         raise BlockingIOError(
-            f"{folder} is being written by {holder}. Wait for it, or choose another output folder."
+            f"{path.parent} is in use: it is being written by {holder}. Wait for it, or choose "
+            "another output folder."
         ) from None
     try:
         file.truncate(0)
@@ -143,21 +196,72 @@ def lock_folder(folder: Path) -> IO[str]:
     return file
 
 
-def unlock_folder(file: IO[str]) -> None:
+def lock_folder(folder: Path) -> IO[str]:
+    """Take the lock of a folder, the file ``lock`` in it; see `lock_file`."""
+    return lock_file(folder / "lock")
+
+
+def unlock(file: IO[str]) -> None:
     """Release a lock; releasing it twice is harmless."""
     with contextlib.suppress(ValueError):
         file.close()
 
 
-def _lock(file: IO[str]) -> None:
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, and delete temporary files of killed processes.
+
+    Raises
+    ------
+    BlockingIOError
+        Another living process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = lock_folder(folder)
+    try:
+        remove_temporaries(folder.rglob("*"))
+        yield
+    finally:
+        unlock(file)
+
+
+def remove_temporaries(paths: Iterable[Path]) -> None:
+    """Remove what a killed process left of these: temporary files and folders, nothing else.
+
+    The caller knows that nobody is writing them: he holds the lock.
+    """
+    for path in [path for path in paths if path.name.endswith(_TEMPORARY)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder down to the disk."""
+    if os.name == "nt":  # folders cannot be opened there; the files themselves are on disk
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+
+
+def _lock(file: IO[str], wait: bool) -> None:
     if os.name == "nt":
         import msvcrt
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
+        msvcrt.locking(file.fileno(), mode, 1)  # type: ignore[attr-defined]
     else:
         import fcntl
 
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
