@@ -6,10 +6,21 @@ Names go to --models of survimg benchmark and to --model of survimg fit; paramet
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from survimg.cli.model_parameters import holds_estimators
 from survimg.cli.output import Answer
-from survimg.suites import DEFAULT_MODELS, MODEL_GROUPS, SUITES, ModelSettings, build_models
+from survimg.suites import (
+    DEFAULT_LABEL_MODELS,
+    DEFAULT_MODELS,
+    LABEL_MODEL_GROUPS,
+    LABEL_MODELS,
+    MODEL_GROUPS,
+    MODELS,
+    SUITES,
+    ModelSettings,
+    build_models,
+)
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -34,21 +45,24 @@ def run(arguments: argparse.Namespace) -> Answer:
     """
     if arguments.models:
         return _parameters(arguments.models)
-    names = [name for group in MODEL_GROUPS.values() for name in group]
+    groups = {**MODEL_GROUPS, **LABEL_MODEL_GROUPS}
+    default = {*DEFAULT_MODELS, *DEFAULT_LABEL_MODELS}
+    names = [name for group in groups.values() for name in group]
     width = max(map(len, names)) + 2
     lines = []
-    for heading, group in MODEL_GROUPS.items():
+    for heading, group in groups.items():
         lines.append(heading)
         for name, words in group.items():
-            mark = "*" if name in DEFAULT_MODELS else " "
+            mark = "*" if name in default else " "
             lines.append(f"  {mark} {name.ljust(width)}{words}")
         lines.append("")
     lines.append("Tables of papers (--suite)")
     lines += [f"    {name.ljust(width)}{suite.title}" for name, suite in SUITES.items()]
     lines += ["", "* in a benchmark that names no models. Your own model: module:callable."]
     record = {
-        "groups": MODEL_GROUPS,
+        "groups": groups,
         "default": DEFAULT_MODELS,
+        "default_classifiers": DEFAULT_LABEL_MODELS,
         "suites": {name: suite.models for name, suite in SUITES.items()},
     }
     return Answer("\n".join(lines) + "\n", record)
@@ -61,7 +75,8 @@ def _parameters(names: list[str]) -> Answer:
             for parameter, value in sorted(model.get_params(deep=True).items())
             if not holds_estimators(value)
         }
-        for name, model in build_models(names, ModelSettings()).items()
+        for name in names
+        for model in [_built(name)]
     }
     lines = [
         line
@@ -69,3 +84,9 @@ def _parameters(names: list[str]) -> Answer:
         for line in (name, *(f"    {key} = {value!r}" for key, value in values.items()), "")
     ]
     return Answer("\n".join(lines), {"parameters": record})
+
+
+def _built(name: str) -> Any:
+    """Build a model; of a name that is known for times and for labels, that for times."""
+    settings, classifiers = ModelSettings(), name in LABEL_MODELS and name not in MODELS
+    return build_models([name], settings, classifiers=classifiers)[name]
