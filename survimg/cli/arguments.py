@@ -46,7 +46,7 @@ def _spacing(text: str) -> float | tuple[float, ...]:
 
 
 def _features_spacing(text: str) -> str | float | tuple[float, ...]:
-    return text if text == "native" else _spacing(text)
+    return text if text in ("native", "none") else _spacing(text)
 
 
 def add_preparation(
@@ -92,7 +92,7 @@ def add_preparation(
     group.add_argument(
         "--features-spacing", type=_features_spacing, metavar="MM",
         help="keep finer voxels around each tumour for features, in SUV and HU: voxel size in mm, "
-        "or native",
+        "native, or none (default: none; native for sts51)",
     )
     group.add_argument(
         "--features-margin", type=float, metavar="MM",
@@ -219,6 +219,8 @@ def preparation(arguments: argparse.Namespace) -> dict[str, Any]:
             settings[name] = tuple(settings[name])
     if "normalise" in settings:
         settings["normalise"] = _normalisation(settings["normalise"])
+    if settings.get("features_spacing") == "none":
+        del settings["features_spacing"]
     if settings.pop("no_antialias", False):
         settings["antialias"] = False
     return settings

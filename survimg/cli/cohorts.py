@@ -355,6 +355,8 @@ def _sts51(arguments: argparse.Namespace, folder: Path) -> Source:
     from survimg.datasets import load_sts51
 
     endpoint = arguments.endpoint or "dfs"
+    if arguments.features_spacing is None:  # 0.2 MB a patient, and features that no grid changes
+        arguments.features_spacing = "native"
     return _raw(
         arguments,
         load_sts51(folder, endpoint=endpoint),

@@ -93,6 +93,25 @@ def _truncated(folder: Path, rng: np.random.Generator) -> None:
     at_the_door(folder, "series")
 
 
+def _zeroed(folder: Path, rng: np.random.Generator) -> None:
+    path = _some_slice(folder, rng)
+    content = path.read_bytes()
+    start = int(rng.integers(140, content.rindex(b"\xe0\x7f\x10\x00")))
+    with open(path, "r+b") as file:
+        file.truncate(start)
+        file.truncate(1 << 24)  # zeros, as a download that was broken off leaves them
+    at_the_door(folder, "series")
+
+
+def _element_twice(folder: Path, rng: np.random.Generator) -> None:
+    path = _some_slice(folder, rng)
+    content = path.read_bytes()
+    start = content.index(b"\x28\x00\x52\x10DS")  # RescaleIntercept
+    end = content.index(b"\x28\x00\x53\x10DS")
+    path.write_bytes(content[:end] + content[start:end] + content[end:])
+    at_the_door(folder, "series")
+
+
 def _compressed_and_cut(folder: Path, rng: np.random.Generator) -> None:
     path = _some_slice(folder, rng, _rle)
     content = path.read_bytes()
@@ -200,6 +219,8 @@ _SERIES_FAULTS = [
     Fault(_SERIES, "a folder without a series", _no_series, (PATIENT, "no DICOM image series")),
     Fault(_SERIES, "text named .dcm", _text_slice, (PATIENT, "another.dcm")),
     Fault(_SERIES, "a truncated slice", _truncated, (PATIENT,), 20),
+    Fault(_SERIES, "zeros from somewhere in the header on", _zeroed, (PATIENT,), 20),
+    Fault(_SERIES, "an element twice", _element_twice, (PATIENT, "twice")),
     Fault(_SERIES, "a truncated compressed slice", _compressed_and_cut, (PATIENT,), 10),
     Fault(_SERIES, "a multi-frame object as an image", _multiframe, (PATIENT, "frames.dcm")),
     Fault(_SERIES, "a slice is a link out of the folder", _linked_slice, (PATIENT, "outside")),

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk  # noqa: N813
 from fault import PATIENT, manifest
+from forked import forked_decoder
 from independent import compare, compare_regions, compare_segments
 from mutations import FORMATS, SECRET, Format, grid, mutate
 
@@ -42,6 +43,8 @@ _RESULTS = Path(__file__).parent / "results" / "mutations.csv"
 #: process, and its memory.
 _SECONDS, _WALL, _BATCH, _MEMORY = 10, 120, 1000, 3 << 30
 OUTCOMES = ("equal", "refused", "unchecked", "WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH")
+#: Seed of the first file; another one for every run that is recorded, so that none is a replay.
+_FIRST_SEED = 1_000_000
 #: Every so many files go the whole road of `prepare`, whose refusal must name the patient.
 _WHOLE_ROAD = 50
 
@@ -114,7 +117,7 @@ def _work(name: str, start: int, stop: int, log: Path) -> None:
 
     signal.signal(signal.SIGALRM, too_long)
     signal.signal(signal.SIGPROF, too_long)
-    with open(log, "a", encoding="utf-8") as file:
+    with open(log, "a", encoding="utf-8") as file, forked_decoder():
         for seed in range(start, stop):
             file.write(json.dumps([seed, "begun", ""]) + "\n")
             file.flush()
@@ -177,7 +180,7 @@ def main(number: int, names: list[str]) -> int:
     shares = [kind.share for kind in kinds]
     rows = []
     for kind, share in zip(kinds, shares, strict=True):
-        rows.append(run(kind, -(-number * share // sum(shares))))
+        rows.append(run(kind, -(-number * share // sum(shares)), _FIRST_SEED))
         table = _written(rows)  # as soon as it is known: all of them take an hour
     sys.stdout.write(f"{table.to_string(index=False)}\n")
     return int(table[list(OUTCOMES[3:])].to_numpy().sum())

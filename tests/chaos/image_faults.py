@@ -286,6 +286,7 @@ FAULTS = [
     _header("voxels that begin inside the header", "vox_offset", (100.0,), "f4"),
     _header("voxels that begin before the file", "vox_offset", (-400.0,), "f4"),
     _header("voxel size 0", "pixdim", (0.0, 0.0, 0.0), "f4", at=4),
+    _header("voxel size below 0", "pixdim", (2.0, 2.0, -3.0), "f4", at=4),
     _header("voxel size NaN", "pixdim", (np.nan,) * 3, "f4", at=4),
     _header("infinite scale", "scl_slope", (np.inf,), "f4"),
     _header("NaN in the sform", "srow_x", (np.nan,) * 4, "f4"),

@@ -49,7 +49,11 @@ def _compare_nibabel(path: Path, image: Image, how: str) -> Verdict:
     voxels = voxels.reshape(voxels.shape[:3])
     index = np.argwhere(np.ones(voxels.shape))
     scale = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}.get(nifti.header.get_xyzt_units()[0], 1.0)
-    ras = index @ nifti.affine[:3, :3].T + nifti.affine[:3, 3]
+    affine = nifti.affine
+    if nifti.header["qform_code"] <= 0 and nifti.header["sform_code"] <= 0:
+        # placed nowhere: nibabel centres it, survimg documents ITK's place
+        affine = np.diag([*np.multiply(nifti.header.get_zooms()[:3], [-1, -1, 1]), 1])
+    ras = index @ affine[:3, :3].T + affine[:3, 3]
     place = image.index(ras * scale * [-1, -1, 1])
     near = np.abs(place - np.rint(place)).max() < 0.5
     nearest = np.rint(place).astype(int)

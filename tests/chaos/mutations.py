@@ -57,7 +57,7 @@ class Format:
         Writes a valid file into an empty folder; returns what is read, and the files to damage.
     header : {"text", "nifti", "dicom"}
     share : int
-        Of the trials: a series costs five times a file, one that needs a decoder thirty times.
+        Of the trials: a series costs five times a file, one that needs a decoder ten times.
     mask : {"", "RTSTRUCT", "SEG"}
         A mask on `grid` rather than an image.
     """
@@ -184,9 +184,9 @@ FORMATS = (
     Format("MetaImage, detached, zlib", _itk(".mhd", True), "text"),
     Format("DICOM series", _series(None), "dicom", 4),
     Format("DICOM series, RLE", _series(rle), "dicom", 4),
-    Format("DICOM series, JPEG", _series(jpeg("JPEG"), _LARGER), "dicom", 1),
-    Format("DICOM series, JPEG-LS", _series(jpeg("JPEG-LS"), _LARGER), "dicom", 1),
-    Format("DICOM series, JPEG 2000", _series(jpeg("JPEG2000"), _LARGER), "dicom", 1),
+    Format("DICOM series, JPEG", _series(jpeg("JPEG"), _LARGER), "dicom", 4),
+    Format("DICOM series, JPEG-LS", _series(jpeg("JPEG-LS"), _LARGER), "dicom", 4),
+    Format("DICOM series, JPEG 2000", _series(jpeg("JPEG2000"), _LARGER), "dicom", 4),
     Format("RTSTRUCT", _regions, "dicom", mask="RTSTRUCT"),
     Format("SEG", _segments, "dicom", mask="SEG"),
 )

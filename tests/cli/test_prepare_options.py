@@ -63,3 +63,18 @@ def test_a_benchmark_of_files_measures_the_finer_voxels_that_it_is_asked_for(tmp
               if folder.is_dir()]
     assert sorted(store.finer is not None for store in stores) == [False, True]
     assert next(s for s in stores if s.finer is not None).finer.spacing[0].tolist() == [6.0] * 3
+
+
+def test_a_benchmark_of_the_sarcoma_cohort_measures_finer_voxels_unless_told_not_to(
+    tmp_path, monkeypatch
+):
+    csv = write_phantom_manifest(tmp_path / "data", n=16, shape=(16, 16, 16), random_state=0)
+    monkeypatch.setattr(
+        "survimg.datasets.load_sts51", lambda folder, endpoint: Cohort.from_manifest(csv)
+    )
+    command = ["benchmark", "--cohort", f"sts51:{csv.parent}", "--models", "clinical-volume-cox",
+               "--folds", "2", "--shape", "16", "16", "16", "--no-progress"]
+    for name, more in (("default", []), ("none", ["--features-spacing", "none"])):
+        assert main([*command, *more, "--out", str(tmp_path / name)]) == 0
+        (store,) = (folder for folder in (tmp_path / name / "cohort").iterdir() if folder.is_dir())
+        assert (Cohort.load(store).finer is not None) == (name == "default")

@@ -38,6 +38,8 @@ class ManualRadiomicsCox(ScoreCox):
         As in `MTDLR`.
     radiomics_model_ : estimator
         Fitted on all training patients.
+    measured_on_ : {"finer voxels", "cohort's voxels"}
+        Which voxels the extractor measured: `Cohort.finer` where the cohort has one.
 
     References
     ----------
@@ -79,6 +81,11 @@ class ManualRadiomicsCox(ScoreCox):
     def radiomics_model_(self) -> Any:
         """The model of radiomic features that serves new patients."""
         return self._radio.estimator_
+
+    @property
+    def measured_on_(self) -> str:
+        """Which voxels the extractor measured."""
+        return str(self._extractor.measured_on_)
 
     def _fit_scores(
         self,

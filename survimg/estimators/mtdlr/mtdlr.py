@@ -79,6 +79,9 @@ class MTDLR(ScoreCox):
     a network that had not seen that patient, but may have seen patients of the fold. Removing that
     trace would take cv (cv - 1) / 2 more networks.
 
+    The features of a predicted mask are measured on the cohort's own grid, where it is predicted,
+    and not on `Cohort.finer`, which lies around the mask drawn by hand.
+
     A missing clinical value is imputed as learned on the training patients; a modality that a
     patient lacks is zero for the network, and its features are imputed; an empty predicted mask is
     replaced by the most probable voxels (`NetworkScoreAndRadiomics`), with a warning. `flags` lists

@@ -56,22 +56,58 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
         for contour in contours:
             mask ^= enclosed(contour, shape)
         return Filled(mask, float(mask.sum()), False)
-    single: list[np.ndarray] = []
-    for contour in contours:
-        if not any(_same(contour, other) for other in single):
-            single.append(contour)
-    single.sort(key=_area, reverse=True)
-    parts = [enclosed(contour, shape) for contour in single]
+    single = sorted(_without_copies(contours), key=_area, reverse=True)
+    parts = [_part(contour, shape) for contour in single]
+    boxes = np.array([part.box for part in parts])
     area, crossing = 0.0, False
     for i, (contour, part) in enumerate(zip(single, parts, strict=True)):
-        n_pixels, depth = part.sum(), 0
-        for larger in parts[:i]:
-            common = (part & larger).sum()
+        n_pixels, depth = part.pixels.sum(), 0
+        meet = (boxes[:i, 0] < part.box[1]) & (boxes[:i, 1] > part.box[0])
+        for j in np.flatnonzero(meet.all(axis=1)):
+            common = _common(part, parts[j])
             depth += bool(n_pixels and common >= _NESTED * n_pixels)
             crossing |= bool(0 < common < n_pixels)
-        mask[part] = depth % 2 == 0
+        (y0, x0), (y1, x1) = part.box
+        mask[y0:y1, x0:x1][part.pixels] = depth % 2 == 0
         area += _area(contour) * (1 if depth % 2 == 0 else -1)
     return Filled(mask, area, crossing)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pixels of one contour: box (first and last + 1, row and column), and those within it."""
+
+    box: np.ndarray
+    pixels: np.ndarray
+
+
+def _part(polygon: np.ndarray, shape: tuple[int, int]) -> _Part:
+    ends = np.array([np.floor(polygon.min(axis=0)), np.ceil(polygon.max(axis=0)) + 1])
+    (y0, x0), (y1, x1) = box = np.clip(ends, 0, shape).astype(int)
+    rows, columns = (int(y0), int(y1)), (int(x0), int(x1))
+    return _Part(box, _enclosed(polygon, rows, columns))
+
+
+def _common(first: _Part, second: _Part) -> int:
+    low = np.maximum(first.box[0], second.box[0])
+    high = np.minimum(first.box[1], second.box[1])
+    views = [
+        part.pixels[tuple(map(slice, low - part.box[0], high - part.box[0]))]
+        for part in (first, second)
+    ]
+    return int((views[0] & views[1]).sum())
+
+
+def _without_copies(contours: Sequence[np.ndarray]) -> list[np.ndarray]:
+    single: list[np.ndarray] = []
+    ends = np.array([[contour.min(axis=0), contour.max(axis=0)] for contour in contours])
+    numbers: list[int] = []
+    for i, contour in enumerate(contours):
+        near = np.abs(ends[numbers] - ends[i]).max(axis=(1, 2), initial=0) <= _SAME
+        if not any(_same(contour, single[j]) for j in np.flatnonzero(near)):
+            single.append(contour)
+            numbers.append(i)
+    return single
 
 
 def enclosed(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -87,16 +123,22 @@ def enclosed(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     -------
     ndarray of shape (rows, columns), bool
     """
-    following = np.roll(polygon, -1, axis=0)
-    crossings = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)
-    for (y0, x0), (y1, x1) in zip(polygon, following, strict=True):
+    return _enclosed(polygon, (0, shape[0]), (0, shape[1]))
+
+
+def _enclosed(
+    polygon: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
+) -> np.ndarray:
+    """Do the same for a box of rows and columns."""
+    crossings = np.zeros((rows[1] - rows[0], columns[1] - columns[0] + 1), dtype=np.int64)
+    for (y0, x0), (y1, x1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         low, high = min(y0, y1), max(y0, y1)
         # rows low <= y < high: a vertex on a row is counted once, not by both its edges
-        rows = np.arange(max(int(np.ceil(low)), 0), min(int(np.ceil(high)), shape[0]))
-        if rows.size:
-            x = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
-            first = np.clip(np.ceil(x), 0, shape[1]).astype(np.int64)
-            np.add.at(crossings, (rows, first), 1)
+        met = np.arange(max(int(np.ceil(low)), rows[0]), min(int(np.ceil(high)), rows[1]))
+        if met.size:
+            x = x0 + (met - y0) * (x1 - x0) / (y1 - y0)
+            first = np.clip(np.ceil(x), *columns).astype(np.int64) - columns[0]
+            np.add.at(crossings, (met - rows[0], first), 1)
     return np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
 
 
@@ -107,19 +149,16 @@ def _area(polygon: np.ndarray) -> float:
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
     """Tell whether two contours run along each other, wherever they begin and whichever way."""
-    ends = [np.array([polygon.min(axis=0), polygon.max(axis=0)]) for polygon in (first, second)]
-    if np.abs(ends[0] - ends[1]).max() > _SAME:
-        return False
     return _apart(first, second) <= _SAME and _apart(second, first) <= _SAME
 
 
 def _apart(points: np.ndarray, polygon: np.ndarray) -> float:
-    """Largest distance of points from the outline of a polygon."""
-    nearest = np.full(len(points), np.inf)
-    for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        edge = end - start
-        length = float(edge @ edge)
-        along = np.clip((points - start) @ edge / length, 0, 1) if length else np.zeros(len(points))
-        gap = np.linalg.norm(points - start - along[:, None] * edge, axis=1)
-        np.minimum(nearest, gap, out=nearest)
-    return float(nearest.max())
+    """Largest distance of points, some hundred at most, from the outline of a polygon."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    lengths = np.maximum((edges**2).sum(axis=1), np.finfo(float).tiny)
+    apart = 0.0
+    for point in points[:: 1 + len(points) // 250]:
+        along = np.clip(((point - polygon) * edges).sum(axis=1) / lengths, 0, 1)
+        gaps = ((polygon + along[:, None] * edges - point) ** 2).sum(axis=1)
+        apart = max(apart, float(np.sqrt(gaps.min())))
+    return apart

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "DicomError", "damage_refused", "damage_types", "import_pydicom", "is_dicom", "parsed",
-    "read_dataset",
+    "DicomError", "content_of", "damage_refused", "damage_types", "import_pydicom", "is_dicom",
+    "parsed", "read_dataset",
 ]
 
 _DAMAGE: tuple[type[Exception], ...] = (
@@ -23,10 +23,31 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 #: Transfer syntax whose tags are compressed as well: pydicom would inflate them without a limit.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+#: No text has so many zeros; pydicom would take every eight of them for an element.
+_ZEROS = bytes(1 << 16)
+#: Integer, float and double pixels.
+_PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+#: A slice of 2^26 pixels of 32 bits, or a segmentation of 2^31 voxels; of a structure set, all the
+#: contours of a body.
+_MAX_BYTES = 1 << 28
 
 
 class DicomError(ValueError):
     """A refusal in survimg's own words, which `damage_refused` lets through."""
+
+
+class _Content(io.BytesIO):
+    """The content of a file, unless it goes on in zeros, as that of a broken download does."""
+
+    _zeros = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as usual; the second header of an element in sequence must not be all zeros."""
+        part = super().read(size)
+        self._zeros = self._zeros + 1 if size == 8 and part == bytes(8) else 0
+        if self._zeros > 1:
+            raise ValueError("zeros instead of elements")
+        return part
 
 
 def is_dicom(path: Path) -> bool:
@@ -108,7 +129,24 @@ def read_dataset(
         Not DICOM, or damaged.
     """
     import_pydicom(purpose)
-    return parsed(path, path.read_bytes(), stop_before_pixels, tags)[0]
+    return parsed(path, content_of(path), stop_before_pixels, tags)[0]
+
+
+def content_of(path: Path) -> bytes:
+    """Read a DICOM file whole.
+
+    Raises
+    ------
+    ValueError
+        It is larger than any object that is read.
+    """
+    n_bytes = path.stat().st_size
+    if n_bytes > _MAX_BYTES:
+        raise ValueError(
+            f"{path} has {n_bytes >> 20} MiB; DICOM objects are read up to {_MAX_BYTES >> 20} MiB. "
+            "If it is raw data of a scanner, keep it in another folder."
+        )
+    return path.read_bytes()
 
 
 def parsed(
@@ -125,7 +163,8 @@ def parsed(
     Raises
     ------
     ValueError
-        Not DICOM, damaged, or deflated.
+        Not DICOM, damaged, an element twice (readers do not agree on which one counts), or
+        deflated.
     """
     pydicom = import_pydicom("read DICOM")
     if content[128:132] != b"DICM":
@@ -134,10 +173,20 @@ def parsed(
         raise ValueError(
             f"{path} is deflated DICOM, which is not read: convert it with dcmconv +te of DCMTK."
         )
+    if not stop_before_pixels and _ZEROS in content:
+        raise ValueError(f"{path} is not a readable DICOM object: zeros replace a part of it.")
+    seen: set[int] = set()
+
+    def is_last(tag: int, _: object, __: object) -> bool:
+        if tag in seen:
+            raise DicomError(f"{path} is damaged: its header has the element {tag:08X} twice.")
+        seen.add(tag)
+        return stop_before_pixels and tag in _PIXELS
+
     with damage_refused(path):
-        buffer = io.BytesIO(content)
-        dataset = pydicom.dcmread(
-            buffer, stop_before_pixels=stop_before_pixels,
-            specific_tags=None if tags is None else list(tags),
+        buffer = _Content(content)
+        dataset = pydicom.filereader.read_partial(
+            buffer, is_last,
+            specific_tags=None if tags is None else [pydicom.tag.Tag(name) for name in tags],
         )
         return dataset, buffer.tell()

@@ -20,7 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from survimg.io.dicom.objects import DicomError, damage_refused, import_pydicom, parsed
+from survimg.io.dicom.objects import (
+    DicomError,
+    content_of,
+    damage_refused,
+    import_pydicom,
+    parsed,
+)
 
 __all__ = ["PixelData", "read_frames", "read_with_pixels"]
 
@@ -98,7 +104,7 @@ def read_with_pixels(
         Not DICOM, damaged or truncated; colours; a transfer syntax that is not supported; sizes
         that no image has, or that do not fit the length of the pixels.
     """
-    content = path.read_bytes()
+    content = content_of(path)
     dataset, at = parsed(path, content, stop_before_pixels=True)
     with damage_refused(path):
         if not_images and str(dataset.get("SOPClassUID", "")).startswith(not_images):

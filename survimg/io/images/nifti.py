@@ -199,10 +199,11 @@ def _shape(dim: np.ndarray, path: Path) -> tuple[int, int, int]:
 def _matrix(header: _Header, path: Path) -> np.ndarray:
     """Return the matrix (3, 4) from voxels to world coordinates (right, anterior, superior)."""
     fields = header.fields
-    sizes = np.abs(fields["pixdim"][1:4].astype(np.float64))
-    if not (np.isfinite(sizes) & (sizes != 0)).all():
+    sizes = fields["pixdim"][1:4].astype(np.float64)
+    if not (np.isfinite(sizes) & (sizes > 0)).all():  # of negative ones readers make two things
         raise ValueError(
-            f"{path} has a damaged NIfTI header (pixdim {sizes.tolist()}): the voxels have no size."
+            f"{path} has a damaged NIfTI header (pixdim {sizes.tolist()}): voxels have a size "
+            "above 0."
         )
     qform_code, sform_code = int(fields["qform_code"]), int(fields["sform_code"])
     if not (0 <= qform_code <= _LAST_CODE and 0 <= sform_code <= _LAST_CODE):

@@ -29,6 +29,8 @@ _SHRUNK_MAX, _SHRUNK_RATIO = 640 << 20, 50
 #: Bits of zlib's window, which also say what surrounds the stream.
 _WINDOW = {"zlib": 15, "gzip": 31}
 _GZIP = b"\x1f\x8b"
+#: So many members of a gzip stream may be next to empty: each costs microseconds, and 20 bytes.
+_EMPTY_MEMBERS, _LEAST_OF_A_MEMBER = 1000, 1024
 
 
 def start_of(path: Path, n_bytes: int) -> bytes:
@@ -133,6 +135,7 @@ def _counted(path: Path, start: int, n_bytes: int, kind: str) -> Iterator[bytes]
 def _pieces(path: Path, start: int, kind: str, chunk: int) -> Iterator[bytes]:
     """Yield the content of a stream; unless this raises, its end and its checksum were right."""
     stream = zlib.decompressobj(_WINDOW[kind])
+    spare = _EMPTY_MEMBERS * _LEAST_OF_A_MEMBER
     with open(path, "rb") as file:
         file.seek(start)
         rest = b""
@@ -142,12 +145,16 @@ def _pieces(path: Path, start: int, kind: str, chunk: int) -> Iterator[bytes]:
                 rest += file.read(1) if len(rest) == 1 else b""
                 if kind != "gzip" or rest[:2] != _GZIP:
                     raise ValueError(f"{path} goes on behind its compressed voxels.")
+                spare -= _LEAST_OF_A_MEMBER
+                if spare < 0:
+                    raise ValueError(f"{path} is damaged: its gzip stream has empty parts.")
                 stream = zlib.decompressobj(_WINDOW[kind])
             try:
                 piece = b"" if stream.eof else stream.decompress(rest, chunk)
             except zlib.error as error:
                 raise ValueError(f"{path} is damaged ({error}).") from None
             if piece:
+                spare += len(piece)
                 yield piece
             elif not rest:
                 break

@@ -30,6 +30,7 @@ from survimg.estimators import (
 from survimg.estimators.mtdlr.few_covariates import fit_few_covariates, select_covariates
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics, RegionSource
 from survimg.evaluation import Nomogram, concordance_index, fit_cox, univariate_cox_table
+from survimg.features import TumourVolume
 from survimg.model_selection import EventStratifiedKFold
 from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
@@ -435,6 +436,30 @@ def test_manual_radiomics_reads_the_cohorts_masks(cohort):
     np.testing.assert_allclose(
         model.transform(cohort)["ManualRadio-Score"], by_hand.transform(features)["risk"]
     )
+
+
+def test_manual_radiomics_take_the_finer_voxels_and_say_so(cohort):
+    rng = np.random.default_rng(0)
+    marks = {side: rng.random((60, side, side, side)) < rng.uniform(0.2, 0.8, (60, 1, 1, 1))
+             for side in (SIDE, 8)}
+    coarse, finer = (
+        Cohort(np.zeros((60, 2, *mask.shape[1:]), np.float32), masks=mask.astype(np.uint8),
+               ids=cohort.ids, channel_names=cohort.channel_names, spacing=(1, 1, 1))
+        for mask in marks.values()
+    )
+    both = coarse.with_finer(finer)
+    plain, model = (
+        ManualRadiomicsCox(
+            extractor=TumourVolume(), radiomics_model=RIDGE, clinical_columns=[], cv=3
+        ).fit(patients, cohort.outcome)
+        for patients in (coarse, both)
+    )
+    assert (plain.measured_on_, model.measured_on_) == ("cohort's voxels", "finer voxels")
+    ranks = model.transform(both)["ManualRadio-Score"].rank().to_numpy()
+    sizes = pd.Series(marks[8].sum(axis=(1, 2, 3))).rank().to_numpy()
+    assert abs(np.corrcoef(ranks, sizes)[0, 1]) > 0.99
+    with pytest.raises(ValueError, match="fitted on the finer voxels"):
+        model.predict(coarse)
 
 
 def test_single_task_scores_are_out_of_fold():

@@ -126,6 +126,29 @@ def test_deflated_dicom_is_refused_with_the_way_out(dicom_series):
         read_image(folder)
 
 
+@pytest.mark.parametrize("n_bytes", [1 << 20, 1 << 30])
+def test_a_slice_that_goes_on_in_zeros_is_refused_at_once(dicom_series, n_bytes):
+    folder = dicom_series(VOLUME)
+    path = sorted(folder.glob("*.dcm"))[0]
+    header = path.read_bytes()[:400]
+    with open(path, "wb") as file:
+        file.write(header)
+        file.truncate(n_bytes)  # a gigabyte that takes no room on the disk
+    with pytest.raises(ValueError, match=f"{path.name} (is not a readable|has 1024 MiB)"):
+        read_image(folder)
+
+
+def test_an_element_twice_is_refused(dicom_series):
+    folder = dicom_series(VOLUME)
+    path = sorted(folder.glob("*.dcm"))[0]
+    content = path.read_bytes()
+    at = content.index(b"\x28\x00\x53\x10DS")  # RescaleSlope
+    end = at + 8 + int.from_bytes(content[at + 6 : at + 8], "little")
+    path.write_bytes(content[:end] + content[at:end] + content[end:])
+    with pytest.raises(ValueError, match=f"{path.name} is damaged: .*00281053 twice"):
+        read_image(folder)
+
+
 def test_bits_that_are_not_stored_do_not_count(dicom_series):
     stored = np.arange(-30, 30, dtype=np.int16).reshape(3, 4, 5) * 60
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from survimg.io import Image, read_image, read_mask, read_rtstruct
+from survimg.io.dicom.contours import filled
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -122,6 +123,16 @@ def test_an_island_in_a_hole(write):
     assert read_rtstruct(write(nested), _image()).sum() == 81 - 25 + 9
 
 
+def test_thousands_of_islands_in_one_slice():
+    square = np.array([(0.5, 0.5), (0.5, 3.5), (3.5, 3.5), (3.5, 0.5)])
+    islands = [square + 8 * np.array(place) for place in np.ndindex(64, 64)]
+    tile = np.zeros((8, 8), bool)
+    tile[1:4, 1:4] = True
+    parts = filled(islands, (512, 512), exclusive=False)  # whole slices would need 1 GB and minutes
+    np.testing.assert_array_equal(parts.mask, np.tile(tile, (64, 64)))
+    assert (parts.area, parts.crossing) == (9 * 64**2, False)
+
+
 def test_contours_that_cross_are_united_and_said(write):
     with pytest.warns(UserWarning, match="contours that cross in 1 plane"):
         mask = read_rtstruct(write([_cross(0), _cross(3)]), _image())
@@ -182,3 +193,12 @@ def test_a_file_that_is_not_dicom_is_refused(tmp_path):
     (tmp_path / "rt.dcm").write_text("not DICOM")
     with pytest.raises(ValueError, match="is not a DICOM file"):
         read_mask(tmp_path / "rt.dcm", _image())
+
+
+def test_a_structure_set_that_goes_on_in_zeros_is_refused_at_once(write):
+    image = Image(np.zeros((6, 8, 8), np.float32), (1, 1, 1), (0, 0, 0))
+    path = write([_square(1, 5, z) for z in range(5)])
+    with open(path, "ab") as file:
+        file.truncate(1 << 27)
+    with pytest.raises(ValueError, match="zeros replace a part"):
+        read_rtstruct(path, image)

@@ -222,6 +222,17 @@ def test_a_claim_that_takes_seconds_to_disprove_is_refused_at_once(tmp_path, kin
         read_image(path)
 
 
+def test_a_gzip_stream_of_empty_parts_is_refused_and_one_of_many_parts_read(tmp_path):
+    plain = _written(tmp_path, "plain.nii").read_bytes()
+    path = tmp_path / "a.nii.gz"
+    blocks = [gzip.compress(plain[i : i + 64]) for i in range(0, len(plain), 64)]
+    path.write_bytes(b"".join([*blocks, gzip.compress(b"")]))  # as bgzip writes it
+    np.testing.assert_array_equal(read_image(path).array, VOXELS)
+    path.write_bytes(b"".join([blocks[0], 2000 * gzip.compress(b""), *blocks[1:]]))
+    with pytest.raises(ValueError, match=r"a.nii.gz is damaged: .*empty parts"):
+        read_image(path)
+
+
 def test_labels_are_printed_so_that_they_can_be_given_back(tmp_path):
     image = Image(np.zeros((4, 4, 4), np.float32), (1.5, 1.5, 1.5))
     labels = np.zeros((4, 4, 4))
