@@ -19,6 +19,7 @@ from survimg.radiomics.native.neighbours import (
     collect_zones,
     count_pairs,
     neighbour_sums,
+    neighbour_tables,
     trace_same,
 )
 from survimg.radiomics.native.ngtdm import tone_difference_features
@@ -131,6 +132,7 @@ class ImageMeasurement:
             self._grey,
             geometry.in_block,
             geometry.offsets,
+            *neighbour_tables(self.settings.texture.flat_axis),
             self._position,
             reached,
             self._root,
