@@ -49,10 +49,8 @@ def decomposed(
     values : ndarray of shape (z, y, x)
         The band in the box.
     """
-    kind = np.float32 if volume.dtype == np.float32 else np.float64
-    low, high = _taps(wavelet, kind)
+    low, high = _taps(wavelet, _kind(volume))
     filters = {"L": low, "H": high}
-    volume = volume.astype(kind, copy=False)
     approximation = _Support(volume, window, axes, low.size, start + levels)
     names = ["".join(letters) for letters in product("LH", repeat=len(axes))][1:]
     for level in range(1, start + levels + 1):
@@ -61,6 +59,10 @@ def decomposed(
                 yield level - start, name, band
         approximation = approximation.lower(filters["L"])
     yield levels, "L" * len(axes), approximation.values
+
+
+def _kind(volume: np.ndarray) -> type:
+    return np.float32 if volume.dtype == np.float32 else np.float64
 
 
 def _taps(wavelet: str, kind: type) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +94,7 @@ class _Support:
             positions = [self.positions(axis, n_levels) for axis in range(3)]
             # The plane that makes an odd size even repeats the first one.
             inside = [np.where(p == n, 0, p) for p, n in zip(positions, volume.shape, strict=True)]
-            values = np.ascontiguousarray(volume[np.ix_(*inside)])
+            values = np.ascontiguousarray(volume[np.ix_(*inside)], dtype=_kind(volume))
         self.values = values
 
     def positions(self, axis: int, n_levels: int) -> np.ndarray:

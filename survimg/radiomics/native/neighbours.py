@@ -172,18 +172,18 @@ def trace_same(
             longest = max(longest, place)
             dependence[i] += 1
             dependence[j] += 1
-    return np.int64(longest)
+    return int(longest)
 
 
 @kernel
 def _zone_of(
     root: np.ndarray,
-    i: int,
-    bits: int,
+    i: np.uint64,
+    bits: np.uint64,
     steps: np.ndarray,
     lowest: np.ndarray,
     others: np.ndarray,
-) -> int:
+) -> np.uint64:
     # Unite the zones of the equal neighbours of voxel i and return the first voxel of them.
     one = np.uint64(1)
     mine = _first_of(root, i - steps[np.uint64(lowest[bits])])
@@ -200,7 +200,7 @@ def _zone_of(
 
 
 @kernel
-def _first_of(root: np.ndarray, i: int) -> int:
+def _first_of(root: np.ndarray, i: np.uint64) -> np.uint64:
     while np.uint64(root[i]) != i:
         i = np.uint64(root[i])
     return i
