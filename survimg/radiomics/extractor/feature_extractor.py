@@ -196,9 +196,10 @@ class FeatureExtractor:
                 measure = ImageMeasurement(geometries[key], case.spacing, wanted)
                 measurements[key, wanted] = measure
             for image, box in filtered_images(case.image, case.region, window, image_type, special):
-                refuse_not_finite(box[region], image)
+                inside = box.reshape(-1)[geometries[key].in_box]
+                refuse_not_finite(inside, image)
                 try:
-                    values, _ = measurements[key, wanted](box[region])
+                    values, _ = measurements[key, wanted](inside)
                 except ValueError as error:
                     raise ValueError(f"Image {image!r}: {error}.") from error
                 yield image, dict(zip(names, values.tolist(), strict=True))

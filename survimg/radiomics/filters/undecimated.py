@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 
 import numpy as np
 import pywt
@@ -48,10 +49,8 @@ def decomposed(
     values : ndarray of shape (z, y, x)
         The band in the box.
     """
-    kind = np.float32 if volume.dtype == np.float32 else np.float64
-    low, high = _taps(wavelet, kind)
+    low, high = _taps(wavelet, _kind(volume))
     filters = {"L": low, "H": high}
-    volume = volume.astype(kind, copy=False)
     approximation = _Support(volume, window, axes, low.size, start + levels)
     names = ["".join(letters) for letters in product("LH", repeat=len(axes))][1:]
     for level in range(1, start + levels + 1):
@@ -60,6 +59,10 @@ def decomposed(
                 yield level - start, name, band
         approximation = approximation.lower(filters["L"])
     yield levels, "L" * len(axes), approximation.values
+
+
+def _kind(volume: np.ndarray) -> type:
+    return np.float32 if volume.dtype == np.float32 else np.float64
 
 
 def _taps(wavelet: str, kind: type) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +94,7 @@ class _Support:
             positions = [self.positions(axis, n_levels) for axis in range(3)]
             # The plane that makes an odd size even repeats the first one.
             inside = [np.where(p == n, 0, p) for p, n in zip(positions, volume.shape, strict=True)]
-            values = np.ascontiguousarray(volume[np.ix_(*inside)])
+            values = np.ascontiguousarray(volume[np.ix_(*inside)], dtype=_kind(volume))
         self.values = values
 
     def positions(self, axis: int, n_levels: int) -> np.ndarray:
@@ -111,10 +114,14 @@ class _Support:
         )
         # Of position p the sum starts with the products that wrap around, in the opposite order.
         over = self.positions(axis, shortened - 1) + self.n_taps // 2 - size
-        rows = np.ascontiguousarray(np.moveaxis(values, axis, 0))
-        target = np.empty((n_out, *rows.shape[1:]), dtype=values.dtype)
-        _filter(rows.reshape(rows.shape[0], -1), taps, over, target.reshape(n_out, -1))
-        return np.moveaxis(target, 0, axis)
+        before, after = prod(values.shape[:axis]), prod(values.shape[axis + 1 :])
+        target = np.zeros((before, n_out, after), dtype=values.dtype)
+        source = values.reshape(before, -1, after)
+        if after > 1:
+            _filter_planes(source, taps, over, target)
+        else:
+            _filter_rows(source[:, :, 0], taps, over, target[:, :, 0])
+        return target.reshape(*values.shape[:axis], n_out, *values.shape[axis + 1 :])
 
     def bands(
         self, names: list[str], filters: dict[str, np.ndarray], rest: int
@@ -152,20 +159,37 @@ class _Support:
 
 
 @kernel
-def _filter(source: np.ndarray, taps: np.ndarray, over: np.ndarray, target: np.ndarray) -> None:
+def _filter_planes(
+    source: np.ndarray, taps: np.ndarray, over: np.ndarray, target: np.ndarray
+) -> None:
+    # Along the second axis; `target` holds zeros.
     n_taps = taps.size
-    for p in range(target.shape[0]):
-        out = target[p]
-        out[:] = 0.0
-        wrapped = min(over[p] + 1, n_taps)
-        for k in range(wrapped):
-            j = over[p] - k
-            tap = taps[j]
-            row = source[p + n_taps - 1 - j]
-            for x in range(out.size):
-                out[x] += tap * row[x]
-        for j in range(max(wrapped, 0), n_taps):
-            tap = taps[j]
-            row = source[p + n_taps - 1 - j]
-            for x in range(out.size):
-                out[x] += tap * row[x]
+    for z in range(target.shape[0]):
+        for p in range(target.shape[1]):
+            out = target[z, p]
+            wrapped = max(min(over[p] + 1, n_taps), 0)
+            for k in range(n_taps):
+                j = over[p] - k if k < wrapped else k
+                tap, row = taps[j], source[z, p + n_taps - 1 - j]
+                for x in range(out.size):
+                    out[x] += tap * row[x]
+
+
+@kernel
+def _filter_rows(
+    source: np.ndarray, taps: np.ndarray, over: np.ndarray, target: np.ndarray
+) -> None:
+    # Along the last axis; all positions in the usual order first, then those that wrap around.
+    n_taps, n_out = taps.size, target.shape[1]
+    for y in range(target.shape[0]):
+        row, out = source[y], target[y]
+        for j in range(n_taps):
+            tap, part = taps[j], row[n_taps - 1 - j :]
+            for p in range(n_out):
+                out[p] += tap * part[p]
+        for p in range(n_out):
+            if over[p] >= 0:
+                out[p] = 0.0
+                for k in range(n_taps):
+                    j = over[p] - k if k < min(over[p] + 1, n_taps) else k
+                    out[p] += taps[j] * row[p + n_taps - 1 - j]

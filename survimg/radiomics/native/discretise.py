@@ -6,7 +6,7 @@ import numpy as np
 
 from survimg.jit import kernel
 
-__all__ = ["MOST_LEVELS", "grey_levels"]
+__all__ = ["MOST_LEVELS", "grey_levels", "place_levels"]
 
 #: More levels than this would need gigabytes for co-occurrence counts and mean nothing.
 MOST_LEVELS = 2048
@@ -84,3 +84,24 @@ def _assign(values: np.ndarray, edges: np.ndarray, levels: np.ndarray) -> int:
         levels[n] = k + 1
         largest = max(largest, k + 1)
     return largest
+
+
+@kernel
+def place_levels(
+    levels: np.ndarray, in_block: np.ndarray, grey: np.ndarray, counts: np.ndarray
+) -> None:
+    """Write grey levels into a block, and count them.
+
+    Parameters
+    ----------
+    levels : ndarray of shape (n,), uint16
+    in_block : ndarray of shape (n,), int32
+        Their positions.
+    grey : ndarray of shape (block,), uint16
+        Receives the levels.
+    counts : ndarray of shape (levels + 1,), int64
+        Zeros; receives voxels per level.
+    """
+    for n in range(levels.size):
+        grey[np.uint64(in_block[n])] = levels[n]
+        counts[levels[n]] += 1

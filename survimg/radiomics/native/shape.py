@@ -66,9 +66,10 @@ def shape_features(geometry: RegionGeometry, spacing: np.ndarray) -> dict[str, f
 
 
 def _principal_variances(geometry: RegionGeometry, spacing: np.ndarray) -> np.ndarray:
-    positions = np.stack(np.unravel_index(geometry.in_block, geometry.block_shape), axis=1)
-    physical = positions * spacing
-    physical -= physical.mean(axis=0)
-    covariance = physical.T @ physical / len(physical)
+    positions = np.array(np.unravel_index(geometry.in_block, geometry.block_shape), np.float64)
+    # Sums of whole numbers, which float64 holds exactly.
+    n, sums = positions.shape[1], positions.sum(axis=1)
+    covariance = (positions @ positions.T - np.outer(sums, sums) / n) / n
+    covariance *= np.outer(spacing, spacing)
     # A region of one plane has a zero variance, which rounding may make negative.
     return np.maximum(np.linalg.eigvalsh(covariance), 0.0)

@@ -129,7 +129,7 @@ def run_features(
     pairs : ndarray of shape (13, levels + 1, levels + 1), int32
         From `count_pairs`; its diagonals count the voxels at position 2 of a run, or later.
     reached : ndarray of shape (13, longest + 1, levels + 1), int32
-        From `trace_same`; positions 1 and 2 are filled in.
+        From `trace_same`; position 1 is filled in.
     longest : int
     has_runs : ndarray of shape (13,), bool
         See `RegionGeometry.has_runs`.
@@ -149,11 +149,7 @@ def run_features(
             continue
         used += 1
         for g in range(1, n_levels + 1):
-            # An equal pair has its second voxel at position 2 or beyond; other voxels start runs.
             reached[a, 1, g] = level_counts[g] - pairs[a, g, g]
-            reached[a, 2, g] = pairs[a, g, g]
-            for length in range(3, longest + 1):
-                reached[a, 2, g] -= reached[a, length, g]
         weight = 1.0 if weights.size == 0 else weights[a]
         for length in range(1, longest + 1):
             for g in range(1, n_levels + 1):

@@ -6,7 +6,7 @@ import numpy as np
 
 from survimg.radiomics.names import IBSI_IDENTIFIERS, ExtractionSettings
 from survimg.radiomics.native.cooccurrence import cooccurrence_features
-from survimg.radiomics.native.discretise import grey_levels
+from survimg.radiomics.native.discretise import grey_levels, place_levels
 from survimg.radiomics.native.distant import (
     count_dependences,
     count_distant_pairs,
@@ -19,6 +19,7 @@ from survimg.radiomics.native.neighbours import (
     collect_zones,
     count_pairs,
     neighbour_sums,
+    neighbour_tables,
     trace_same,
 )
 from survimg.radiomics.native.ngtdm import tone_difference_features
@@ -94,8 +95,8 @@ class ImageMeasurement:
         settings, geometry = self.settings, self.geometry
         levels, n_levels = grey_levels(values, settings.bin_width, settings.bin_count)
         values = values.astype(np.float64, copy=False)
-        level_counts = np.bincount(levels, minlength=n_levels + 1)
-        self._grey[geometry.in_block] = levels
+        level_counts = np.zeros(n_levels + 1, dtype=np.int64)
+        place_levels(levels, geometry.in_block, self._grey, level_counts)
         by_class: dict[str, np.ndarray] = {}
         if {"glcm", "glrlm", "glszm", "gldm"} & set(self.classes):
             by_class.update(self._pair_classes(level_counts))
@@ -125,12 +126,13 @@ class ImageMeasurement:
             return found
         # No run is longer than the longest side of the bounding box.
         reached = np.zeros((n_directions, max(geometry.block_shape) + 1, width), dtype=np.int32)
-        self._dependence[geometry.in_block] = 0
+        self._dependence.fill(0)
         longest = trace_same(
             self._same,
             self._grey,
             geometry.in_block,
             geometry.offsets,
+            *neighbour_tables(self.settings.texture.flat_axis),
             self._position,
             reached,
             self._root,
@@ -170,7 +172,7 @@ class ImageMeasurement:
 
     def _zones(self, width: int) -> np.ndarray:
         geometry = self.geometry
-        self._sizes[geometry.in_block] = 0
+        self._sizes.fill(0)
         small = np.zeros((_SMALL_ZONE + 1, width), dtype=np.int32)
         large = np.empty(geometry.in_block.size // (_SMALL_ZONE + 1) + 1, dtype=np.int64)
         n_large = collect_zones(

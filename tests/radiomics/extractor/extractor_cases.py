@@ -1,7 +1,8 @@
 """Cases and parameter files for the extractor, and PyRadiomics beside it.
 
 ``python tests/radiomics/extractor/extractor_cases.py 320`` writes, by class, image and setting, the
-worst relative difference of as many random parameter files.
+worst relative difference of as many random parameter files. With a folder of the STS-51 images as a
+second argument, the files are run on PET and CT of every tenth patient in turn.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import logging
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,15 +104,30 @@ def differences(parameters: Mapping[str, Any], case: Case) -> dict[str, float]:
     return compared
 
 
-def random_files(n: int, seed: int = 0) -> Iterator[tuple[dict[str, Any], Case]]:
-    """Yield random parameter files with cases that they apply to."""
+def patients(folder: Path) -> list[Case]:
+    """PET and CT of every tenth patient of STS-51, with the tumour."""
+    cases = []
+    for path in sorted(folder.glob("STS_*_mask.nii.gz"))[::10]:
+        mask = sitk.ReadImage(str(path)) > 0
+        for modality in ("PET", "CT"):
+            image = sitk.ReadImage(str(path).replace("_mask", f"_{modality}"))
+            # Bins of 10 and more suit hundreds, not SUV of 0 to 20.
+            cases.append((image * 20 if modality == "PET" else image, mask))
+    return cases
+
+
+def random_files(
+    n: int, seed: int = 0, images: Sequence[Case] = ()
+) -> Iterator[tuple[dict[str, Any], Case]]:
+    """Yield random parameter files with cases that they apply to: made up, or of the images."""
     for k in range(n):
         rng = np.random.default_rng([seed, k])
-        region = str(rng.choice(REGIONS))
+        region = str(rng.choice(REGIONS if not images else ["ball"]))
         setting = _random_settings(rng, region)
         spacing = tuple(np.round(rng.uniform(0.7, 3.0, 3), 2).tolist())
         shape = tuple(rng.integers(12, 18, 3).tolist())
         case = build_case(k, shape, str(rng.choice(KINDS)), spacing, region)  # type: ignore[arg-type]
+        case = images[k % len(images)] if images else case
         parameters: dict[str, Any] = {"setting": setting, "imageType": _random_images(rng)}
         classes = ["firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape"]
         if rng.random() < 0.5:
@@ -184,10 +201,12 @@ def _random_images(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     return {str(name): options[str(name)] for name in names}
 
 
-def worst_differences(n: int) -> dict[str, tuple[float, str, int]]:
+def worst_differences(
+    n: int, images: Sequence[Case] = ()
+) -> dict[str, tuple[float, str, int]]:
     """Worst difference by class and by setting: (difference, feature, number of values)."""
     worst: dict[str, tuple[float, str, int]] = defaultdict(lambda: (0.0, "", 0))
-    for parameters, case in random_files(n):
+    for parameters, case in random_files(n, images=images):
         compared = differences(parameters, case)
         keys = [f"setting {name}" for name in parameters["setting"]]
         for name, difference in compared.items():
@@ -200,5 +219,6 @@ def worst_differences(n: int) -> dict[str, tuple[float, str, int]]:
 
 
 if __name__ == "__main__":
-    for key, (difference, where, count) in worst_differences(int(sys.argv[1])).items():
+    real = patients(Path(sys.argv[2])) if len(sys.argv) > 2 else []
+    for key, (difference, where, count) in worst_differences(int(sys.argv[1]), real).items():
         sys.stdout.write(f"{key:32} {count:8} values  {difference:8.1e}  {where}\n")
