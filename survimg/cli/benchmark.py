@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import add_empty_masks, add_preparation, at_least
+from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, names
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
@@ -88,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", metavar="NAME",
         help=f"model that the others are compared with (default: {REFERENCE}, if it is included)",
+    )
+    parser.add_argument(
+        "--subgroups", type=names, metavar="COLUMNS",
+        help="clinical columns, comma-separated, by whose levels the report also evaluates the "
+        "models",
     )
     parser.add_argument(
         "--endpoint", choices=("dfs", "os", "lung_metastasis"),
@@ -176,6 +181,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     check_models(models, reference)
     check_unfitted(models)
     outcome_of(source.cohort, arguments.cohort)
+    _check_subgroups(arguments, source.cohort)
     if arguments.protocol != "external":  # check the splits before the preparation
         _plan(arguments, Study(source.cohort, ""), arguments.permute_outcome)
     patients = without_empty_masks(arguments, source.load())
@@ -184,6 +190,17 @@ def run(arguments: argparse.Namespace) -> Answer:
     caveats = _mask_caveats(names, patients.cohort)
     comparison = _Comparison(models, reference, suite, caveats, parameters)
     return _run_and_report(arguments, patients, comparison)
+
+
+def _check_subgroups(arguments: argparse.Namespace, cohort: Cohort) -> None:
+    """Refuse columns that are not there before hours of fits."""
+    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
+    absent = [name for name in arguments.subgroups or [] if name not in columns]
+    if absent:
+        raise ValueError(
+            f"--subgroups: the cohort has no clinical column {absent[0]!r}; it has "
+            f"{', '.join(columns) or 'none'}."
+        )
 
 
 @dataclass(frozen=True)
@@ -264,6 +281,7 @@ def _benchmark(
         out=out,
         seeds=arguments.seed,
         reference=comparison.reference,
+        simple_reference=REFERENCE if REFERENCE in comparison.models else None,
         oracle_risk=patients.oracle_risk if permutation is None else None,
         settings=settings,
         caveats=caveats,
@@ -284,8 +302,8 @@ def _show_warnings(result: Run) -> None:
             names_of_text = models.setdefault(text.partition(": ")[2], [])
             if name not in names_of_text:
                 names_of_text.append(name)
-    for text, names in models.items():
-        note("warning", f"{', '.join(names)}: {text}")
+    for text, names_of_text in models.items():
+        note("warning", f"{', '.join(names_of_text)}: {text}")
 
 
 def _check_cluster(arguments: argparse.Namespace) -> None:
@@ -340,7 +358,8 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
 def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
     """Models of the suite, then those named; without either, the default ones."""
     names = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
-    if suite is not None:
+    if suite is not None:  # a table of a paper is compared with the simple model too
+        names += [REFERENCE] if REFERENCE not in (*suite.models, *names) else []
         return [*suite.models, *names]
     return list(DEFAULT_MODELS) if arguments.models is None else names
 
@@ -432,6 +451,8 @@ def _settings(
     if protocol.groups is not None:
         n_groups = len(set(protocol.groups.tolist()))
         settings["groups"] = f"images of one patient share a fold ({n_groups} patients)"
+    if arguments.subgroups:
+        settings["subgroups"] = arguments.subgroups
     if arguments.grid is not None:
         settings["grid"] = list(arguments.grid)
     return settings
