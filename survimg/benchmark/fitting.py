@@ -25,6 +25,7 @@ from survimg.survival import LABEL_HORIZON, risk_of, survival_values
 __all__ = ["Task", "compute_record"]
 
 _MASK_BATCH = 8  # patients whose predicted masks are held at once
+_THUMBNAIL = 64  # voxels
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,10 @@ def _masks(
             slices[i] = z, np.asarray(predicted)[z]
     if not scores:
         return {}
+    drawings = {i: _thumbnail(X.volume(i)[:, z], truths[i][z], m) for i, (z, m) in slices.items()}
     arrays = {"dice_ids": ids[list(scores)], "dice": np.array(list(scores.values()))}
+    # One by one, because the volumes of a cohort may differ in size.
+    arrays |= {f"thumbnail{k}": drawings[i] for k, i in enumerate(scores)}
     ranked = sorted(scores, key=lambda i: (scores[i], i))
     details["examples"] = []
     for k, rank in enumerate(sorted({0, (len(ranked) - 1) // 2, len(ranked) - 1})):
@@ -207,6 +211,19 @@ def _masks(
         arrays[f"example{k}_predicted"] = predicted.astype(np.uint8)
         details["examples"].append(_describe_example(X, i, str(ids[i]), z, scores[i]))
     return arrays
+
+
+def _thumbnail(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Draw a slice small: the channels in 256 shades, the true and the predicted mask (0, 1).
+
+    Shape (channels + 2, y, x), uint8, with every second, third, ... voxel so that no side is longer
+    than `_THUMBNAIL`.
+    """
+    step = -(-max(truth.shape) // _THUMBNAIL)
+    low, high = np.percentile(image, (1, 99.5), axis=(1, 2), keepdims=True)
+    shades = 255 * np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1)
+    layers = np.concatenate([shades, [truth != 0, np.asarray(predicted) != 0]])
+    return np.ascontiguousarray(layers[:, ::step, ::step].astype(np.uint8))
 
 
 def _describe_example(

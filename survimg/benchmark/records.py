@@ -38,8 +38,9 @@ class Record:
         ``test_ids``, ``test_risk``, ``train_ids``, ``train_risk`` (no risks from a model that only
         segments); ``times`` and ``survival``
         (n_test, n_times; NaN beyond a curve's end) if the model has curves; ``dice_ids`` and
-        ``dice`` if it segments; ``example<k>_image`` (channels, y, x), ``example<k>_truth`` and
-        ``example<k>_predicted`` (y, x).
+        ``dice`` if it segments, and of each such patient ``thumbnail<k>`` (channels, true mask,
+        predicted mask; y, x; uint8); ``example<k>_image`` (channels, y, x),
+        ``example<k>_truth`` and ``example<k>_predicted`` (y, x).
     """
 
     key: str

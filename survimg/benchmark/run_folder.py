@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -45,6 +45,8 @@ class Run:
         (model, fold, seed) to the record, or None where it is missing.
     clusters : ndarray of shape (n,), str, or None
         Patient of each image, if patients have several; splits keep them together.
+    clinical : dict of list
+        Clinical columns, for sub-groups: numbers or text, None where missing. Empty without them.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Run:
     folds: list[Split]
     records: dict[Place, Record | None]
     clusters: np.ndarray | None = None
+    clinical: Mapping[str, list[Any]] = field(default_factory=dict)
 
     @property
     def models(self) -> list[str]:
@@ -71,6 +74,11 @@ class Run:
     def reference(self) -> str | None:
         """Model that the others are compared with."""
         return self.plan["reference"]
+
+    @property
+    def simple_reference(self) -> str | None:
+        """A second reference, a simple model, where `reference` is that of a paper's table."""
+        return self.plan.get("simple_reference")
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -182,6 +190,7 @@ def read_run(folder: str | PathLike[str]) -> Run:
         folds,
         {(e["model"], e["fold"], e["seed"]): read_record(folder, **e) for e in plan["records"]},
         None if (clusters := patients.get("cluster")) is None else np.array(clusters, dtype=str),
+        patients.get("clinical") or {},
     )
 
 
@@ -205,7 +214,8 @@ class Plan:
     clusters : ndarray of shape (n,), str, or None
         See `Run`.
     seeds : sequence of int
-    reference, oracle_risk, settings, caveats, command, protocol, suite, label, published
+    reference, simple_reference, oracle_risk, settings, caveats, command, protocol, suite, label
+    published
         See `survimg.benchmark.run_benchmark`.
     """
 
@@ -218,6 +228,7 @@ class Plan:
     clusters: np.ndarray | None
     seeds: Sequence[int]
     reference: str | None
+    simple_reference: str | None
     oracle_risk: np.ndarray | None
     settings: Mapping[str, Any]
     caveats: Sequence[str]
@@ -255,6 +266,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "oracle_risk": None if plan.oracle_risk is None else plan.oracle_risk.tolist(),
             "group": None if groups is None else [str(group) for group in groups],
             "cluster": None if plan.clusters is None else plan.clusters.tolist(),
+            "clinical": _clinical_cells(getattr(plan.X, "clinical", None)),
         },
     )
     write_json(
@@ -273,6 +285,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "published": {name: dict(numbers) for name, numbers in plan.published.items()},
             "models": list(plan.models),
             "reference": plan.reference,
+            "simple_reference": plan.simple_reference,
             "seeds": list(plan.seeds),
             "records": [
                 {"model": model, "fold": fold, "seed": seed, "key": key}
@@ -302,6 +315,25 @@ def _freeze_splits(
             f"{out} holds a run with other splits (number of folds, seed, or patients differ). "
             "All models of a run share its splits; choose another folder."
         )
+
+
+def _clinical_cells(table: Any) -> dict[str, list[Any]] | None:
+    """Cells as JSON: numbers stay numbers, all else is text, what is missing is None."""
+    if table is None:
+        return None
+
+    def plain(cell: Any) -> Any:
+        if isinstance(cell, int | float | np.number) and not isinstance(cell, bool | np.bool_):
+            return float(cell) if np.isfinite(cell) else None
+        return str(cell)
+
+    return {
+        str(name): [
+            None if absent else plain(cell)
+            for cell, absent in zip(column, column.isna(), strict=True)
+        ]
+        for name, column in table.items()
+    }
 
 
 def _describe_cohort(X: Any) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def run_benchmark(
     groups: npt.ArrayLike | None = None,
     inner_splits: Sequence[Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]] | None = None,
     reference: str | None = None,
+    simple_reference: str | None = None,
     oracle_risk: npt.ArrayLike | None = None,
     settings: Mapping[str, Any] | None = None,
     caveats: Sequence[str] = (),
@@ -127,6 +128,9 @@ def run_benchmark(
         `splits`.
     reference : str, optional
         Name of the model that all others are compared with.
+    simple_reference : str, optional
+        A second one for the report, such as a model of clinical columns, where `reference` is the
+        model of a paper.
     oracle_risk : array-like of shape (n,), optional
         True risk, if it is known: no model can be expected to have a higher concordance.
     settings : mapping, optional
@@ -173,7 +177,8 @@ def run_benchmark(
     y = make_outcome(event, time) if is_table(y) else y
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)
-    check_models(models, reference, classifiers=labels is not None)
+    for name in (reference, simple_reference):
+        check_models(models, name, classifiers=labels is not None)
     check_unfitted(models)
     plan = Plan(
         models=models,
@@ -185,6 +190,7 @@ def run_benchmark(
         clusters=check_groups(groups, folds, names),
         seeds=check_seeds(seeds),
         reference=reference,
+        simple_reference=simple_reference,
         oracle_risk=None if oracle_risk is None else check_oracle(oracle_risk, event.size),
         settings=dict(settings or {}),
         caveats=list(caveats),

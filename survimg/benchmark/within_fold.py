@@ -18,7 +18,9 @@ from survimg.evaluation.estimates import (
 )
 from survimg.evaluation.pairs import pair_sums, pair_sums_later
 
-__all__ = ["WithinFoldConcordance", "compare_within_folds", "within_fold_concordance"]
+__all__ = [
+    "WithinFoldConcordance", "compare_within_folds", "patient_pairs", "within_fold_concordance",
+]
 
 _TIED_TOL = 1e-8  # as in survimg.evaluation.concordance_index
 Unit = tuple[np.ndarray, np.ndarray]
@@ -102,18 +104,11 @@ def within_fold_concordance(
     .. [1] Therneau TM, Watson DA. The concordance statistic and the Cox model. Mayo Clinic
        technical report 85, 2017 (stratified concordance, infinitesimal jackknife).
     """
-    own_score, own_pairs = np.zeros(event.size), np.zeros(event.size)
-    score = pairs = 0.0
-    for test, risk in units:
-        outcome = event[test], time[test], risk, np.ones(test.size, dtype=np.int64)
-        earlier, later = (count(*outcome, _TIED_TOL) for count in (pair_sums, pair_sums_later))
-        own_score[test] += earlier.score + later.score
-        own_pairs[test] += earlier.comparable + later.comparable
-        score += float(earlier.score.sum())
-        pairs += float(earlier.comparable.sum())
+    own_score, own_pairs = patient_pairs(event, time, units)
+    score, pairs = own_score.sum() / 2, own_pairs.sum() / 2  # each pair counts for both patients
     if not pairs > 0:
         raise ValueError(no_comparable_pair(event))
-    value = score / pairs
+    value = float(score / pairs)
     influence = (own_score - value * own_pairs) / pairs
     tested = np.unique(np.concatenate([test for test, _ in units]))
     if clusters is not None:
@@ -126,6 +121,31 @@ def within_fold_concordance(
         summed: np.ndarray = np.bincount(member, weights=influence)
         return WithinFoldConcordance(value, summed, event[tested])
     return WithinFoldConcordance(value, influence, event[tested])
+
+
+def patient_pairs(
+    event: np.ndarray, time: np.ndarray, units: Sequence[Unit]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pairs of each patient within test folds.
+
+    Parameters
+    ----------
+    event, time, units
+        See `within_fold_concordance`.
+
+    Returns
+    -------
+    score, pairs : ndarray of shape (n,)
+        Concordant pairs (half of the tied ones) and comparable pairs that a patient is in.
+    """
+    score, pairs = np.zeros(event.size), np.zeros(event.size)
+    for test, risk in units:
+        outcome = event[test], time[test], risk, np.ones(test.size, dtype=np.int64)
+        for count in (pair_sums, pair_sums_later):
+            part = count(*outcome, _TIED_TOL)
+            score[test] += part.score
+            pairs[test] += part.comparable
+    return score, pairs
 
 
 def compare_within_folds(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import add_empty_masks, add_preparation, at_least
+from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, names
 from survimg.cli.cluster import add_cluster, check_cluster, cluster_of
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
@@ -97,6 +97,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"model that the others are compared with (default: {REFERENCE}, if it is included)",
     )
     parser.add_argument(
+        "--subgroups", type=names, metavar="COLUMNS",
+        help="clinical columns, comma-separated, by whose levels the report also evaluates the "
+        "models",
+    )
+    parser.add_argument(
         "--endpoint", choices=("dfs", "os", "lung_metastasis"),
         help="endpoint of sts51 (default: dfs)",
     )
@@ -178,11 +183,13 @@ def run(arguments: argparse.Namespace) -> Answer:
     )
     _set_on_networks(models, arguments)
     parameters = set_parameters_of_models(models, arguments.set, arguments.grid or [])
-    default = LABEL_REFERENCE if label_wanted(arguments) else REFERENCE
-    reference = arguments.reference or (suite.reference if suite else default)
+    reference = arguments.reference or (
+        suite.reference if suite else _simple_reference(arguments)
+    )
     reference = reference if reference in models or arguments.reference else None
     check_models(models, reference, classifiers=label_wanted(arguments))
     check_unfitted(models)
+    _check_subgroups(arguments, source.cohort)
     if arguments.protocol != "external":  # check the splits before the preparation
         _plan(arguments, unprepared, arguments.permute_outcome)
     patients = with_labels(arguments, without_empty_masks(arguments, source.load()))
@@ -192,6 +199,17 @@ def run(arguments: argparse.Namespace) -> Answer:
     caveats = _mask_caveats(names, patients.cohort)
     comparison = _Comparison(models, reference, suite, caveats, parameters)
     return _run_and_report(arguments, patients, comparison)
+
+
+def _check_subgroups(arguments: argparse.Namespace, cohort: Cohort) -> None:
+    """Refuse columns that are not there before hours of fits."""
+    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
+    absent = [name for name in arguments.subgroups or [] if name not in columns]
+    if absent:
+        raise ValueError(
+            f"--subgroups: the cohort has no clinical column {absent[0]!r}; it has "
+            f"{', '.join(columns) or 'none'}."
+        )
 
 
 @dataclass(frozen=True)
@@ -268,6 +286,7 @@ def _benchmark(
     if permutation is not None:
         settings = {"outcome": f"PERMUTED (seed {permutation})", **settings}
         caveats = [f"Anything about prognosis. {_is_control(permutation)}", *caveats]
+    simple = _simple_reference(arguments)
     return run_benchmark(
         wrap_models(arguments, comparison.models, protocol),
         cohort,
@@ -275,6 +294,7 @@ def _benchmark(
         out=out,
         seeds=arguments.seed,
         reference=comparison.reference,
+        simple_reference=simple if simple in comparison.models else None,
         oracle_risk=patients.oracle_risk if permutation is None else None,
         settings=settings,
         caveats=caveats,
@@ -302,8 +322,8 @@ def _show_warnings(result: Run) -> None:
             names_of_text = models.setdefault(text.partition(": ")[2], [])
             if name not in names_of_text:
                 names_of_text.append(name)
-    for text, names in models.items():
-        note("warning", f"{', '.join(names)}: {text}")
+    for text, names_of_text in models.items():
+        note("warning", f"{', '.join(names_of_text)}: {text}")
 
 
 def _plan(
@@ -330,10 +350,16 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
 def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
     """Models of the suite, then those named; without either, the default ones."""
     names = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
-    if suite is not None:
+    if suite is not None:  # a table of a paper is compared with the simple model too
+        simple = _simple_reference(arguments)
+        names += [simple] if simple not in (*suite.models, *names) else []
         return [*suite.models, *names]
     default = DEFAULT_LABEL_MODELS if label_wanted(arguments) else DEFAULT_MODELS
     return list(default) if arguments.models is None else names
+
+
+def _simple_reference(arguments: argparse.Namespace) -> str:
+    return LABEL_REFERENCE if label_wanted(arguments) else REFERENCE
 
 
 def _is_control(seed: int) -> str:
@@ -427,6 +453,8 @@ def _settings(
     if protocol.groups is not None:
         n_groups = len(set(protocol.groups.tolist()))
         settings["groups"] = f"images of one patient share a fold ({n_groups} patients)"
+    if arguments.subgroups:
+        settings["subgroups"] = arguments.subgroups
     if arguments.grid is not None:
         settings["grid"] = list(arguments.grid)
     return settings

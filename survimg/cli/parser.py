@@ -8,6 +8,7 @@ from types import ModuleType
 from survimg import __version__
 from survimg.cli import (
     benchmark,
+    checklist,
     compare,
     completion,
     explain,
@@ -34,6 +35,7 @@ _COMMANDS: tuple[ModuleType, ...] = (
     report,
     summary,
     methods,
+    checklist,
     compare,
     fit,
     predict,

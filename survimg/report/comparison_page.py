@@ -9,7 +9,8 @@ from pathlib import Path
 
 from survimg.files import write_atomically
 from survimg.report.comparison import RunComparison, comparison_table
-from survimg.report.page import stylesheet, templates
+from survimg.report.page import templates
+from survimg.report.style import script, stylesheet
 
 __all__ = ["render_comparison"]
 
@@ -32,6 +33,7 @@ def render_comparison(comparison: RunComparison, path: str | PathLike[str]) -> P
     )
     page = templates().get_template("comparison.html").render(
         style=stylesheet(),
+        script=script(),
         comparison=comparison,
         letters=comparison.letters,
         names=_names(comparison.folders),

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from survimg.benchmark.records import Record
-from survimg.report.figures import COLOURS, LINES, STYLE, shortened, svg
+from survimg.report.figures import COLOURS, LINES, shortened
+from survimg.report.svg import STYLE, mark, svg
 
 __all__ = ["Curves", "history_figures", "shared_history_figures", "training_curves"]
 
@@ -107,7 +108,7 @@ def shared_history_figures(models: Mapping[str, Sequence[Record]]) -> list[tuple
         having = {model: curves[name] for model, curves in by_model.items() if name in curves}
         kinds = [_kind(name, curves) for curves in having.values()]
         comparable = {
-            shortened(model, 24): curves
+            model: curves
             for (model, curves), kind in zip(having.items(), kinds, strict=True)
             if kind == kinds[0] and curves.x.size
         }
@@ -183,7 +184,10 @@ def _figure(title: str, parts: Mapping[str, Curves], *, with_lines: bool = True)
         axes = figure.subplots()
         for k, (label, curves) in enumerate(parts.items()):
             style = LINES[k // len(COLOURS) % len(LINES)]
-            _draw(axes, curves, label, COLOURS[k % len(COLOURS)], style, with_lines)
+            _draw(axes, curves, shortened(label, 24), COLOURS[k % len(COLOURS)], style, with_lines)
+            if not with_lines and curves.x.size:  # a line for each model
+                (line,) = axes.lines[-1:]
+                mark(line, f"{label}, last: {curves.mean[-1]:.4g}", model=label)
         axes.set_xlabel(next(iter(parts.values())).x_name)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.margins(x=0.03)

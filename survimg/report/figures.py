@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,11 +22,11 @@ from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
 from survimg.files import writing
 from survimg.report.ranks import RankSummary
+from survimg.report.svg import GREY, STYLE, mark, svg
 
 __all__ = [
     "COLOURS",
     "LINES",
-    "STYLE",
     "concordance_figure",
     "dice_figure",
     "draw_concordance",
@@ -35,28 +35,17 @@ __all__ = [
     "kaplan_meier_figure",
     "rank_figure",
     "shortened",
-    "svg",
     "write_png",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision.
-BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7280"
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 DARK = "#374151"
 #: One per model in figures that hold several; line styles tell those apart that share one.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6b7280")
 LINES = ("solid", "dashed", "dotted", "dashdot")
-STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8,
-    "xtick.color": "#374151",
-    "ytick.color": "#374151",
-    "svg.fonttype": "path",  # text looks the same on every machine
-    "svg.hashsalt": "survimg",
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-}
+_MOST_POINTS = 40  # of a curve that show their values to the pointer
+
 
 
 def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) -> Markup | None:
@@ -207,16 +196,22 @@ def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
         axes = figure.subplots()
         for row, score in enumerate(reversed(shown)):
             quartiles = np.quantile(score.dice, (0.25, 0.5, 0.75))
-            axes.plot([score.dice.min(), score.dice.max()], [row, row], color=BLUE, linewidth=1)
+            ends = [score.dice.min(), score.dice.max()]
+            parts: list[Artist] = [*axes.plot(ends, [row, row], color=BLUE, linewidth=1)]
             box = axes.barh(row, np.ptp(quartiles[[0, 2]]), 0.3, quartiles[0], color="#cfe3f1")
             box[0].set_edgecolor(BLUE)
-            axes.plot([quartiles[1]] * 2, [row - 0.15, row + 0.15], color=BLUE, linewidth=2.2)
+            parts += [box[0]]
+            parts += axes.plot([quartiles[1]] * 2, [row - 0.15, row + 0.15], color=BLUE, lw=2.2)
             # Patients in a fixed zigzag below the box: no random jitter, the same page each time.
             offset = np.resize((0.26, 0.32, 0.29, 0.35), score.dice.size)
-            axes.plot(np.sort(score.dice), row - offset, "o", color=DARK, ms=3, mew=0, alpha=0.5)
+            dice = np.sort(score.dice)
+            parts += axes.plot(dice, row - offset, "o", color=DARK, ms=3, mew=0, alpha=0.5)
             label = f"{shortened(score.model, 24)}:  median {quartiles[1]:.3f}"
             edge = axes.get_yaxis_transform()
-            axes.text(0.0, row + 0.2, label, transform=edge, ha="left", va="bottom")
+            parts += [axes.text(0.0, row + 0.2, label, transform=edge, ha="left", va="bottom")]
+            limits = f"quartiles {quartiles[0]:.3f} to {quartiles[2]:.3f}, lowest {ends[0]:.3f}"
+            for part in parts:
+                mark(part, f"{score.model}: median {quartiles[1]:.3f}, {limits}", model=score.model)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.45, len(shown) - 0.4)
         axes.set_yticks([])
@@ -243,9 +238,11 @@ def rank_figure(summary: RankSummary) -> Markup:
         row_of = {name: n - 1 - k for k, name in enumerate(summary.ranks)}
         for name, rank in summary.ranks.items():
             axes.plot([1, rank], [row_of[name]] * 2, color="#e5e7eb", linewidth=1, zorder=0)
-            axes.plot(rank, row_of[name], "D", color=BLUE, markersize=6)
+            (point,) = axes.plot(rank, row_of[name], "D", color=BLUE, markersize=6)
             text = f"{shortened(name, 28)}:  {rank:.2f}"
-            axes.text(1, row_of[name] + 0.14, text, ha="left", va="bottom")
+            label = axes.text(1, row_of[name] + 0.14, text, ha="left", va="bottom")
+            for part in (point, label):
+                mark(part, f"{name}: average rank {rank:.2f}", model=name)
         for k, group in enumerate(summary.groups):
             x = n + 0.25 + 0.16 * k
             ends = [row_of[group[0]] + 0.15, row_of[group[-1]] - 0.15]
@@ -273,25 +270,33 @@ def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:
     colour = GREEN if score.model == ORACLE else BLUE
     if score.model == ORACLE:
         axes.axvline(interval.value, color=GREEN, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
-    folds = list(score.fold_c.values())
-    axes.plot(folds, [row - 0.17] * len(folds), "o", color=colour, alpha=0.45, markersize=4, mew=0)
+    for (fold, seed), value in score.fold_c.items():
+        (dot,) = axes.plot(value, row - 0.17, "o", color=colour, alpha=0.45, markersize=4, mew=0)
+        text = f"{score.model}, fold {fold + 1}, seed {seed}: C = {value:.3f}"
+        mark(dot, text, model=score.model)
+    text = f"{score.model}: C = {_value_text(interval)}"
     if np.isfinite(interval.lower):
-        axes.plot([interval.lower, interval.upper], [row, row], color=colour, linewidth=2)
-    axes.plot(interval.value, row, "D", color=colour, markersize=6.5, mec="white", mew=0.8)
+        (bar,) = axes.plot([interval.lower, interval.upper], [row, row], color=colour, linewidth=2)
+        mark(bar, text, model=score.model)
+    (point,) = axes.plot(interval.value, row, "D", color=colour, ms=6.5, mec="white", mew=0.8)
+    mark(point, text, model=score.model)
 
 
 def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
     """Write the name to the left and the value to the right of the axes."""
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    axes.text(-0.015, row, shortened(score.model, 34), ha="right", **place)
-    axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
+    name = axes.text(-0.015, row, shortened(score.model, 34), ha="right", **place)
+    value = axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
+    for text in (name, value):
+        mark(text, model=score.model)
 
 
 def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
     clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the vertical lines
     text = f"{shortened(score.model, 24)}:  {_value_text(score.within_folds)}"
     edge = axes.get_yaxis_transform()
-    axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=clear)
+    label = axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=clear)
+    mark(label, model=score.model)
 
 
 def shortened(name: str, length: int) -> str:
@@ -315,6 +320,12 @@ def _draw_curve(axes: Axes, curve: KaplanMeier, colour: str, label: str) -> None
     axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.13, linewidth=0)
     censored = curve.n_censored > 0
     axes.plot(curve.time[censored], curve.survival[censored], "|", color=colour, markersize=6)
+    events = np.flatnonzero(curve.n_events > 0)
+    for k in events[:: max(1, events.size // _MOST_POINTS)]:
+        (point,) = axes.plot(curve.time[k], curve.survival[k], "o", color=colour, ms=7, alpha=0)
+        limits = f"{curve.lower[k]:.2f} to {curve.upper[k]:.2f}"
+        name = label.partition(" (")[0]
+        mark(point, f"{name}, {curve.time[k]:.3g}: {curve.survival[k]:.2f} ({limits})")
 
 
 def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMeier]]) -> None:
@@ -331,26 +342,3 @@ def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMei
 def _lowest(score: ModelScore) -> float:
     limit = np.nan if score.within_folds is None else score.within_folds.lower
     return float(np.nanmin([*score.fold_c.values(), limit]))
-
-
-def svg(figure: Figure, title: str) -> Markup:
-    """Write a figure as self-contained SVG for HTML.
-
-    The title is for screen readers, because the text of the figure is drawn as outlines.
-    """
-    buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata={"Creator": None, "Date": None, "Format": None, "Type": None},
-        )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # names repeat from figure to figure
-    text = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", text, count=2)  # the page sets the size
-    start, _, content = text.partition(">")
-    start = start.replace("<svg", '<svg role="img"', 1)
-    return Markup(f"{start}><title>{escape(title)}</title>{content}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.hidden import without_identifiers
@@ -28,12 +28,18 @@ from survimg.report.figures import (
     kaplan_meier_figure,
     rank_figure,
 )
+from survimg.report.links import run_files
 from survimg.report.parameters import in_words, model_parameters
+from survimg.report.patients import patient_rows, thumbnail
 from survimg.report.probabilities import Probabilities, evaluate_probabilities, report_horizon
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
 from survimg.report.statements import unsupported_statements
-from survimg.report.table_formats import signed, write_documents
+from survimg.report.style import script, stylesheet
+from survimg.report.subgroup_figure import forest_figure
+from survimg.report.subgroups import evaluate_subgroups, levels_of
+from survimg.report.svg import model_class
+from survimg.report.table_formats import Table, signed, write_documents
 from survimg.report.tables import (
     centre_table,
     control_table,
@@ -45,16 +51,23 @@ from survimg.report.tables import (
     reference_table,
     score_table,
     split_control,
+    subgroup_table,
 )
 
-__all__ = ["render", "stylesheet", "templates"]
+__all__ = ["render", "templates"]
 
 FOLDER = Path(__file__).parent
 # Rows for preparation steps that were not done; other absent settings get no row.
+_WORST, _MOST_ROWS = 8, 1000  # patients with a card, and in the table
 _ABSENT = {"spacing": "each patient's own voxel size"}
 
 
-def render(folder: str | PathLike[str], *, hide_ids: bool = False) -> Path:
+def render(
+    folder: str | PathLike[str],
+    *,
+    subgroups: Sequence[str] | None = None,
+    hide_ids: bool = False,
+) -> Path:
     """Render ``report.html`` and the tables of a run from its records, without fitting models.
 
     The page is self-contained: it works offline and can be sent by mail. The page of an interrupted
@@ -64,6 +77,9 @@ def render(folder: str | PathLike[str], *, hide_ids: bool = False) -> Path:
     ----------
     folder : path-like
         Folder of the run.
+    subgroups : sequence of str, optional
+        Clinical columns by whose levels the models are evaluated too; by default those in the
+        settings of the run (``subgroups``).
     hide_ids : bool, default=False
         Write ``patient 001`` and so on in place of identifiers, into the page and the tables.
 
@@ -76,14 +92,18 @@ def render(folder: str | PathLike[str], *, hide_ids: bool = False) -> Path:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `survimg.benchmark.read_run`.
+        As `survimg.benchmark.read_run`; no such clinical column, or too many levels in it.
     """
     run = read_run(folder)
+    columns = run.plan["settings"].get("subgroups") or [] if subgroups is None else subgroups
+    for column in columns:
+        levels_of(run, column)
     if hide_ids:
         run = without_identifiers(run)
     write_tables(run)
-    content = _content(run)
-    write_documents(run.folder / "tables", content["documents"])
+    content = _content(run, columns)
+    tables = write_documents(run.folder / "tables", content["documents"])
+    content["files"] = run_files(run, tables)
     page = templates().get_template("page.html").render(content)
     path = run.folder / "report.html"
     write_atomically(path, page.encode())
@@ -92,21 +112,18 @@ def render(folder: str | PathLike[str], *, hide_ids: bool = False) -> Path:
 
 def templates() -> Environment:
     """Templates of the report's pages; text is escaped, since names come from users' tables."""
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["model_class"] = model_class
+    return environment
 
 
-def stylesheet() -> Markup:
-    """Style sheet of the report's pages."""
-    return Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
-
-
-def _content(run: Run) -> dict[str, Any]:
+def _content(run: Run, columns: Sequence[str]) -> dict[str, Any]:
     every = score_run(run)
     scores, control = split_control(run, every)
     ranked = [score.model for score in scores if score.model in run.models]
@@ -122,12 +139,17 @@ def _content(run: Run) -> dict[str, Any]:
         "dice": dice_table(scores),
         "classification": classification_table(run),
         "probabilities": probability_table(evaluated, when),
+        "simple": _simple_reference(run),
     }
+    subgroups = [_subgroups(run, scores, column, horizon) for column in columns]
     ranks = _ranks(run, scores)
-    documents = [*tables.values(), ranks["table"]]
+    documents = [*tables.values(), ranks["table"], *(part["table"] for part in subgroups)]
     return {
         "style": stylesheet(),
+        "script": script(),
         "run": run,
+        "subgroups": subgroups,
+        "patients": _patients(run, ranked),
         "scores": scores,
         "ranked": ranked,
         "failures": _failures(run),
@@ -171,6 +193,39 @@ def _content(run: Run) -> dict[str, Any]:
         "has_dice": any(score.dice.size for score in scores),
         "has_memory": any(score.memory_increase is not None for score in scores),
     }
+
+
+def _simple_reference(run: Run) -> Table | None:
+    """Lay out the same tests against the second reference."""
+    if run.simple_reference in (None, run.reference):
+        return None
+    other = replace(run, plan={**run.plan, "reference": run.simple_reference})
+    table = reference_table(other, score_run(other))
+    return None if table is None else replace(table, name="simple_reference")
+
+
+def _subgroups(
+    run: Run, scores: Sequence[ModelScore], column: str, horizon: float
+) -> dict[str, Any]:
+    models = [score for score in scores if score.model in run.models and score.fold_c]
+    results = [evaluate_subgroups(run, score.model, column, horizon) for score in models]
+    figures = [
+        (result.model, forest_figure(result, score.within_folds))
+        for result, score in zip(results, models, strict=True)
+    ]
+    table = subgroup_table(column, results, _time(run, horizon))
+    return {"column": column, "figures": figures, "table": table}
+
+
+def _patients(run: Run, ranked: Sequence[str]) -> dict[str, Any]:
+    """Rows of the patients, and the worst ranked ones with a picture."""
+    rows = patient_rows(run, ranked)
+    worst = []
+    for row in rows[:_WORST]:
+        picture = thumbnail(run, ranked, row.position)
+        worst.append({"row": row, "picture": picture, "time": _time(run, row.time)})
+    models = [name for name in ranked if rows and name in rows[0].ranks]
+    return {"rows": rows[:_MOST_ROWS], "n": len(rows), "worst": worst, "models": models}
 
 
 def _time(run: Run, value: float) -> str:

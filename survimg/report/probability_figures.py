@@ -9,8 +9,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from survimg.report.figures import BLUE, COLOURS, GREY, LINES, STYLE, VERMILION, shortened, svg
+from survimg.report.figures import BLUE, COLOURS, LINES, VERMILION, shortened
 from survimg.report.probabilities import Probabilities
+from survimg.report.svg import GREY, STYLE, mark, svg
 
 __all__ = ["calibration_figure", "decision_figure"]
 
@@ -50,6 +51,9 @@ def calibration_figure(probabilities: Probabilities, when: str) -> Markup | None
                 1 - groups.predicted, observed, yerr=bars, fmt="o", color=BLUE, ms=5, capsize=3,
                 lw=1.2, label=label,
             )
+            for x, y, (low, high) in zip(1 - groups.predicted, observed, limits.T, strict=True):
+                (point,) = axes.plot(x, y, "o", color=BLUE, ms=9, alpha=0)
+                mark(point, f"predicted {x:.2f}, observed {y:.2f} ({low:.2f} to {high:.2f})")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
@@ -89,7 +93,11 @@ def decision_figure(models: Sequence[Probabilities], when: str) -> Markup | None
             colour = COLOURS[k % len(COLOURS)]
             label = shortened(name, 30)
             x, y = curve.thresholds, curve.net_benefit
-            axes.plot(x, y, color=colour, ls=style, lw=1.6, label=label)
+            (line,) = axes.plot(x, y, color=colour, ls=style, lw=1.6, label=label)
+            mark(line, name, model=name)
+            for at, benefit in zip(x[::4], y[::4], strict=True):
+                (point,) = axes.plot(at, benefit, "o", color=colour, ms=7, alpha=0)
+                mark(point, f"{name}, threshold {at:.2f}: {benefit:.3f}", model=name)
         axes.plot(
             longest.thresholds, longest.treat_all, color="black", lw=1, ls=(0, (4, 3)),
             label="act on everybody",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore
-from survimg.benchmark.within_fold import within_fold_concordance
-from survimg.evaluation.estimates import LEAST_EVENTS, Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.report.probabilities import Probabilities
 from survimg.report.ranks import RankSummary
+from survimg.report.subgroups import Subgroups, concordance_of
 from survimg.report.table_formats import (
     ABSENT,
     Table,
@@ -36,6 +37,7 @@ __all__ = [
     "reference_table",
     "score_table",
     "split_control",
+    "subgroup_table",
 ]
 
 #: Ending of the name of a model that was trained and tested on permuted outcomes.
@@ -236,7 +238,7 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
     rows = []
     for centre in [*np.unique(run.groups).tolist(), None]:
         inside = run.groups == centre if centre is not None else np.ones(event.size, dtype=bool)
-        cells = [interval_text(_within_centre(run, model, centre)) for model in models]
+        cells = [interval_text(concordance_of(run, m, run.groups, centre)) for m in models]
         name = "all pairs within a centre" if centre is None else str(centre)
         rows.append((name, str(int(inside.sum())), str(int(event[inside].sum())), *cells))
     return Table(
@@ -248,6 +250,36 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         f"centre; {ABSENT} without a comparable pair, no interval with fewer than {LEAST_EVENTS} "
         "events or without variation.",
     )
+
+
+def subgroup_table(column: str, results: Sequence[Subgroups], horizon: str) -> Table:
+    """C and AUC of each model in each level of a clinical column."""
+    rows = [
+        (
+            part.model,
+            level.name,
+            str(level.n_patients),
+            str(level.n_events),
+            interval_text(level.concordance),
+            p_text(part.p_concordance),
+            interval_text(level.auc),
+            p_text(part.p_auc),
+        )
+        for part in results
+        for level in part.levels
+    ]
+    return Table(
+        f"subgroups_{re.sub(r'[^A-Za-z0-9._-]', '_', column)}",
+        f"Sub-groups by {column}",
+        ("Model", column, "Patients", "Events", "C within folds (95 % CI)", "p, interaction of C",
+         f"AUC at {horizon} (95 % CI)", "p, interaction of AUC"),
+        tuple(rows),
+        "C: pairs of test patients of the same fold and level. AUC: predicted probabilities of all "
+        "folds, weighted for censoring. Interaction: test that the value is the same in all levels "
+        "(Cochran’s Q on the logit scale), not corrected for the number of models and columns. "
+        f"No interval with fewer than {LEAST_EVENTS} events. Small groups differ by chance: take "
+        "what is found here as a question for other patients.",
+    )  # fmt: skip
 
 
 def dice_table(scores: Sequence[ModelScore]) -> Table | None:
@@ -309,27 +341,3 @@ def _mean_dice(dice: np.ndarray) -> str:
     if not dice.size:
         return ABSENT
     return mean_and_sd(float(dice.mean()), float(dice.std(ddof=1)) if dice.size > 1 else None)
-
-
-def _within_centre(run: Run, model: str, centre: str | None) -> Estimate | None:
-    groups = np.asarray(run.groups)
-    units = []
-    for (fold, _), record in run.successful_records(model).items():
-        if not record.has_risk:
-            continue
-        test, risk = run.folds[fold][1], record.arrays["test_risk"]
-        for one in np.unique(groups[test]) if centre is None else [centre]:
-            inside = groups[test] == one
-            if inside.any():
-                units.append((test[inside], risk[inside]))
-    try:
-        concordance = within_fold_concordance(
-            run.outcome["event"], run.outcome["time"], units, run.clusters
-        )
-    except ValueError:  # no comparable pair
-        return None
-    try:
-        return concordance.interval()
-    except ValueError:  # too few events, or no variation
-        nan, error = float("nan"), concordance.standard_error
-        return Estimate(concordance.value, nan, nan, error, 0.95, "no interval")

@@ -71,6 +71,7 @@ JSON = {
         }
     },
     "report run": {"figures": []},
+    "checklist run": {"standard": "tripod-ai"},
     "compare run run": {"changes": []},
     "radiomics store --images original --out {}/features.csv": {"patients": 30},
     "fit --cohort store --model clinical-volume-cox --out {}/m": {"model": "clinical-volume-cox"},

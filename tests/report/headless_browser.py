@@ -125,13 +125,17 @@ def browser(path):
             os.close(from_browser[0])
 
 
-def measure(page, width, *, path=None, media="", screenshot=None, pdf=None):
+def measure(
+    page, width, *, path=None, media="", dark=False, scripts=True, ask=None, screenshot=None,
+    pdf=None,
+):
     """Measure a page at a width in CSS pixels, on a screen or as it is printed (``media``).
 
     Returns
     -------
     dict
-        ``errors`` (of scripts, the console and the security policy), ``figures``, ``hidden``,
+        ``answer`` (of the expression `ask`, which may be a promise), ``errors`` (of scripts, the
+        console and the security policy), ``figures``, ``hidden``,
         ``broken``, ``scroll_width``, ``client_width``, ``outside`` (what stands beyond the edge).
     """
     with browser(path or find_chromium()) as chromium:
@@ -142,12 +146,18 @@ def measure(page, width, *, path=None, media="", screenshot=None, pdf=None):
             chromium.call(f"{domain}.enable")
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         chromium.call("Emulation.setDeviceMetricsOverride", **size)
-        chromium.call("Emulation.setEmulatedMedia", media=media)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        chromium.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
+        chromium.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         chromium.events.clear()
         chromium.call("Page.navigate", url=Path(page).resolve().as_uri())
         chromium.wait_for("Page.loadEventFired")
         result = chromium.call("Runtime.evaluate", expression=MEASURE, returnByValue=True)
         found = result["result"]["value"]
+        if ask is not None:
+            wait = {"returnByValue": True, "awaitPromise": True}
+            result = chromium.call("Runtime.evaluate", expression=ask, **wait)
+            found["answer"] = result["result"].get("value", result)
         if screenshot is not None:
             size |= {"height": found["height"], "mobile": False}
             chromium.call("Emulation.setDeviceMetricsOverride", **size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 
 NASTY = '<script>alert("x")</script>&'
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -70,11 +72,15 @@ def page(html):
     return Page(html)
 
 
-def test_nothing_outside_the_page_is_referred_to(html, page):
+def test_nothing_outside_the_run_is_referred_to(html, page, folder):
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
             value = attributes.get(name) or "#"
-            assert value.startswith(("data:image/png;base64,", "#")), (tag, value)
+            if tag == "a" and not value.startswith(("#", "data:")):
+                assert (folder / value).is_file()
+                continue
+            allowed = "data:text/csv;base64," if tag == "a" else "data:image/png;base64,"
+            assert value.startswith((allowed, "#")), (tag, value)
     assert not re.search(r"url\((?!#)", html)
     assert "@import" not in html
     namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
@@ -82,12 +88,71 @@ def test_nothing_outside_the_page_is_referred_to(html, page):
 
 
 def test_names_from_tables_are_escaped(html, page):
-    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed"}
+    assert not {tag for tag, _ in page.tags} & {"iframe", "object", "embed"}
     assert NASTY not in html
     text = "".join(page.text)
     assert f"{NASTY}" in text  # shown as it is written in the table
     assert "the <b>gradient</b> exploded" in text
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_one_script_runs_and_the_policy_names_it_by_its_content(html):
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy.split("; ") == [
+        "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:",
+        f"script-src 'sha256-{digest}'",
+    ]
+
+
+def test_tables_of_the_run_are_linked_and_the_small_ones_are_in_the_page(folder, page):
+    links = {a["href"]: a for tag, a in page.tags if tag == "a" and "href" in a}
+    for name in ("scores.csv", "folds.csv", "predictions.parquet", "tables/scores.tex"):
+        assert name in links
+    inside = {a["download"]: href for href, a in links.items() if "download" in a}
+    assert inside.keys() == {"scores.csv", "folds.csv"}  # predictions name patients
+    for name, href in inside.items():
+        assert base64.b64decode(href.partition(",")[2]) == (folder / name).read_bytes()
+
+
+def test_each_model_can_be_switched_off(html, page):
+    boxes = [a["id"] for tag, a in page.tags if tag == "input" and "checked" in a]
+    assert len(boxes) == 4
+    for box in boxes:
+        name = box.removeprefix("show-")
+        assert f"body:has(#{box}:not(:checked)) .{name} {{ display: none; }}" in html
+        parts = [tag for tag, a in page.tags if name in (a.get("class") or "").split()]
+        assert "tr" in parts
+    tags = {tag for tag, a in page.tags if (a.get("class") or "").startswith("m-")}
+    assert {"g", "figure", "td"} <= tags
+
+
+def test_values_are_shown_to_the_pointer(html, folder):
+    import pandas as pd
+
+    titles = re.findall(r"<title>([^<]*)</title>", html)
+    scores = pd.read_csv(folder / "scores.csv").set_index("model")
+    assert f"wrong: C = {scores.c_within_folds['wrong']:.3f}" in " ".join(titles)
+    assert f"wrong, fold 2, seed 0: C = {scores.c_fold2_seed0['wrong']:.3f}" in titles
+    assert any(title.startswith("high risk, ") for title in titles)
+
+
+def test_patients_are_listed_worst_first_with_their_pictures(page):
+    text = " ".join("".join(page.text).split())
+    section = text[text.index("whose predicted risk is lower") :]
+    shown = [float(share) for share in re.findall(r"(\d+) % of pairs wrong", section)]
+    assert len(shown) == 8
+    assert shown == sorted(shown, reverse=True)
+    assert "All 36 patients" in section
+    pictures = [a["alt"] for tag, a in page.tags if tag == "img" and "predicted by" in a["alt"]]
+    assert len(pictures) == 8
+
+
+def test_messages_of_failures_are_whole(page):
+    text = " ".join("".join(page.text).split())
+    alarm = text[text.index("fits failed.") : text.index("Which model ranks")]
+    assert "RuntimeError: the <b>gradient</b> exploded" in alarm
 
 
 def test_every_figure_is_there_and_well_formed(html):
@@ -102,7 +167,7 @@ def test_every_figure_is_there_and_well_formed(html):
         assert root.attrib["role"] == "img"
         assert root[0].tag.endswith("title")
         assert root[0].text.strip()
-    assert html.count("data:image/png;base64,") == 3
+    assert html.count("data:image/png;base64,") == 3 + 8  # examples, worst ranked patients
 
 
 def test_the_page_says_what_was_run_and_what_is_not_shown(page):

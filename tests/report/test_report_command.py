@@ -13,6 +13,7 @@ from survimg.benchmark.leaderboard import score_lines
 from survimg.cli import benchmark as command
 from survimg.cli import main
 from survimg.model_selection import EventStratifiedKFold
+from survimg.report import render
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,36 @@ def test_report_writes_figures_on_demand(tmp_path, cohort, capsys):
     printed = capsys.readouterr().out.split()
     assert str(tmp_path / "images" / "concordance.png") in printed
     assert (tmp_path / "images" / "concordance.png").stat().st_size > 5000
+
+
+def test_subgroups_of_the_command_stay_with_the_run(tmp_path, store, capsys):
+    out = tmp_path / "run"
+    given = f"benchmark --cohort {store} --models clinical-cox --folds 2 --out {out}".split()
+    assert main([*given, "--subgroups", "age"]) == 2
+    assert "no clinical column 'age'; it has stage" in capsys.readouterr().err
+    assert main([*given, "--subgroups", "stage"]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Sub-groups by stage" in page
+    assert (out / "tables" / "subgroups_stage.tex").is_file()
+    assert main(["report", str(out)]) == 0  # rendered again, as the run was asked for
+    assert (out / "report.html").read_text(encoding="utf-8") == page
+    assert main(["report", str(out), "--subgroups", "sex"]) == 2
+    assert "no clinical column 'sex'" in capsys.readouterr().err
+    assert (out / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_a_table_of_a_paper_is_compared_with_the_simple_model_too(tmp_path, cohort):
+    models = {"paper": StageCox(), "other": StageCox(alpha=30.0), "simple": StageCox(alpha=1.0)}
+    run = run_benchmark(
+        models, cohort, cohort.outcome, splits=splits_of(cohort), out=tmp_path,
+        reference="paper", simple_reference="simple", progress=False,
+    )
+    assert run.simple_reference == "simple"
+    text = render(tmp_path).read_text(encoding="utf-8")
+    assert text.index("Differences to paper") < text.index("Differences to simple")
+    assert (tmp_path / "tables" / "simple_reference.md").is_file()
+    with pytest.raises(ValueError, match="reference 'absent' is not one of the models"):
+        run_benchmark(
+            models, cohort, cohort.outcome, splits=splits_of(cohort), out=tmp_path / "b",
+            simple_reference="absent", progress=False,
+        )

@@ -46,7 +46,8 @@ def make_run(out, cohort, models, splits=None, **options):
 
 def text_of(folder):
     html = render(folder).read_text(encoding="utf-8")
-    html = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
+    apart = r"<script>.*?</script>|<style>.*?</style>|<svg.*?</svg>"
+    html = re.sub(apart, "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,10 +49,11 @@ def pages(tmp_path_factory):
     }
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("name", ["report", "comparison"])
-def test_a_page_is_whole_and_fits(pages, name, width):
-    found = measure(pages[name], width)
+def test_a_page_is_whole_and_fits(pages, name, width, dark):
+    found = measure(pages[name], width, dark=dark)
     assert complaints(found) == []
     assert found["figures"] >= (10 if name == "report" else 0)
 
@@ -58,6 +61,68 @@ def test_a_page_is_whole_and_fits(pages, name, width):
 @pytest.mark.parametrize("name", ["report", "comparison"])
 def test_a_page_fits_on_paper(pages, name):
     assert complaints(measure(pages[name], PRINTED, media="print")) == []
+
+
+def test_a_page_is_whole_without_scripts(pages):
+    found = measure(pages["report"], 1280, scripts=False)
+    assert complaints(found) == []
+    assert found["figures"] >= 10
+
+
+TABLE = "[...document.querySelectorAll('#patients tbody tr')].map(r => r.cells[2].textContent)"
+
+
+def test_a_click_on_a_heading_sorts_its_table(pages):
+    click = (
+        "(() => {const head = document.querySelectorAll('#patients thead th')[2];"
+        f"const b = head.querySelector('button'); b.click(); const up = {TABLE};"
+        f"b.click(); return [up, {TABLE}, head.getAttribute('aria-sort')];}})()"
+    )
+    rising, falling, state = measure(pages["report"], 1280, ask=click)["answer"]
+    numbers = [float(text) for text in rising]
+    assert numbers == sorted(numbers)
+    assert [float(text) for text in falling] == sorted(numbers, reverse=True)
+    assert state == "descending"
+
+
+def test_a_model_that_is_switched_off_disappears(pages):
+    count = (
+        "[...document.querySelectorAll('tr, figure, svg g')].filter(e => "
+        "e.classList.contains(name) && getComputedStyle(e).display !== 'none').length"
+    )
+    switch = (
+        "(() => {const box = document.querySelector('.models input'), name = box.id.slice(5);"
+        f"const before = {count}; box.click(); return [before, {count}];}})()"
+    )
+    before, after = measure(pages["report"], 1280, ask=switch)["answer"]
+    assert before > 5
+    assert after == 0
+
+
+AXE = os.environ.get("AXE")  # path of axe.min.js, from `npm install axe-core`
+VIOLATIONS = (
+    "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map("
+    "v => `${v.impact} ${v.id}: ${v.help} (${v.nodes[0].html.slice(0, 120)})`))"
+)
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE does not name axe.min.js (npm install axe-core)")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_axe_finds_no_barrier(pages, name, width, dark):
+    ask = f"{Path(AXE).read_text()};{VIOLATIONS}"
+    assert measure(pages[name], width, dark=dark, ask=ask)["answer"] == []
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE does not name axe.min.js (npm install axe-core)")
+def test_axe_sees_a_barrier(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<html><body><img src='data:,'><p style='color:#ddd'>pale</p></body></html>")
+    ask = f"{Path(AXE).read_text()};{VIOLATIONS}"
+    words = " ".join(measure(page, 390, ask=ask)["answer"])
+    assert "image-alt" in words
+    assert "color-contrast" in words
 
 
 def test_the_measurement_sees_what_is_wrong(tmp_path):

@@ -1,0 +1,41 @@
+"""Style sheet and script of the report's pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+__all__ = ["Script", "script", "stylesheet"]
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script inside a page, and the digest by which the page's security policy allows it.
+
+    Attributes
+    ----------
+    text : Markup
+    digest : str
+        As in ``script-src 'sha256-...'``: no other script runs on the page.
+    """
+
+    text: Markup
+    digest: str
+
+
+def stylesheet() -> Markup:
+    """Style sheet of the report's pages."""
+    return Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
+
+
+def script() -> Script:
+    """Script of the report's pages: sorts tables."""
+    text = (FOLDER / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(Markup(text), f"sha256-{digest}")
