@@ -240,6 +240,11 @@ def _check_kind(estimator: Any) -> None:
             "these. For tables use family_importance or shapley_values."
         )
     check_is_fitted(estimator, "net_")
+    if estimator.test_time_flip:
+        raise ValueError(
+            f"This {type(estimator).__name__} predicts the mean of a volume and its mirror image; "
+            "a map explains one pass of the network. Use set_params(test_time_flip=False)."
+        )
 
 
 def _check_sees_image(patients: Patients, estimator: Any) -> None:

@@ -137,6 +137,7 @@ class Checkpoint:
             "module": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
             "best_weights": {} if hold_out is None else hold_out.best_weights,
+            "last_step": {} if net.average_ is None else net.average_.state_dict(),
             "augmentation": streams.augmentation.get_state(),
             "cpu": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if net.device.startswith("cuda") else [],
@@ -153,6 +154,8 @@ class Checkpoint:
         tensors, values = self._tensors, self._values
         net.module_.load_state_dict(tensors["module"])
         net.optimizer_.load_state_dict(tensors["optimizer"])
+        if net.average_ is not None:
+            net.average_.load_state_dict(tensors["last_step"])
         net.iteration_, net.stop_ = values["iteration"], values["stop"]
         # Lower than the parameter once the memory was too small for it.
         net.micro_batch_size = values["micro_batch_size"]

@@ -24,6 +24,7 @@ from survimg.training.objective import Objective
 from survimg.training.optimizers import optimizer_settings
 from survimg.training.parameters import TrainingParameters, epoch_length
 from survimg.training.schedules import learning_rate_callback
+from survimg.training.weight_average import WeightAverage
 
 __all__ = [
     "TrainingNet",
@@ -62,6 +63,8 @@ class TrainingNet(NeuralNet):
         A callback sets it to end the training after the epoch.
     estimator_ : VolumeEstimator or None
         Whose fit it is, while it trains: for callbacks.
+    average_ : WeightAverage or None
+        Of the weights, while it trains.
     make_room_ : callable or None
         Called when a step ran out of memory; True if there is more of it now.
     single_patients_ : bool
@@ -86,6 +89,7 @@ class TrainingNet(NeuralNet):
         self.iteration_ = 0
         self.stop_ = False
         self.estimator_: Any = None
+        self.average_: WeightAverage | None = None
         self.make_room_: Callable[[], bool] | None = None
         self.single_patients_ = True
 
@@ -234,8 +238,13 @@ def make_training_net(
         watching.append(("learning_rate", schedule))
     if parameters.gradient_clip is not None:
         watching.append(("gradient_clip", GradientNormClipping(parameters.gradient_clip)))
+    average = None
+    _placed(module, device)  # before it is copied for the average, which then has the same layout
+    if parameters.ema_decay is not None:
+        average = WeightAverage(module, parameters.ema_decay)
+        watching.append(("average", average))  # before those that look at the end of an epoch
     net = TrainingNet(
-        _placed(module, device),
+        module,
         objective=objective,
         precision=choose_precision(parameters.precision, device),
         micro_batch_size=parameters.micro_batch_size,
@@ -248,6 +257,7 @@ def make_training_net(
         device=_name(device),
         verbose=0,
     )
+    net.average_ = average
     return net.initialize()
 
 

@@ -75,6 +75,11 @@ class TrainingParameters:
         Degrees, in each of the three planes.
     gradient_clip : float, optional
         Largest norm of the gradient; None does not clip, as in the paper.
+    ema_decay : float, optional
+        Train as usual, and validate and predict with an exponential moving average of the weights:
+        after each step d times the average plus (1 - d) times the weights, with d = `ema_decay`
+        (smaller in the first steps, at most (1 + n) / (10 + n) at step n). About the last
+        1 / (1 - d) steps count. None takes the weights of the last step.
     micro_batch_size : int, optional
         Patients that pass through the network at once. The loss, including the Cox risk set,
         remains that of the whole batch. Each step computes the network twice but needs only the
@@ -123,6 +128,9 @@ class TrainingParameters:
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the convolutions in training. ``"auto"`` is bfloat16 on GPUs that compute it
         natively, otherwise float32. Predictions are always computed in float32.
+    test_time_flip : bool, default=False
+        Average what the network says of a volume and of its left-right mirror image, which takes
+        twice the time. Training with flips makes both alike, but not equal.
     n_threads : int, optional
         Threads of torch during fit and predict; None keeps torch's setting. The number of threads
         changes the order of rounding, and workers have fewer threads than the main process: set a
@@ -146,6 +154,7 @@ class TrainingParameters:
     max_translation: float = 10 / 128
     max_rotation: float = 5
     gradient_clip: float | None = None
+    ema_decay: float | None = None
     micro_batch_size: int | None = None
     validation_fraction: float | None = None
     patience: int | None = None
@@ -159,6 +168,7 @@ class TrainingParameters:
     checkpoint_every: int = 1
     device: str = "auto"
     precision: Precision = "auto"
+    test_time_flip: bool = False
     n_threads: int | None = None
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
@@ -175,6 +185,7 @@ class TrainingParameters:
         "augmentation": [StrOptions({"uniform", "fixed"}), callable, None],
         "max_translation": [Interval(Real, 0, 1, closed="both")],
         "max_rotation": [Interval(Real, 0, 180, closed="both")],
+        "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
         "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
         "micro_batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
@@ -189,6 +200,7 @@ class TrainingParameters:
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "test_time_flip": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],

@@ -49,6 +49,8 @@ CHANGES = {
     "max_translation": 0.3,
     "max_rotation": 40,
     "gradient_clip": 1e-4,
+    "ema_decay": 0.9,
+    "test_time_flip": True,
     "micro_batch_size": 2,
     "validation_fraction": 0.4,
     "batch_norm_batches": 3,
@@ -281,8 +283,9 @@ def kill_after(n_draws: int, monkeypatch) -> None:
         {},
         {"validation_fraction": 0.4, "patience": 2, "batch_norm_batches": 2},
         {"schedule": "step"},
+        {"ema_decay": 0.7},
     ],
-    ids=["plain", "validation", "step"],
+    ids=["plain", "validation", "step", "average"],
 )
 def test_resumed_equals_uninterrupted(options, n_draws, cohort, tmp_path):
     whole = quick(**options).fit(cohort, cohort.outcome)

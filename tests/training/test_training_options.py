@@ -7,10 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import ImageSurvival
+from survimg.estimators.deep.volume_estimator import mean_of_mirrored
+from survimg.explain import saliency
+from survimg.nets import DeepMTSOutput
 from survimg.training import Net
 from tests.estimators.deep.networks_of_users import SmallNet, noise
 
@@ -53,7 +57,11 @@ class Watcher(Callback):
 
 
 def weights_of(model):
-    return torch.cat([value.flatten() for value in model.net_.module_.parameters()]).detach()
+    return _flat(model.net_.module_)
+
+
+def _flat(module):
+    return torch.cat([value.detach().flatten() for value in module.parameters()])
 
 
 def test_the_default_optimiser_is_adam_with_keras_epsilon(cohort):
@@ -136,13 +144,82 @@ def test_what_is_no_callback_is_refused(cohort):
             quick(callbacks=[wrong]).fit(cohort, cohort.outcome)
 
 
+class Weights(Callback):
+    """Keeps the weights after each step, and what others see at the end of each epoch."""
+
+    def __init__(self):
+        self.after_steps, self.after_epochs = [], []
+
+    def on_batch_end(self, net, training=False, **_):
+        self.after_steps.append(_flat(net.module_))
+
+    def on_epoch_end(self, net, **_):
+        self.after_epochs.append(_flat(net.module_))
+
+
+@pytest.mark.parametrize("decay", [0.2, 0.6])
+def test_the_weights_are_the_moving_average_over_the_steps(decay, cohort):
+    seen, plain = Weights(), Weights()
+    model = quick(ema_decay=decay, callbacks=[seen]).fit(cohort, cohort.outcome)
+    quick(callbacks=[plain]).fit(cohort, cohort.outcome)
+    average, averages = seen.after_steps[0], []
+    for n, weights in enumerate(seen.after_steps):
+        d = min(decay, (1 + n) / (10 + n))
+        average = weights if n == 0 else d * average + (1 - d) * weights
+        averages.append(average)
+    torch.testing.assert_close(weights_of(model), average)
+    for k, at_end in enumerate(seen.after_epochs):
+        torch.testing.assert_close(at_end, averages[2 * k + 1])
+    # The optimiser goes on from the weights of the last step.
+    assert all(map(torch.equal, seen.after_steps, plain.after_steps))
+
+
+def test_the_average_is_validated_and_survives_a_divergence(cohort):
+    seen = Weights()
+    model = quick(ema_decay=0.5, validation_fraction=0.3, callbacks=[seen])
+    model.fit(cohort, cohort.outcome)
+    torch.testing.assert_close(weights_of(model), seen.after_epochs[model.best_epoch_ - 1])
+    late = partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda n: 1.0 if n < 5 else 1e38)
+    seen = Weights()
+    with pytest.warns(ConvergenceWarning, match=r"the network of epoch \d"):
+        model = quick(ema_decay=0.5, schedule=late, callbacks=[seen]).fit(cohort, cohort.outcome)
+    last = len(model.history_)
+    torch.testing.assert_close(weights_of(model), seen.after_epochs[last - 1])
+
+
+def test_a_mirror_image_is_predicted_like_the_image(cohort):
+    volumes = np.stack([cohort.volume(i) for i in range(12)])
+    flipped = volumes[..., ::-1].copy()
+    model = quick(test_time_flip=True).fit(volumes, cohort.outcome)
+    both = [model.predict(each) for each in (volumes, flipped)]
+    np.testing.assert_allclose(*both, rtol=1e-5)
+    model.set_params(test_time_flip=False)
+    single = [model.predict(each) for each in (volumes, flipped)]
+    assert not np.allclose(*single, rtol=1e-4)
+    np.testing.assert_allclose(np.mean(single, axis=0), both[0], rtol=1e-5)
+    with pytest.raises(ValueError, match="test_time_flip=False"):
+        saliency(model.set_params(test_time_flip=True), volumes[:1])
+
+
+def test_masks_of_the_mirror_image_are_turned_back():
+    output = DeepMTSOutput(torch.rand(1, 4, 5, 6), torch.rand(1), torch.rand(1, 7))
+    mirrored = DeepMTSOutput(output.segmentation.flip(-1), output.risk + 2, None)
+    with_features = mirrored._replace(features=output.features)
+    mean = mean_of_mirrored(output, with_features)
+    torch.testing.assert_close(mean.segmentation, output.segmentation)
+    torch.testing.assert_close(mean.risk, output.risk + 1)
+    alone = mean_of_mirrored(output._replace(features=None), mirrored)
+    assert alone.features is None
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"augmentation": noise},
+        {"ema_decay": 0.9},
         {"schedule": partial(torch.optim.lr_scheduler.StepLR, step_size=3, gamma=0.1)},
     ],
-    ids=["augmentation", "schedule"],
+    ids=["augmentation", "average", "schedule"],
 )
 def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(options, cohort, tmp_path):
     whole = quick(**options).fit(cohort, cohort.outcome)

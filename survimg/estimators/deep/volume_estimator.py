@@ -256,7 +256,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
-        net.make_room_ = net.estimator_ = None
+        net.make_room_ = net.estimator_ = net.average_ = None
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type
@@ -285,6 +285,9 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
             with torch.inference_mode():
                 with OneDNNForSingleCases() if with_onednn else nullcontext():
                     output = module(inputs["volumes"], inputs["clinical"])
+                    if self.test_time_flip:
+                        mirrored = module(inputs["volumes"].flip(-1), inputs["clinical"])
+                        output = mean_of_mirrored(output, mirrored)
                 yield output
 
     def _outputs(self, patients: Patients) -> Iterator[Any]:
@@ -320,6 +323,18 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
 def to_float64(values: list[Tensor]) -> np.ndarray:
     """Join per-patient tensors into a fresh float64 array."""
     return torch.cat(values).cpu().numpy().astype(np.float64)
+
+
+def mean_of_mirrored(output: Any, mirrored: Any) -> Any:
+    """Return the mean of two outputs; maps of the mirrored one are turned back.
+
+    Parameters
+    ----------
+    output, mirrored : named tuple of tensors and None
+    """
+    turned = (b if b is None or b.ndim < 4 else b.flip(-1) for b in mirrored)
+    pairs = zip(output, turned, strict=True)
+    return type(output)(*(None if a is None else (a + b) / 2 for a, b in pairs))
 
 
 def refuse_empty_masks(cohort: Cohort) -> None:

@@ -131,6 +131,8 @@ CHANGES = {
     "max_rotation": 30,
     "clinical_columns": [],
     "gradient_clip": 1e-3,
+    "ema_decay": 0.9,
+    "test_time_flip": True,
     "batch_norm_batches": 1,
     "random_state": 7,
 }

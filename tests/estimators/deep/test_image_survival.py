@@ -7,12 +7,15 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
+from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from torch import nn
 
 import survimg
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import FoldEnsemble, ImageClassifier, ImageSurvival
+from survimg.estimators import FoldEnsemble, ImageClassifier, ImageSurvival, SurvivalVoting
 from survimg.explain import saliency
 from survimg.model_files import ModelFileError
 from survimg.model_selection import EventStratifiedKFold
@@ -243,6 +246,20 @@ def test_a_classifier_of_three_labels(cohort, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(cohort), proba)
     validated = ImageClassifier(net=Net(SmallNet), validation_fraction=0.5, **QUICK)
     assert validated.fit(cohort, labels).history_["validation_auc"].between(0, 1).all()
+
+
+def test_seeds_vote(cohort):
+    def seeds(kind):
+        model = kind(net=Net(SmallNet), **QUICK)
+        return [(f"seed{k}", clone(model).set_params(random_state=k)) for k in (1, 2)]
+
+    vote = SurvivalVoting(seeds(ImageSurvival)).fit(cohort, cohort.outcome)
+    ranks = [rankdata(model.predict(cohort)) - 0.5 for model in vote.estimators_]
+    np.testing.assert_allclose(vote.predict(cohort), np.mean(ranks, axis=0) / 14)
+    labels = np.arange(14) % 3
+    soft = VotingClassifier(seeds(ImageClassifier), voting="soft").fit(cohort, labels)
+    proba = [model.predict_proba(cohort) for model in soft.estimators_]
+    np.testing.assert_allclose(soft.predict_proba(cohort), np.mean(proba, axis=0))
 
 
 def test_labels_that_cannot_be_learned_are_refused_in_words(cohort):
