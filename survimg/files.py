@@ -6,6 +6,7 @@ Files and folders have the permissions that the user's umask leaves of ``0o666``
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -20,12 +21,14 @@ import numpy as np
 
 __all__ = [
     "allocate_npy", "check_npy", "file_name", "lock_file", "lock_folder", "locked", "make_folder",
-    "remove_empty", "remove_temporaries", "sync_folder", "unlock", "write_atomically", "write_json",
-    "write_new", "write_npy_row", "writing",
+    "read_checked_json", "remove_empty", "remove_temporaries", "sync_folder", "unlock",
+    "write_atomically", "write_checked_json", "write_json", "write_new", "write_npy_row", "writing",
 ]  # fmt: skip
 
 #: An ending of our own, because users may have ``*.tmp`` files in the folder.
 _TEMPORARY = ".survimg-tmp"
+#: Where a JSON file holds the checksum of the rest of it.
+_CHECKSUM = "sha256"
 
 
 def file_name(text: str) -> str:
@@ -90,6 +93,37 @@ def writing(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON so that the file is either absent (or as before) or complete."""
     write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
+
+
+def write_checked_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with a checksum of itself, for `read_checked_json`."""
+    write_json(path, {**content, _CHECKSUM: _checksum(content)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Read the JSON object that `write_checked_json` wrote, or one without a checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        It is no JSON object, or not the one that was written.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}).") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object.")
+    expected = content.pop(_CHECKSUM, None)
+    if expected is not None and expected != _checksum(content):
+        raise ValueError(f"{path} is not as it was written.")
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def make_folder(folder: Path) -> list[Path]:

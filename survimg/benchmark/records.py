@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import numpy as np
 
 from survimg.benchmark.places import without_places
 from survimg.benchmark.storage import read_arrays, read_json, write_arrays
-from survimg.files import write_json
+from survimg.files import write_checked_json
 
 __all__ = ["Record", "read_record", "record_path", "write_record"]
 
 FORMAT = 1
+_TYPES: dict[str, Any] = {"arrays_sha256": str, "error": dict | None, "details": dict}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def write_record(folder: Path, record: Record) -> None:
     """Write a record; the JSON, which holds the digest of the arrays, is written last."""
     path = record_path(folder, record.model, record.fold, record.seed, record.key)
     digest = write_arrays(path.with_suffix(".npz"), record.arrays)
-    write_json(
+    write_checked_json(
         path,
         {
             "format": FORMAT,
@@ -88,14 +90,32 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path, model: str, fold: int, seed: int, key: str) -> Record | None:
-    """Read the record with this key; None if it is missing or its arrays are damaged."""
+    """Read the record with this key; None if it is missing.
+
+    Warns
+    -----
+    UserWarning
+        It is damaged, or another one; it counts as none.
+    """
     path = record_path(folder, model, fold, seed, key)
+    if not path.exists():
+        return None
     try:
         content = read_json(path)
         identity = {"format": FORMAT, "key": key, "model": model, "fold": fold, "seed": seed}
-        if any(content.get(name) != value for name, value in identity.items()):
-            return None
+        wrong = [name for name, value in identity.items() if content.get(name) != value]
+        if wrong:
+            raise ValueError(f"{path} is the record of another {wrong[0]}.")
+        for name, allowed in _TYPES.items():
+            if not isinstance(content.get(name), allowed):
+                raise ValueError(f"{path} has no usable {name}.")
         arrays = read_arrays(path.with_suffix(".npz"), content["arrays_sha256"])
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError) as error:
+        warnings.warn(
+            f"A damaged record counts as none, and its model is fitted again by the same command: "
+            f"{error}",
+            UserWarning,
+            stacklevel=2,
+        )
         return None
     return Record(key, model, fold, seed, content["error"], content["details"], arrays)

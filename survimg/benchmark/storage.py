@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from survimg.files import write_atomically
+from survimg.files import read_checked_json, write_atomically
+from survimg.npz import pack_arrays, unpack_arrays
 
 __all__ = ["read_arrays", "read_json", "write_arrays"]
+
+#: Bytes that a record of survimg's first days, which were compressed, may hold.
+_LARGEST_COMPRESSED = 2**28
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -24,31 +26,23 @@ def read_json(path: Path) -> dict[str, Any]:
     FileNotFoundError
         No such file.
     ValueError
-        The file does not hold a JSON object.
+        The file does not hold a JSON object, or not the one that was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_checked_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run again.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a JSON object; delete it and run again.")
-    return content
+        raise ValueError(f"{error} Delete it and run again.") from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
-    """Write arrays to a compressed ``.npz`` file and return the SHA-256 of its bytes.
+    """Write arrays to an ``.npz`` file and return the SHA-256 of its bytes.
 
     Raises
     ------
     ValueError
         An array of Python objects, which could be read with pickle only.
     """
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise ValueError(f"Array {name!r} holds Python objects; records hold plain data only.")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    content = buffer.getvalue()
+    content = pack_arrays(arrays)
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -61,10 +55,12 @@ def read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
     FileNotFoundError
         No such file.
     ValueError
-        The bytes are not those that were written.
+        The bytes are not those that were written, or no arrays.
     """
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} does not hold the bytes that its record was written with.")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        return unpack_arrays(content, largest=_LARGEST_COMPRESSED)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from survimg.cohort.stores import check_stamp, digest_of, file_stamp
 from survimg.io.patients import PatientTable
+from survimg.npz import unpack_arrays
 
 __all__ = ["BlockStore", "finer_settings", "finer_table"]
 
@@ -68,10 +68,11 @@ class BlockStore:
             return np.zeros((0, 0, 0) if self._masks else (self.case_shape[0] or 1, 0, 0, 0))
         path = self._path(position)
         check_stamp(path, stamp)
+        n_voxels = math.prod(shape[1:])
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                block = arrays["mask" if self._masks else "volume"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = unpack_arrays(path.read_bytes(), largest=(4 * shape[0] + 1) * n_voxels + 4096)
+            block = arrays["mask" if self._masks else "volume"]
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}).") from None
         if block.shape != (shape[1:] if self._masks else shape):
             raise ValueError(f"{path} is damaged: its shape is {block.shape}, not {shape}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from survimg.cohort.patient import Patient
 from survimg.files import (
     lock_folder,
     make_folder,
+    read_checked_json,
     remove_empty,
     unlock,
     write_atomically,
-    write_json,
+    write_checked_json,
 )
 from survimg.io.images.image import Image
 from survimg.preprocessing.alignment import Alignment
@@ -183,14 +185,22 @@ def _align(
         return i, f"Patient {patient.id!r}, {error}"
     alignment = align_patient(template, image, other, registration, channel)
     if record is not None:
-        write_json(record, {"key": key, "alignment": alignment.to_dict()})
+        write_checked_json(record, {"key": key, "alignment": alignment.to_dict()})
     return i, alignment
 
 
 def _finished(record: Path, key: list[Any]) -> Alignment | None:
     if not record.is_file():
         return None
-    content = json.loads(record.read_text("utf-8"))
-    if content["key"] != json.loads(json.dumps(key)):
+    try:
+        content = read_checked_json(record)
+        if content["key"] != json.loads(json.dumps(key)):
+            return None
+        return Alignment.from_dict(content["alignment"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        warnings.warn(
+            f"A damaged record counts as none, and its patient is registered again: {record} "
+            f"({error}).",
+            UserWarning, stacklevel=2,
+        )  # fmt: skip
         return None
-    return Alignment.from_dict(content["alignment"])

@@ -21,9 +21,17 @@ from torch import nn
 from survimg.cohort import Cohort
 from survimg.compute.devices import RandomStreams
 from survimg.files import remove_temporaries, write_atomically
+from survimg.training.checkpoint_fields import check_seed, check_tensors, check_values
 from survimg.training.holdout import HoldOut
 
 __all__ = ["Checkpoint", "CheckpointWriter", "fit_key"]
+
+#: Before the checksum, with which a checkpoint begins.
+_MAGIC = b"survimg checkpoint 2\n"
+_DAMAGE = (
+    EOFError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, OverflowError,
+    pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset(
@@ -101,20 +109,24 @@ class Checkpoint:
         self._values: dict[str, Any] = {}
         if path.exists():
             try:
-                content = io.BytesIO(path.read_bytes())
+                content = io.BytesIO(_without_checksum(path.read_bytes()))
                 self._tensors = torch.load(content, map_location="cpu", weights_only=True)
-                self._values = json.loads(self._tensors["json"])
-            except (EOFError, LookupError, RuntimeError, TypeError, ValueError,
-                    pickle.UnpicklingError, zipfile.BadZipFile) as error:
-                raise ValueError(
-                    f"The checkpoint {path} is damaged or not survimg's ({type(error).__name__}). "
-                    "Delete it to train from the start."
-                ) from error
+                self._values = json.loads(self._tensors.pop("json"))
+                check_seed(self._values)
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
 
     @property
     def seed(self) -> int | None:
         """Seed of the interrupted fit; None if there is nothing to continue."""
         return self._values.get("seed")
+
+    def _damaged(self, error: Exception) -> ValueError:
+        what = str(error) if type(error) is ValueError else type(error).__name__
+        return ValueError(
+            f"The checkpoint {self.path} is damaged or not survimg's ({what}). Delete it to train "
+            "from the start."
+        )
 
     def write(
         self, net: NeuralNet, streams: RandomStreams, seed: int, hold_out: HoldOut | None
@@ -145,13 +157,19 @@ class Checkpoint:
         remove_temporaries(self.path.parent.glob(f"{self.path.name}.*"))  # of a killed process
         buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError
         torch.save(content, buffer)
-        write_atomically(self.path, buffer.getbuffer())
+        checksum = hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
+        write_atomically(self.path, _MAGIC + checksum + b"\n" + buffer.getvalue())
 
     def restore(self, net: NeuralNet, streams: RandomStreams, hold_out: HoldOut | None) -> None:
         """Restore the saved state, if there is one, in a new training."""
         if self.seed is None:
             return
         tensors, values = self._tensors, self._values
+        try:
+            check_values(values, net, hold_out is not None)
+            check_tensors(tensors, net, hold_out is not None, streams.augmentation)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
         net.module_.load_state_dict(tensors["module"])
         net.optimizer_.load_state_dict(tensors["optimizer"])
         if net.average_ is not None:
@@ -172,6 +190,16 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file of a finished fit."""
         self.path.unlink(missing_ok=True)
+
+
+def _without_checksum(content: bytes) -> bytes:
+    """Return what the checksum is of; checkpoints of survimg's first days had none."""
+    if not content.startswith(_MAGIC):
+        return content
+    checksum, _, content = content[len(_MAGIC) :].partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != checksum:
+        raise ValueError("its checksum does not hold")
+    return content
 
 
 class CheckpointWriter(Callback):

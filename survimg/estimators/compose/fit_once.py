@@ -108,9 +108,16 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         _check_seeds(self.estimator)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{type(self.estimator).__name__}-{_key(self.estimator, X, y)}"
-        lock = lock_file(path.with_name(f"{path.name}.lock"), wait=True)
+        if path.exists() and self._read(path):  # finished: it needs no lock of another user
+            return self
         try:
-            if not self._read(path):
+            lock = lock_file(path.with_name(f"{path.name}.lock"), wait=True)
+        except PermissionError as error:
+            _warn_of_storing(path, error)
+            self._train(X, y)
+            return self
+        try:
+            if not self._read(path, repair=True):
                 self._train(X, y)
                 self._write(path)
         finally:
@@ -155,15 +162,16 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.seconds_: float = perf_counter() - started
         self.reused_ = False
 
-    def _read(self, path: Path) -> bool:
-        """Load the fit at `path`; return whether there is one."""
+    def _read(self, path: Path, *, repair: bool = False) -> bool:
+        """Load the fit at `path`; return whether there is one. A damaged one may be removed."""
         try:
             stored = read_model(path, _classes(self.estimator))
         except FileNotFoundError:
             return False
-        except ModelFileError as error:
-            warnings.warn(f"{error} The fit is done again.", UserWarning, stacklevel=3)
-            shutil.rmtree(path)
+        except (ModelFileError, PermissionError) as error:
+            if repair:
+                warnings.warn(f"{error} The fit is done again.", UserWarning, stacklevel=3)
+                shutil.rmtree(path, ignore_errors=True)
             return False
         self.estimator_, self.seconds_ = stored.estimator_, stored.seconds_
         self.estimator_.set_params(**_places(self.estimator))
@@ -176,11 +184,15 @@ class FitOnce(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         try:
             write_model(stored, path, _classes(self.estimator))
         except (ModelFileError, OSError) as error:  # a full disk must not cost the training
-            warnings.warn(
-                f"This fit cannot be stored in {path.parent}, so other models repeat it. {error}",
-                UserWarning,
-                stacklevel=3,
-            )
+            _warn_of_storing(path, error)
+
+
+def _warn_of_storing(path: Path, error: Exception) -> None:
+    warnings.warn(
+        f"This fit cannot be stored in {path.parent}, so other models repeat it. {error}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _classes(estimator: Any) -> Classes:

@@ -28,6 +28,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -42,10 +43,12 @@ from survimg.files import (
     allocate_npy,
     lock_folder,
     make_folder,
+    read_checked_json,
     remove_empty,
     remove_temporaries,
     unlock,
     write_atomically,
+    write_checked_json,
     write_json,
     write_npy_row,
 )
@@ -151,7 +154,7 @@ class StoreWriter:
     def _begin(self, begun: dict[str, Any]) -> None:
         record = self.partial / "begun.json"
         if self.resumed and not self.resume:
-            if json.loads(record.read_text("utf-8")).get("resume"):
+            if _begun(record).get("resume"):
                 raise FileExistsError(
                     f"{self.partial} is left from an interrupted `survimg prepare`. Continue that "
                     "run with the same settings, or delete it."
@@ -160,7 +163,7 @@ class StoreWriter:
             shutil.rmtree(self.partial / "done")
             self.resumed = False
         if self.resumed:
-            difference = _first_difference(json.loads(record.read_text("utf-8")), begun)
+            difference = _first_difference(_begun(record), begun)
             if difference is not None:
                 name, before, now = difference
                 raise ValueError(
@@ -175,14 +178,20 @@ class StoreWriter:
         if self.masks:
             mask_shape = (self.shape[0], *self.shape[2:])
             allocate_npy(self.partial / "masks.npy", mask_shape, np.dtype("u1"))
-        write_json(record, begun)
+        write_checked_json(record, begun)
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the records of the patients that are finished, by position."""
-        return {
-            int(path.stem): json.loads(path.read_text("utf-8"))
-            for path in sorted((self.partial / "done").glob("*.json"))
-        }
+        records = {}
+        for path in sorted((self.partial / "done").glob("*.json")):
+            try:
+                records[int(path.stem)] = read_checked_json(path)
+            except ValueError as error:
+                warnings.warn(
+                    f"A damaged record counts as none, and its patient is prepared again: {error}",
+                    UserWarning, stacklevel=2,
+                )  # fmt: skip
+        return records
 
     def write_case(
         self,
@@ -359,7 +368,7 @@ def write_row(
     facts = {"has_mask": mask is not None, **(record or {})}
     if finer is not None:
         facts["finer"] = _write_finer(partial, i, *finer, name)
-    write_json(partial / "done" / f"{i}.json", facts)
+    write_checked_json(partial / "done" / f"{i}.json", facts)
 
 
 def _write_finer(
@@ -385,6 +394,13 @@ def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: s
     if not (partial / "masks.npy").is_file():
         raise ValueError(f"{name}: there is a mask, but this store was begun without masks.")
     return values
+
+
+def _begun(record: Path) -> dict[str, Any]:
+    try:
+        return read_checked_json(record)
+    except ValueError as error:
+        raise ValueError(f"{error} Delete the folder {record.parent}.") from None
 
 
 def _finer_places(places: list[Any]) -> list[Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from survimg.files import write_atomically
+from survimg.files import read_checked_json, write_checked_json
 from survimg.radiomics.cache import digest
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.case_images import labels_of, read_image
@@ -180,11 +180,27 @@ def _stored_rows(
     ]
     choices = (case.label, case.label_channel, all_labels, lesions, empty)
     path = records / f"{digest(states, choices, extractor.parameters, ENGINE_VERSION)}.json"
-    if path.exists():
-        stored: list[dict[str, Any]] = json.loads(path.read_text())
+    if (stored := _stored(path)) is not None:
         return stored
     rows = _rows(case, extractor, all_labels, lesions, empty)
-    write_atomically(path, json.dumps(rows).encode())
+    write_checked_json(path, {"rows": rows})
+    return rows
+
+
+def _stored(path: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a finished case; a damaged record counts as none."""
+    if not path.exists():
+        return None
+    try:
+        rows = read_checked_json(path).get("rows")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{path} holds no rows.")
+    except (OSError, ValueError) as error:
+        warnings.warn(
+            f"A damaged record counts as none, and its case is measured again: {error}",
+            UserWarning, stacklevel=2,
+        )  # fmt: skip
+        return None
     return rows
 
 
