@@ -13,7 +13,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 check test test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo check test test-lowest test-newest lint docs linkcheck bench speed chaos
+.PHONY: demo check test test-lowest test-newest lint docs linkcheck bench speed chaos release
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
 	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
@@ -60,6 +60,9 @@ speed: $(STAMP)  ## says what has become slower or faster than the committed rat
 
 chaos: $(STAMP)  ## every bad input and every kill, into docs/reliability.md; over an hour of CPU
 	$(BIN)/python tests/chaos/chaos.py
+
+release: $(STAMP)  ## dist/: sdist, wheel, bill of materials (CycloneDX), SHA-256 sums
+	$(BIN)/python .ci/release.py
 
 # torch comes from the constraints file, so that pip takes the CPU build and not gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt
