@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from survimg.evaluation.concordance import concordance_counts
 from survimg.evaluation.predictions import check_risk
-from survimg.target import make_outcome
+from survimg.target import event_of, is_table, make_outcome
 
 __all__ = [
     "check_ids",
     "check_inner_splits",
+    "check_labels",
     "check_models",
     "check_oracle",
     "check_published",
@@ -93,13 +94,44 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     return values
 
 
-def check_models(models: Mapping[str, Any], reference: str | None) -> None:
+def check_labels(y: Any, n: int, name: str | None) -> np.ndarray | None:
+    """Return the labels in `y`, (n,), bool; None if it holds events and times.
+
+    Raises
+    ------
+    ValueError
+        Labels of another number of patients, of other values than two, or of one class; a name of
+        labels for an outcome that has none.
+    """
+    values = None if is_table(y) else np.asarray(y)
+    if values is None or values.dtype.names is not None or values.ndim != 1:
+        if name is not None:
+            raise ValueError(f"label={name!r}, but y holds events and times, not labels.")
+        return None
+    if values.size != n:
+        raise ValueError(f"X has {n} patients and y {values.size} labels.")
+    wrong = [value for value in values.tolist() if event_of(value) is None]
+    if wrong:
+        raise ValueError(
+            "y must be a structured array (event, time), or labels: True and False, or 1 and 0. It "
+            f"holds {wrong[:3]}."
+        )
+    labels = np.array([event_of(value) for value in values.tolist()], dtype=bool)
+    if labels.all() or not labels.any():
+        raise ValueError(f"All {n} patients have the label {bool(labels[0])}; two are needed.")
+    return labels
+
+
+def check_models(
+    models: Mapping[str, Any], reference: str | None, *, classifiers: bool = False
+) -> None:
     """Check that there are estimators, and that the reference is one of them.
 
     Raises
     ------
     ValueError
-        No model; names that would share a folder; a reference that is unknown or predicts no risk.
+        No model; names that would share a folder; a reference that is unknown or predicts no risk;
+        with `classifiers`, a model that gives neither probabilities nor a decision function.
     TypeError
         A model that scikit-learn cannot clone.
     """
@@ -114,6 +146,12 @@ def check_models(models: Mapping[str, Any], reference: str | None) -> None:
             raise TypeError(
                 f"Model {name!r} is not an estimator ({type(model).__name__}): it must have "
                 f"fit, predict, get_params and set_params; missing: {missing or 'an instance'}."
+            )
+        scores = ("predict_proba", "decision_function", "predict_mask")
+        if classifiers and not any(hasattr(model, method) for method in scores):
+            raise ValueError(
+                f"Model {name!r} ({type(model).__name__}) is no classifier: for labels it must "
+                "have predict_proba or decision_function."
             )
     if reference is not None and reference not in models:
         raise ValueError(f"reference {reference!r} is not one of the models {list(models)}.")

@@ -20,7 +20,7 @@ from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
-from survimg.survival import risk_of, survival_values
+from survimg.survival import LABEL_HORIZON, risk_of, survival_values
 
 __all__ = ["Task", "compute_record"]
 
@@ -68,7 +68,7 @@ def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record
     ----------
     task : Task
     X : Cohort, array or frame of n patients
-    y : structured array of shape (n,)
+    y : structured array of shape (n,), or labels of shape (n,), bool
     ids : ndarray of shape (n,), str
 
     Returns
@@ -111,13 +111,18 @@ def _fit_and_predict(
     arrays = {"test_ids": ids[task.test], "train_ids": ids[task.train]}
     started = perf_counter()
     if hasattr(estimator, "predict"):
-        risk = check_risk(risk_of(estimator, X_test), task.test.size, name="predicted risk")
+        score = risk_of if y.dtype.names is not None else _score_of_positive
+        risk = check_risk(score(estimator, X_test), task.test.size, name="predicted risk")
         details["predict_seconds"] = perf_counter() - started
         arrays["test_risk"] = risk
         arrays["train_risk"] = check_risk(
-            risk_of(estimator, X_train), task.train.size, name="predicted risk of the training set"
+            score(estimator, X_train), task.train.size, name="predicted risk of the training set"
         )
-    if hasattr(estimator, "predict_survival_function"):
+    if y.dtype.names is None:
+        if hasattr(estimator, "predict_proba"):  # as survival, see outcome_of_labels
+            arrays["times"] = np.array([LABEL_HORIZON])
+            arrays["survival"] = 1 - arrays["test_risk"][:, np.newaxis]
+    elif hasattr(estimator, "predict_survival_function"):
         arrays["times"] = task.times
         arrays["survival"] = _curves_on_grid(
             estimator.predict_survival_function(X_test), task.times
@@ -131,6 +136,13 @@ def _fit_and_predict(
         arrays.update(_masks(estimator, X_test, arrays["test_ids"], details))
     details.setdefault("predict_seconds", perf_counter() - started)  # of masks, without risks
     return arrays
+
+
+def _score_of_positive(classifier: Any, X: Any) -> np.ndarray:
+    """Probability of the second class, or else its decision function, (n,)."""
+    if hasattr(classifier, "predict_proba"):
+        return np.asarray(classifier.predict_proba(X))[:, 1]
+    return np.asarray(classifier.decision_function(X))
 
 
 def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:

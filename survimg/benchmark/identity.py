@@ -96,10 +96,11 @@ def data_fingerprint(X: Any) -> str:
     return str(joblib.hash(X, hash_name="sha1"))
 
 
-def outcome_digest(y: np.ndarray) -> str:
-    """Digest of events and times."""
+def outcome_digest(y: np.ndarray, *, labels: bool = False) -> str:
+    """Digest of events and times, or of labels in the form of these."""
     event, time = check_outcome(y)
-    return hashlib.sha256(event.tobytes() + time.tobytes()).hexdigest()
+    kind = b"labels" if labels else b""
+    return hashlib.sha256(event.tobytes() + time.tobytes() + kind).hexdigest()
 
 
 def record_key(

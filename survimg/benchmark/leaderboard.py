@@ -55,7 +55,8 @@ def leaderboard(run: Run | str | PathLike[str]) -> pd.DataFrame:
         ``c_mean`` and ``c_sd`` over folds; ``c_within_folds`` with ``c_lower95`` and ``c_upper95``;
         ``difference`` from the reference with its limits, ``p_holm`` and ``p_holm_folds``;
         ``dice_mean``; ``folds_done`` of ``folds_planned``; ``verdict`` in words. Models are ordered
-        by ``c_mean``; those without one follow, then the oracle and the negative control.
+        by ``c_mean``; those without one follow, then the oracle and the negative control. Of labels
+        it is ``auc_mean``, and so on.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def leaderboard(run: Run | str | PathLike[str]) -> pd.DataFrame:
     """
     run = run if isinstance(run, Run) else read_run(run)
     table = score_table(ranked(score_run(run))).set_index("model")
-    return table[[name for name in table if not str(name).startswith("c_fold")]]
+    return table[[name for name in table if not str(name).startswith(("c_fold", "auc_fold"))]]
 
 
 def leaderboard_text(run: Run) -> str:
@@ -103,7 +104,8 @@ def score_lines(
     published : mapping of str to mapping
         See `survimg.benchmark.run_benchmark`.
     """
-    rows = [["model", "C, mean ± sd", "C within folds, 95 %", "Dice"]]
+    index = scores[0].index if scores else "C"
+    rows = [["model", f"{index}, mean ± sd", f"{index} within folds, 95 %", "Dice"]]
     rows += [_cells(score) for score in scores]
     if published:
         rows[0].append("paper, ANOTHER COHORT")

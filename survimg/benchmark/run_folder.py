@@ -33,7 +33,7 @@ class Run:
     folder : Path
     plan : dict
         Contents of ``run.json``: models, reference, seeds, settings, caveats, command, cohort,
-        protocol, suite, published numbers.
+        protocol, suite, label, published numbers.
     ids : ndarray of shape (n,), str
     outcome : structured array of shape (n,)
     oracle_risk : ndarray of shape (n,) or None
@@ -81,6 +81,16 @@ class Run:
     def suite(self) -> str | None:
         """Name of the suite that the models come from."""
         return self.plan.get("suite")
+
+    @property
+    def label(self) -> str | None:
+        """What classifiers were trained to tell; None of a run of survival models."""
+        return self.plan.get("label")
+
+    @property
+    def index(self) -> str:
+        """Name of what ranks the models: "C", or "AUC" of labels."""
+        return "C" if self.label is None else "AUC"
 
     @property
     def published(self) -> dict[str, dict[str, Any]]:
@@ -195,7 +205,7 @@ class Plan:
     clusters : ndarray of shape (n,), str, or None
         See `Run`.
     seeds : sequence of int
-    reference, oracle_risk, settings, caveats, command, protocol, suite, published
+    reference, oracle_risk, settings, caveats, command, protocol, suite, label, published
         See `survimg.benchmark.run_benchmark`.
     """
 
@@ -214,6 +224,7 @@ class Plan:
     command: str | None
     protocol: Mapping[str, Any] | None
     suite: str | None
+    label: str | None
     published: Mapping[str, Mapping[str, Any]]
 
 
@@ -258,6 +269,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "cohort": _describe_cohort(plan.X),
             "protocol": dict(plan.protocol or {"name": "given splits", "n_folds": len(plan.folds)}),
             "suite": plan.suite,
+            "label": plan.label,
             "published": {name: dict(numbers) for name, numbers in plan.published.items()},
             "models": list(plan.models),
             "reference": plan.reference,

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from survimg.benchmark.checks import (
     check_ids,
     check_inner_splits,
+    check_labels,
     check_models,
     check_oracle,
     check_published,
@@ -46,6 +47,7 @@ from survimg.benchmark.records import Record, read_record, write_record
 from survimg.benchmark.run_folder import Plan, write_plan
 from survimg.benchmark.storage import read_json
 from survimg.files import locked, write_json
+from survimg.survival import outcome_of_labels
 from survimg.target import check_outcome, is_table, make_outcome
 
 __all__ = ["run_benchmark"]
@@ -74,6 +76,7 @@ def run_benchmark(
     command: str | None = None,
     protocol: Mapping[str, Any] | None = None,
     suite: str | None = None,
+    label: str | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
     n_jobs: int | None = 1,
     progress: bool = True,
@@ -98,11 +101,14 @@ def run_benchmark(
     models : mapping of str to estimator
         Unfitted scikit-learn survival estimators: ``fit(X, y)`` and ``predict(X)`` (risk, higher =
         earlier event). ``predict_survival_function``, ``predict_mask`` and ``history_`` are used
-        if they exist. A search (``GridSearchCV``) is scored by its best estimator, and its best
-        parameters are recorded; a model with ``predict_mask`` only is scored by its masks.
+        if they exist. For labels they are classifiers: ``predict_proba``, or ``decision_function``
+        for models without probabilities. A search (``GridSearchCV``) is scored by its best
+        estimator, and its best parameters are recorded; a model with ``predict_mask`` only is
+        scored by its masks.
     X : Cohort, array or frame of n patients
-    y : structured array of shape (n,)
-        (event, time).
+    y : structured array of shape (n,), or array of bool, 0 and 1, of shape (n,)
+        (event, time); or labels, which classifiers are trained on, and whose AUC takes the place of
+        the concordance index everywhere.
     splits : sequence of (train, test)
         Index arrays, shared by all models and written to disk by patient. Usually they come from a
         protocol of `survimg.model_selection`, whose ``Protocol.arguments()`` are `splits`,
@@ -134,6 +140,8 @@ def run_benchmark(
         `splits` test each patient.
     suite : str, optional
         Name of the suite that the models come from.
+    label : str, optional
+        What the labels in `y` say of a patient, such as ``"metastasis"``, for the report.
     published : mapping of str to mapping, optional
         Results of papers for models of this name on other cohorts, for the report: ``c_index``,
         ``dice``, ``sd`` (numbers or None) and ``source``.
@@ -159,11 +167,13 @@ def run_benchmark(
     """
     out = Path(out)
     cohort_ids = getattr(X, "ids", None)
+    labels = check_labels(y, n_patients(X), label)
+    y = y if labels is None else outcome_of_labels(labels)
     event, time = check_outcome(y, n_patients=n_patients(X), ids=cohort_ids, require_event=True)
     y = make_outcome(event, time) if is_table(y) else y
     names = check_ids(X, ids, event.size)
     folds = check_splits(splits, event, time)
-    check_models(models, reference)
+    check_models(models, reference, classifiers=labels is not None)
     check_unfitted(models)
     plan = Plan(
         models=models,
@@ -181,6 +191,7 @@ def run_benchmark(
         command=command,
         protocol=protocol,
         suite=suite,
+        label=None if labels is None else label or "label",
         published=check_published(published),
     )
     data = data_fingerprint(X)
@@ -191,12 +202,13 @@ def run_benchmark(
         write_json(out / _CONTENT, {"fingerprint": data, "images": content})
         tasks = _tasks(plan, data, _time_grid(event, time, plan.settings.get("horizon")))
         write_plan(out, plan, {(task.name, task.fold, task.seed): task.key for task in tasks})
+        target = y if labels is None else labels
         if n_jobs == 1:
-            compute = partial(compute_record, X=X, y=y, ids=names)
+            compute = partial(compute_record, X=X, y=target, ids=names)
             _compute_serially(compute, out, tasks, list(models), progress)
         else:
             compute = joblib.delayed(compute_record)
-            calls = [compute(task, X, y, names) for task in _unrecorded(out, tasks)]
+            calls = [compute(task, X, target, names) for task in _unrecorded(out, tasks)]
             _compute_in_parallel(calls, out, n_jobs, progress)
     return Result.read(out)
 
@@ -214,7 +226,7 @@ def _known_content(out: Path, data: str) -> ImageContent | None:
 
 def _tasks(plan: Plan, data: str, times: np.ndarray) -> list[Task]:
     """Return one task for each model, seed and fold; `data` is the fingerprint of the patients."""
-    outcome, code = outcome_digest(plan.y), code_identity()
+    outcome, code = outcome_digest(plan.y, labels=plan.label is not None), code_identity()
     tasks = []
     for name, model in plan.models.items():
         for seed in plan.seeds:

@@ -72,6 +72,8 @@ class ModelScore:
         The comparison with the reference, in words.
     permuted : bool
         Whether this is a row of the negative control: fitted and scored on permuted outcomes.
+    index : str
+        "C", or "AUC" of labels, with which the concordance index is the same (`Run.index`).
     """
 
     model: str
@@ -91,6 +93,7 @@ class ModelScore:
     warnings: tuple[str, ...] = ()
     verdict: str = ""
     permuted: bool = False
+    index: str = "C"
 
     @property
     def contains_chance(self) -> bool | None:
@@ -184,20 +187,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
-    """One row per model, as in ``scores.csv``. Time and memory are in `fold_table`."""
+    """One row per model, as in ``scores.csv``. Time and memory are in `fold_table`.
+
+    Of labels the columns that begin with ``c_`` begin with ``auc_``.
+    """
     places = sorted({place for score in scores for place in score.fold_c})
     rows = []
     for score in scores:
         interval, compared = score.within_folds, score.comparison
+        c = score.index.lower()
         row = {
             "model": score.model,
             "folds_done": score.n_done,
             "folds_planned": score.n_planned,
-            "c_mean": score.c_mean,
-            "c_sd": score.c_sd,
-            "c_within_folds": None if interval is None else interval.value,
-            "c_lower95": None if interval is None else interval.lower,
-            "c_upper95": None if interval is None else interval.upper,
+            f"{c}_mean": score.c_mean,
+            f"{c}_sd": score.c_sd,
+            f"{c}_within_folds": None if interval is None else interval.value,
+            f"{c}_lower95": None if interval is None else interval.lower,
+            f"{c}_upper95": None if interval is None else interval.upper,
             "interval_contains_0.5": score.contains_chance,
             "difference": None if compared is None else compared.difference,
             "difference_lower95": None if compared is None else compared.lower,
@@ -210,7 +217,7 @@ def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
             "verdict": score.verdict,
         }
         for fold, seed in places:
-            row[f"c_fold{fold + 1}_seed{seed}"] = score.fold_c.get((fold, seed))
+            row[f"{c}_fold{fold + 1}_seed{seed}"] = score.fold_c.get((fold, seed))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -231,7 +238,7 @@ def fold_table(run: Run) -> pd.DataFrame:
         }
         if record is not None and not record.failed:
             if record.has_risk:
-                row["c_index"] = _fold_concordance(run, record)
+                row["c_index" if run.label is None else "auc"] = _fold_concordance(run, record)
             if record.arrays.get("dice", np.zeros(0)).size:
                 row["dice_mean"] = float(record.arrays["dice"].mean())
             row["fit_seconds"] = record.details["fit_seconds"]
@@ -330,6 +337,7 @@ def _score_model(run: Run, name: str, concordance: WithinFoldConcordance | None)
         predict_seconds=_mean([d["predict_seconds"] for d in details]),
         memory_increase=max((size for size in increases if size is not None), default=None),
         warnings=tuple(dict.fromkeys(text for r in every for text in r.details["warnings"])),
+        index=run.index,
     )
 
 
@@ -378,6 +386,7 @@ def _score_oracle(run: Run) -> ModelScore:
         c_sd=sd,
         within_folds=_estimate(concordance),
         verdict="true risk: no model can be expected to rank better",
+        index=run.index,
     )
 
 

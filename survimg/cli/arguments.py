@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = [
@@ -49,7 +49,12 @@ def _features_spacing(text: str) -> str | float | tuple[float, ...]:
     return text if text == "native" else _spacing(text)
 
 
-def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def add_preparation(
+    parser: argparse.ArgumentParser,
+    *,
+    required: bool,
+    label_flags: Sequence[str] = ("--mask-label", "--label"),
+) -> None:
     """Add the arguments that say how volumes are resampled, cropped and normalised."""
     group = parser.add_argument_group("preparation of raw volumes")
     group.add_argument(
@@ -98,14 +103,24 @@ def add_preparation(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--modalities", type=names, metavar="COLUMNS",
         help="image columns, comma-separated (default: all)",
     )
-    add_reading(group)
+    add_reading(group, label_flags)
     group.add_argument("--time-unit", metavar="UNIT", help="unit of the times")
 
 
-def add_reading(group: argparse._ArgumentGroup) -> None:
-    """Add the arguments that select masks and files of a manifest."""
+def add_reading(
+    group: argparse._ArgumentGroup, flags: Sequence[str] = ("--mask-label", "--label")
+) -> None:
+    """Add the arguments that select masks and files of a manifest.
+
+    Parameters
+    ----------
+    group : argparse group
+    flags : sequence of str, default=("--mask-label", "--label")
+        How the label of the tumour in masks is given; where models can be trained on labels of
+        patients, ``--label`` names these.
+    """
     group.add_argument(
-        "--label", type=_label, action="append",
+        *flags, dest="mask_label", type=_label, action="append",
         help="label of the tumour in masks with several labels, or the name of its RTSTRUCT "
         "region; repeat to merge several",
     )
@@ -191,7 +206,7 @@ def _label(text: str) -> int | str:
 
 def labels(arguments: argparse.Namespace) -> int | str | list[int | str] | None:
     """Return the one label that was given, or several."""
-    values = arguments.label
+    values = arguments.mask_label
     return values[0] if values is not None and len(values) == 1 else values
 
 

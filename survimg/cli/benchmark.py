@@ -6,13 +6,13 @@ Interrupted or repeated, the command computes only what is missing.
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_empty_masks, add_preparation, at_least
+from survimg.cli.cluster import add_cluster, check_cluster, cluster_of
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
     PHANTOM_SHAPE,
@@ -21,8 +21,10 @@ from survimg.cli.cohorts import (
     find_cohort,
     outcome_of,
     with_external,
+    with_labels,
     without_empty_masks,
 )
+from survimg.cli.labels import add_label, label_wanted, tell_of_left_out
 from survimg.cli.model_parameters import set_parameters_of_models
 from survimg.cli.output import Answer, add_progress, note
 from survimg.cli.protocols import (
@@ -32,9 +34,12 @@ from survimg.cli.protocols import (
     permuted,
     wrap_models,
 )
-from survimg.cli.tables import score_record
+from survimg.cli.tables import classification_lines, classification_records, score_record
 from survimg.suites import (
+    DEFAULT_LABEL_MODELS,
     DEFAULT_MODELS,
+    LABEL_MASK_READERS,
+    LABEL_REFERENCE,
     MASK_READERS,
     REFERENCE,
     SUITES,
@@ -45,6 +50,8 @@ from survimg.suites import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from survimg.benchmark import Run
     from survimg.cohort import Cohort
     from survimg.model_selection import Protocol
@@ -75,9 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", metavar="NAMES",
         help="comma-separated names of survimg models, or module:callable, which is imported and "
-        f"run (default: {', '.join(DEFAULT_MODELS)}; with --suite: added to it); the report covers "
-        "only these models, but fits of others stay in the folder and are used when they are named "
-        "again",
+        f"run (default: {', '.join(DEFAULT_MODELS)}; with --suite: added to it; with --label or "
+        f"--label-at: {', '.join(DEFAULT_LABEL_MODELS)}); the report covers only these models, but "
+        "fits of others stay in the folder and are used when they are named again",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the run")
     parser.add_argument(
@@ -108,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training and external phantoms (default: 1)",
     )
     add_truth(parser)
+    add_label(parser)
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",
         help="training steps of networks, including your own with a parameter n_iterations "
@@ -129,15 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fits at once (default: 1); another number changes the threads of networks and so "
         "their last digits, so networks are fitted again",
     )
-    parser.add_argument(
-        "--backend", choices=("loky", "dask"), default="loky",
-        help="run fits in processes of this machine (loky, default; see --n-jobs) or on the "
-        "workers of a Dask cluster (see --scheduler)",
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS",
-        help="address of the Dask scheduler, such as tcp://HOST:8786",
-    )
+    add_cluster(parser)
     parser.add_argument(
         "--threads", type=at_least(1), metavar="N",
         help="threads for each network (default: cores divided by --n-jobs; on a cluster 1); "
@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run on permuted outcomes only: every interval should contain 0.5",
     )
     add_protocol(parser)
-    add_preparation(parser, required=False)
+    add_preparation(parser, required=False, label_flags=("--mask-label",))
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -164,23 +164,31 @@ def run(arguments: argparse.Namespace) -> Answer:
     from survimg.benchmark.leakage import check_unfitted
 
     check_protocol(arguments)
-    _check_cluster(arguments)
+    check_cluster(arguments)
     suite = _suite(arguments)
     names = _names(arguments, suite)
     source = find_cohort(arguments)
-    models = build_models(names, _model_settings(arguments, source.cohort))
+    if not label_wanted(arguments):
+        outcome_of(source.cohort, arguments.cohort)
+    unprepared = with_labels(arguments, Study(source.cohort, ""))
+    models = build_models(
+        names,
+        _model_settings(arguments, unprepared.cohort),
+        classifiers=label_wanted(arguments),
+    )
     _set_on_networks(models, arguments)
     parameters = set_parameters_of_models(models, arguments.set, arguments.grid or [])
-    reference = arguments.reference or (suite.reference if suite else REFERENCE)
+    default = LABEL_REFERENCE if label_wanted(arguments) else REFERENCE
+    reference = arguments.reference or (suite.reference if suite else default)
     reference = reference if reference in models or arguments.reference else None
-    check_models(models, reference)
+    check_models(models, reference, classifiers=label_wanted(arguments))
     check_unfitted(models)
-    outcome_of(source.cohort, arguments.cohort)
     if arguments.protocol != "external":  # check the splits before the preparation
-        _plan(arguments, Study(source.cohort, ""), arguments.permute_outcome)
-    patients = without_empty_masks(arguments, source.load())
+        _plan(arguments, unprepared, arguments.permute_outcome)
+    patients = with_labels(arguments, without_empty_masks(arguments, source.load()))
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
+    tell_of_left_out(patients.settings)
     caveats = _mask_caveats(names, patients.cohort)
     comparison = _Comparison(models, reference, suite, caveats, parameters)
     return _run_and_report(arguments, patients, comparison)
@@ -212,7 +220,7 @@ def _run_and_report(
     from survimg.report import render
 
     out = Path(arguments.out)
-    with _cluster(arguments, comparison.models):
+    with cluster_of(arguments, comparison.models):
         result = _benchmark(arguments, patients, comparison, out, arguments.permute_outcome)
         failures = len(result.failures)
         if arguments.negative_control is not None:
@@ -231,7 +239,10 @@ def _run_and_report(
         "failed_fits": failures,
         "models": [score_record(score) for score in scores],
     }
-    text = f"{score_lines(scores, comparison.published)}{remark}\n{page}\n"
+    if result.label is not None:
+        record["classification"] = classification_records(result)
+    classified = "" if result.label is None else f"\n{classification_lines(result)}"
+    text = f"{score_lines(scores, comparison.published)}{classified}{remark}\n{page}\n"
     return Answer(text, record, status=1 if failures else 0)
 
 
@@ -260,7 +271,7 @@ def _benchmark(
     return run_benchmark(
         wrap_models(arguments, comparison.models, protocol),
         cohort,
-        outcome_of(cohort, arguments.cohort),
+        _target(arguments, patients, cohort),
         out=out,
         seeds=arguments.seed,
         reference=comparison.reference,
@@ -269,11 +280,18 @@ def _benchmark(
         caveats=caveats,
         command=arguments.command_line,
         suite=None if comparison.suite is None else comparison.suite.name,
+        label=patients.label_name,
         published=comparison.published,
         n_jobs=None if arguments.backend == "dask" else arguments.n_jobs,
         progress=arguments.progress,
         **protocol.arguments(),
     )
+
+
+def _target(arguments: argparse.Namespace, patients: Study, cohort: Cohort) -> np.ndarray:
+    """Return events and times, or the labels that these stand for."""
+    y = outcome_of(cohort, arguments.cohort)
+    return y if patients.label_name is None else y["event"]
 
 
 def _show_warnings(result: Run) -> None:
@@ -286,38 +304,6 @@ def _show_warnings(result: Run) -> None:
                 names_of_text.append(name)
     for text, names in models.items():
         note("warning", f"{', '.join(names)}: {text}")
-
-
-def _check_cluster(arguments: argparse.Namespace) -> None:
-    """Refuse options that contradict each other, and a cluster that does not answer."""
-    if arguments.backend != "dask":
-        if arguments.scheduler is not None:
-            raise ValueError("--scheduler needs --backend dask.")
-        return
-    if arguments.scheduler is None:
-        raise ValueError(
-            "--backend dask needs --scheduler ADDRESS, the address that `dask scheduler` prints."
-        )
-    if arguments.n_jobs != 1:
-        raise ValueError(
-            "--n-jobs applies to this machine; a cluster computes as many fits as it has workers."
-        )
-    with _cluster(arguments, {}):
-        pass
-
-
-def _cluster(
-    arguments: argparse.Namespace, models: Mapping[str, Any]
-) -> contextlib.AbstractContextManager[Any]:
-    if arguments.backend != "dask":
-        return contextlib.nullcontext()
-    from survimg.benchmark.identity import code_identity
-    from survimg.compute import dask_cluster
-
-    from_users = any(":" in name for name in models)
-    return dask_cluster(
-        arguments.scheduler, identity=code_identity, import_from=[Path.cwd()] if from_users else []
-    )
 
 
 def _plan(
@@ -334,7 +320,11 @@ def _suite(arguments: argparse.Namespace) -> Suite | None:
         return None
     if arguments.suite not in SUITES:
         raise ValueError(f"Unknown suite {arguments.suite!r}; choose from {', '.join(SUITES)}.")
-    return SUITES[arguments.suite]
+    suite = SUITES[arguments.suite]
+    if suite.labels != label_wanted(arguments):
+        needs = "needs --label or --label-at" if suite.labels else "is about times, not labels"
+        raise ValueError(f"--suite {suite.name} {needs}.")
+    return suite
 
 
 def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
@@ -342,7 +332,8 @@ def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
     names = [name.strip() for name in (arguments.models or "").split(",") if name.strip()]
     if suite is not None:
         return [*suite.models, *names]
-    return list(DEFAULT_MODELS) if arguments.models is None else names
+    default = DEFAULT_LABEL_MODELS if label_wanted(arguments) else DEFAULT_MODELS
+    return list(default) if arguments.models is None else names
 
 
 def _is_control(seed: int) -> str:
@@ -358,7 +349,7 @@ def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
     if not cohort.has_masks.any():
         return []
     ways = []
-    readers = [name for name in names if name in MASK_READERS]
+    readers = [name for name in names if name in MASK_READERS | LABEL_MASK_READERS]
     if readers:
         ways.append(f"{' and '.join(readers)}: the risk is computed from the mask")
     parts = [cohort.settings, *cohort.settings.values()]  # a joined cohort has one part for each
@@ -419,13 +410,17 @@ def _settings(
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {"cohort": patients.label, **patients.settings}
     numbers = protocol.parameters
+    ensemble = (
+        "; each model is an ensemble over {inner_folds} training folds, with risks averaged as "
+        "z-scores"
+    )
     words = {
         "kfold": "{n_folds}, stratified by event",
         "repeated": "{n_folds}, stratified by event, repeated {n_repeats} times",
         "nested": "{n_folds}, stratified by event; {inner_folds} inner folds choose the parameters",
         "external": "none: trained on {n_training} patients, tested on {n_external} of another "
-        "cohort; each model is an ensemble over {inner_folds} training folds, with risks averaged "
-        "as z-scores",
+        "cohort"
+        + ("" if patients.label_name is not None else ensemble),
         "leave-one-centre-out": "{n_folds}, each a centre",
     }
     settings["folds"] = words[protocol.name].format(**numbers)

@@ -19,6 +19,7 @@ from survimg.cli.arguments import (
     preparation,
     refuse,
 )
+from survimg.cli.labels import label_patients, label_wanted
 from survimg.cli.output import note
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "find_cohort",
     "outcome_of",
     "with_external",
+    "with_labels",
     "without_empty_masks",
 ]
 
@@ -45,7 +47,7 @@ EXTERNAL_PHANTOMS = 60
 PHANTOM_SHAPE = (32, 32, 32)
 
 _TRUTH = ("truth", "effects", "strand_gap")
-_READING = ("modalities", "label", "time_unit", "allow_outside", "na_values", "kinds")
+_READING = ("modalities", "mask_label", "time_unit", "allow_outside", "na_values", "kinds")
 _PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
 
 
@@ -63,6 +65,9 @@ class Study:
     caveats : tuple of str
     n_training : int or None
         Number of training patients, which come first, if there are external patients.
+    label_name : str or None
+        What the labels say of a patient that the outcome of the cohort stands for
+        (`survimg.cli.labels`); None for events and times.
     """
 
     cohort: Cohort
@@ -71,6 +76,7 @@ class Study:
     settings: dict[str, Any] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
     n_training: int | None = None
+    label_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,7 @@ def with_external(arguments: argparse.Namespace, training: Study) -> Study:
     from survimg.model_selection import join_cohorts
 
     external = without_empty_masks(arguments, _external(arguments, training))
+    external = with_labels(arguments, external)
     prefix = "external-" if external.oracle_risk is not None else ""  # phantoms are all named alike
     risks = [risk for risk in (training.oracle_risk, external.oracle_risk) if risk is not None]
     return Study(
@@ -206,6 +213,29 @@ def with_external(arguments: argparse.Namespace, training: Study) -> Study:
         {**training.settings, "external": external.settings},
         (*training.caveats, *(text for text in external.caveats if text not in training.caveats)),
         n_training=len(training.cohort),
+        label_name=training.label_name,
+    )
+
+
+def with_labels(arguments: argparse.Namespace, study: Study) -> Study:
+    """Take the patients who have a label, where labels are asked for.
+
+    Raises
+    ------
+    ValueError
+        See `survimg.cli.labels.label_patients`.
+    """
+    if not label_wanted(arguments):
+        return study
+    labelled = label_patients(arguments, study.cohort)
+    risk = None if study.oracle_risk is None else study.oracle_risk[labelled.positions]
+    return replace(
+        study,
+        cohort=labelled.cohort,
+        oracle_risk=risk,
+        settings={**study.settings, **labelled.settings},
+        caveats=(*study.caveats, *labelled.caveats),
+        label_name=labelled.name,
     )
 
 

@@ -10,14 +10,20 @@ import argparse
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_empty_masks, at_least
 from survimg.cli.cohorts import check_empty_masks
+from survimg.cli.labels import add_label, label_patients, label_wanted, tell_of_left_out
 from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
 from survimg.cli.trust import add_trust, trusted
 from survimg.suites import ModelSettings, build_models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from survimg.cohort import Cohort
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -25,6 +31,7 @@ SUMMARY = "train a model on a prepared cohort, and save it"
 EXAMPLES = (
     "survimg fit --cohort cohort --model radiomics-lasso-cox --out models/radiomics",
     "survimg fit --cohort cohort --model deepmts --out models/deepmts",
+    "survimg fit --cohort cohort --model radiomics-forest --label-at 36 --out models/by-36",
 )
 
 
@@ -56,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=at_least(1), metavar="N", help="threads of a network")
     parser.add_argument("--overwrite", action="store_true", help="replace the model at --out")
+    add_label(parser)
     add_trust(parser)
     add_empty_masks(parser)
     add_progress(parser)
@@ -63,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Train and save the model."""
+    import numpy as np
+
     import survimg
     from survimg.benchmark.identity import seeded_clone
     from survimg.cohort import Cohort
@@ -72,11 +82,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileExistsError(f"--out {out} exists; give another folder, or --overwrite.")
     cohort = Cohort.load(arguments.cohort)
     cohort = cohort[check_empty_masks(arguments, cohort)]
-    if cohort.outcome is None:
-        raise ValueError(
-            f"--cohort {arguments.cohort} has no outcome: its manifest lacks the columns time and "
-            "event."
-        )
+    cohort, y, target = _target(arguments, cohort)
     settings = ModelSettings(
         n_iterations=arguments.iterations,
         published=arguments.published,
@@ -85,19 +91,43 @@ def run(arguments: argparse.Namespace) -> Answer:
         verbose=arguments.progress,
         clinical=cohort.clinical is not None,
     )
-    model = build_models([arguments.model], settings)[arguments.model]
+    classifiers = label_wanted(arguments)
+    model = build_models([arguments.model], settings, classifiers=classifiers)[arguments.model]
     model = seeded_clone(model, arguments.seed)
     set_parameters(model, arguments.model, arguments.set)
     classes = trusted(arguments)
     _check_saved(model, classes)
-    model.fit(cohort, cohort.outcome)
+    model.fit(cohort, y)
     survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes)
-    events = int(cohort.outcome["event"].sum())
+    events = int(np.sum(y if classifiers else y["event"]))
+    of_these = f"{events} of them with {target}" if classifiers else counted(events, "event")
     return Answer(
-        f"{out}: {arguments.model}, trained on {counted(len(cohort), 'patient')} with "
-        f"{counted(events, 'event')}\n",
-        {"folder": out, "model": arguments.model, "patients": len(cohort), "events": events},
+        f"{out}: {arguments.model}, trained on {counted(len(cohort), 'patient')}"
+        f"{', ' if classifiers else ' with '}{of_these}\n",
+        {
+            "folder": out,
+            "model": arguments.model,
+            "patients": len(cohort),
+            "positive" if classifiers else "events": events,
+            **({"label": target} if classifiers else {}),
+        },
     )
+
+
+def _target(
+    arguments: argparse.Namespace, cohort: Cohort
+) -> tuple[Cohort, np.ndarray, str | None]:
+    """Return the patients to train on, their events and times or labels, and what labels say."""
+    if label_wanted(arguments):
+        labelled = label_patients(arguments, cohort)
+        tell_of_left_out(labelled.settings)
+        return labelled.cohort, labelled.labels, labelled.name
+    if cohort.outcome is None:
+        raise ValueError(
+            f"--cohort {arguments.cohort} has no outcome: its manifest lacks the columns time and "
+            "event."
+        )
+    return cohort, cohort.outcome, None
 
 
 def _check_saved(model: Any, classes: list[Any]) -> None:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     folder = Path(arguments.folder)
     if folder.suffix.lower() == ".csv":
         return _manifest(arguments, folder)
-    refuse(arguments, "a folder", "modalities", "label", "allow_outside", "na_values", "kinds")
+    refuse(arguments, "a folder", "modalities", "mask_label", "allow_outside", "na_values", "kinds")
     kinds = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
     for name, describe in kinds.items():
         if (folder / name).is_file():

@@ -78,6 +78,12 @@ def _patients(run: Run) -> str:
     clinical = run.plan["cohort"].get("clinical")
     columns = f" Clinical variables were {', '.join(clinical)}." if clinical else ""
     endpoint = run.plan["settings"].get("endpoint", "[ENDPOINT]")
+    if run.label is not None:
+        return (
+            f"Patients. We analysed {counted(event.size, 'patient')}, {int(event.sum())} of them "
+            f"with {run.label}.{columns} [INCLUSION AND EXCLUSION CRITERIA, SCANNERS, TREATMENT, "
+            "ETHICS]"
+        )
     return (
         f"Patients. We analysed {counted(event.size, 'patient')} with "
         f"{counted(int(event.sum()), 'event')} ({endpoint}); {follow}.{columns} [INCLUSION AND "
@@ -121,14 +127,19 @@ def _models(run: Run) -> str:
 def _evaluation(run: Run) -> str:
     protocol = {k: v for k, v in run.protocol.items() if v is not None and k != "name"}
     numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in protocol.items())
+    measure = (
+        "Harrell's concordance index"
+        if run.label is None
+        else "the area under the ROC curve, over pairs of a positive and a negative patient"
+    )
     suite = f" Models are those of the suite {run.suite}." if run.suite else ""
     return (
         f"Evaluation. The protocol was {run.protocol.get('name')} ({numbers}); all models were "
-        "trained and tested on the same patients. Discrimination was measured by Harrell's "
-        "concordance index, as the mean over folds and over all pairs of patients within folds, "
-        "with 95 % intervals over patients. Differences from the reference were tested on the same "
-        "patients, with Holm's correction for the number of models, and called significant only if "
-        f"a test over folds agreed.{suite}"
+        f"trained and tested on the same patients. Discrimination was measured by {measure}, as "
+        "the mean over folds and over all pairs of patients within folds, with 95 % intervals over "
+        "patients. Differences from the reference were tested on the same patients, with Holm's "
+        "correction for the number of models, and called significant only if a test over folds "
+        f"agreed.{suite}"
     )
 
 
@@ -143,7 +154,7 @@ def _sources(run: Run) -> list[str]:
     records = [r for name in run.models for r in run.successful_records(name).values()]
     classes = {c for r in records for c in _classes(r.details["estimator"])}
     own = [source for name, source in _SOURCES.items() if name in classes]
-    return [*own, _HARRELL, _HOLM, _SCIKIT_SURVIVAL]
+    return [*own, *([_HARRELL] if run.label is None else []), _HOLM, _SCIKIT_SURVIVAL]
 
 
 def _classes(description: Any) -> Iterator[str]:

@@ -85,7 +85,7 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    reading = ("label", "allow_outside", "na_values", "kinds")
+    reading = ("mask_label", "allow_outside", "na_values", "kinds")
     refuse(arguments, "a prepared cohort", *reading, "clinical", "by_patient_id", "series")
     if _writes_segmentations(arguments):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Predict risk, survival and tumour masks of new patients with a saved model.
+"""Predict risk, survival or labels, and tumour masks, of new patients with a saved model.
 
 The patients come from a manifest of images, a folder of DICOM with one sub-folder per patient, or a
 prepared cohort. Images are first prepared with the settings of the training cohort. Writes
@@ -96,12 +96,17 @@ def run(arguments: argparse.Namespace) -> Answer:
         patients = find_new_patients(arguments, Path(folder))
         cohort = patients.cohort
         warn_of_absent_modalities(cohort)
-        if arguments.masks and hasattr(model, "predict_risk_and_mask"):  # in one pass
+        masks = None
+        if hasattr(model, "predict_proba"):
+            columns = _labels(model, cohort)
+        elif arguments.masks and hasattr(model, "predict_risk_and_mask"):  # in one pass
             risk, masks = model.predict_risk_and_mask(cohort)
+            columns = {"risk": risk}
         else:
-            risk = risk_of(model, cohort)
-            masks = model.predict_mask(cohort) if arguments.masks else None
-        table = pd.DataFrame({"patient_id": cohort.ids, "risk": risk})
+            columns = {"risk": risk_of(model, cohort)}
+        if arguments.masks and masks is None:
+            masks = model.predict_mask(cohort)
+        table = pd.DataFrame({"patient_id": cohort.ids, **columns})
         if horizons := list(dict.fromkeys(arguments.horizons)):
             names = [f"survival_{horizon:g}" for horizon in horizons]
             table[names] = _survival(model, cohort, horizons)
@@ -115,6 +120,17 @@ def run(arguments: argparse.Namespace) -> Answer:
         f"{out / 'predictions.csv'}: {counted(len(table), 'patient')}\n",
         {"table": out / "predictions.csv", "patients": table.to_dict(orient="records")},
     )
+
+
+def _labels(model: Any, cohort: Cohort) -> dict[str, np.ndarray]:
+    """Probability of the second of two classes, or of each of more, and the most probable one."""
+    import numpy as np
+
+    proba = np.asarray(model.predict_proba(cohort))
+    columns = {f"probability_{c}": p for c, p in zip(model.classes_, proba.T, strict=True)}
+    if proba.shape[1] == 2:
+        columns = {"probability": proba[:, 1]}
+    return {**columns, "predicted": model.classes_[proba.argmax(axis=1)]}
 
 
 def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:

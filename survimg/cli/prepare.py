@@ -34,7 +34,7 @@ EXAMPLES = (
     "survimg prepare manifest.csv --shape 64 64 64 --spacing 2 --out cohort",
     "survimg prepare manifest.csv --shape 48 48 48 --spacing 4 --normalise "
     "PET=zscore,CT=window:-200:300 --out cohort",
-    "survimg prepare dicom --clinical clinical.csv --label GTV --shape 64 64 64 --spacing 2 "
+    "survimg prepare dicom --clinical clinical.csv --mask-label GTV --shape 64 64 64 --spacing 2 "
     "--out cohort",
     "survimg prepare dicom --series 'CT=*venous*' --shape 64 64 64 --spacing 2 --out cohort",
 )

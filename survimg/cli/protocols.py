@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import at_least
 from survimg.cli.cohorts import outcome_of
+from survimg.cli.labels import label_wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,6 +136,8 @@ def wrap_models(
         A grid of an unknown model or parameter.
     """
     if arguments.protocol == "external":
+        if label_wanted(arguments):  # an ensemble averages risks
+            return dict(models)
         from survimg.estimators import FoldEnsemble
 
         return {
@@ -148,7 +151,8 @@ def wrap_models(
     from survimg.evaluation.scorers import SurvivalScorer
 
     grids = _grids(arguments.grid, models)
-    search = {"cv": protocol.inner_cv, "scoring": SurvivalScorer("concordance")}
+    scoring = "roc_auc" if label_wanted(arguments) else SurvivalScorer("concordance")
+    search: dict[str, Any] = {"cv": protocol.inner_cv, "scoring": scoring}
     return {
         name: GridSearchCV(model, grids[name], error_score="raise", **search)
         if name in grids

@@ -130,6 +130,30 @@ class PatientColumns:
         changed._table = replace(self._table, clinical=pd.concat([kept, rows], axis=1))
         return changed
 
+    def without_clinical(self, columns: Sequence[str]) -> Self:
+        """Return the same patients without some clinical columns.
+
+        Parameters
+        ----------
+        columns : sequence of str
+
+        Raises
+        ------
+        ValueError
+            A column that the cohort does not have.
+        """
+        known = self._table.clinical
+        names = [] if known is None else list(known.columns)
+        absent = [name for name in columns if name not in names]
+        if absent:
+            raise ValueError(f"The cohort has no clinical column {absent[0]!r}; it has {names}.")
+        changed = copy.copy(self)
+        left = None if known is None else known.drop(columns=list(columns))
+        changed._table = replace(
+            self._table, clinical=None if left is None or left.empty else left
+        )
+        return changed
+
     def to_frame(self) -> pd.DataFrame:
         """Return outcome, groups and clinical columns in one table.
 

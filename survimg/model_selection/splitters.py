@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from survimg.survival import labels_of, outcome_of_labels
 from survimg.survival.dealing import deal
 from survimg.target import check_outcome, event_labels
 
@@ -88,7 +89,7 @@ class EventStratifiedKFold(BaseCrossValidator):
         Parameters
         ----------
         X : Cohort, array or frame of n patients
-        y : structured array of shape (n,)
+        y : structured array of shape (n,), or labels of shape (n,)
         groups : ignored
             Given groups are ignored with a warning, as by scikit-learn's StratifiedKFold.
 
@@ -161,7 +162,7 @@ class EventStratifiedGroupKFold(BaseCrossValidator):
         Parameters
         ----------
         X : Cohort, array or frame of n patients
-        y : structured array of shape (n,)
+        y : structured array of shape (n,), or labels of shape (n,)
         groups : array-like of shape (n,)
             No group is in the training and the test part of one fold.
 
@@ -216,7 +217,7 @@ class LeaveOneCentreOut(BaseCrossValidator):
         Parameters
         ----------
         X : Cohort, array or frame of n patients
-        y : structured array of shape (n,)
+        y : structured array of shape (n,), or labels of shape (n,)
         groups : array-like of shape (n,)
             Centre of each patient.
 
@@ -340,6 +341,8 @@ def _outcome(X: Any, y: Any) -> Split:
     if y is None:
         raise ValueError("Splitting by events needs y; pass the outcome (for a Cohort, X.outcome).")
     n_patients = X.shape[0] if hasattr(X, "shape") else len(X)
+    labels = labels_of(y)
+    y = y if labels is None else outcome_of_labels(labels)
     return check_outcome(y, n_patients=n_patients, ids=getattr(X, "ids", None))
 
 

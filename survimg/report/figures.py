@@ -75,7 +75,11 @@ def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) ->
     """
     figure = draw_concordance(scores, narrow=narrow)
     values = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
-    return None if figure is None else svg(figure, f"C-index: {'; '.join(values)}")
+    return None if figure is None else svg(figure, f"{_index_name(scores)}: {'; '.join(values)}")
+
+
+def _index_name(scores: Sequence[ModelScore]) -> str:
+    return "AUC" if any(score.index == "AUC" for score in scores) else "C-index"
 
 
 def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> Figure | None:
@@ -108,7 +112,7 @@ def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> F
         axes.set_ylim(-0.45, len(shown) - (0.2 if narrow else 0.5))
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("C-index (0.5 = chance, 1 = perfect order)")
+        axes.set_xlabel(f"{_index_name(scores)} (0.5 = chance, 1 = perfect order)")
     return figure
 
 

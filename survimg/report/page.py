@@ -19,6 +19,7 @@ from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_run, write_tables
 from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.files import write_atomically
+from survimg.report.classification import classification_table, roc_figure
 from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
@@ -110,6 +111,7 @@ def _content(run: Run) -> dict[str, Any]:
     scores, control = split_control(run, every)
     ranked = [score.model for score in scores if score.model in run.models]
     horizon = report_horizon(run)
+    when = f"at {_time(run, horizon)}" if run.label is None else f"of {run.label}"
     evaluated, not_evaluated = _probabilities(run, ranked, horizon)
     tables = {
         "scores": score_table(run, scores),
@@ -118,7 +120,8 @@ def _content(run: Run) -> dict[str, Any]:
         "control": control_table(control),
         "centres": centre_table(run, scores),
         "dice": dice_table(scores),
-        "probabilities": probability_table(evaluated, _time(run, horizon)),
+        "classification": classification_table(run),
+        "probabilities": probability_table(evaluated, when),
     }
     ranks = _ranks(run, scores)
     documents = [*tables.values(), ranks["table"]]
@@ -144,13 +147,16 @@ def _content(run: Run) -> dict[str, Any]:
             for score in scores
         ),
         "title": run.plan["settings"].get("cohort") or run.folder.resolve().name,
-        "follow_up": median_follow_up(run.outcome),
+        "follow_up": None if run.label else median_follow_up(run.outcome),
         "concordance": concordance_figure(scores),
         "concordance_narrow": concordance_figure(scores, narrow=True),
-        "groups": [_groups(run, name) for name in ranked if run.successful_records(name)],
-        "calibration": [_calibration(p, _time(run, horizon)) for p in evaluated],
+        "groups": []
+        if run.label
+        else [_groups(run, name) for name in ranked if run.successful_records(name)],
+        "roc": roc_figure(run),
+        "calibration": [_calibration(p, when) for p in evaluated],
         "not_evaluated": not_evaluated,
-        "decision": decision_figure(evaluated, _time(run, horizon)),
+        "decision": decision_figure(evaluated, when),
         "shared_histories": shared_history_figures({name: _all_fits(run, name) for name in ranked}),
         "histories": _histories(run, ranked),
         "dice": dice_figure(scores),
@@ -200,10 +206,10 @@ def _probabilities(
     return evaluated, reasons
 
 
-def _calibration(evaluated: Probabilities, horizon: str) -> dict[str, Any]:
+def _calibration(evaluated: Probabilities, when: str) -> dict[str, Any]:
     return {
         "model": evaluated.model,
-        "figure": calibration_figure(evaluated, horizon),
+        "figure": calibration_figure(evaluated, when),
         "reasons": evaluated.reasons,
     }
 

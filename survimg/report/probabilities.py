@@ -18,6 +18,7 @@ from survimg.evaluation.calibration import (
 )
 from survimg.evaluation.decision_curve import DecisionCurve, decision_curve
 from survimg.evaluation.predictions import check_horizon, step_values
+from survimg.survival import LABEL_HORIZON
 from survimg.target import make_outcome
 
 __all__ = [
@@ -72,14 +73,17 @@ class Probabilities:
 def report_horizon(run: Run) -> float:
     """Time at which probabilities are evaluated: the run's setting ``horizon``, if it is set.
 
-    Otherwise it is the median time of the observed events, which does not depend on predictions and
-    so favours no model.
+    Of labels it is the time that stands for them (`survimg.survival.outcome_of_labels`). Otherwise
+    it is the median time of the observed events, which does not depend on predictions and so
+    favours no model.
 
     Raises
     ------
     ValueError
         The setting is not a positive time.
     """
+    if run.label is not None:
+        return LABEL_HORIZON
     horizon = run.plan["settings"].get("horizon")
     if horizon is not None:
         return check_horizon(horizon)

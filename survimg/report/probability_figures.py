@@ -15,14 +15,14 @@ from survimg.report.probabilities import Probabilities
 __all__ = ["calibration_figure", "decision_figure"]
 
 
-def calibration_figure(probabilities: Probabilities, horizon: str) -> Markup | None:
-    """Draw observed against predicted probability of the event at the horizon.
+def calibration_figure(probabilities: Probabilities, when: str) -> Markup | None:
+    """Draw observed against predicted probability of the event.
 
     Parameters
     ----------
     probabilities : Probabilities
-    horizon : str
-        In words, with its unit.
+    when : str
+        Of what event, in words: "at 36 months", or "of metastasis".
 
     Returns
     -------
@@ -53,21 +53,21 @@ def calibration_figure(probabilities: Probabilities, horizon: str) -> Markup | N
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"predicted probability at {horizon}")
+        axes.set_xlabel(f"predicted probability {when}")
         axes.set_ylabel("observed")
         figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
-    return svg(figure, f"Calibration of {probabilities.model} at {horizon}")
+    return svg(figure, f"Calibration of {probabilities.model} {when}")
 
 
-def decision_figure(models: Sequence[Probabilities], horizon: str) -> Markup | None:
+def decision_figure(models: Sequence[Probabilities], when: str) -> Markup | None:
     """Draw the net benefit of acting on each model, on everybody and on nobody.
 
     Parameters
     ----------
     models : sequence of Probabilities
         Of the same patients.
-    horizon : str
-        In words, with its unit.
+    when : str
+        As in `calibration_figure`.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def decision_figure(models: Sequence[Probabilities], horizon: str) -> Markup | N
         axes.axhline(0, color="black", linewidth=1, label="act on nobody")
         axes.set_ylim(-0.25 * top, 1.08 * top)
         axes.set_xlim(0, float(longest.thresholds.max()))
-        axes.set_xlabel(f"threshold: probability of the event by {horizon}")
+        axes.set_xlabel(f"threshold: predicted probability {when}")
         axes.set_ylabel("net benefit")
         figure.legend(loc="outside lower center", frameon=False, fontsize=9)
-    return svg(figure, f"Decision curves of {', '.join(curves)} at {horizon}")
+    return svg(figure, f"Decision curves of {', '.join(curves)} {when}")

@@ -49,11 +49,13 @@ def unsupported_statements(
             f"How much a model varies with its random initialisation: one seed was used "
             f"({run.seeds[0]})."
         )
+    index = "C-index" if run.label is None else "AUC"
     without = [s.model for s in scores if s.n_done and s.model not in {*with_probabilities, ORACLE}]
     if without:
         sentences.append(
-            f"Whether predicted probabilities of {', '.join(without)} are right: the C-index and "
-            "the risk groups depend on the order of the patients only."
+            f"Whether predicted probabilities of {', '.join(without)} are right: the {index} "
+            f"{'and the risk groups depend' if run.label is None else 'depends'} on the order of "
+            "the patients only."
         )
     return sentences
 
@@ -83,17 +85,22 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
         )
     if math.isnan(score.within_folds.lower) and "events" in score.within_folds.method:
         sentences.append(
-            f"Whether {score.model} ranks patients better than chance or than others: its C-index "
-            f"is {score.within_folds.value:.3f}, but there are {score.within_folds.method}."
+            f"Whether {score.model} ranks patients better than chance or than others: its "
+            f"{_index(score)} is {score.within_folds.value:.3f}, but there are "
+            f"{score.within_folds.method}."
         )
     elif math.isnan(score.within_folds.lower):
         sentences.append(
-            f"How far the C-index of {score.model} ({score.within_folds.value:.3f}) could be "
-            "chance: its pairs of test patients do not vary, so there is no interval."
+            f"How far the {_index(score)} of {score.model} ({score.within_folds.value:.3f}) could "
+            "be chance: its pairs of test patients do not vary, so there is no interval."
         )
     elif not score.within_folds.lower > 0.5:
         sentences.append(f"That {score.model} ranks patients better than chance.")
     return sentences
+
+
+def _index(score: ModelScore) -> str:
+    return "C-index" if score.index == "C" else score.index
 
 
 def _over_folds(score: ModelScore) -> bool:

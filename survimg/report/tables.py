@@ -72,7 +72,7 @@ def split_control(
 
 def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
     """Lay out the main table, one row per model."""
-    header = ["Model", "C, mean ± sd of folds", "C within folds (95 % CI)"]
+    header = ["Model", f"{run.index}, mean ± sd of folds", f"{run.index} within folds (95 % CI)"]
     if run.reference:
         header += [f"Difference to {run.reference} (95 % CI)", "p (Holm)"]
     with_dice = any(score.dice.size for score in scores)
@@ -88,7 +88,9 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
     n_events = int(run.outcome["event"].sum())
     return Table(
         "scores",
-        "Concordance indices of the test patients",
+        "Concordance indices of the test patients"
+        if run.label is None
+        else "Areas under the ROC curve of the test patients",
         (*header, *(["Dice, mean ± sd"] if with_dice else [])),
         tuple(rows),
         f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
@@ -156,7 +158,7 @@ def rank_table(summary: RankSummary) -> Table:
         f"Average ranks over {summary.n_folds} folds",
         ("Model", "Average rank", "Differs at 5 % from"),
         tuple(rows),
-        f"Rank 1 is the highest C-index of a fold (seeds averaged). All {len(summary.p_values)} "
+        f"Rank 1 is the best model of a fold (seeds averaged). All {len(summary.p_values)} "
         "pairs: corrected resampled t test with Holm’s correction.",
     )
 
@@ -172,7 +174,7 @@ def control_table(control: Sequence[ModelScore]) -> Table | None:
     return Table(
         "negative_control",
         "Negative control: permuted outcomes",
-        ("Model", "C within folds (95 % CI)", "Interval contains 0.5"),
+        ("Model", f"{control[0].index} within folds (95 % CI)", "Interval contains 0.5"),
         tuple(rows),
         "Outcomes were permuted at random, so nothing can be learned. An interval "
         "above 0.5 suggests a leak from test to training. By chance, about one interval in "
@@ -239,10 +241,10 @@ def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         rows.append((name, str(int(inside.sum())), str(int(event[inside].sum())), *cells))
     return Table(
         "centres",
-        "C-index within centres",
+        "C-index within centres" if run.label is None else "AUC within centres",
         ("Centre", "Patients", "Events", *models),
         tuple(rows),
-        "Harrell’s C-index with 95 % interval over pairs of test patients of the same fold and "
+        f"{run.index} with 95 % interval over pairs of test patients of the same fold and "
         f"centre; {ABSENT} without a comparable pair, no interval with fewer than {LEAST_EVENTS} "
         "events or without variation.",
     )
@@ -271,7 +273,7 @@ def dice_table(scores: Sequence[ModelScore]) -> Table | None:
         else None
 
 
-def probability_table(models: Sequence[Probabilities], horizon: str) -> Table | None:
+def probability_table(models: Sequence[Probabilities], when: str) -> Table | None:
     """Accuracy and calibration of the predicted probabilities; None if no model has any."""
     if not models:
         return None
@@ -288,7 +290,7 @@ def probability_table(models: Sequence[Probabilities], horizon: str) -> Table | 
     )
     return Table(
         "probabilities",
-        f"Predicted probabilities at {horizon}",
+        f"Predicted probabilities {when}",
         ("Model", "Events", "Brier score", "Prediction accuracy", "Calibration index", "p"),
         rows,
         "Brier score: lower is better. Index of prediction accuracy: share by which the Brier "

@@ -1,7 +1,8 @@
 """Models by their names on the command line, and the tables of papers.
 
 With `survimg.cli`, this is the only package that imports both models and the benchmark. A model is
-a function from `ModelSettings` to an unfitted estimator; a `Suite` names the models of a table. To
+a function from `ModelSettings` to an unfitted estimator, of times (`MODELS`) or of labels
+(`LABEL_MODELS`); a `Suite` names the models of a table. To
 add the tables of another paper, write a file with a tuple of suites, add it to `SUITES` below, and
 add new models to `survimg.suites.model_names.MODELS`. Torch is not loaded before a network is
 built.
@@ -11,7 +12,14 @@ from collections.abc import Mapping
 
 from survimg.suites.beyond import BEYOND_SUITES
 from survimg.suites.deepmts_tables import DEEPMTS_SUITES
-from survimg.suites.model_groups import MODEL_GROUPS
+from survimg.suites.fusion import FUSION_SUITES
+from survimg.suites.label_models import (
+    DEFAULT_LABEL_MODELS,
+    LABEL_MASK_READERS,
+    LABEL_MODELS,
+    LABEL_REFERENCE,
+)
+from survimg.suites.model_groups import LABEL_MODEL_GROUPS, MODEL_GROUPS
 from survimg.suites.model_names import (
     DEFAULT_MODELS,
     MASK_READERS,
@@ -25,7 +33,12 @@ from survimg.suites.settings import ModelSettings
 from survimg.suites.suite import Suite
 
 __all__ = [
+    "DEFAULT_LABEL_MODELS",
     "DEFAULT_MODELS",
+    "LABEL_MASK_READERS",
+    "LABEL_MODELS",
+    "LABEL_MODEL_GROUPS",
+    "LABEL_REFERENCE",
     "MASK_READERS",
     "MODELS",
     "MODEL_GROUPS",
@@ -39,5 +52,5 @@ __all__ = [
 
 #: Name on the command line to the table.
 SUITES: Mapping[str, Suite] = {
-    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *BEYOND_SUITES)
+    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *FUSION_SUITES, *BEYOND_SUITES)
 }

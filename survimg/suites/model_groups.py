@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["MODEL_GROUPS"]
+__all__ = ["LABEL_MODEL_GROUPS", "MODEL_GROUPS"]
 
 _PARTS_OF_DEEPMTS = {
     "mt-hs": "both tasks; risk from the encoder of the segmentation only",
@@ -54,5 +54,30 @@ MODEL_GROUPS: Mapping[str, Mapping[str, str]] = {
     "The same with a plain 3-D U-Net": {
         "deepmts-unet": "deepmts with a plain U-Net as its backbone",
         **{f"{name}-unet": f"{name} with a plain U-Net" for name in _PARTS_OF_DEEPMTS},
+    },
+}  # fmt: skip
+
+#: The same for the models of `LABEL_MODELS`.
+LABEL_MODEL_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Classifiers, with --label or --label-at": {
+        "clinical-volume-logistic": "logistic regression of clinical columns and log volume: the "
+        "reference",
+        "clinical-logistic": "logistic regression of clinical columns alone",
+        "radiomics-logistic": "1456 features, logistic regression",
+        "radiomics-forest": "1456 features, random forest",
+        "image-densenet": "3-D DenseNet of the volume",
+        "image-resnet": "3-D ResNet of the volume",
+    },
+    "Classifiers that fuse tumour, shell around it, 1562 features and clinical columns": {
+        "fusion": "all four (Tang 2025), Swin Transformers",
+        **{f"fusion-{name}": f"{name} alone"
+           for name in ("clinical", "radiomics", "tumour", "peritumoral")},
+        **{f"fusion-{one}-{other}": f"{one} and {other}"
+           for one, other in (
+               ("tumour", "peritumoral"), ("tumour", "radiomics"), ("tumour", "clinical"),
+               ("peritumoral", "radiomics"), ("peritumoral", "clinical"), ("radiomics", "clinical"),
+           )},
+        **{f"{name}-{body.lower()}": f"{name} with a {body} in the Swin Transformers' place"
+           for name in ("fusion-tumour-peritumoral", "fusion") for body in ("DenseNet", "ResNet")},
     },
 }  # fmt: skip

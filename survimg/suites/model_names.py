@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from survimg.suites.deepmts_models import DEEPMTS_MODELS
+from survimg.suites.label_models import LABEL_MODELS
 from survimg.suites.mtdlr import MTDLR_MODELS
 from survimg.suites.settings import ModelSettings
 
@@ -23,6 +24,8 @@ __all__ = [
     "parameter_names",
 ]
 
+Models = Mapping[str, Callable[[ModelSettings], Any]]
+
 #: Model that every table carries and that the others are compared with.
 REFERENCE = "clinical-volume-cox"
 
@@ -34,7 +37,7 @@ def _clinical_volume_cox(settings: ModelSettings) -> Any:
 
 
 #: Name on the command line to the function that builds the unfitted estimator.
-MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
+MODELS: Models = {
     **DEEPMTS_MODELS,
     **MTDLR_MODELS,
     REFERENCE: _clinical_volume_cox,
@@ -67,7 +70,9 @@ MASK_READERS = frozenset(
 )
 
 
-def build_models(names: Sequence[str], settings: ModelSettings) -> dict[str, Any]:
+def build_models(
+    names: Sequence[str], settings: ModelSettings, *, classifiers: bool = False
+) -> dict[str, Any]:
     """Build unfitted estimators.
 
     Parameters
@@ -76,6 +81,8 @@ def build_models(names: Sequence[str], settings: ModelSettings) -> dict[str, Any
         Keys of `MODELS`, or ``module:callable`` for a user's own: the callable (a class or a
         function without arguments) returns an unfitted estimator.
     settings : ModelSettings
+    classifiers : bool, default=False
+        The names are those of `survimg.suites.LABEL_MODELS`, for labels instead of times.
 
     Returns
     -------
@@ -90,7 +97,8 @@ def build_models(names: Sequence[str], settings: ModelSettings) -> dict[str, Any
     """
     if len(set(names)) < len(names):
         raise ValueError(f"A model is named twice: {', '.join(names)}.")
-    return {name: _build(name, settings) for name in names}
+    known, others = (LABEL_MODELS, MODELS) if classifiers else (MODELS, LABEL_MODELS)
+    return {name: _build(name, settings, known, others) for name in names}
 
 
 def parameter_names(model: Any, parameter: str) -> list[str]:
@@ -135,13 +143,18 @@ def import_named(name: str) -> Any:
         raise ValueError(f"{name!r} cannot be imported: {error}.") from error
 
 
-def _build(name: str, settings: ModelSettings) -> Any:
-    if name in MODELS:
-        return MODELS[name](settings)
+def _build(name: str, settings: ModelSettings, known: Models, others: Models) -> Any:
+    if name in known:
+        return known[name](settings)
+    if name in others:
+        wanted = "needs labels: give --label or --label-at"
+        if others is MODELS:
+            wanted = f"learns times, not labels; classifiers are {', '.join(known)}"
+        raise ValueError(f"Model {name!r} {wanted}.")
     if ":" not in name:
         raise ValueError(
-            f"Unknown model {name!r}{_nearest(name)} Known are {', '.join(MODELS)}; your own is "
-            "given as module:callable."
+            f"Unknown model {name!r}{_nearest(name, known)} Known are {', '.join(known)}; your own "
+            "is given as module:callable."
         )
     build = import_named(name)
     try:
@@ -159,6 +172,6 @@ def _build(name: str, settings: ModelSettings) -> Any:
     return model
 
 
-def _nearest(name: str) -> str:
-    near = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1)
+def _nearest(name: str, known: Models) -> str:
+    near = get_close_matches(name.lower().replace("_", "-"), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else "."

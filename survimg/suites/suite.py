@@ -30,6 +30,9 @@ class Suite:
         test or validation cohort) where there are any; ``source``. Numbers of another cohort: never
         to be ranked together with one's own.
     citation : str
+    labels : bool
+        Whether the models are classifiers (`survimg.suites.LABEL_MODELS`), for labels instead of
+        times.
     """
 
     name: str
@@ -38,3 +41,4 @@ class Suite:
     reference: str | None
     published: Mapping[str, Mapping[str, Any]]
     citation: str
+    labels: bool = False

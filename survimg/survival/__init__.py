@@ -2,7 +2,8 @@
 
 `risk_sets` holds the partial likelihood with its derivatives, `cox` maximises it, `breslow` turns
 risks into curves, `curves` holds the functions of time that models return, and `standardisation`
-says which columns are constant. `risk` brings the predictions of any estimator to one sign.
+says which columns are constant. `risk` brings the predictions of any estimator to one sign, and
+`status` makes labels of outcomes, and outcomes of labels.
 """
 
 from survimg.survival.breslow import BreslowBaseline
@@ -18,8 +19,10 @@ from survimg.survival.curves import (
 from survimg.survival.risk import risk_of
 from survimg.survival.risk_sets import RiskSets, RiskSetSums, Ties
 from survimg.survival.standardisation import column_scale, is_constant
+from survimg.survival.status import LABEL_HORIZON, labels_of, outcome_of_labels, status_at
 
 __all__ = [
+    "LABEL_HORIZON",
     "BreslowBaseline",
     "CoxModel",
     "CoxSolution",
@@ -32,8 +35,11 @@ __all__ = [
     "from_zero",
     "functions_from_zero",
     "is_constant",
+    "labels_of",
     "maximise_partial_likelihood",
+    "outcome_of_labels",
     "risk_of",
+    "status_at",
     "step_functions",
     "survival_values",
 ]

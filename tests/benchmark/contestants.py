@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -108,6 +109,15 @@ def stage_time_out_of_fold():
     """A Cox model on the out-of-fold risk of one."""
     feature = OutOfFold(stage_svm(), method="predict", cv=2)
     return make_pipeline(feature, CoxPHSurvivalAnalysis())
+
+
+def stage_classifier():
+    """Logistic regression of a label on the clinical column."""
+    return make_pipeline(FunctionTransformer(stage_of), LogisticRegression())
+
+
+def stage_of(X):
+    return X.clinical[["stage"]].to_numpy(dtype=float)
 
 
 def clinical_table(X):

@@ -212,7 +212,7 @@ def test_radiomics_writes_one_row_per_patient(store, tmp_path, capsys):
         (f"{BENCHMARK} phantom --reference best", "reference 'best' is not one of the models"),
         (f"{BENCHMARK} phantom --centre 0 0 1", "--centre does not apply to phantom"),
         (f"{BENCHMARK} sts51:nowhere --shape 8 8 8 --allow-outside", "--allow-outside does not"),
-        (f"{BENCHMARK} nowhere --label 2", "--label does not apply to a prepared cohort"),
+        (f"{BENCHMARK} nowhere --mask-label 2", "--mask-label does not apply to a prepared cohort"),
         (f"{BENCHMARK} nowhere --modalities PET", "--modalities does not apply to a prepared"),
         (f"{BENCHMARK} phantom --patients 12 --shape 16 16 16 --folds 11", "Use fewer folds"),
         ("prepare nowhere.csv --shape 8 8 8 --out x", "nowhere.csv"),
@@ -302,9 +302,9 @@ def test_a_manifest_is_read_and_cropped_as_the_options_say(
     assert main(arguments) == 2
     assert "--allow-outside" in capsys.readouterr().err
     assert main([*arguments, "--allow-outside"]) == 2
-    assert "--label" in capsys.readouterr().err
+    assert "--mask-label" in capsys.readouterr().err
     assert not out.exists()
-    assert main([*arguments, "--allow-outside", "--label", "2"]) == 0
+    assert main([*arguments, "--allow-outside", "--mask-label", "2"]) == 0
     stores = [out] if command == "prepare" else [
         path for path in (out / "cohort").iterdir() if path.is_dir()
     ]

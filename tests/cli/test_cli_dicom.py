@@ -101,7 +101,7 @@ def test_a_patient_without_predicted_tumour_has_no_object(hospital, tmp_path, ca
 @pytest.mark.parametrize(
     ("cohort", "options", "message"),
     [
-        ("cohort", ["--label", "2"], "--label does not apply to a prepared cohort"),
+        ("cohort", ["--label", "2"], "--mask-label does not apply to a prepared cohort"),
         ("cohort", ["--clinical", "x.csv"], "--clinical does not apply to a prepared cohort"),
         ("cohort", ["--masks", "--mask-format=dicom-seg"], "needs the DICOM series"),
         ("cohort", ["--mask-format", "nifti"], "--mask-format needs --masks"),

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.estimators.base import mean_and_scale
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
-from survimg.survival import risk_of
+from survimg.survival import labels_of, outcome_of_labels, risk_of
 from survimg.target import as_outcome, check_outcome
 
 __all__ = ["OutOfFold", "fit_transform_together"]
@@ -108,8 +108,8 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : Cohort or array-like
-        y : structured array of shape (n,)
-            (event, time).
+        y : structured array of shape (n,), or labels of shape (n,)
+            (event, time); True and False, or 1 and 0, for classifiers that make features.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """
         self._check(X, y)
         fits = [self._whole("the fit of all patients")]
-        (whole,) = run_inner_fits(fits, X, as_outcome(y, X), n_jobs=1)
+        (whole,) = run_inner_fits(fits, X, _target(X, y), n_jobs=1)
         self._keep(whole)
         return self
 
@@ -165,8 +165,15 @@ class OutOfFold(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check(self, X: Any, y: np.ndarray) -> None:
         self._validate_params()
-        check_outcome(y, n_patients=_num_samples(X), require_event=True)
+        labels = labels_of(y)
+        outcome = y if labels is None else outcome_of_labels(labels)
+        check_outcome(outcome, n_patients=_num_samples(X), require_event=True)
         self.method_ = self._resolve_method()
+        if labels is not None and self.method_ == "predict":
+            raise ValueError(
+                f"{type(self.estimator).__name__}.predict gives labels, not risks; of classifiers "
+                "OutOfFold takes features (method='transform')."
+            )
 
     def _resolve_method(self) -> str:
         method = self.method
@@ -240,7 +247,7 @@ def fit_transform_together(
     ValueError
         As in `OutOfFold.fit_transform`.
     """
-    y = as_outcome(y, X)
+    y = _target(X, y)
     for maker in makers.values():
         maker._check(X, y)
     wholes = [maker._whole(f"the fit of all patients of {name}") for name, maker in makers.items()]
@@ -254,6 +261,12 @@ def fit_transform_together(
         maker._join(inner, [next(results) for _ in inner])
         for maker, inner in zip(makers.values(), folds, strict=True)
     ]
+
+
+def _target(X: Any, y: Any) -> np.ndarray:
+    """Return labels, or an outcome in the order of the patients."""
+    labels = labels_of(y)
+    return as_outcome(y, X) if labels is None else labels
 
 
 def _with_unit(method: str, fitted: Any, X: Any, _others: None) -> tuple[Any, Unit, Any]:

@@ -169,7 +169,7 @@ def _number(segments: list[tuple[int, str]], wanted: int | str | None, path: Pat
     ]
     if len(found) != 1:
         what = (
-            "Say which segment is the tumour (label=..., or --label)" if wanted is None
+            "Say which segment is the tumour (label=..., or --mask-label)" if wanted is None
             else f"There is not exactly one segment {wanted!r}"
         )
         listed = ", ".join(f"{number} ({label})" for number, label in segments)

@@ -178,7 +178,7 @@ def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
         if not np.isin(labels, (0, 1)).all():
             raise ValueError(
                 f"The mask {path} holds the labels {_listed(labels)}; 0 and 1 are expected. Say "
-                "which label is the tumour (label=..., or --label)."
+                "which label is the tumour (label=..., or --mask-label)."
             )
         return array.astype(np.uint8)
     if wanted == ["any"]:

@@ -19,7 +19,7 @@ from survimg.datasets import make_phantom_cohort
 from survimg.estimators import FusionClassifier, FusionSurvival
 from survimg.estimators.deep.fusion_inputs import RegionView
 from survimg.radiomics import RadiomicsFeatures
-from survimg.suites.fusion import labels_at_horizon
+from survimg.survival import status_at
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
 from survimg.training import Net, TrainingParameters
@@ -143,10 +143,10 @@ def test_weights_do_not_go_to_other_features(informative):
 def test_who_failed_otherwise_first_has_a_known_label():
     outcome = make_outcome([1, 1, 0, 0, 0], [5.0, 20.0, 4.0, 4.0, 30.0])
     competing = np.array([False, False, True, False, False])
-    labels, known = labels_at_horizon(outcome, 12.0)
+    labels, known = status_at(outcome, 12.0)
     assert labels.tolist() == [True, False, False, False, False]
     assert known.tolist() == [True, True, False, False, True]
-    labels, known = labels_at_horizon(outcome, 12.0, competing)
+    labels, known = status_at(outcome, 12.0, competing)
     assert labels.tolist() == [True, False, False, False, False]
     assert known.tolist() == [True, True, True, False, True]
 

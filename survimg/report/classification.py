@@ -1,0 +1,62 @@
+"""Table and ROC curves of classifiers, from their out-of-fold probabilities."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from survimg.benchmark.classification import classification_scores, out_of_fold
+from survimg.benchmark.run_folder import Run
+from survimg.evaluation import plots
+from survimg.evaluation.roc import status_roc_curve
+from survimg.report.figures import STYLE, shortened, svg
+from survimg.report.table_formats import Table, interval_text, p_text
+
+__all__ = ["classification_table", "roc_figure"]
+
+
+def classification_table(run: Run) -> Table | None:
+    """AUC, accuracy, sensitivity and specificity of each classifier; None without labels."""
+    if run.label is None:
+        return None
+    scores = classification_scores(run)
+    rows = []
+    for score in scores:
+        row = [score.model, interval_text(score.auc)]
+        if run.reference:
+            row += [interval_text(score.comparison), p_text(score.p_adjusted)]
+        shares = (score.accuracy, score.sensitivity, score.specificity)
+        rows.append((*row, *map(interval_text, shares)))
+    header = ["Model", "AUC (95 % CI)"]
+    header += [f"Difference to {run.reference} (95 % CI)", "p (Holm)"] if run.reference else []
+    positives = int(run.outcome["event"].sum())
+    reasons = [f"{s.model}: {reason}" for s in scores for reason in s.reasons]
+    return Table(
+        "classification",
+        f"Classification of {run.label}",
+        (*header, "Accuracy (95 % CI)", "Sensitivity (95 % CI)", "Specificity (95 % CI)"),
+        tuple(rows),
+        f"Patients: {run.ids.size}; with {run.label}: {positives}. Out-of-fold probabilities of "
+        "all folds together, means over seeds and repeats. AUC: DeLong’s interval and paired test, "
+        "given the fitted models. Threshold of a fold: Youden’s on the out-of-fold probabilities "
+        "of the patients of the other folds; Wilson’s intervals. " + " ".join(reasons),
+    )
+
+
+def roc_figure(run: Run) -> Markup | None:
+    """Draw the ROC curves of all classifiers, first seed and first repeat; None without any."""
+    curves = {}
+    for name in run.models if run.label is not None else []:
+        try:
+            unit = out_of_fold(run, name)[0]
+        except ValueError:  # the table says why
+            continue
+        curve = status_roc_curve(run.outcome[unit.position], unit.probability)
+        curves[shortened(name, 30)] = curve
+    if not curves:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+        plots.plot_roc_curves(curves, figure.subplots())
+    return svg(figure, f"ROC curves of {', '.join(curves)}")
