@@ -25,13 +25,21 @@ from survimg.suites import (
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "list models, suites and the parameters of a model"
-EXAMPLES = ("survimg models", "survimg models deepmts radiomics-rsf")
+EXAMPLES = (
+    "survimg models",
+    "survimg models deepmts radiomics-rsf",
+    "survimg models --classifiers",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "models", nargs="*", metavar="MODEL", help="show the parameters of these models instead"
+    )
+    parser.add_argument(
+        "--classifiers", action="store_true",
+        help="those for labels: survimg benchmark and fit with --label or --label-at",
     )
 
 
@@ -57,7 +65,7 @@ def run(arguments: argparse.Namespace) -> Answer:
             lines.append(f"  {mark} {name.ljust(width)}{words}")
         lines.append("")
     lines.append("Tables of papers (--suite)")
-    lines += [f"    {name.ljust(width)}{suite.title}" for name, suite in SUITES.items()]
+    lines += [f"    {name.ljust(width)}{suite.title}" for name, suite in suites.items()]
     lines += ["", "* in a benchmark that names no models. Your own model: module:callable."]
     record = {
         "groups": groups,
@@ -68,7 +76,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer("\n".join(lines) + "\n", record)
 
 
-def _parameters(names: list[str]) -> Answer:
+def _parameters(names: list[str], classifiers: bool) -> Answer:
     record = {
         name: {
             parameter: value if isinstance(value, bool | int | float | str | None) else repr(value)
