@@ -6,7 +6,6 @@ Names go to --models of survimg benchmark and to --model of survimg fit; paramet
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from survimg.cli.model_parameters import holds_estimators
 from survimg.cli.output import Answer
@@ -14,9 +13,7 @@ from survimg.suites import (
     DEFAULT_LABEL_MODELS,
     DEFAULT_MODELS,
     LABEL_MODEL_GROUPS,
-    LABEL_MODELS,
     MODEL_GROUPS,
-    MODELS,
     SUITES,
     ModelSettings,
     build_models,
@@ -52,9 +49,11 @@ def run(arguments: argparse.Namespace) -> Answer:
         An unknown model.
     """
     if arguments.models:
-        return _parameters(arguments.models)
-    groups = {**MODEL_GROUPS, **LABEL_MODEL_GROUPS}
-    default = {*DEFAULT_MODELS, *DEFAULT_LABEL_MODELS}
+        return _parameters(arguments.models, arguments.classifiers)
+    labels = arguments.classifiers
+    groups = LABEL_MODEL_GROUPS if labels else MODEL_GROUPS
+    default = DEFAULT_LABEL_MODELS if labels else DEFAULT_MODELS
+    suites = {name: suite for name, suite in SUITES.items() if suite.labels or not labels}
     names = [name for group in groups.values() for name in group]
     width = max(map(len, names)) + 2
     lines = []
@@ -69,9 +68,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines += ["", "* in a benchmark that names no models. Your own model: module:callable."]
     record = {
         "groups": groups,
-        "default": DEFAULT_MODELS,
-        "default_classifiers": DEFAULT_LABEL_MODELS,
-        "suites": {name: suite.models for name, suite in SUITES.items()},
+        "default": default,
+        "suites": {name: suite.models for name, suite in suites.items()},
     }
     return Answer("\n".join(lines) + "\n", record)
 
@@ -83,8 +81,9 @@ def _parameters(names: list[str], classifiers: bool) -> Answer:
             for parameter, value in sorted(model.get_params(deep=True).items())
             if not holds_estimators(value)
         }
-        for name in names
-        for model in [_built(name)]
+        for name, model in build_models(
+            names, ModelSettings(), classifiers=classifiers
+        ).items()
     }
     lines = [
         line
@@ -92,9 +91,3 @@ def _parameters(names: list[str], classifiers: bool) -> Answer:
         for line in (name, *(f"    {key} = {value!r}" for key, value in values.items()), "")
     ]
     return Answer("\n".join(lines), {"parameters": record})
-
-
-def _built(name: str) -> Any:
-    """Build a model; of a name that is known for times and for labels, that for times."""
-    settings, classifiers = ModelSettings(), name in LABEL_MODELS and name not in MODELS
-    return build_models([name], settings, classifiers=classifiers)[name]
