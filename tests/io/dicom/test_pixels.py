@@ -139,11 +139,13 @@ def test_a_slice_that_goes_on_in_zeros_is_refused_at_once(dicom_series, n_bytes)
 
 
 def test_each_header_is_parsed_once(dicom_series, monkeypatch):
-    seen = []
-    parsed = pixels.parsed
-    monkeypatch.setattr(
-        pixels, "parsed", lambda path, *rest, **more: seen.append(path) or parsed(path, *rest, **more)
-    )
+    seen, parsed = [], pixels.parsed
+
+    def counted(path, *rest, **more):
+        seen.append(path)
+        return parsed(path, *rest, **more)
+
+    monkeypatch.setattr(pixels, "parsed", counted)
     folder = dicom_series(VOLUME)
     read_image(folder)
     assert sorted(seen) == sorted(folder.glob("*.dcm"))
