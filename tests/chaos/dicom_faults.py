@@ -214,6 +214,8 @@ _SERIES_FAULTS = [
                                    PlanarConfiguration=0)),
     _series("more rows than pixels", _each(Rows=600)),
     _series("a claim of 60000 x 60000 pixels", _each(Rows=60000, Columns=60000)),
+    _series("numbers neither signed nor unsigned", _one(PixelRepresentation=121),
+            "PixelRepresentation"),
     _series("no pixels", _one(PixelData=None)),
     Fault(_SERIES, "two series in one folder", _other_series, (PATIENT, "2 DICOM series")),
     Fault(_SERIES, "a folder without a series", _no_series, (PATIENT, "no DICOM image series")),

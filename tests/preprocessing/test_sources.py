@@ -146,6 +146,9 @@ def test_a_raw_cohort_keeps_each_modality_on_its_own_grid(cohort_folder):
     [
         ("PET", lambda a: a * 4000, r"p2 \(PET from .* mean \d+: SUV has about 1 in a body"),
         ("PET", lambda a: a - 30, r"p2 \(PET from -2.* SUV is not negative"),
+        ("PET", lambda a: (a - a.mean()) / a.std(), r"p2 \(PET from -.* SD 1: normalised already"),
+        ("PET", lambda a: (a - a.min()) / np.ptp(a), r"p2 \(PET from 0 to 1,.* normalised already"),
+        ("CT", lambda a: np.where(a == a.min(), -32768, a), r"p2 \(CT from -32768 .* padding"),
         ("CT", lambda a: a + 1024, r"p2 \(CT from .* a lost rescale intercept"),
         ("CT", lambda a: a / 100, r"p2 \(CT from -3.* normalised already"),
     ],

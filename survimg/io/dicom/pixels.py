@@ -131,13 +131,14 @@ def read_with_pixels(
             columns=int(dataset.Columns),
             allocated=int(dataset.BitsAllocated),
             stored=int(dataset.BitsStored),
-            signed=bool(int(dataset.PixelRepresentation)),
+            signed=int(dataset.PixelRepresentation) == 1,
             syntax=syntax,
         )
-        high = int(dataset.HighBit)
+        high, representation = int(dataset.HighBit), int(dataset.PixelRepresentation)
         if pixels.allocated not in (1, 8, 16, 32) or not 1 <= pixels.stored <= pixels.allocated:
             raise DicomError(f"{path} has {pixels.stored} of {pixels.allocated} bits per pixel.")
-        if high != pixels.stored - 1 or (pixels.signed and pixels.allocated == 1):
+        impossible = representation not in (0, 1) or (pixels.signed and pixels.allocated == 1)
+        if high != pixels.stored - 1 or impossible:
             raise DicomError(f"{path}: HighBit or PixelRepresentation do not fit BitsStored.")
     _check_size(pixels)
     return dataset, pixels

@@ -138,6 +138,19 @@ def test_a_slice_that_goes_on_in_zeros_is_refused_at_once(dicom_series, n_bytes)
         read_image(folder)
 
 
+def test_each_header_is_parsed_once(dicom_series, monkeypatch):
+    seen, parsed = [], pixels.parsed
+
+    def counted(path, *rest, **more):
+        seen.append(path)
+        return parsed(path, *rest, **more)
+
+    monkeypatch.setattr(pixels, "parsed", counted)
+    folder = dicom_series(VOLUME)
+    read_image(folder)
+    assert sorted(seen) == sorted(folder.glob("*.dcm"))
+
+
 def test_an_element_twice_is_refused(dicom_series):
     folder = dicom_series(VOLUME)
     path = sorted(folder.glob("*.dcm"))[0]
