@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from survimg.cohort.cohort import Cohort
 
-__all__ = ["as_cohort"]
+__all__ = ["Clinical", "Masks", "Volumes", "as_cohort"]
+
+Volumes: TypeAlias = Cohort | npt.ArrayLike
+"""X of an estimator: a cohort, or an array of shape (n, channels, z, y, x)."""
+Masks: TypeAlias = npt.ArrayLike | None
+"""Masks of plain arrays, of shape (n, z, y, x)."""
+Clinical: TypeAlias = pd.DataFrame | npt.ArrayLike | None
+"""Clinical columns of plain arrays, of shape (n, k)."""
 
 
-def as_cohort(
-    X: Cohort | npt.ArrayLike,
-    masks: npt.ArrayLike | None = None,
-    clinical: pd.DataFrame | npt.ArrayLike | None = None,
-) -> Cohort:
+def as_cohort(X: Volumes, masks: Masks = None, clinical: Clinical = None) -> Cohort:
     """Take a cohort as it is, or make one of plain arrays.
 
     Parameters

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.evaluation.concordance import concordance_index
 from survimg.survival import BreslowBaseline, risk_of, step_functions
 from survimg.target import as_outcome, check_outcome, make_outcome
@@ -153,12 +153,12 @@ class VolumeSurvivalMixin(SurvivalMixin):
 
     def score(
         self: Any,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         y: np.ndarray,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        masks: Masks = None,
+        clinical: Clinical = None,
     ) -> float:
         """Return Harrell's concordance index of the predicted risk.
 
@@ -191,11 +191,11 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
     def predict_survival_function(
         self: Any,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         return_array: bool = False,
         *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        masks: Masks = None,
+        clinical: Clinical = None,
     ) -> np.ndarray:
         """Predict the probability of being free of the event beyond each time.
 
@@ -219,11 +219,11 @@ class VolumeHazardsMixin(VolumeSurvivalMixin, ProportionalHazardsMixin):
 
     def predict_cumulative_hazard_function(
         self: Any,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         return_array: bool = False,
         *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        masks: Masks = None,
+        clinical: Clinical = None,
     ) -> np.ndarray:
         """Predict the cumulative hazard at each time.
 
@@ -266,10 +266,7 @@ def joined(X: Any, masks: Any, clinical: Any) -> Any:
 
 
 def cohort_and_outcome(
-    X: Cohort | npt.ArrayLike,
-    y: npt.ArrayLike,
-    masks: npt.ArrayLike | None,
-    clinical: pd.DataFrame | npt.ArrayLike | None,
+    X: Volumes, y: npt.ArrayLike, masks: Masks, clinical: Clinical
 ) -> tuple[Cohort, np.ndarray, np.ndarray]:
     """Check the arguments of `fit`.
 

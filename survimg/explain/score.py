@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
-from survimg.estimators.deep.fusion_inputs import RegionView
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.batches import Patients
 from survimg.training.objectives import IntervalObjective
-from survimg.training.views import AxialSlice
+from survimg.training.views import AxialSlice, RegionView
 
 __all__ = ["ExplainedScore", "score_of"]
 

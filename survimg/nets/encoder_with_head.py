@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from survimg.nets.layers import check_clinical, initialise, linear
 from survimg.nets.outputs import LogitsOutput, RiskOutput
+from survimg.nets.probing import count_features, takes_channels_last
 
 __all__ = [
     "ClinicalPath",
@@ -72,7 +75,9 @@ class EncoderWithHead(nn.Module):
         self.n_outputs = n_outputs
         self.pool = pool
         self.clinical_path = clinical_path
-        self.n_features = _count_features(encoder, tuple(shape), pool)
+        self.n_features = count_features(encoder, shape, partial(pooled, pool=pool))
+        #: Whether the training engine may give it volumes in that memory layout.
+        self.channels_last = takes_channels_last(encoder, shape)
         joined = 0 if clinical_path == "offset" else n_clinical
         self.dropout = nn.Dropout(dropout)
         self.head = linear(self.n_features + joined, n_outputs or 1)
@@ -89,6 +94,11 @@ class EncoderWithHead(nn.Module):
         """
         table = check_clinical(clinical, volumes, self.n_clinical)
         features = pooled(self.encoder(volumes), self.pool)
+        if len(features) != len(volumes):
+            raise ValueError(
+                f"{type(self.encoder).__name__} returns features of {len(features)} case(s) for a "
+                f"batch of {len(volumes)}. Return one row for each volume, in their order."
+            )
         with torch.autocast(volumes.device.type, enabled=False):
             features, table = features.float(), table.float()
             if self.clinical_path == "joined":
@@ -124,7 +134,8 @@ class PooledEncoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, shape: Any) -> None:
         super().__init__()
-        self.n_features = _count_features(encoder, tuple(shape), "mean")
+        self.n_features = count_features(encoder, shape, pooled)
+        self.channels_last = takes_channels_last(encoder, shape)
         self.encoder = encoder
 
     def forward(self, volumes: Tensor) -> Tensor:
@@ -150,14 +161,16 @@ def pooled(output: Any, pool: Pool = "mean") -> Tensor:
     """
     while isinstance(output, list | tuple) and len(output):
         output = output[-1]
-    if not isinstance(output, Tensor) or not 2 <= output.ndim <= 5:
+    if not (isinstance(output, Tensor) and 2 <= output.ndim <= 5 and output.is_floating_point()):
         given = type(output).__name__
         if isinstance(output, Tensor):
-            given = f"a tensor of shape {tuple(output.shape)}"
+            given = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
+        elif isinstance(output, Mapping):
+            given = f"a {given} with {list(output)}"
         raise ValueError(
             "The network must return features (b, n), a map (b, n, z, y, x), tokens (b, tokens, n) "
             f"or a list of these, of which the last is taken; it returns {given}. Wrap it in a "
-            "module whose forward returns the right one."
+            "module whose forward returns the right one, as floating-point numbers."
         )
     features = output.to(torch.promote_types(output.dtype, torch.float32))
     if features.ndim == 2:
@@ -171,25 +184,3 @@ def pooled(output: Any, pool: Pool = "mean") -> Tensor:
     # The root of a variance of 0 has no gradient.
     spread = (voxels.var(dim=2, correction=0) + 1e-12).sqrt()
     return torch.cat([mean, spread], dim=1)
-
-
-def _count_features(encoder: nn.Module, shape: tuple[int, ...], pool: Pool) -> int:
-    training = encoder.training
-    weights = next(encoder.parameters(), torch.zeros(()))
-    volume = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
-    try:
-        with torch.no_grad():
-            output = encoder.eval()(volume)
-    except Exception as error:  # a user's own network may raise anything
-        raise ValueError(
-            f"{type(encoder).__name__} cannot take volumes of {shape[0]} channel(s) and "
-            f"{' x '.join(map(str, shape[1:]))} voxels: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        encoder.train(training)
-    features = pooled(output, pool)
-    if len(features) != 1 or not features.shape[1]:
-        raise ValueError(
-            f"{type(encoder).__name__} returns {tuple(features.shape)} features for one patient."
-        )
-    return features.shape[1]

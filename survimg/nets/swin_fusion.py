@@ -106,6 +106,8 @@ class SwinFusionNet(nn.Module):
         initialise(self, generator)
         # After `initialise`, which would draw the encoders' weights a second time.
         self.encoders = nn.ModuleDict(encoders)
+        #: Whether the training engine may give it volumes in that memory layout.
+        self.channels_last = all(getattr(e, "channels_last", True) for e in self.encoders.values())
 
     def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
         """Predict the log-odds or log-hazard, or the logits of several classes.

@@ -164,7 +164,7 @@ class TrainingNet(NeuralNet):
             )
         enabled = self.precision == "bfloat16"
         with torch.autocast(volumes.device.type, dtype=torch.bfloat16, enabled=enabled):
-            if volumes.ndim == 5:
+            if volumes.ndim == 5 and getattr(self.module_, "channels_last", True):
                 volumes = volumes.contiguous(memory_format=torch.channels_last_3d)
             return self.module_(volumes, x["clinical"], **fit_params)
 
@@ -281,7 +281,8 @@ def prediction_net(module: nn.Module, device: torch.device) -> TrainingNet:
 
 def _placed(module: nn.Module, device: torch.device) -> nn.Module:
     module.to(device)
-    if any(isinstance(layer, nn.Conv3d) for layer in module.modules()):
+    has_convolutions = any(isinstance(layer, nn.Conv3d) for layer in module.modules())
+    if has_convolutions and getattr(module, "channels_last", True):
         module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return module
 

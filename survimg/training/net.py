@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from survimg.training.seeded import seeded
 
@@ -140,8 +141,10 @@ class Net(BaseEstimator):
         Raises
         ------
         ValueError
-            The class refuses its parameters, another number of channels was given than the cohort
-            has, or no network came of it.
+            The class refuses its parameters or lacks one, another number of channels was given than
+            the cohort has, or no network came of it.
+        ImportError
+            The class needs a package that is not installed.
         """
         parameters = {
             **self._inferred(shape),
@@ -152,9 +155,12 @@ class Net(BaseEstimator):
         }
         if "generator" in _signature(self.cls)[0]:
             parameters.setdefault("generator", generator)
+        self._check_required(parameters)
         with seeded(generator):
             try:
                 module = self.cls(**parameters)
+            except ImportError:
+                raise
             except Exception as error:  # a user's own class may raise anything
                 listed = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
                 raise ValueError(
@@ -177,6 +183,14 @@ class Net(BaseEstimator):
                 raise ValueError(
                     f"{_name(self.cls)} has no parameter {name!r};{hint} It has {sorted(names)}."
                 )
+
+    def _check_required(self, parameters: dict[str, Any]) -> None:
+        missing = [name for name in _required(self.cls) if name not in parameters]
+        if missing:
+            raise ValueError(
+                f"{_name(self.cls)} needs {', '.join(missing)}, which the cohort does not tell. "
+                f"Give Net({_name(self.cls)}, {missing[0]}=...)."
+            )
 
     def _inferred(self, shape: Sequence[int]) -> dict[str, Any]:
         """Return the parameters that the cohort tells, but for those that were given."""
@@ -219,15 +233,31 @@ def build_net(net: Any, shape: Sequence[int], generator: torch.Generator) -> nn.
     Raises
     ------
     ValueError
-        Neither of them, or as `Net.build`.
+        Neither of them, a module with lazy layers that has not seen a volume, or as `Net.build`.
     """
     if isinstance(net, nn.Module):
-        return copy.deepcopy(net)
+        module = getattr(net, "_orig_mod", net)  # of torch.compile, which knows other kernels
+        _check_copied(module)
+        return copy.deepcopy(module).float()
     if isinstance(net, Net):
         return net.build(shape, generator)
     raise ValueError(
         f"net must be survimg.training.Net(Class, **parameters) or a torch.nn.Module; got {net!r}."
     )
+
+
+def _check_copied(module: nn.Module) -> None:
+    name = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name} is compiled by TorchScript, and a copy of it cannot be trained. Give the "
+            "module that it was made of."
+        )
+    if any(is_lazy(each) for each in [*module.parameters(), *module.buffers()]):
+        raise ValueError(
+            f"The lazy layers of this {name} have no weights yet, so that it cannot be copied. "
+            f"Give Net({name}, **parameters), or pass a volume through it first."
+        )
 
 
 def _name(cls: Any) -> str:
@@ -257,6 +287,16 @@ def _signature(cls: Any) -> tuple[dict[str, Any], bool]:
         return names, True
     inherited, is_open = _signature(behind)
     return {**inherited, **names}, is_open
+
+
+def _required(cls: Any) -> list[str]:
+    """Names of the parameters of a class or function that have no default."""
+    try:
+        own = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):  # built in, without a signature
+        return []
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [each.name for each in own if each.default is each.empty and each.kind not in kinds]
 
 
 def _behind(cls: Any) -> type | None:

@@ -208,6 +208,8 @@ class TrainingParameters:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        declared = [vars(base).get("_parameter_constraints", {}) for base in reversed(cls.__mro__)]
+        cls._parameter_constraints = {name: c for each in declared for name, c in each.items()}
         document_inherited_parameters(cls)
 
 

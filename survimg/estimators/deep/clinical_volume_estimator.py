@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.deep.volume_estimator import VolumeEstimator
 from survimg.features.clinical import ClinicalFeatures
 from survimg.survival.standardisation import is_constant
 from survimg.training.batches import Patients
-from survimg.training.parameters import TrainingParameters
 
 __all__ = ["ClinicalVolumeEstimator"]
 
@@ -41,7 +40,6 @@ class ClinicalVolumeEstimator(VolumeEstimator):
     clinical_columns: Any = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **TrainingParameters._parameter_constraints,
         "clinical_columns": ["array-like", None],
     }
 
@@ -91,13 +89,7 @@ class ClinicalVolumeEstimator(VolumeEstimator):
     def _standardise(self, encoded: pd.DataFrame) -> np.ndarray:
         return ((encoded - self._clinical_mean) / self._clinical_scale).to_numpy(np.float32)
 
-    def _patients(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> Patients:
+    def _patients(self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None) -> Patients:
         """Check and encode the patients of a prediction."""
         cohort = as_cohort(X, masks, clinical)
         self._check_channels(cohort)

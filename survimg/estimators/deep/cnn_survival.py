@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.estimators.deep.volume_survival_estimator import DiscreteTimeEstimator
@@ -75,10 +74,10 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
     dropout: float = 0.5
     batch_size: int = 32
 
+    _net = CNNSurvivalNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING, "batch_size": 32}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **DiscreteTimeEstimator._parameter_constraints,
         "slice_choice": [StrOptions({"largest", "central"})],
         "masked_input": ["boolean"],
         "width": [Interval(Integral, 1, None, closed="left")],
@@ -89,16 +88,5 @@ class CNNSurvival(PublishedRecipe, DiscreteTimeEstimator):
     def _view(self) -> View:
         return AxialSlice(self.slice_choice, self.masked_input)
 
-    def _make_module(
-        self, n_channels: int, n_clinical: int, generator: torch.Generator
-    ) -> CNNSurvivalNet:
-        return CNNSurvivalNet(
-            n_channels,
-            n_clinical,
-            len(self.time_cuts_),
-            image_size=self.volume_shape_in_[1:],
-            width=self.width,
-            hidden=self.hidden,
-            dropout=self.dropout,
-            generator=generator,
-        )
+    def _net_options(self) -> dict[str, Any]:
+        return {**super()._net_options(), "image_size": self.volume_shape_in_[1:]}

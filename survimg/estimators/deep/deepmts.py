@@ -9,14 +9,12 @@ from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.deep.volume_estimator import refuse_empty_masks
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
 from survimg.nets.deepmts import DeepMTSNet
@@ -153,13 +151,13 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
     dropout: float = 0.2
     map_gradient: bool = False
 
+    _net = DeepMTSNet
     _published: ClassVar[Mapping[str, Any]] = {
         **DEEPMTS_TRAINING, "l2": 0.1, "dropout": 0.5, "map_gradient": True,
         "segmentation_weight": 1.0, "squared_dice": True,
     }  # fmt: skip
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CoxVolumeEstimator._parameter_constraints,
         "variant": [StrOptions(set(_NET_OPTIONS))],
         "backbone": [StrOptions({"residual", "unet"})],
         "masked_input": ["boolean"],
@@ -172,11 +170,7 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
 
     @available_if(_knows_masks)
     def predict_mask_proba(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Predict the probability of each voxel to belong to the tumour.
 
@@ -199,12 +193,7 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
 
     @available_if(_knows_masks)
     def predict_mask(
-        self,
-        X: Cohort | npt.ArrayLike,
-        threshold: float = 0.5,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, threshold: float = 0.5, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Predict the tumour mask: voxels whose probability exceeds `threshold`.
 
@@ -223,12 +212,7 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
 
     @available_if(_knows_masks)
     def predict_risk_and_mask(
-        self,
-        X: Cohort | npt.ArrayLike,
-        threshold: float = 0.5,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, threshold: float = 0.5, *, masks: Masks = None, clinical: Clinical = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predict what `predict` and `predict_mask` do, in half the time of the two.
 
@@ -256,18 +240,8 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
     def _view(self) -> View:
         return masked_volume if self.masked_input else whole_volume
 
-    def _make_module(
-        self, n_channels: int, n_clinical: int, generator: torch.Generator
-    ) -> DeepMTSNet:
-        return DeepMTSNet(
-            n_channels,
-            n_clinical,
-            backbone=self.backbone,
-            dropout=self.dropout,
-            map_gradient=self.map_gradient,
-            generator=generator,
-            **_NET_OPTIONS[self.variant],
-        )
+    def _net_options(self) -> dict[str, Any]:
+        return {**super()._net_options(), **_NET_OPTIONS[self.variant]}
 
     def _make_objective(self, cohort: Cohort) -> Objective:
         weight = 0.0 if self.variant.startswith("sur-") else self.segmentation_weight

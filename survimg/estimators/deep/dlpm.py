@@ -73,23 +73,14 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
     l2: float = 1e-4
     augmentation: Recipe | Literal["one-of-ten"] | Callable[[Any], Any] | None = "uniform"  # type: ignore[assignment]
 
+    _net = DLPMNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **DiscreteTimeEstimator._parameter_constraints,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), callable, None],
     }
-
-    def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> DLPMNet:
-        return DLPMNet(
-            n_channels,
-            n_clinical,
-            len(self.time_cuts_),
-            dropout=self.dropout,
-            generator=generator,
-        )
 
     @property
     def _l2(self) -> float | None:  # type: ignore[override]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Volumes
 from survimg.compute.devices import choose_device, isolated_torch
-from survimg.estimators.deep.volume_estimator import check_prepared
+from survimg.estimators.deep.volume_estimator import check_like_training, check_prepared
 from survimg.nets.encoder_with_head import Pool, pooled
 from survimg.nets.transfer import LoadReport, load_weights
-from survimg.preprocessing.agreement import check_preparation, preparation_of
+from survimg.preprocessing.agreement import preparation_of
 from survimg.training.net import Net, build_net
 from survimg.training.parameters import TrainingParameters
 from survimg.training.views import whole_volume
@@ -28,6 +29,7 @@ from survimg.training.views import whole_volume
 __all__ = ["FrozenEncoderFeatures"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
     """Features of every volume by a network that is not trained here, as a table.
 
@@ -77,6 +79,14 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
     (4, 3)
     """
 
+    net: Net | nn.Module | None = None
+    weights: str | os.PathLike[str] | None = None
+    adapt_channels: Literal["mean", "copy"] | None = None
+    pool: Pool = "mean"
+    device: str = "auto"
+    n_threads: int | None = None
+    random_state: int | np.random.RandomState | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "net": [Net, nn.Module],
         "weights": [str, os.PathLike, None],
@@ -88,26 +98,7 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
         },
     }
 
-    def __init__(
-        self,
-        *,
-        net: Net | nn.Module | None = None,
-        weights: str | os.PathLike[str] | None = None,
-        adapt_channels: str | None = None,
-        pool: Pool = "mean",
-        device: str = "auto",
-        n_threads: int | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.net = net
-        self.weights = weights
-        self.adapt_channels = adapt_channels
-        self.pool = pool
-        self.device = device
-        self.n_threads = n_threads
-        self.random_state = random_state
-
-    def fit(self, X: Cohort | npt.ArrayLike, y: Any = None) -> FrozenEncoderFeatures:  # noqa: ARG002
+    def fit(self, X: Volumes, y: Any = None) -> FrozenEncoderFeatures:  # noqa: ARG002
         """Build the network and load its weights.
 
         Parameters
@@ -133,13 +124,13 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
         self.__dict__.pop("load_report_", None)
         if self.weights is not None:
             self.load_report_: LoadReport = load_weights(
-                self.net_, self.weights, strict=False, adapt_channels=self.adapt_channels  # type: ignore[arg-type]
+                self.net_, self.weights, strict=False, adapt_channels=self.adapt_channels
             )
             self.load_report_.warn_if_little()
         self.n_features_out_ = len(self._features(cohort, 0))
         return self
 
-    def transform(self, X: Cohort | npt.ArrayLike) -> pd.DataFrame:
+    def transform(self, X: Volumes) -> pd.DataFrame:
         """Return the features of each patient.
 
         Parameters
@@ -158,14 +149,7 @@ class FrozenEncoderFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         cohort = as_cohort(X)
-        check_prepared(cohort)
-        name = type(self).__name__
-        if cohort.channel_names != self.channel_names_in_:
-            raise ValueError(
-                f"X has the channels {list(cohort.channel_names)}; this {name} was fitted on "
-                f"{list(self.channel_names_in_)}."
-            )
-        check_preparation(cohort, self.preparation_in_, name)
+        check_like_training(self, cohort)
         # One patient at a time: convolutions round differently for different batch sizes.
         rows = [self._features(cohort, i) for i in range(len(cohort))]
         table = np.reshape(rows, (len(cohort), self.n_features_out_))

@@ -8,16 +8,15 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.deep.fusion_inputs import (
     ClinicalEncoding,
-    RegionView,
     Standardised,
     selection_pipeline,
     warn_of_missing_regions,
@@ -29,8 +28,7 @@ from survimg.radiomics import RadiomicsFeatures
 from survimg.target import make_outcome
 from survimg.training.batches import Patients
 from survimg.training.net import Net, build_net
-from survimg.training.parameters import TrainingParameters
-from survimg.training.views import View
+from survimg.training.views import RegionView, View
 
 __all__ = ["FusionBody"]
 
@@ -108,8 +106,8 @@ class FusionBody(VolumeEstimator):
     drop_path: float = 0.1
     learning_rate: float = 1e-3
 
+    _net = SwinFusionNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **TrainingParameters._parameter_constraints,
         "branches": ["array-like"],
         "shell_width": [Interval(Real, 0, None, closed="neither")],
         "extractor": [HasMethods(["fit", "transform"]), None],
@@ -197,13 +195,7 @@ class FusionBody(VolumeEstimator):
     def _n_encoded(self) -> int:
         return len(self.table_names_in_)
 
-    def _patients(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> Patients:
+    def _patients(self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None) -> Patients:
         cohort = as_cohort(X, masks, clinical)
         self._check_channels(cohort)
         n = len(cohort)
@@ -234,16 +226,7 @@ class FusionBody(VolumeEstimator):
             self._regions,
             n_clinical,
             self._n_outputs,
-            image_features=self.image_features,
-            hidden=self.hidden,
-            dropout=self.dropout,
             encoders=encoders,
-            patch_size=self.patch_size,
-            window_size=self.window_size,
-            embed_dim=self.embed_dim,
-            depths=self.depths,
-            heads=self.heads,
-            mlp_ratio=self.mlp_ratio,
-            drop_path=self.drop_path,
             generator=generator,
+            **self._net_options(),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,9 +33,7 @@ class FusionClassifier(FusionBody, VolumeClassifier):
     Notes
     -----
     The paper's loss and training are not stated, so that there is no published recipe: here binary
-    cross-entropy on balanced batches; the validation score is the AUC. Balanced batches teach the
-    odds at equal shares; `decision_function` and `predict_proba` put the training prevalence back
-    (King & Zeng, Political Analysis 9:137-163, 2001).
+    cross-entropy on balanced batches; see `VolumeClassifier`.
 
     Missing masks, modalities and clinical values are treated as in `FusionSurvival`.
 
@@ -44,8 +41,6 @@ class FusionClassifier(FusionBody, VolumeClassifier):
     ----------
     Tang et al. 2025, arXiv 2508.20469.
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = FusionBody._parameter_constraints
 
     def _selection_target(self, event: np.ndarray, time: np.ndarray) -> np.ndarray:  # noqa: ARG002
         return event.astype(int)

@@ -1,4 +1,4 @@
-"""What the fusion network is given: regions of the volume, and a table of numbers."""
+"""What the fusion network is given beside images: a table of numbers."""
 
 from __future__ import annotations
 
@@ -16,67 +16,14 @@ from sklearn.pipeline import Pipeline
 from survimg.cohort import Cohort
 from survimg.features.clinical import ClinicalFeatures
 from survimg.features.selection import ForestSelector, SpearmanFilter
-from survimg.radiomics.regions import shell
 from survimg.survival.standardisation import is_constant
-from survimg.training.views import whole_volume
 
 __all__ = [
     "ClinicalEncoding",
-    "RegionView",
     "Standardised",
     "selection_pipeline",
     "warn_of_missing_regions",
 ]
-
-
-@dataclass(frozen=True)
-class RegionView:
-    """The image inside the tumour mask and inside the shell around it, zero elsewhere.
-
-    Parameters
-    ----------
-    tumour : bool
-    shell_width : float or None
-        Thickness of the shell in mm, measured with the patient's spacing; None for no shell.
-    """
-
-    tumour: bool
-    shell_width: float | None
-
-    def __call__(self, cohort: Cohort, i: int) -> np.ndarray:
-        """Return the regions of patient `i`, (regions * channels, z, y, x).
-
-        Without regions it is one zero. Without a mask, or with an empty one, all is zero.
-
-        Raises
-        ------
-        ValueError
-            A shell in mm and no spacing, or thinner than the voxels of the patient, who is named.
-        """
-        if not self.tumour and self.shell_width is None:
-            return np.zeros((1, 1, 1, 1), dtype=np.float32)
-        volume = whole_volume(cohort, i)
-        mask = np.zeros(volume.shape[1:], dtype=bool)
-        if cohort.has_masks[i]:
-            mask = cohort.mask(i) > 0
-        regions = [mask] if self.tumour else []
-        if self.shell_width is not None:
-            regions.append(self._shell(cohort, i, mask))
-        return np.concatenate([volume * region.astype(np.float32) for region in regions])
-
-    def _shell(self, cohort: Cohort, i: int, mask: np.ndarray) -> np.ndarray:
-        if cohort.spacing is None:
-            raise ValueError(
-                f"shell_width={self.shell_width:g} is in mm, and the cohort has no spacing. Give "
-                "Cohort(spacing=...), or branches without \"peritumoral\"."
-            )
-        spacing, width = cohort.spacing[i], float(self.shell_width or 0)
-        if width < spacing.min():
-            raise ValueError(
-                f"shell_width={width:g} mm is less than the voxel size of patient "
-                f"{cohort.ids[i]!r} ({spacing.min():g} mm), so that the shell is empty. Widen it."
-            )
-        return shell(mask, spacing, width)
 
 
 def selection_pipeline(

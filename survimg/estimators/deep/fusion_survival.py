@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from survimg.estimators.deep.fusion_body import FusionBody
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
@@ -40,7 +39,3 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
     column of its own. All is learned on the training patients, without the held-out ones.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CoxVolumeEstimator._parameter_constraints,
-        **FusionBody._parameter_constraints,
-    }

@@ -32,18 +32,12 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
 
     Attributes
     ----------
-    classes_, prevalence_
-        See `VolumeClassifier`.
     net_ : skorch.NeuralNet
         ``net_.module_.encoder`` is the trained network, ``net_.module_.head`` the layer behind it.
+    classes_, prevalence_
+        See `VolumeClassifier`, which also tells how the prevalence enters the probabilities.
     history_, clinical_encoder_, channel_names_in_, volume_shape_in_
         See `VolumeEstimator`.
-
-    Notes
-    -----
-    Balanced batches teach the odds at equal shares; `decision_function` and `predict_proba` put the
-    training prevalence back (King & Zeng, Political Analysis 9:137-163, 2001). The validation score
-    is the AUC, with more than two classes the mean over each class against the others.
 
     Examples
     --------
@@ -61,7 +55,6 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
     objective: Classification | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ImageEncoder._parameter_constraints,
         "objective": [Classification, None],
     }
 

@@ -57,7 +57,6 @@ class ImageEncoder(ClinicalVolumeEstimator):
     clinical_path: ClinicalPath = "joined"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ClinicalVolumeEstimator._parameter_constraints,
         "net": [Net, nn.Module],
         "pool": [StrOptions({"mean", "mean-sd"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],

@@ -66,8 +66,6 @@ class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
     objective: SurvivalObjective | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **VolumeSurvivalEstimator._parameter_constraints,
-        **ImageEncoder._parameter_constraints,
         "objective": [SurvivalObjective, None],
     }
 
@@ -87,23 +85,10 @@ class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
         if isinstance(objective, IntervalObjective):
             name = type(objective).__name__
             refuse_offset(self.clinical_path, f"{name} has no log-hazard ratios")
+        for name in ("time_cuts_", "risk_horizon_"):
+            self.__dict__.pop(name, None)
         self.objective_ = objective.learned(event, time, train, cohort.time_unit)
+        if isinstance(self.objective_, IntervalObjective):
+            self.time_cuts_ = self.objective_.bounds[1:]
+            self.risk_horizon_ = self.objective_.horizon
         return super()._encode_training(cohort, event, time, train, seed)
-
-    @property
-    def time_cuts_(self) -> np.ndarray:
-        """Cuts of an objective with intervals."""
-        return self._intervals("time_cuts_").bounds[1:]
-
-    @property
-    def risk_horizon_(self) -> float:
-        """Time at which an objective with intervals ranks patients."""
-        horizon = self._intervals("risk_horizon_").horizon
-        assert horizon is not None
-        return horizon
-
-    def _intervals(self, name: str) -> IntervalObjective:
-        objective = getattr(self, "objective_", None)
-        if not isinstance(objective, IntervalObjective):
-            raise AttributeError(f"This ImageSurvival has no {name}: it has no intervals of time.")
-        return objective

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
@@ -56,15 +55,11 @@ class MDSN(PublishedRecipe, CoxVolumeEstimator):
     stem: Literal["anisotropic", "isotropic"] = "anisotropic"
     dropout: float = 0.05
 
+    _net = MDSNNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CoxVolumeEstimator._parameter_constraints,
         "stem": [StrOptions({"anisotropic", "isotropic"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def _make_module(self, n_channels: int, n_clinical: int, generator: torch.Generator) -> MDSNNet:
-        return MDSNNet(
-            n_channels, n_clinical, stem=self.stem, dropout=self.dropout, generator=generator
-        )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
-import torch
 from sklearn.utils._param_validation import Interval
 
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
@@ -61,25 +60,14 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
     dropout: float = 0.2
     dense_dropout: float = 0.05
 
+    _net = DenseNetSurvivalNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING, "l2": 0.1, "dropout": 0.5}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CoxVolumeEstimator._parameter_constraints,
         "l2": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "dense_dropout": [Interval(Real, 0, 1, closed="left")],
     }
-
-    def _make_module(
-        self, n_channels: int, n_clinical: int, generator: torch.Generator
-    ) -> DenseNetSurvivalNet:
-        return DenseNetSurvivalNet(
-            n_channels,
-            n_clinical,
-            dropout=self.dropout,
-            dense_dropout=self.dense_dropout,
-            generator=generator,
-        )
 
     @property
     def _objective(self) -> Cox:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Masks, Volumes
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, refuse_empty_masks
 from survimg.losses import dice_loss
 from survimg.nets.deepmts import DeepMTSNet
@@ -23,7 +24,6 @@ from survimg.training.batches import Patients
 from survimg.training.failed_fit import unchanged_on_failure
 from survimg.training.objective import Objective
 from survimg.training.objectives import Dice
-from survimg.training.parameters import TrainingParameters
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["TumourSegmenter"]
@@ -78,22 +78,16 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
     backbone: Literal["residual", "unet"] = "residual"
     squared_dice: bool = True
 
+    _net = DeepMTSNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING, "squared_dice": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **TrainingParameters._parameter_constraints,
         "backbone": [StrOptions({"residual", "unet"})],
         "squared_dice": ["boolean"],
         "balanced": ["boolean"],  # the Dice loss needs no weights
     }
 
-    def fit(
-        self: Self,
-        X: Cohort | npt.ArrayLike,
-        y: npt.ArrayLike | None = None,
-        *,
-        masks: npt.ArrayLike | None = None,
-    ) -> Self:
+    def fit(self: Self, X: Volumes, y: npt.ArrayLike | None = None, *, masks: Masks = None) -> Self:
         """Train the network.
 
         Parameters
@@ -130,11 +124,11 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         return self
 
     @available_if(_never)
-    def predict(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+    def predict(self, X: Volumes) -> np.ndarray:
         """Not available: there is no risk to predict."""
         raise NotImplementedError
 
-    def predict_mask_proba(self, X: Cohort | npt.ArrayLike) -> np.ndarray:
+    def predict_mask_proba(self, X: Volumes) -> np.ndarray:
         """Predict the probability of each voxel to belong to the tumour.
 
         Parameters
@@ -148,7 +142,7 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         check_is_fitted(self, "net_")
         return self._maps(self._patients(as_cohort(X)))
 
-    def predict_mask(self, X: Cohort | npt.ArrayLike, threshold: float = 0.5) -> np.ndarray:
+    def predict_mask(self, X: Volumes, threshold: float = 0.5) -> np.ndarray:
         """Predict the tumour mask: voxels whose probability exceeds `threshold`.
 
         Parameters
@@ -165,10 +159,10 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
 
     def score(
         self,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         y: npt.ArrayLike | None = None,  # noqa: ARG002
         *,
-        masks: npt.ArrayLike | None = None,
+        masks: Masks = None,
     ) -> float:
         """Return the mean Dice coefficient over the patients that have a mask.
 
@@ -201,17 +195,8 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
             lambda module: _mean_dice(patients, lambda taken: self._forward(module, taken)),
         )
 
-    def _make_module(
-        self, n_channels: int, n_clinical: int, generator: torch.Generator
-    ) -> DeepMTSNet:
-        return DeepMTSNet(
-            n_channels,
-            n_clinical,
-            backbone=self.backbone,
-            hard_sharing=False,
-            cascade=False,
-            generator=generator,
-        )
+    def _net_options(self) -> dict[str, Any]:
+        return {**super()._net_options(), "hard_sharing": False, "cascade": False}
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return Dice(self.squared_dice)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.training.batches import Patients, sizes_in_batch
 from survimg.training.failed_fit import unchanged_on_failure
@@ -55,12 +56,7 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
     __metadata_request__decision_function = {"masks": True, "clinical": True}  # noqa: RUF012
 
     def fit(
-        self: Self,
-        X: Cohort | npt.ArrayLike,
-        y: npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self: Self, X: Volumes, y: npt.ArrayLike, *, masks: Masks = None, clinical: Clinical = None
     ) -> Self:
         """Train the network.
 
@@ -112,11 +108,7 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         return labels
 
     def decision_function(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Return the log-odds of the second class, (n,), or a logit of each of more, (n, k)."""
         check_is_fitted(self, "net_")
@@ -129,22 +121,12 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
         return learned + (shift if np.ndim(p) else shift[1] - shift[0])
 
     def predict_proba(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
         return probabilities(self.decision_function(X, masks=masks, clinical=clinical))
 
-    def predict(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None) -> np.ndarray:
         """Return the most probable label of each patient."""
         proba = self.predict_proba(X, masks=masks, clinical=clinical)
         return self.classes_[proba.argmax(axis=1)]

@@ -6,8 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,8 +45,9 @@ __all__ = ["VolumeEstimator"]
 class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train a network on volumes.
 
-    A subclass builds the network and its loss and says how validation is scored; random state,
-    devices, batches, augmentation, validation and checkpoints are here.
+    A subclass names its network (`_net`), or builds it (`_make_module`), and its objective, and
+    says how validation is scored; random state, devices, batches, augmentation, validation and
+    checkpoints are here.
 
     Attributes
     ----------
@@ -70,11 +72,21 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         not say. A cohort that was prepared otherwise is refused.
     """
 
-    @abstractmethod
+    #: Class of the network; those of its arguments that are parameters here are handed on.
+    _net: ClassVar[Any]
+
     def _make_module(
         self, n_channels: int, n_clinical: int, generator: torch.Generator
     ) -> nn.Module:
         """Build the network with initial weights drawn from `generator`."""
+        options = self._net_options()
+        module: nn.Module = self._net(n_channels, n_clinical, **options, generator=generator)
+        return module
+
+    def _net_options(self) -> dict[str, Any]:
+        """Return arguments of the network; a subclass adds those that are no parameters of it."""
+        names = signature(self._net).parameters.keys() & self.get_params(deep=False).keys()
+        return {name: getattr(self, name) for name in names}
 
     @abstractmethod
     def _make_objective(self, cohort: Cohort) -> Objective:
@@ -284,10 +296,10 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
             inputs = patients.inputs(np.array([i]), device)
             with torch.inference_mode():
                 with OneDNNForSingleCases() if with_onednn else nullcontext():
+                    flipped = inputs["volumes"].flip(-1) if self.test_time_flip else None
                     output = module(inputs["volumes"], inputs["clinical"])
-                    if self.test_time_flip:
-                        mirrored = module(inputs["volumes"].flip(-1), inputs["clinical"])
-                        output = mean_of_mirrored(output, mirrored)
+                    if flipped is not None:
+                        output = mean_of_mirrored(output, module(flipped, inputs["clinical"]))
                 yield output
 
     def _outputs(self, patients: Patients) -> Iterator[Any]:
@@ -311,13 +323,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     def _check_channels(self, cohort: Cohort) -> None:
         if len(cohort) == 0:
             raise ValueError("X holds no patient.")
-        check_prepared(cohort)
-        if cohort.channel_names != self.channel_names_in_:
-            raise ValueError(
-                f"X has the channels {list(cohort.channel_names)}; this {type(self).__name__} was "
-                f"fitted on {list(self.channel_names_in_)}."
-            )
-        check_preparation(cohort, self.preparation_in_, type(self).__name__)
+        check_like_training(self, cohort)
 
 
 def to_float64(values: list[Tensor]) -> np.ndarray:
@@ -352,6 +358,23 @@ def refuse_empty_masks(cohort: Cohort) -> None:
             f"The tumour masks of these patients are empty: {', '.join(empty[:5])} ({len(empty)} "
             "in all). Repair them, or give Cohort(has_mask=...) to train without these masks."
         )
+
+
+def check_like_training(estimator: Any, cohort: Cohort) -> None:
+    """Refuse a cohort with other channels than in the fit, or prepared otherwise.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_prepared(cohort)
+    name = type(estimator).__name__
+    if cohort.channel_names != estimator.channel_names_in_:
+        raise ValueError(
+            f"X has the channels {list(cohort.channel_names)}; this {name} was fitted on "
+            f"{list(estimator.channel_names_in_)}."
+        )
+    check_preparation(cohort, estimator.preparation_in_, name)
 
 
 def check_prepared(cohort: Cohort) -> None:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from survimg.cohort import Cohort
+from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.base import VolumeSurvivalMixin, cohort_and_outcome, diverged
 from survimg.estimators.deep.clinical_volume_estimator import ClinicalVolumeEstimator
 from survimg.estimators.deep.volume_estimator import to_float64
@@ -93,12 +93,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         self.baseline_ = BreslowBaseline(self.slope_ * risk, event, time)
 
     def fit(
-        self: Self,
-        X: Cohort | npt.ArrayLike,
-        y: npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self: Self, X: Volumes, y: npt.ArrayLike, *, masks: Masks = None, clinical: Clinical = None
     ) -> Self:
         """Train the network; a fit that fails leaves the estimator as it was.
 
@@ -132,13 +127,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
             self._after_training(cohort, event, time, held_out)
         return self
 
-    def predict(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None) -> np.ndarray:
         """Predict the risk; **higher = earlier event**.
 
         Parameters
@@ -169,11 +158,11 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
 
     def predict_survival_function(
         self,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         return_array: bool = False,
         *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        masks: Masks = None,
+        clinical: Clinical = None,
     ) -> np.ndarray:
         """Predict the probability of being free of the event beyond each time.
 
@@ -199,11 +188,11 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
 
     def predict_cumulative_hazard_function(
         self,
-        X: Cohort | npt.ArrayLike,
+        X: Volumes,
         return_array: bool = False,
         *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        masks: Masks = None,
+        clinical: Clinical = None,
     ) -> np.ndarray:
         """Predict the cumulative hazard, -log S(t), at each time.
 
@@ -246,12 +235,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         return functions
 
     def fit_transform(
-        self,
-        X: Cohort | npt.ArrayLike,
-        y: npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, y: npt.ArrayLike, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Train the network, and return the deep features of its training patients.
 
@@ -270,11 +254,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
         return self.fit(X, y, **beside).transform(X, **beside)
 
     def transform(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
+        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
     ) -> np.ndarray:
         """Return the deep features, from which the network's last layers compute the risk.
 
@@ -345,7 +325,6 @@ class CoxVolumeEstimator(VolumeSurvivalEstimator):
     ties: Ties = "breslow"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ClinicalVolumeEstimator._parameter_constraints,
         "ties": Cox._parameter_constraints["ties"],
     }
 
@@ -390,10 +369,12 @@ class DiscreteTimeEstimator(VolumeSurvivalEstimator):
     risk_horizon: float | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ClinicalVolumeEstimator._parameter_constraints,
         "time_cuts": IntervalObjective._parameter_constraints["cuts"],
         "risk_horizon": IntervalObjective._parameter_constraints["horizon"],
     }
+
+    def _net_options(self) -> dict[str, Any]:
+        return {**super()._net_options(), "n_intervals": len(self.time_cuts_)}
 
     #: Weight of the network's own penalty, for subclasses that have one.
     _l2: ClassVar[float | None] = None

@@ -17,12 +17,12 @@ import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import FusionClassifier, FusionSurvival
-from survimg.estimators.deep.fusion_inputs import RegionView
 from survimg.radiomics import RadiomicsFeatures
 from survimg.survival import status_at
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
 from survimg.training import Net, TrainingParameters
+from survimg.training.views import RegionView
 from tests.estimators.deep.networks_of_users import SmallNet
 
 N = 12

@@ -91,7 +91,7 @@ def test_a_module_is_where_training_starts_and_stays_as_it_is(cohort):
 
 def test_what_is_no_network_for_the_cohort_is_refused_in_words(cohort):
     y = cohort.outcome
-    with pytest.raises(ValueError, match=r"must return features .* it returns dict"):
+    with pytest.raises(ValueError, match=r"must return features .* it returns a dict"):
         quick(Net(Wrong)).fit(cohort, y)
     with pytest.raises(ValueError, match=r"cannot take volumes of 2 channel\(s\) and 16 x 16 x 16"):
         quick(SmallNet(1)).fit(cohort, y)

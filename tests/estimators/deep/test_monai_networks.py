@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from monai.networks.nets import DenseNet121, EfficientNetBN, SEResNet50, ViT, resnet18
 from monai.networks.nets.swin_unetr import SwinTransformer
 from monai.transforms import Compose, RandAffined, RandGaussianNoised
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import check_estimator
 
 import survimg
 from survimg.datasets import make_phantom_cohort
@@ -21,6 +23,7 @@ from survimg.model_selection import EventStratifiedKFold
 from survimg.testing import check_survival_estimator
 from survimg.training import Net
 from tests.estimators.deep.networks_of_users import SmallNet
+from tests.estimators.test_scikit_learn_checks import Flat
 
 QUICK: dict = {
     "n_iterations": 1, "batch_size": 4, "batch_norm_batches": 1, "precision": "float32",
@@ -54,8 +57,8 @@ def cohort():
 
 
 def model_of(name, **parameters):
-    if name == "ViT":
-        pytest.importorskip("einops", reason="MONAI's ViT needs it")
+    if name in ("ViT", "SwinTransformer"):
+        pytest.importorskip("einops", reason=f"MONAI's {name} needs it")
     return ImageSurvival(net=NETWORKS[name][0], **{**QUICK, **parameters})
 
 
@@ -80,6 +83,19 @@ def test_the_contract(name, cohort):
     check_survival_estimator(model_of(name), cohort, cohort.outcome)
 
 
+class FlatNetwork(Flat, ImageSurvival):
+    volume_shape = (16, 16, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scikit_learns_checks(name):
+    model = FlatNetwork(**model_of(name, augmentation=None).get_params(deep=False))
+    if name == "DenseNet121":  # four blocks leave nothing of 16 voxels
+        model.set_params(net__block_config=(1, 1))
+    check_estimator(model, on_skip=None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_search_over_its_parameters(name, cohort):
@@ -92,19 +108,31 @@ def test_a_search_over_its_parameters(name, cohort):
     assert search.best_estimator_.net.get_params()[parameter] in values
 
 
-def test_transforms_of_monai_are_seeded_by_the_fit(cohort):
-    augmentation = Compose(
+def of_monai():
+    return Compose(
         [
             RandAffined(["image", "mask"], prob=0.5, mode=("bilinear", "nearest"), shear_range=0.2),
             RandGaussianNoised(["image"], prob=0.5),
         ]
     )
-    risks = [
-        ImageSurvival(net=Net(SmallNet), augmentation=augmentation, **QUICK)
-        .fit(cohort, cohort.outcome)
-        .predict(cohort)
-        for _ in range(2)
-    ]
+
+
+def of_torchio():
+    torchio = pytest.importorskip("torchio", reason="TorchIO is not installed")
+    return torchio.Compose([torchio.RandomAffine(), torchio.RandomNoise()])
+
+
+@pytest.mark.parametrize("transforms", [of_monai, of_torchio])
+def test_transforms_are_seeded_by_the_fit(transforms, cohort):
+    augmentation, risks = transforms(), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        states = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+        model = ImageSurvival(net=Net(SmallNet), augmentation=augmentation, **QUICK)
+        risks.append(model.fit(cohort, cohort.outcome).predict(cohort))
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
     np.testing.assert_array_equal(*risks)
     plain = ImageSurvival(net=Net(SmallNet), augmentation=None, **QUICK)
     assert (plain.fit(cohort, cohort.outcome).predict(cohort) != risks[0]).any()
