@@ -1,6 +1,8 @@
 """Make every bad input and every death, and write what happened into docs/reliability.md.
 
-    python tests/chaos/chaos.py [inputs|streams|mutations|prepare|radiomics|benchmark|training ...]
+    python tests/chaos/chaos.py [PART ...]
+
+Parts are inputs, streams, mutations, stored, prepare, radiomics, benchmark, training, others.
 
 Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
 made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
@@ -20,19 +22,25 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCUMENT = HERE.parents[1] / "docs" / "reliability.md"
-PARTS = ("inputs", "streams", "mutations", "prepare", "radiomics", "benchmark", "training")
+PARTS = (
+    "inputs", "streams", "mutations", "stored", "prepare", "radiomics", "benchmark", "training",
+    "others",
+)  # fmt: skip
 #: Mutated image files.
 N_MUTATIONS = 50_000
+#: Damaged model folders, records, caches and checkpoints.
+N_STORED = 20_000
 #: Kills, trials of a full disk, pairs of runs.
-PLAN = {"prepare": (18, 8, 4), "radiomics": (15, 6, 4), "benchmark": (15, 8, 4),
-        "training": (12, 5, 2)}
-KILLS = ("SIGKILL", "SIGTERM", "Ctrl-C")
+PLAN = {"prepare": (28, 8, 4), "radiomics": (28, 6, 4), "benchmark": (28, 8, 4),
+        "training": (20, 5, 2), "others": (16, 3, 2)}
+KILLS = ("SIGKILL", "SIGTERM", "Ctrl-C", "Ctrl-C twice")
 START, END = "<!-- made by tests/chaos/chaos.py from here on -->", "<!-- to here -->"
 
 
@@ -70,20 +78,33 @@ def inputs(groups: str = "") -> list[dict]:
 def deaths(part: str) -> list[dict]:
     """Kill, starve and double one command."""
     import commands
+    from one_step_commands import COMMANDS, one_step_command
+
+    with tempfile.TemporaryDirectory() as name:
+        inputs = Path(name) / "inputs"
+        if part != "others":
+            command = getattr(commands, f"{part}_command")(inputs)
+            if part == "radiomics":  # compile before the forks
+                command.run(_made(Path(name) / "warm"))
+            return _deaths_of(command, _made(Path(name) / "deaths"), PLAN[part])
+        rows = []
+        for other in COMMANDS:
+            command = one_step_command(other, inputs)
+            place = Path(name) / other.replace(" ", "")
+            rows += _deaths_of(command, _made(place), PLAN[part])
+        return rows
+
+
+def _deaths_of(command: Any, folder: Path, plan: tuple[int, int, int]) -> list[dict]:
     from kills import at_the_same_time, disk_full, killed, measure, read_only
 
-    n_kills, n_full, n_pairs = PLAN[part]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        command = getattr(commands, f"{part}_command")(folder / "inputs")
-        if part == "radiomics":  # compile before the forks
-            command.run(_made(folder / "warm"))
-        measure(command, folder / "whole")
-        rows = killed(command, folder / "kills", n_kills, seed=0)
-        rows.append(disk_full(command, folder, n_full, seed=1))
-        rows.append(read_only(command, folder))
-        rows.append(at_the_same_time(command, folder, n_pairs, seed=2))
+    n_kills, n_full, n_pairs = plan
+    folder.chmod(0o755)
+    measure(command, folder / "whole")
+    rows = killed(command, folder / "kills", n_kills, seed=0)
+    rows.append(disk_full(command, folder, n_full, seed=1))
+    rows.append(read_only(command, folder))
+    rows.append(at_the_same_time(command, folder, n_pairs, seed=2))
     return [vars(row) for row in rows]
 
 
@@ -99,6 +120,11 @@ def _run_part(part: str) -> None:
         from fuzz import main as mutations
 
         mutations(N_MUTATIONS, [])
+        return
+    if part == "stored":
+        from stored import main as stored
+
+        stored(N_STORED, [])
         return
     if part == "streams":
         import streams
@@ -166,6 +192,20 @@ def write_document() -> int:
             *(f"| {r.format} | {r.files} | {r.refused} | {r.equal} | {r.unchecked} | {r.WRONG} "
               f"| {r.LEAK} | {r.UNNAMED} | {r.LEFT} | {r.HANG} | {r.CRASH} |"
               for r in table.itertuples()), "",
+        ]
+    if "stored" in found:
+        table = found["stored"]
+        bad = table[["OTHER ERROR", "DIFFERENT", "HANG", "CRASH", "TRIAL FAILED"]]
+        wrong += int(bad.to_numpy().sum())
+        lines += [
+            f"## Damaged model folders, records and checkpoints: {int(table['trials'].sum())} "
+            f"files, {int(bad.to_numpy().sum())} not handled", "",
+            "| what | files | refused | counts as none | equal to the original | valid, of another "
+            "content (checksums made to fit) | an error in use (likewise) | other errors "
+            "| silently different | hangs | crashes |",
+            "|---" * 11 + "|",
+            *("| " + " | ".join(map(str, row[:-1])) + " |"
+              for row in table.itertuples(index=False, name=None)), "",
         ]
     text = DOCUMENT.read_text("utf-8")
     head, _, rest = text.partition(START)

@@ -7,6 +7,7 @@ when nobody disturbs it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -25,7 +26,10 @@ import numpy as np
 
 __all__ = ["SIGNALS", "Command", "Row", "at_the_same_time", "disk_full", "killed", "read_only"]
 
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
+SIGNALS = {
+    "SIGKILL": [signal.SIGKILL], "SIGTERM": [signal.SIGTERM], "Ctrl-C": [signal.SIGINT],
+    "Ctrl-C twice": [signal.SIGINT, signal.SIGINT],
+}  # fmt: skip
 _LIMIT = 300.0  # seconds that a command may take before it counts as hanging
 
 
@@ -44,6 +48,8 @@ class Command:
         Digest by name of the finished parts of an unfinished output; raises if one is torn.
     lock : str
         Path of the lock below the folder; empty where the command has none.
+    begin : callable
+        Puts what the command works on into a new folder.
     """
 
     name: str
@@ -51,9 +57,11 @@ class Command:
     whole: Callable[[Path], str | None]
     parts: Callable[[Path], dict[str, str]]
     lock: str = ""
+    begin: Callable[[Path], None] = lambda folder: None
     reference: str = field(default="", init=False)
     all_parts: dict[str, str] = field(default_factory=dict, init=False)
     seconds: float = field(default=0.0, init=False)
+    largest: int = field(default=0, init=False)
 
 
 @dataclass
@@ -70,12 +78,19 @@ class Row:
 def measure(command: Command, folder: Path) -> None:
     """Run a command undisturbed: what it leaves is what every other run must leave."""
     folder.mkdir()
+    command.begin(folder)
+    before = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     started = time.monotonic()
     status, message = _wait(_start(command, folder), folder)
     if status != 0:
         raise RuntimeError(f"{command.name} fails undisturbed: {status}, {message}")
     command.seconds = time.monotonic() - started
     command.reference = command.whole(folder) or ""
+    command.largest = max(
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and before.get(path) != path.stat().st_size and path.name != "log"
+    )
 
 
 def killed(command: Command, folder: Path, n_kills: int, seed: int) -> list[Row]:
@@ -88,6 +103,7 @@ def killed(command: Command, folder: Path, n_kills: int, seed: int) -> list[Row]
         episode += 1
         where = folder / f"run-{episode}"
         where.mkdir(parents=True)
+        command.begin(where)
         before: dict[str, str] = {}
         last = names[0]
         for _ in range(4):  # then it may finish: the end of a run is hit as well
@@ -116,12 +132,12 @@ def disk_full(command: Command, folder: Path, n_trials: int, seed: int) -> Row:
     """Let every file end at a random size (RLIMIT_FSIZE), then run again without the limit."""
     rng = random.Random(seed)
     row = Row(command.name, "no space for a file")
-    largest = max(p.stat().st_size for p in (folder / "whole").rglob("*") if p.is_file())
     messages = set()
     for k in range(n_trials):
         where = folder / f"full-{k}"
         where.mkdir()
-        limit = rng.randint(0, largest - 1)
+        command.begin(where)
+        limit = rng.randint(0, command.largest - 1)
         status, message = _wait(_start(command, where, lambda n=limit: _limit(n)), where)
         row.trials += 1
         messages.add("an OSError" if "rrno" in message or "large" in message else message[:80])
@@ -138,9 +154,13 @@ def read_only(command: Command, folder: Path) -> Row:
     row = Row(command.name, "a read-only folder", trials=1)
     where = folder / "read-only"
     where.mkdir()
-    where.chmod(0o555)
+    command.begin(where)
+    given = sorted(where.rglob("*"))
+    for path in (where, *given):
+        if path.is_dir():
+            path.chmod(0o555)
     status, message = _wait(_start(command, where, _without_privileges), folder)
-    row.losses = int(status == 0 or "ermission" not in message or any(where.iterdir()))
+    row.losses = int(status == 0 or "ermission" not in message or sorted(where.rglob("*")) != given)
     row.what = "refused, naming the folder" if not row.losses else f"status {status}: {message}"
     return row
 
@@ -153,6 +173,7 @@ def at_the_same_time(command: Command, folder: Path, n_trials: int, seed: int) -
     for k in range(n_trials):
         where = folder / f"twice-{k}"
         where.mkdir()
+        command.begin(where)
         first = _start(command, where)
         if command.lock:
             _until((where / command.lock).exists)
@@ -236,12 +257,16 @@ def _wait(pid: int, where: Path, log: str = "log") -> tuple[int, str]:
     return -1, "it hung"
 
 
-def _kill(pid: int, number: int) -> bool:
+def _kill(pid: int, numbers: list[signal.Signals]) -> bool:
     """Kill a process; returns False if it had ended by itself."""
     found, _ = os.waitpid(pid, os.WNOHANG)
     if found:
         return False
-    os.kill(pid, number)
+    for k, number in enumerate(numbers):
+        if k:  # while it ends because of the first
+            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status) != 0
 
