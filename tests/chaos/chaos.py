@@ -2,7 +2,8 @@
 
     python tests/chaos/chaos.py [PART ...]
 
-Parts are inputs, streams, mutations, stored, prepare, radiomics, benchmark, training, others.
+Parts are inputs, streams, mutations, stored, directed, prepare, radiomics, benchmark, training and
+others (the commands that write in one step).
 
 Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
 made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
@@ -30,8 +31,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCUMENT = HERE.parents[1] / "docs" / "reliability.md"
 PARTS = (
-    "inputs", "streams", "mutations", "stored", "prepare", "radiomics", "benchmark", "training",
-    "others",
+    "inputs", "streams", "mutations", "stored", "directed", "prepare", "radiomics", "benchmark",
+    "training", "others",
 )  # fmt: skip
 #: Mutated image files.
 N_MUTATIONS = 50_000
@@ -121,6 +122,11 @@ def _run_part(part: str) -> None:
 
         mutations(N_MUTATIONS, [])
         return
+    if part == "directed":
+        from directed_models import main as directed
+
+        directed()
+        return
     if part == "stored":
         from stored import main as stored
 
@@ -205,6 +211,23 @@ def write_document() -> int:
             "| silently different | hangs | crashes |",
             "|---" * 11 + "|",
             *("| " + " | ".join(map(str, row[:-1])) + " |"
+              for row in table.itertuples(index=False, name=None)), "",
+        ]
+    if "directed" in found:
+        table = found["directed"]
+        bad = table[["not refused by name", "crash", "other in the second run"]]
+        wrong += int(bad.to_numpy().sum())
+        lines += [
+            f"## Numbers of model files: {int(table['changes'].sum())} changes, "
+            f"{int(bad.to_numpy().sum())} not handled", "",
+            "Every number and array that a class stores was changed one at a time (0, -1, 2^31, "
+            "NaN, one more, one less, other types and shapes), and the model used. What differs is a "
+            "number that may be so, such as a coefficient. Two runs, with other patterns in fresh "
+            "memory: an answer that differs between them would have been read from it.", "",
+            "| class | changes | refused | equal | differs | an error in use | refused without a "
+            "name | crashes | other in the second run |",
+            "|---" * 9 + "|",
+            *("| " + " | ".join(map(str, row)) + " |"
               for row in table.itertuples(index=False, name=None)), "",
         ]
     text = DOCUMENT.read_text("utf-8")
