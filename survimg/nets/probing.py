@@ -43,6 +43,7 @@ def count_features(
     """
     name = type(encoder).__name__
     _check_arguments(encoder)
+    _warn_of_plain_tensors(encoder)
     volume = _ramp(encoder, shape)
     training = encoder.training
     try:
@@ -123,6 +124,24 @@ def _check_arguments(encoder: nn.Module) -> None:
         )
 
 
+def _warn_of_plain_tensors(encoder: nn.Module) -> None:
+    plain = [
+        f"{key}.{attribute}".lstrip(".")
+        for key, part in encoder.named_modules()
+        if not part._forward_pre_hooks  # torch's old weight_norm makes such tensors anew each time
+        for attribute, value in vars(part).items()
+        if isinstance(value, Tensor) and value.numel()
+    ]
+    if plain:
+        warnings.warn(
+            f"{', '.join(plain[:5])} of {type(encoder).__name__} are neither parameters nor "
+            "buffers: a model file does not hold them, and they stay on the CPU. Use "
+            "register_buffer.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _hint(encoder: nn.Module) -> str:
     if not any(isinstance(layer, nn.Conv2d) for layer in encoder.modules()):
         return ""
@@ -140,20 +159,6 @@ def _check_weights(encoder: nn.Module, features: Tensor) -> None:
         raise ValueError(
             f"{', '.join(unused[:5])} of {name} have no size after a volume has passed: forward "
             "does not call these lazy layers. Leave them out."
-        )
-    plain = [
-        f"{key}.{attribute}".lstrip(".")
-        for key, part in encoder.named_modules()
-        if not part._forward_pre_hooks  # torch's old weight_norm makes such tensors anew each time
-        for attribute, value in vars(part).items()
-        if isinstance(value, Tensor)
-    ]
-    if plain:
-        warnings.warn(
-            f"{', '.join(plain[:5])} of {name} are neither parameters nor buffers: a model file "
-            "does not hold them, and they stay on the CPU. Use register_buffer.",
-            UserWarning,
-            stacklevel=2,
         )
     parameters = list(encoder.parameters())
     if any(each.requires_grad for each in parameters) and not features.requires_grad:
