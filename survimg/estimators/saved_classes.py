@@ -33,6 +33,14 @@ from survimg.model_selection import (
 from survimg.nets import SwinTransformer3D
 from survimg.nets.transfer import LoadReport
 from survimg.radiomics import IBSISettings, RadiomicsFeatures
+from survimg.radiomics.ibsi.filters import (
+    GaborFilter,
+    LaplacianOfGaussian,
+    LawsFilter,
+    MeanFilter,
+    SeparableWavelet,
+    SimoncelliWavelet,
+)
 from survimg.survival.breslow import BreslowBaseline
 
 __all__ = ["SAVED_CLASSES"]
@@ -188,6 +196,10 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             **_MEASURED, "ibsi_identifiers_": "dict", "n_features_out_": "size",
         }),
     }),
+    **labelled("survimg.radiomics.filters", dict.fromkeys((
+        GaborFilter, LaplacianOfGaussian, LawsFilter, MeanFilter, SeparableWavelet,
+        SimoncelliWavelet,
+    ), Validator({}))),
     **labelled("survimg.selection", {
         ForestSelector: Validator(
             {**_SEEN, "importances_": "float[p]", "support_": "bool[p]"}

@@ -14,8 +14,9 @@ __all__ = ["feature_families"]
 FamilyKind = Literal["class", "image", "channel", "image-class"]
 
 _IBSI_FAMILIES = {tag: family for family, tags in FAMILIES.items() for tag in tags}
+_FILTERS = ("gabor", "laws", "log", "mean", "simoncelli", "wavelet")
 _IBSI_COLUMN = re.compile(
-    rf"(?P<channel>.*_)?(?P<tag>{'|'.join(_IBSI_FAMILIES)})(_({'|'.join(ALL_AGGREGATIONS)}))?"
+    rf"(?P<channel>.*?_)?(?P<image>({'|'.join(_FILTERS)})-[^_]*_)?(?P<tag>{'|'.join(_IBSI_FAMILIES)})(_({'|'.join(ALL_AGGREGATIONS)}))?"
 )
 
 
@@ -67,7 +68,7 @@ def _family(name: str, by: FamilyKind) -> str:
         channel = parts[0] if len(parts) == 4 else ""
         of_mask = feature_class == "shape"
     elif (ibsi := _IBSI_COLUMN.fullmatch(column)) is not None:
-        image, feature_class = "original", _IBSI_FAMILIES[ibsi["tag"]]
+        image, feature_class = ibsi["image"] or "original", _IBSI_FAMILIES[ibsi["tag"]]
         channel = (ibsi["channel"] or "").removesuffix("_")
         of_mask = feature_class == "morphology" and ibsi["tag"] not in OF_INTENSITIES
     else:

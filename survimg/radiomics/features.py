@@ -77,7 +77,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
     image_types : sequence of {"original", "wavelet", "log"}, optional
         Which images the classes other than shape are computed on; ("original", "wavelet") by
         default. "wavelet" stands for the 8 bands of one undecimated coif1 level, "log" for one
-        Laplacian of Gaussian per `log_sigma`. IBSI's chapter 1 has ("original",) only.
+        Laplacian of Gaussian per `log_sigma`. None with IBSI's standard, whose filters are in its
+        `IBSISettings`.
     log_sigma : sequence of float, optional
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
     params : path-like or dict, optional
@@ -106,7 +107,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         file (up to 10 % and more in wavelet features). ``"as-stored"`` measures in the file's order
         instead, for parity with PyRadiomics on the file.
     standard : {"pyradiomics", "ibsi"} or IBSISettings, default="pyradiomics"
-        Whose definitions and names: PyRadiomics', or those of IBSI's chapter 1 [3]_ with its tags
+        Whose definitions and names: PyRadiomics', or those of IBSI [3]_ with its tags
         (``CT_cm_joint_max_3D_avg``). "ibsi" stands for the default values of `IBSISettings`.
     control : {"shuffled-roi", "shuffled-non-roi", "shuffled-full"} or None, default=None
         Measure a negative control: voxels of the region, all others, or all change places, alike in

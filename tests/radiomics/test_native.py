@@ -20,6 +20,7 @@ from scipy.spatial.distance import pdist
 from survimg import Cohort
 from survimg.jit import kernel
 from survimg.radiomics import RadiomicsFeatures
+from survimg.radiomics.names import IBSI_IDENTIFIERS
 from survimg.radiomics.native.cooccurrence import cooccurrence_features
 from survimg.radiomics.native.diameters import largest_diameters, surface_points
 from survimg.radiomics.native.discretise import grey_levels
@@ -140,6 +141,15 @@ def test_levels_are_those_of_numpy(seed: int, binning: tuple[float | None, int |
         edges[-1] += 1
     np.testing.assert_array_equal(levels, np.digitize(values, edges))
     assert n_levels == levels.max()
+
+
+def test_pairs_that_are_all_alike_have_no_information() -> None:
+    names = list(IBSI_IDENTIFIERS["glcm"])
+    for n_pairs in range(1, 3000):
+        pairs = np.zeros((2, 4, 4), dtype=np.int32)
+        pairs[:, 2, 2] = n_pairs
+        features = dict(zip(names, cooccurrence_features(pairs, 1, False), strict=True))
+        assert features["Imc1"] == features["Imc2"] == features["JointEntropy"] == 0, n_pairs
 
 
 def test_zones_are_the_components_of_scipy(make_cohort: Callable[..., Cohort]) -> None:

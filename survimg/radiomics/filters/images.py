@@ -33,9 +33,12 @@ def image_names(image_type: str, settings: Mapping[str, Any]) -> list[str]:
         return ["lbp-2D" if image_type == "LBP2D" else image_type.lower()]
     n_axes = len(_wavelet_axes(settings))
     bands = [format(k, f"0{n_axes}b").replace("0", "L").replace("1", "H") for k in range(2**n_axes)]
-    levels = range(1, settings["level"] + 1)
-    names = [_wavelet_name(level, band) for level in levels for band in bands[1:]]
-    return [*names, _wavelet_name(settings["level"], bands[0])]
+    names = []
+    for _, tag in _wavelets(settings):
+        levels = range(1, settings["level"] + 1)
+        names += [_wavelet_name(level, tag, band) for level in levels for band in bands[1:]]
+        names.append(_wavelet_name(settings["level"], tag, bands[0]))
+    return names
 
 
 def filtered_images(
@@ -71,12 +74,7 @@ def filtered_images(
     if image_type == "Original":
         yield "original", volume[window]
     elif image_type == "Wavelet":
-        axes = _wavelet_axes(settings)
-        bands = decomposed(
-            volume, window, settings["wavelet"], settings["start_level"], settings["level"], axes
-        )
-        for level, band, values in bands:
-            yield _wavelet_name(level, band), values
+        yield from _wavelet_bands(volume, window, settings)
     elif image_type == "LoG":
         for sigma in settings["sigma"]:
             yield _log_name(sigma), _laplacian(image, window, sigma)
@@ -111,8 +109,23 @@ def _wavelet_axes(settings: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(axis for axis in (2, 1, 0) if axis != left_out)
 
 
-def _wavelet_name(level: int, band: str) -> str:
-    return f"wavelet{'' if level == 1 else level}-{band}"
+def _wavelets(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    # Wavelets with what tells them apart in names: nothing for a single one, as in PyRadiomics.
+    wavelet = settings["wavelet"]
+    return [(wavelet, "")] if isinstance(wavelet, str) else [(name, f"-{name}") for name in wavelet]
+
+
+def _wavelet_name(level: int, tag: str, band: str) -> str:
+    return f"wavelet{'' if level == 1 else level}{tag}-{band}"
+
+
+def _wavelet_bands(
+    volume: np.ndarray, window: Box, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, np.ndarray]]:
+    levels, axes = (settings["start_level"], settings["level"]), _wavelet_axes(settings)
+    for wavelet, tag in _wavelets(settings):
+        for level, band, values in decomposed(volume, window, wavelet, *levels, axes):
+            yield _wavelet_name(level, tag, band), values
 
 
 def _rescaled(volume: np.ndarray, window: Box, image_type: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""IBSI chapter 1: all families of features and their aggregations, as the manual defines them.
+"""IBSI: all features of chapter 1 and their aggregations, and filters of chapter 2.
 
 One file per family; kernels that IBSI and PyRadiomics share are in `survimg.radiomics.native`.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from survimg.radiomics.ibsi.cooccurrence import cooccurrence_by_aggregation, run
 from survimg.radiomics.ibsi.discretise import ibsi_grey_levels
 from survimg.radiomics.ibsi.local_intensity import PEAK_RADIUS, local_intensity
 from survimg.radiomics.ibsi.morphology import intensity_morphology, shape_morphology
-from survimg.radiomics.ibsi.names import AGGREGATIONS, FAMILIES
+from survimg.radiomics.ibsi.names import AGGREGATIONS, FAMILIES, WITH_BINS
 from survimg.radiomics.ibsi.neighbourhoods import neighbourhoods_by_aggregation
 from survimg.radiomics.ibsi.resample import Grid, resampled_grid
 from survimg.radiomics.ibsi.settings import IBSIConfiguration
@@ -27,7 +27,7 @@ from survimg.radiomics.regions import measurable
 __all__ = ["ENGINE_VERSION", "extract_case"]
 
 #: Part of every cache key: raise it with any change that moves a value.
-ENGINE_VERSION = "ibsi-1"
+ENGINE_VERSION = "ibsi-2"
 
 # Interpolated weights of a mask that are a threshold but for rounding reach it.
 _ROUNDING = 1e-6
@@ -68,22 +68,23 @@ def extract_case(case: RadiomicsCase, configuration: IBSIConfiguration) -> CaseF
     if "morphology" in _families(configuration):
         shape = shape_morphology(region.mask, spacing)
     values.extend(shape[tag] for tag in configuration.mask_tags)
-    n_levels = np.zeros((len(case.channel_names), 1), dtype=np.int64)
+    n_images = len(configuration.image_types)
+    n_levels = np.zeros((len(case.channel_names), n_images), dtype=np.int64)
     columns = list(configuration.channel_tags())
     for c, channel in enumerate(case.channel_names):
         if not case.present[c]:
             values.extend([np.nan] * len(columns))
             continue
         try:
-            found, n_levels[c, 0] = _measure_channel(
+            found, n_levels[c] = _measure_channel(
                 case.volume[c], channel, region, configuration, shape.get("morph_volume", np.nan)
             )
         except UnmeasurableRegionError as error:
             raise UnmeasurableRegionError(f"channel {channel!r}: {error}") from error
         except ValueError as error:
             raise ValueError(f"{name_image(case, c, 'original')}: {error}.") from error
-        for family, aggregation, tag, _ in columns:
-            values.append(found[family, aggregation][_POSITIONS[family][tag]])
+        for image, family, aggregation, tag, _ in columns:
+            values.append(found[image][family, aggregation][_POSITIONS[family][tag]])
     return CaseFeatures(np.array(values, dtype=np.float64), n_levels)
 
 
@@ -124,7 +125,7 @@ def _measure_channel(
     region: _Region,
     configuration: IBSIConfiguration,
     mesh_volume: float,
-) -> tuple[_Found, int]:
+) -> tuple[dict[str, _Found], list[int]]:
     image = region.grid.sample(volume, region.window, configuration.image_order)
     families = _families(configuration)
     needed = image if "local_intensity" in families else image[region.mask]
@@ -137,32 +138,72 @@ def _measure_channel(
         image = np.round(image)
     bounds = dict(configuration.intensity_range).get(channel)
     intensity_mask = resegment(image, region.mask, bounds, configuration.outlier_sigma)
-    values = image[intensity_mask]
     edge = dict(configuration.first_edge).get(channel, None if bounds is None else bounds[0])
-    found: _Found = {}
+    masks = region.mask, intensity_mask
+    found, n_levels = _measure_image(image, *masks, configuration, bounds, edge)
     if "morphology" in families:
         of_intensities = intensity_morphology(
-            region.mask, intensity_mask, values, region.grid.spacing, mesh_volume
+            *masks, image[intensity_mask], region.grid.spacing, mesh_volume
         )
         found["morphology", None] = np.array(
             [of_intensities.get(tag, np.nan) for tag in FAMILIES["morphology"]]
         )
     if "local_intensity" in families:
         found["local_intensity", None] = local_intensity(image, intensity_mask, region.grid.spacing)
+    measured = [(found, n_levels)]
+    for response in _responses(volume, channel, region, configuration):
+        measured.append(_measure_image(response, *masks, configuration, None, None))
+    by_image = dict(zip(configuration.image_types, (each for each, _ in measured), strict=True))
+    return by_image, [levels for _, levels in measured]
+
+
+def _responses(
+    volume: np.ndarray, channel: str, region: _Region, configuration: IBSIConfiguration
+) -> Iterator[np.ndarray]:
+    # Response maps in the region's window, one after the other.
+    if not configuration.filters:
+        return
+    grid = region.grid
+    everywhere = tuple(slice(0, int(size)) for size in grid.shape)
+    image = grid.sample(volume, everywhere, configuration.image_order)
+    if not np.isfinite(image).all():
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(image))} voxel(s) of the image are not finite, and "
+            "filters reach all of it"
+        )
+    if channel in configuration.rounded:
+        image = np.round(image)
+    for each in configuration.filters:
+        try:
+            yield each.respond(image, grid.spacing)[region.window]
+        except ValueError as error:
+            raise ValueError(f"filter {each.name!r}: {error}") from error
+
+
+def _measure_image(
+    image: np.ndarray,
+    mask: np.ndarray,
+    intensity_mask: np.ndarray,
+    configuration: IBSIConfiguration,
+    bounds: tuple[float, float] | None,
+    edge: float | None,
+) -> tuple[_Found, int]:
+    families, values = _families(configuration), image[intensity_mask]
+    found: _Found = {}
     if "statistics" in families:
         found["statistics", None] = intensity_statistics(values)
     if "intensity_volume_histogram" in families:
         found["intensity_volume_histogram", None] = volume_histogram_features(
             values, bounds, configuration.ivh_bin_width, configuration.ivh_bin_count
         )
-    if not families & {"intensity_histogram", *AGGREGATIONS}:
+    if not families & WITH_BINS:
         return found, 0
     levels, n_levels = ibsi_grey_levels(
         values, configuration.bin_width, configuration.bin_count, edge
     )
     if "intensity_histogram" in families:
         found["intensity_histogram", None] = histogram_features(levels, n_levels)
-    found |= _textures(levels, n_levels, region.mask, intensity_mask, configuration)
+    found |= _textures(levels, n_levels, mask, intensity_mask, configuration)
     return found, n_levels
 
 

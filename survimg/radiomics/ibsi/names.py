@@ -14,7 +14,9 @@ __all__ = [
     "FAMILIES",
     "MERGED_AGGREGATIONS",
     "OF_INTENSITIES",
+    "OF_THE_ORIGINAL",
     "VALUE_AGGREGATIONS",
+    "WITH_BINS",
 ]
 
 #: Aggregations of families whose matrices depend on the direction (GLCM, GLRLM), with their codes:
@@ -116,3 +118,9 @@ ALL_AGGREGATIONS = (*MERGED_AGGREGATIONS, *VALUE_AGGREGATIONS)
 
 #: Morphological features that depend on intensities, and so on the channel.
 OF_INTENSITIES = ("morph_com", "morph_integ_int", "morph_moran_i", "morph_geary_c")
+
+#: Families that are not measured on response maps.
+OF_THE_ORIGINAL = ("morphology", "local_intensity")
+
+#: Families that need grey levels.
+WITH_BINS = {"intensity_histogram", *AGGREGATIONS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,11 +11,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options
 
+from survimg.radiomics.ibsi.filters.response import ResponseFilter
 from survimg.radiomics.ibsi.names import (
     AGGREGATIONS,
     ALL_AGGREGATIONS,
     FAMILIES,
     OF_INTENSITIES,
+    OF_THE_ORIGINAL,
+    WITH_BINS,
 )
 
 __all__ = ["IBSIConfiguration", "IBSISettings", "configure", "resolve_families"]
@@ -46,6 +49,8 @@ class IBSIConfiguration:
     outlier_sigma : float or None
     ivh_bin_width : float or None
     ivh_bin_count : int or None
+    filters : tuple of ResponseFilter
+        Each of another name.
     """
 
     features: tuple[tuple[str, tuple[str, ...]], ...]
@@ -62,8 +67,12 @@ class IBSIConfiguration:
     outlier_sigma: float | None
     ivh_bin_width: float | None
     ivh_bin_count: int | None
-    #: The image as it is, resampled or not: chapter 1 knows no filters.
-    image_types: tuple[str, ...] = field(default=("original",), init=False)
+    filters: tuple[ResponseFilter, ...]
+
+    @property
+    def image_types(self) -> tuple[str, ...]:
+        """The image as it is, resampled or not, and the response maps."""
+        return ("original", *(each.name for each in self.filters))
 
     @property
     def filtered_image_types(self) -> tuple[str, ...]:
@@ -76,7 +85,10 @@ class IBSIConfiguration:
         return {
             f"features {family!r}": family in ("morphology", "local_intensity")
             for family, _ in self.features
-        } | {"resample_mm": any(self.resample_mm)}
+        } | {
+            "resample_mm": any(self.resample_mm),
+            "filters": any(each.in_mm for each in self.filters),
+        }
 
     @property
     def mask_tags(self) -> tuple[str, ...]:
@@ -84,8 +96,14 @@ class IBSIConfiguration:
         tags = dict(self.features).get("morphology", ())
         return tuple(tag for tag in tags if tag not in OF_INTENSITIES)
 
-    def channel_tags(self) -> Iterator[tuple[str, str | None, str, str]]:
-        """Yield (family, aggregation, tag, code) of the features of one channel."""
+    def channel_tags(self) -> Iterator[tuple[str, str, str | None, str, str]]:
+        """Yield (image, family, aggregation, tag, code) of the features of one channel."""
+        for image in self.image_types:
+            for row in self._tags():
+                if image == "original" or row[0] not in OF_THE_ORIGINAL:
+                    yield (image, *row)
+
+    def _tags(self) -> Iterator[tuple[str, str | None, str, str]]:
         for family, all_tags in self.features:
             tags = tuple(tag for tag in all_tags if tag not in self.mask_tags)
             aggregations: tuple[str | None, ...] = (None,)
@@ -105,13 +123,13 @@ class IBSIConfiguration:
         for tag in self.mask_tags:
             yield tag, FAMILIES["morphology"][tag]
         for channel in channels:
-            for _, aggregation, tag, code in self.channel_tags():
+            for image, _, aggregation, tag, code in self.channel_tags():
                 name = tag if aggregation is None else f"{tag}_{aggregation}"
-                yield f"{channel}_{name}", code
+                yield f"{channel}_{name if image == 'original' else f'{image}_{name}'}", code
 
 
 class IBSISettings(BaseEstimator):
-    """Image processing and aggregations of IBSI chapter 1, for ``RadiomicsFeatures(standard=...)``.
+    """Image processing, filters and aggregations of IBSI, for ``RadiomicsFeatures(standard=...)``.
 
     The order of the steps is IBSI's [1]_: interpolation, rounding, resegmentation, discretisation.
     Morphology is measured on the *morphological* mask, everything else on the *intensity* mask,
@@ -154,6 +172,10 @@ class IBSISettings(BaseEstimator):
         either, whole numbers (HU) are taken as they are and other intensities in 1000 bins.
     ivh_bin_count : int, optional
         Bins of the intensity-volume histogram, of fixed number.
+    filters : sequence of filters, default=()
+        Filters of IBSI's chapter 2 from `survimg.radiomics.ibsi.filters`. Each gives a response map
+        of the whole interpolated image, whose features follow those of the image: all families but
+        morphology and local intensity, over the intensity mask of the image.
 
     References
     ----------
@@ -184,6 +206,7 @@ class IBSISettings(BaseEstimator):
         "resample_mm": "no_validation",
         "intensity_range": "no_validation",
         "first_edge": "no_validation",
+        "filters": "no_validation",
     }
 
     def __init__(
@@ -200,6 +223,7 @@ class IBSISettings(BaseEstimator):
         first_edge: float | Mapping[str, float] | None = None,
         ivh_bin_width: float | None = None,
         ivh_bin_count: int | None = None,
+        filters: Sequence[ResponseFilter] = (),
     ) -> None:
         self.aggregations = aggregations
         self.resample_mm = resample_mm
@@ -212,6 +236,7 @@ class IBSISettings(BaseEstimator):
         self.first_edge = first_edge
         self.ivh_bin_width = ivh_bin_width
         self.ivh_bin_count = ivh_bin_count
+        self.filters = filters
 
     def configuration(
         self,
@@ -246,8 +271,15 @@ class IBSISettings(BaseEstimator):
         _check_channels("rounded", self.rounded, channels)
         ranges = _by_channel("intensity_range", self.intensity_range, channels)
         edges = _by_channel("first_edge", self.first_edge, channels)
+        families = resolve_families(features)
+        if self.filters and bin_width is not None and WITH_BINS & families.keys():
+            raise ValueError(
+                f"bin_width={bin_width!r} with filters: responses have no unit that a width could "
+                "be given in. Give bin_count, or leave out the families that need bins: "
+                f"{sorted(WITH_BINS & families.keys())}."
+            )
         return IBSIConfiguration(
-            features=tuple(resolve_families(features).items()),
+            features=tuple(families.items()),
             aggregations=_aggregations(self.aggregations),
             bin_width=bin_width,
             bin_count=bin_count,
@@ -261,6 +293,7 @@ class IBSISettings(BaseEstimator):
             outlier_sigma=self.outlier_sigma,
             ivh_bin_width=self.ivh_bin_width,
             ivh_bin_count=self.ivh_bin_count,
+            filters=_filters(self.filters),
         )
 
 
@@ -292,8 +325,9 @@ def configure(
     images = ("original",) if image_types is None else tuple(image_types)
     if images != ("original",) or len(log_sigma or ()) > 0:
         raise ValueError(
-            "IBSI's chapter 1 has no filtered images: with its standard, image_types must be None "
-            f"or ('original',) and log_sigma None; got {images!r} and {log_sigma!r}."
+            "Filtered images of IBSI's standard are those of its chapter 2: "
+            "standard=IBSISettings(filters=[...]), with image_types None or ('original',) and "
+            f"log_sigma None; got {images!r} and {log_sigma!r}."
         )
     settings = standard if isinstance(standard, IBSISettings) else IBSISettings()
     return settings.configuration(features, channels, bin_width, bin_count)
@@ -339,6 +373,20 @@ def resolve_families(
             )
         resolved[family] = names
     return resolved
+
+
+def _filters(given: Sequence[ResponseFilter]) -> tuple[ResponseFilter, ...]:
+    filters = tuple(given)
+    wrong = [each for each in filters if not isinstance(each, ResponseFilter)]
+    if wrong:
+        raise ValueError(
+            f"filters must be filters of survimg.radiomics.ibsi.filters; got {wrong[0]!r}."
+        )
+    names = [each.name for each in filters]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"filters has {twice[0]!r} more than once.")
+    return filters
 
 
 def _aggregations(given: Sequence[str] | None) -> tuple[str, ...]:

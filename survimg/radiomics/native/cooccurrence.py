@@ -129,6 +129,9 @@ def _add_up(
         _add_distances(total, differences, n_levels, out)
         joint = math.log2(total) - entropy / total
         single = math.log2(total) - _entropy_sum(marginal[first:], x_log_x) / total
+        if largest == total:
+            # All pairs are alike: rounding would leave a quotient of rounding errors below.
+            joint, single = 0.0, 0.0
         # Rows and columns are alike, so the entropies of the product of marginals are twice theirs.
         information = 2.0 * single - joint
         out[8] += math.log2(total) - _entropy_sum(differences, x_log_x) / total

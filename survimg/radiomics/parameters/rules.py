@@ -136,10 +136,13 @@ def _read_interpolator(value: Any) -> str:
     return _INTERPOLATORS[_whole(1, 10).read(value) - 1]
 
 
-def _read_wavelet(value: Any) -> str:
-    if value not in pywt.wavelist(kind="discrete"):
+def _read_wavelet(value: Any) -> str | list[str]:
+    names = [value] if isinstance(value, str) else list(value)
+    if not names or len(set(names)) < len(names):
         raise ValueError
-    return str(value)
+    if not set(names) <= set(pywt.wavelist(kind="discrete")):
+        raise ValueError
+    return value if isinstance(value, str) else names
 
 
 _TRUTH = Rule("true or false", _read_truth)
@@ -175,8 +178,8 @@ SETTINGS: Mapping[str, Rule] = {
     "sigma": _several("a list of widths above 0, in mm", _above_zero),
     "start_level": _whole(0),
     "level": _whole(1),
-    "wavelet": Rule("a discrete wavelet of PyWavelets (pywt.wavelist(kind='discrete'))",
-                    _read_wavelet),
+    "wavelet": Rule("a discrete wavelet of PyWavelets (pywt.wavelist(kind='discrete')), or a list "
+                    "of different ones", _read_wavelet),
     "gradientUseSpacing": _TRUTH,
     "lbp2DRadius": _POSITIVE,
     "lbp2DSamples": _whole(1),

@@ -46,3 +46,25 @@ def test_a_box_is_a_part_of_the_whole(image_type: str, kind: str) -> None:
         np.testing.assert_allclose(part, full[window], rtol=1e-6 if kind == "int16" else 1e-12,
                                    atol=1e-5 if kind == "int16" else 1e-11)
     assert names == image_names(image_type, settings)
+
+
+def test_several_wavelets_are_those_of_single_runs() -> None:
+    shape = (9, 10, 12)
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(40, 100, shape))
+    region = np.zeros(shape, dtype=bool)
+    window = (slice(2, 7), slice(3, 8), slice(3, 12))
+    region[window] = True
+
+    def bands(wavelet: object) -> dict[str, np.ndarray]:
+        source = {"imageType": {"Wavelet": {"wavelet": wavelet, "level": 2}}}
+        settings = read_parameters(source).settings_of("Wavelet")
+        images = dict(filtered_images(image, region, window, "Wavelet", settings))
+        assert list(images) == image_names("Wavelet", settings)
+        return images
+
+    together = bands(["haar", "bior2.2"])
+    alone = {wavelet: bands(wavelet) for wavelet in ("haar", "bior2.2")}
+    assert len(together) == 30
+    for name, values in together.items():
+        level, wavelet, band = name.split("-")
+        np.testing.assert_array_equal(values, alone[wavelet][f"{level}-{band}"])
