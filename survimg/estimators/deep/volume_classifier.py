@@ -18,6 +18,7 @@ from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
+from survimg.estimators.deep.deep_features import DeepFeaturesMixin
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.training.batches import Patients, sizes_in_batch
 from survimg.training.failed_fit import unchanged_on_failure
@@ -30,7 +31,7 @@ Self = TypeVar("Self", bound="VolumeClassifier")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VolumeClassifier(ClassifierMixin, VolumeEstimator):
+class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
     """Base of the classifiers that train a network on volumes.
 
     The loss is the cross-entropy; the validation score is the AUC, with more than two classes the
