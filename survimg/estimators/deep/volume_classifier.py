@@ -14,7 +14,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
@@ -144,15 +143,15 @@ class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return Classification()
 
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
         if len(np.unique(patients.event)) < len(self.classes_):
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} holds out {len(patients)} "
                 f"patients, not of all {len(self.classes_)} classes. Increase it."
             )
 
-        def score(module: nn.Module) -> float:
-            proba = probabilities(self._scores(self._forward(module, patients)))
+        def score(outputs: list[Any]) -> float:
+            proba = probabilities(self._scores(outputs))
             several = len(self.classes_) > 2
             return float(
                 roc_auc_score(

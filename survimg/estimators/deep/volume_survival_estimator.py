@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from survimg.cohort import Cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
@@ -236,7 +236,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
     def _predict_risk(self, patients: Patients) -> np.ndarray:
         return to_float64([self._risk_of(output) for output in self._outputs(patients)])
 
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
         outcome = make_outcome(patients.event, patients.time)
         try:
             concordance_index(outcome, np.zeros(len(patients)))
@@ -246,8 +246,8 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
                 f"patients, no two of which can be compared. {error}"
             ) from error
 
-        def score(module: nn.Module) -> float:
-            risks = [self._risk_of(output) for output in self._forward(module, patients)]
+        def score(outputs: list[Any]) -> float:
+            risks = [self._risk_of(output) for output in outputs]
             return concordance_index(outcome, to_float64(risks))
 
         return "validation_c_index", score
