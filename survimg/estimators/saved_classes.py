@@ -100,7 +100,11 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         deep.DLPM: _DISCRETE,
         deep.MDSN: _HAZARDS,
         deep.CNNSurvival: _DISCRETE,
-        deep.DeepMTS: _HAZARDS,
+        deep.DeepMTS: Validator({
+            **_HAZARDS.forms, "objective_": "model", "time_cuts_": "float[?]",
+            "risk_horizon_": "number",
+        }),
+        deep.DeepMTSClassifier: Validator({**_NETWORK, **_CLINICAL, **_LABELS}),
         deep.FrozenEncoderFeatures: Validator({
             **_NETWORK, "n_features_out_": "size", "_sklearn_output_config": "dict",
         }),

@@ -50,6 +50,9 @@ class DeepMTSOutput(NamedTuple):
     """Globally averaged deep features, ``(b, n_features)``: 124 hard-sharing features by encoder
     stage, then 112 of the cascaded survival network; None without a survival branch."""
 
+    logits: Tensor | None = None
+    """``(b, n_outputs)`` of a network with several outputs, whose risk is None."""
+
 
 class DeepMTSNet(nn.Module):
     """DeepMTS with all the ablations of its paper.
@@ -96,6 +99,8 @@ class DeepMTSNet(nn.Module):
         Element-wise dropout in the CSN.
     map_gradient : bool, default=True
         Let gradients flow back from the CSN through the tumour map, as in the published code.
+    n_outputs : int, optional
+        Numbers of a case, for other losses than the paper's; None for the one log-hazard.
     generator : torch.Generator, optional
         CPU generator for the initial weights (He uniform for convolutions, Glorot uniform for
         fully connected layers, zero biases); torch's global generator if None.
@@ -139,6 +144,7 @@ class DeepMTSNet(nn.Module):
         dropout: float = 0.5,
         cascade_dropout: float = 0.05,
         map_gradient: bool = True,
+        n_outputs: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -153,6 +159,7 @@ class DeepMTSNet(nn.Module):
         self.n_clinical = n_clinical
         self.backbone = backbone
         self.map_gradient = map_gradient
+        self.n_outputs = n_outputs
         self.encoder = Encoder(in_channels, backbone) if segmentation or hard_sharing else None
         self.decoder = Decoder(backbone) if segmentation else None
         self.heads = _hard_sharing_heads(head_convolutions) if hard_sharing else None
@@ -170,7 +177,8 @@ class DeepMTSNet(nn.Module):
             self.fc["shared"] = linear(sum(self._head_widths), 64)
         if cascade:
             self.fc["cascade"] = linear(CascadedSurvivalNet.n_features, 64)
-        self.fc_risk = linear(64 * len(self.fc) + n_clinical, 1) if self.fc else None
+        n_hidden = 64 * len(self.fc) + n_clinical
+        self.fc_risk = linear(n_hidden, n_outputs or 1) if self.fc else None
         initialise(self, generator)
 
     @property
@@ -242,8 +250,10 @@ class DeepMTSNet(nn.Module):
         with torch.autocast(volumes.device.type, enabled=False):
             hidden = [functional.relu(self.fc[k](self.dropout(part))) for k, part in pooled.items()]
             hidden.append(values.to(features))
-            risk = self.fc_risk(self.dropout(torch.cat(hidden, dim=1)))[:, 0]
-        return DeepMTSOutput(segmentation, risk, features)
+            outputs = self.fc_risk(self.dropout(torch.cat(hidden, dim=1)))
+        if self.n_outputs is not None:
+            return DeepMTSOutput(segmentation, None, features, outputs)
+        return DeepMTSOutput(segmentation, outputs[:, 0], features)
 
     def _encode(self, volumes: Tensor) -> list[Tensor]:
         if self.encoder is None:

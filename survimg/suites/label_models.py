@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from survimg.suites.settings import ModelSettings, set_on_network, share_work
+from survimg.suites.settings import ModelSettings, make_network, set_on_network, share_work
 
 __all__ = ["DEFAULT_LABEL_MODELS", "LABEL_MASK_READERS", "LABEL_MODELS", "LABEL_REFERENCE"]
 
@@ -82,6 +82,27 @@ def _body(name: str) -> Any:
     return Net(resnet10, num_classes=128, conv1_t_stride=2, no_max_pool=True)
 
 
+def _deepmts(settings: ModelSettings, *, variant: str) -> Any:
+    from survimg.estimators import DeepMTSClassifier
+
+    columns = settings.clinical_columns
+    return make_network(
+        DeepMTSClassifier, settings, variant=variant, clinical_columns=columns
+    )
+
+
+def _deep_features(settings: ModelSettings, *, model: str) -> Any:
+    from survimg.estimators import deep_features_pipeline
+
+    pipeline = deep_features_pipeline(
+        _table_model(model),
+        estimator=_deepmts(settings, variant="deepmts").set_params(random_state=0),
+        cv=settings.inner_folds,
+        clinical_columns=settings.clinical_columns,
+    )
+    return share_work(pipeline, settings)
+
+
 def _image(settings: ModelSettings, *, body: str) -> Any:
     from survimg.estimators import ImageClassifier
 
@@ -119,6 +140,9 @@ LABEL_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
     LABEL_REFERENCE: partial(_logistic, volume=True),
     "radiomics-logistic": partial(_radiomics, model="logistic"),
     "radiomics-forest": partial(_radiomics, model="forest"),
+    **{name: partial(_deepmts, variant=name) for name in ("deepmts", "mt-hs", "sur-hs")},
+    "deep-features-logistic": partial(_deep_features, model="logistic"),
+    "deep-features-forest": partial(_deep_features, model="forest"),
     "image-densenet": partial(_image, body="densenet"),
     "image-resnet": partial(_image, body="resnet"),
     **{name: partial(_fusion, branches=branches) for name, branches in _BRANCHES.items()},
@@ -134,7 +158,7 @@ DEFAULT_LABEL_MODELS = (
     LABEL_REFERENCE,
     "radiomics-logistic",
     "radiomics-forest",
-    "image-densenet",
+    "deepmts",
 )
 
 #: Classifiers that read the mask of a patient whose label they predict.

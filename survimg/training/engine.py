@@ -343,8 +343,8 @@ def history_frame(net: TrainingNet, validation: str | None = None) -> pd.DataFra
     -------
     DataFrame
         Columns ``epoch``, ``iteration`` (done by the end of the epoch), ``loss``, one per loss term
-        (means over the epoch's batches), ``seconds``, the validation score if there is one, and
-        what `MemoryRecord` keeps.
+        (means over the epoch's batches), ``seconds``, the terms of the loss on held-out
+        patients and their score if there are any, and what `MemoryRecord` keeps.
     """
     assert net.objective is not None
     names = net.objective.term_names
@@ -352,7 +352,8 @@ def history_frame(net: TrainingNet, validation: str | None = None) -> pd.DataFra
     frame = pd.DataFrame(rows, columns=["loss", *names, "seconds", "iteration"])
     frame["iteration"] = frame["iteration"].cumsum()
     frame.insert(0, "epoch", np.arange(1, len(frame) + 1))
-    for name in (validation, "micro_batch_size", "seconds_waited"):
+    measured = [key for key in net.history[0] if key.startswith("validation_")]
+    for name in dict.fromkeys((*measured, validation, "micro_batch_size", "seconds_waited")):
         if name is not None:
             frame[name] = net.history[:, name]
     return frame

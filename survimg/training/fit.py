@@ -75,8 +75,9 @@ class Training:
     slot : DeviceSlot
         Which the fit holds.
     augment : callable or None
-    validation : (str, callable) or None
-        Name and function of the score of the held-out patients.
+    validation : (str, callable, callback) or None
+        Name and function of the score of the held-out patients, and the callback that keeps their
+        losses.
     callbacks : sequence of (name, callback)
         Called after each epoch, before the checkpoint is written.
     estimator : VolumeEstimator
@@ -97,7 +98,7 @@ class Training:
         slot: DeviceSlot,
         *,
         augment: Augment | None,
-        validation: tuple[str, Callable[[nn.Module], float]] | None,
+        validation: tuple[str, Callable[[nn.Module], float], Callback] | None,
         callbacks: Sequence[tuple[str, Callback]],
         estimator: Any,
     ) -> None:
@@ -105,7 +106,8 @@ class Training:
         self._last_good = LastGoodState()
         self.hold_out = None
         if validation is not None:
-            self.hold_out = HoldOut(*validation, self._recalibrate, parameters.patience)
+            name, score, losses = validation
+            self.hold_out = HoldOut(name, score, self._recalibrate, parameters.patience)
         self._batches = PatientBatches(
             resident_if_they_fit(plan.patients, device),
             device,
@@ -126,7 +128,7 @@ class Training:
             *callbacks,
         ]
         if self.hold_out is not None:
-            watching.insert(0, ("hold_out", self.hold_out))
+            watching[:0] = [("hold_out", self.hold_out), ("held_out_losses", losses)]
         if plan.checkpoint is not None:
             writer = CheckpointWriter(
                 plan.checkpoint,

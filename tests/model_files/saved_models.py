@@ -69,6 +69,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
     "ICARE": lambda: e.ICARE(n_estimators=3, fraction=0.7, random_state=0),
     "ImageClassifier": lambda: e.ImageClassifier(**NET, net=BODY),
+    "DeepMTSClassifier": lambda: e.DeepMTSClassifier(**NET),
     "ImageSurvival": lambda: e.ImageSurvival(
         **NET, net=BODY, objective=MTLR(cuts=[20.0, 40.0]), optimizer=torch.optim.AdamW,
         optimizer_params={"weight_decay": 0.1},
@@ -125,7 +126,7 @@ def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:
 
 
 def target(name: str, cohort: Cohort) -> np.ndarray:
-    if name in ("FusionClassifier", "ImageClassifier"):
+    if name in ("DeepMTSClassifier", "FusionClassifier", "ImageClassifier"):
         return np.where(cohort.outcome["event"], "metastasis", "none")
     return cohort.outcome
 

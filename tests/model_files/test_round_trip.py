@@ -51,8 +51,8 @@ def make_cohort() -> Cohort:
 
 
 WITHOUT_CURVES = {
-    "ComBat", "FrozenEncoderFeatures", "FusionClassifier", "ImageClassifier", "OutOfFold",
-    "SurvivalVoting", "TumourSegmenter",
+    "ComBat", "DeepMTSClassifier", "FrozenEncoderFeatures", "FusionClassifier", "ImageClassifier",
+    "OutOfFold", "SurvivalVoting", "TumourSegmenter",
 }
 
 

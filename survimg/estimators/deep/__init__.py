@@ -3,6 +3,7 @@
 from survimg.estimators.deep.clinical_volume_estimator import ClinicalVolumeEstimator
 from survimg.estimators.deep.cnn_survival import CNNSurvival
 from survimg.estimators.deep.deepmts import DeepMTS
+from survimg.estimators.deep.deepmts_classifier import DeepMTSClassifier
 from survimg.estimators.deep.deepmts_variants import deepmts_variant
 from survimg.estimators.deep.dlpm import DLPM
 from survimg.estimators.deep.frozen_encoder_features import FrozenEncoderFeatures
@@ -28,6 +29,7 @@ __all__ = [
     "ClinicalVolumeEstimator",
     "CoxVolumeEstimator",
     "DeepMTS",
+    "DeepMTSClassifier",
     "DiscreteTimeEstimator",
     "FrozenEncoderFeatures",
     "FusionClassifier",

@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
-from survimg.estimators.deep.volume_estimator import refuse_empty_masks
+from survimg.estimators.deep.deepmts_body import DeepMTSBody, knows_masks
+from survimg.estimators.deep.objective_survival import ObjectiveSurvival
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.nets.deepmts import DeepMTSNet
-from survimg.training.objective import Objective
-from survimg.training.objectives import Cox, Dice, WithDice
+from survimg.training.objective import Objective, SurvivalObjective
+from survimg.training.objectives import Cox
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
-from survimg.training.views import View, masked_volume, whole_volume
 
-__all__ = ["DeepMTS", "Variant"]
-
-Variant = Literal["deepmts", "sur-hs", "sur-casnet", "mt-hs", "mt-hs-baseline", "mt-casnet"]
-
-_NET_OPTIONS: dict[str, dict[str, bool]] = {
-    "deepmts": {},
-    "sur-hs": {"segmentation": False, "cascade": False},
-    "sur-casnet": {"segmentation": False, "hard_sharing": False},
-    "mt-hs": {"cascade": False},
-    "mt-hs-baseline": {"cascade": False, "head_convolutions": False},
-    "mt-casnet": {"hard_sharing": False},
-}
-
-
-def _knows_masks(model: DeepMTS) -> bool:
-    """Tell scikit-learn's `available_if` whether the model was trained to segment."""
-    if model.variant.startswith("sur-"):
-        raise AttributeError(
-            f"The variant {model.variant!r} has no segmentation branch; use a variant that starts "
-            "with 'mt-', or 'deepmts'."
-        )
-    if not getattr(model, "trained_with_masks_", True):
-        raise AttributeError(
-            "This DeepMTS was trained without tumour masks (or with segmentation_weight=0), so it "
-            "cannot segment; fit it on a cohort with masks."
-        )
-    return True
+__all__ = ["DeepMTS"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
+class DeepMTS(PublishedRecipe, ObjectiveSurvival, CoxVolumeEstimator, DeepMTSBody):
     """Deep multi-task survival model: one network predicts the risk and the tumour mask.
 
     A U-shaped backbone segments the tumour; a densely connected network reads the images together
@@ -63,31 +33,10 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
 
     Parameters
     ----------
-    variant : str, default="deepmts"
-        The full model, or one of the paper's ablations. ``"sur-hs"``: encoder
-        and its 124 features only, no segmentation. ``"sur-casnet"``: densely connected network
-        on the images only. ``"mt-hs"``: backbone and its features. ``"mt-hs-baseline"``: the same
-        without the 1x1x1 convolutions (248 features). ``"mt-casnet"``: backbone and densely
-        connected network, without the backbone's features. See also `deepmts_variant`.
-    backbone : {"residual", "unet"}, default="residual"
-        Backbone of the paper, or the plain 3D U-net of its comparison (360 deep features, not 236).
-    masked_input : bool, default=False
-        Multiply the images by the tumour mask, as the paper does for ``"sur-hs"`` and
-        ``"sur-casnet"`` "using segmentation". Predictions then need masks too.
-    segmentation_weight : float, default=1.0
-        Weight of the Dice loss; 0 trains for survival only.
-    squared_dice : bool, default=True
-        Square the terms in the denominator of the Dice loss, as the DeepMTS paper does; its
-        published code does not.
-    l2 : float, default=0.01
-        Weight of the sum of squares of the fully connected kernels (no factor 1/2).
-    dropout : float, default=0.2
-        Dropout on the inputs of the fully connected layers, clinical columns included.
-    map_gradient : bool, default=False
-        Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
-        the paper. In the first steps it is tens of times larger than the gradient of the Dice loss,
-        so that short trainings with a large learning rate may never learn to segment. With False
-        only the Dice loss trains the segmentation.
+    objective : SurvivalObjective, optional
+        What takes the place of the Cox loss: `MTLR`, `DeepHit` or `DiscreteTime` of
+        `survimg.training`, whose outputs the last layer then has, with `l2` where the objective
+        gives none. None is the paper's Cox loss with `ties`.
 
     Attributes
     ----------
@@ -95,7 +44,8 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
         The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
     history_ : DataFrame
         One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
-        ``seconds``, ``validation_c_index`` if patients were held out, and the columns of
+        ``seconds``, ``validation_cox``, ``validation_dice`` and ``validation_c_index`` if patients were held
+        out, and the columns of
         `VolumeEstimator`.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set.
@@ -142,75 +92,12 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
     (12,)
     """
 
-    variant: Variant = "deepmts"
-    backbone: Literal["residual", "unet"] = "residual"
-    masked_input: bool = False
-    segmentation_weight: float = 1.0
-    squared_dice: bool = True
-    l2: float = 0.01
-    dropout: float = 0.2
-    map_gradient: bool = False
-
-    _net = DeepMTSNet
     _published: ClassVar[Mapping[str, Any]] = {
         **DEEPMTS_TRAINING, "l2": 0.1, "dropout": 0.5, "map_gradient": True,
         "segmentation_weight": 1.0, "squared_dice": True,
     }  # fmt: skip
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "variant": [StrOptions(set(_NET_OPTIONS))],
-        "backbone": [StrOptions({"residual", "unet"})],
-        "masked_input": ["boolean"],
-        "segmentation_weight": [Interval(Real, 0, None, closed="left")],
-        "squared_dice": ["boolean"],
-        "l2": [Interval(Real, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "map_gradient": ["boolean"],
-    }
-
-    @available_if(_knows_masks)
-    def predict_mask_proba(
-        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
-    ) -> np.ndarray:
-        """Predict the probability of each voxel to belong to the tumour.
-
-        Parameters
-        ----------
-        X, masks, clinical
-            As in `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, z, y, x), float32
-
-        Raises
-        ------
-        AttributeError
-            The model was trained without any mask (``hasattr`` is False then).
-        """
-        check_is_fitted(self, "net_")
-        return self._maps(self._patients(X, masks=masks, clinical=clinical))
-
-    @available_if(_knows_masks)
-    def predict_mask(
-        self, X: Volumes, threshold: float = 0.5, *, masks: Masks = None, clinical: Clinical = None
-    ) -> np.ndarray:
-        """Predict the tumour mask: voxels whose probability exceeds `threshold`.
-
-        Parameters
-        ----------
-        X, masks, clinical
-            As in `predict`.
-        threshold : float, default=0.5
-
-        Returns
-        -------
-        ndarray of shape (n, z, y, x), uint8
-        """
-        check_is_fitted(self, "net_")
-        return self._maps(self._patients(X, masks=masks, clinical=clinical), threshold)
-
-    @available_if(_knows_masks)
+    @available_if(knows_masks)
     def predict_risk_and_mask(
         self, X: Volumes, threshold: float = 0.5, *, masks: Masks = None, clinical: Clinical = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -237,29 +124,17 @@ class DeepMTS(PublishedRecipe, CoxVolumeEstimator):
             mask[i] = (output.segmentation[0] > threshold).cpu().numpy()
         return risk, mask
 
-    def _view(self) -> View:
-        return masked_volume if self.masked_input else whole_volume
-
-    def _net_options(self) -> dict[str, Any]:
-        return {**super()._net_options(), **_NET_OPTIONS[self.variant]}
-
     def _make_objective(self, cohort: Cohort) -> Objective:
-        weight = 0.0 if self.variant.startswith("sur-") else self.segmentation_weight
-        if weight > 0 and not cohort.has_masks.any():
-            warnings.warn(
-                "No patient of the training set has a tumour mask: DeepMTS trains for survival "
-                "only and cannot predict masks.",
-                UserWarning,
-                stacklevel=5,
-            )
-            weight = 0.0
-        if weight > 0:
-            refuse_empty_masks(cohort)
-        self.trained_with_masks_ = weight > 0
-        # L = L_sur + w * L_seg + lambda * L_reg (eq. 1)
-        survival = self._objective
-        return WithDice(survival, Dice(self.squared_dice, weight)) if weight > 0 else survival
+        return self._with_dice(self._objective, cohort)
+
+    def _cox(self) -> Cox:
+        return Cox(ties=self.ties, l2=self.l2)
 
     @property
-    def _objective(self) -> Cox:
-        return Cox(ties=self.ties, l2=self.l2)
+    def _objective(self) -> SurvivalObjective:
+        # Model files from before there were other objectives hold none.
+        return getattr(self, "objective_", None) or self._cox()
+
+    def _check_objective(self, objective: SurvivalObjective) -> None:
+        if objective.l2 is None:
+            objective.set_params(l2=self.l2)

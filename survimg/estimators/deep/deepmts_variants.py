@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from survimg.estimators.deep.deepmts import DeepMTS, Variant
+from survimg.estimators.deep.deepmts import DeepMTS
+from survimg.estimators.deep.deepmts_body import Variant
 from survimg.estimators.deep.tumour_segmenter import TumourSegmenter
 
 __all__ = ["VARIANT_NAMES", "deepmts_variant"]

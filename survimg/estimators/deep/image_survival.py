@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-import numpy as np
-from sklearn.base import clone
-
-from survimg.cohort import Cohort
 from survimg.estimators.deep.image_encoder import ImageEncoder, refuse_offset
-from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
+from survimg.estimators.deep.objective_survival import ObjectiveSurvival
 from survimg.training.objective import SurvivalObjective
-from survimg.training.objectives import Cox, IntervalObjective
+from survimg.training.objectives import IntervalObjective
 
 __all__ = ["ImageSurvival"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
+class ImageSurvival(ImageEncoder, ObjectiveSurvival):
     """Survival from volumes by a network of your own, or of MONAI; **risk higher = earlier event**.
 
     One fully connected layer makes the outputs of the objective from the network's features and the
@@ -63,32 +58,7 @@ class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
     (12,)
     """
 
-    objective: SurvivalObjective | None = None
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "objective": [SurvivalObjective, None],
-    }
-
-    @property
-    def _objective(self) -> SurvivalObjective:
-        return self.objective_
-
-    @property
-    def _n_outputs(self) -> int | None:
-        return self.objective_.n_outputs
-
-    def _encode_training(
-        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
-    ) -> np.ndarray:
-        objective: SurvivalObjective = Cox() if self.objective is None else clone(self.objective)
-        objective._validate_params()
+    def _check_objective(self, objective: SurvivalObjective) -> None:
         if isinstance(objective, IntervalObjective):
             name = type(objective).__name__
             refuse_offset(self.clinical_path, f"{name} has no log-hazard ratios")
-        for name in ("time_cuts_", "risk_horizon_"):
-            self.__dict__.pop(name, None)
-        self.objective_ = objective.learned(event, time, train, cohort.time_unit)
-        if isinstance(self.objective_, IntervalObjective):
-            self.time_cuts_ = self.objective_.bounds[1:]
-            self.risk_horizon_ = self.objective_.horizon
-        return super()._encode_training(cohort, event, time, train, seed)

@@ -12,7 +12,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.cohort.conversion import Masks, Volumes
@@ -189,10 +189,11 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         empty = np.zeros((n, 0), dtype=np.float32)
         return Patients(cohort, empty, np.zeros(n), np.zeros(n, dtype=bool), with_masks=True)
 
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
+        known = np.flatnonzero(patients.cohort.has_masks)
         return (
             "validation_dice",
-            lambda module: _mean_dice(patients, lambda taken: self._forward(module, taken)),
+            lambda outputs: _mean_dice(patients, lambda _: [outputs[i] for i in known]),
         )
 
     def _net_options(self) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from torch import nn
 
 from survimg.cohort import Cohort, as_cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
+from survimg.estimators.deep.deep_features import DeepFeaturesMixin
 from survimg.estimators.deep.volume_estimator import VolumeEstimator, to_float64
 from survimg.training.batches import Patients, sizes_in_batch
 from survimg.training.failed_fit import unchanged_on_failure
@@ -30,7 +30,7 @@ Self = TypeVar("Self", bound="VolumeClassifier")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VolumeClassifier(ClassifierMixin, VolumeEstimator):
+class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
     """Base of the classifiers that train a network on volumes.
 
     The loss is the cross-entropy; the validation score is the AUC, with more than two classes the
@@ -143,15 +143,15 @@ class VolumeClassifier(ClassifierMixin, VolumeEstimator):
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return Classification()
 
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
         if len(np.unique(patients.event)) < len(self.classes_):
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} holds out {len(patients)} "
                 f"patients, not of all {len(self.classes_)} classes. Increase it."
             )
 
-        def score(module: nn.Module) -> float:
-            proba = probabilities(self._scores(self._forward(module, patients)))
+        def score(outputs: list[Any]) -> float:
+            proba = probabilities(self._scores(outputs))
             several = len(self.classes_) > 2
             return float(
                 roc_auc_score(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from survimg.cohort import Cohort
@@ -32,6 +33,7 @@ from survimg.training.checkpoints import Checkpoint, fit_key
 from survimg.training.engine import TrainingNet, prediction_net
 from survimg.training.epoch_tasks import CallbackSupportMixin, epoch_tasks, with_callbacks
 from survimg.training.fit import Plan, Training
+from survimg.training.held_out_losses import HeldOutLosses
 from survimg.training.holdout import split_by_event
 from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
@@ -93,8 +95,8 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """Return what is minimised; `cohort` holds those who train."""
 
     @abstractmethod
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
-        """Return the name and the function of the score of held-out patients."""
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
+        """Return the name of the score of held-out patients, and its function of their outputs."""
 
     def _encode_training(
         self,
@@ -178,10 +180,29 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 device,
                 slot,
                 augment=self._make_augment(streams.augmentation),
-                validation=self._validation(plan.held_out) if len(plan.held_out) else None,
+                validation=self._held_out(plan),
                 callbacks=[*epoch_tasks(self), *user_callbacks(self.callbacks)],
                 estimator=self,
             )
+
+    def _held_out(
+        self, plan: Plan
+    ) -> tuple[str, Callable[[nn.Module], float], Callback] | None:
+        """Return the score of the held-out patients, and the callback that keeps their losses."""
+        if not len(plan.held_out):
+            return None
+        name, score_of = self._validation(plan.held_out)
+        losses = HeldOutLosses(
+            plan.held_out, plan.objective, self.batch_size, self.balanced,
+            plan.streams.validation_seed, name,
+        )  # fmt: skip
+
+        def score(module: nn.Module) -> float:
+            outputs = list(self._forward(module, plan.held_out))
+            losses.measure(module, outputs)
+            return score_of(outputs)
+
+        return name, score, losses
 
     def _begin_fit(self, cohort: Cohort) -> None:
         """Refuse what cannot be trained on; drop attributes that this fit may not set."""

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from survimg.cohort import Cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.base import VolumeSurvivalMixin, cohort_and_outcome, diverged
 from survimg.estimators.deep.clinical_volume_estimator import ClinicalVolumeEstimator
+from survimg.estimators.deep.deep_features import DeepFeaturesMixin
 from survimg.estimators.deep.volume_estimator import to_float64
 from survimg.evaluation.concordance import concordance_index
 from survimg.losses.cox import Ties
@@ -34,7 +34,7 @@ Self = TypeVar("Self", bound="VolumeSurvivalEstimator")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVolumeEstimator):
+class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVolumeEstimator):
     """Base of the survival estimators that train a network on volumes.
 
     A subclass names its objective, which says how outputs of the network become risks and curves.
@@ -59,7 +59,6 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
     # Without metadata routing these change nothing; with it, they save users set_fit_request.
     __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
-    __metadata_request__transform = {"masks": True, "clinical": True}  # noqa: RUF012
 
     slope_ = 1.0  # of model files from before it was estimated
 
@@ -234,67 +233,10 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
             )
         return functions
 
-    def fit_transform(
-        self, X: Volumes, y: npt.ArrayLike, *, masks: Masks = None, clinical: Clinical = None
-    ) -> np.ndarray:
-        """Train the network, and return the deep features of its training patients.
-
-        Parameters
-        ----------
-        X, y, masks, clinical
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features), float64
-            As `transform` does.
-        """
-        beside = {"masks": masks, "clinical": clinical}
-        beside = {name: value for name, value in beside.items() if value is not None}
-        return self.fit(X, y, **beside).transform(X, **beside)
-
-    def transform(
-        self, X: Volumes, *, masks: Masks = None, clinical: Clinical = None
-    ) -> np.ndarray:
-        """Return the deep features, from which the network's last layers compute the risk.
-
-        Features of training patients predict better than those of new patients; train a
-        second model on out-of-fold features (`survimg.estimators.OutOfFold`).
-
-        Parameters
-        ----------
-        X, masks, clinical
-            As in `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features), float64
-            A DataFrame with ``set_output(transform="pandas")``.
-        """
-        check_is_fitted(self, "net_")
-        patients = self._patients(X, masks=masks, clinical=clinical)
-        return to_float64([output.features for output in self._outputs(patients)])
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
-        """Names of the deep features, such as ``dlpm_07``.
-
-        Parameters
-        ----------
-        input_features : ignored
-            For scikit-learn's interface.
-        """
-        check_is_fitted(self, "net_")
-        module = self.net_.module_
-        names = getattr(module, "feature_names", None)
-        if names is None:
-            names = [f"{k:02d}" for k in range(module.n_features)]
-        prefix = type(self).__name__.lower()
-        return np.array([f"{prefix}_{name}" for name in names], dtype=object)
-
     def _predict_risk(self, patients: Patients) -> np.ndarray:
         return to_float64([self._risk_of(output) for output in self._outputs(patients)])
 
-    def _validation(self, patients: Patients) -> tuple[str, Callable[[nn.Module], float]]:
+    def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
         outcome = make_outcome(patients.event, patients.time)
         try:
             concordance_index(outcome, np.zeros(len(patients)))
@@ -304,8 +246,8 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, TransformerMixin, ClinicalVol
                 f"patients, no two of which can be compared. {error}"
             ) from error
 
-        def score(module: nn.Module) -> float:
-            risks = [self._risk_of(output) for output in self._forward(module, patients)]
+        def score(outputs: list[Any]) -> float:
+            risks = [self._risk_of(output) for output in outputs]
             return concordance_index(outcome, to_float64(risks))
 
         return "validation_c_index", score
