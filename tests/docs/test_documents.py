@@ -27,8 +27,10 @@ PAGES = sorted(
     if not {"_build", "auto_examples", "generated"} & set(path.parts)
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-#: Modules without a place in the API reference, because they are reached by another road.
-OTHER_ROADS = {"survimg.cli", "survimg.__main__"}
+#: Modules without a place in the API reference: reached by another road, or the floor of the house.
+OTHER_ROADS = {
+    "survimg.cli", "survimg.__main__", "survimg.files", "survimg.npz",
+}  # fmt: skip
 
 
 def blocks(path, language):
