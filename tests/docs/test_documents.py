@@ -28,7 +28,7 @@ PAGES = sorted(
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 #: Modules without a place in the API reference, because they are reached by another road.
-OTHER_ROADS = {"survimg.cli", "survimg.__main__"}
+OTHER_ROADS = {"survimg.cli", "survimg.__main__", "survimg.files"}
 
 
 def blocks(path, language):
