@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri
 from sklearn.metrics import roc_auc_score
 
 from survimg.benchmark.run_folder import Run
@@ -16,7 +16,7 @@ from survimg.evaluation.roc import compare_status_auc, status_auc
 
 __all__ = ["ClassificationScore", "OutOfFold", "classification_scores", "out_of_fold"]
 
-_Z = float(stats.norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _compared(
     first, second, d, error = np.mean(
         [[p.first, p.second, p.difference, p.standard_error] for p in parts], axis=0
     ).tolist()
-    p_value = float(2 * stats.norm.sf(abs(d) / error))
+    p_value = float(2 * ndtr(-abs(d) / error))
     comparison = Comparison(
         first, second, d, d - _Z * error, d + _Z * error, error, p_value, 0.95, "DeLong"
     )

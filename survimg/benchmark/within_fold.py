@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 from survimg.evaluation.concordance import no_comparable_pair
 from survimg.evaluation.estimates import (
@@ -164,7 +164,7 @@ def compare_within_folds(
         return None
     error = float(np.sqrt(np.sum(gap**2)))
     lower, upper = normal_interval(difference, error, level)
-    p_value = float(2 * stats.norm.sf(abs(difference) / error))
+    p_value = float(2 * ndtr(-abs(difference) / error))
     return Comparison(
         first.value, second.value, difference, lower, upper, error, p_value, level, "analytic"
     )

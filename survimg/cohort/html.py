@@ -6,10 +6,14 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from survimg.io.patients import PatientTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["cohort_html"]
 
@@ -28,7 +32,7 @@ def cohort_html(
     volume: Callable[[int], np.ndarray],
     mask: Callable[[int], np.ndarray],
 ) -> str:
-    """Describe a cohort in a table beside a thumbnail of one patient.
+    """Describe a cohort: a table, the curve of its outcome, missing values, one patient's picture.
 
     Reads the voxels of one patient: the first with a tumour mask, or the first. Images that cannot
     be read leave a note instead of the thumbnail.
@@ -55,7 +59,8 @@ def cohort_html(
         for name, value in _facts(table, size, in_files)
     )
     facts = f"<table style='margin:0'><caption><b>Cohort</b></caption><tbody>{rows}</tbody></table>"
-    return f"<div style='{_STYLE}'>{facts}{_thumbnail(table, volume, mask)}</div>"
+    parts = (facts, _curve(table), _missing(table), _thumbnail(table, volume, mask))
+    return f"<div style='{_STYLE}'>{''.join(parts)}</div>"
 
 
 def _facts(
@@ -88,6 +93,53 @@ def _facts(
     if table.groups is not None:
         facts.append(("Groups", str(len(np.unique(table.groups.astype(str))))))
     return facts
+
+
+def _curve(table: PatientTable) -> str:
+    """Kaplan-Meier curve of all patients, with marks where patients are censored."""
+    if table.outcome is None or not len(table):
+        return ""
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    event, time = table.outcome["event"], table.outcome["time"]
+    if not event.any():
+        return ""
+    times, survival = kaplan_meier_estimator(event, time)
+    times, survival = np.concatenate([[0.0], times]), np.concatenate([[1.0], survival])
+    figure = _figure(2.6, 2.0)
+    ax = figure.add_axes((0.17, 0.24, 0.8, 0.72))
+    ax.step(times, survival, where="post", color="#0072b2")
+    censored = np.unique(time[~event])
+    height = survival[np.searchsorted(times, censored, side="right") - 1]
+    ax.plot(censored, height, "|", color="#0072b2", markersize=5)
+    ax.set_ylim(0, 1.03)
+    ax.set_xlim(0, None)
+    ax.tick_params(labelsize=8)
+    unit = "" if table.time_unit is None else f" ({table.time_unit})"
+    ax.set_xlabel(f"time{unit}", fontsize=8, parse_math=False)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    last = f"{survival[-1]:.0%} event-free at {times[-1]:.4g}{escape(unit)}"
+    return _captioned(figure, f"Kaplan-Meier curve: {last}")
+
+
+def _missing(table: PatientTable) -> str:
+    """Clinical columns with empty cells, the emptiest first."""
+    if table.clinical is None or not len(table):
+        return ""
+    share = table.clinical.isna().mean().sort_values(ascending=False, kind="stable")
+    share = share[share > 0]
+    if share.empty:
+        return ""
+    rows = "".join(
+        f"<tr><th style='text-align:left;padding-right:1em'>{escape(str(name))}</th>"
+        f"<td style='text-align:left'>{value:.0%} <meter min='0' max='1' value='{value:.3f}' "
+        f"aria-label='missing'></meter></td></tr>"
+        for name, value in share.head(_MOST_COLUMNS).items()
+    )
+    more = len(share) - _MOST_COLUMNS
+    rows += f"<tr><td colspan='2'>and {more} more columns</td></tr>" if more > 0 else ""
+    return f"<table style='margin:0'><caption><b>Missing</b></caption><tbody>{rows}</tbody></table>"
 
 
 def _follow_up(event: np.ndarray, time: np.ndarray) -> str:
@@ -134,20 +186,30 @@ def _thumbnail(
         position = int(seen[len(seen) // 2])
     plane = volume[channel, position]
     outline = None if mask is None else mask[position]
-    encoded = base64.b64encode(_png(plane, outline)).decode("ascii")
     caption = f"{patient}, {escape(str(table.channel_names[channel]))}, z = {position}"
+    return _captioned(_slice(plane, outline), caption)
+
+
+def _captioned(figure: Figure, caption: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return (
         f"<figure style='margin:0'><img alt='{caption}' src='data:image/png;base64,{encoded}'>"
         f"<figcaption style='font-size:smaller'>{caption}</figcaption></figure>"
     )
 
 
-def _png(plane: np.ndarray, outline: np.ndarray | None) -> bytes:
-    """Draw one slice, with the contour of the mask if there is one."""
+def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure  # takes longer than the rest of `import survimg.cohort`
 
+    return Figure(figsize=(width, height), dpi=80)
+
+
+def _slice(plane: np.ndarray, outline: np.ndarray | None) -> Figure:
+    """Draw one slice, with the contour of the mask if there is one."""
     height, width = (max(2.0 * length / max(plane.shape), 0.2) for length in plane.shape)
-    figure = Figure(figsize=(width, height), dpi=80)
+    figure = _figure(width, height)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     finite = plane[np.isfinite(plane)]
@@ -155,6 +217,4 @@ def _png(plane: np.ndarray, outline: np.ndarray | None) -> bytes:
     ax.imshow(plane, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), aspect="auto")
     if outline is not None and min(plane.shape) > 1 and outline.any() and not outline.all():
         ax.contour(outline, levels=[0.5], colors="#d55e00", linewidths=1.2)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figure

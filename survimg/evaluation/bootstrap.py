@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.pairs import pair_sums
@@ -284,14 +284,14 @@ def bca_interval(
             "All bootstrap values lie on one side of the estimate, so the bias correction is "
             "undefined; use the percentile interval."
         )
-    bias = stats.norm.ppf(below)
+    bias = ndtri(below)
     gap = left_out.mean() - left_out
     spread = np.sum(gap**2)
     acceleration = float(np.sum(gap**3) / (6 * spread**1.5)) if spread > 0 else 0.0
     limits = []
     for quantile in (-z, z):
         shifted = bias + (bias + quantile) / (1 - acceleration * (bias + quantile))
-        limits.append(float(np.quantile(draws, stats.norm.cdf(shifted))))
+        limits.append(float(np.quantile(draws, ndtr(shifted))))
     return limits[0], limits[1]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.integrate import trapezoid
 
 from survimg.evaluation.horizon import weights_at
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
@@ -107,6 +106,8 @@ def integrated_brier_score(
     ValueError
         Fewer than two times.
     """
+    from scipy.integrate import trapezoid  # loads for a second
+
     grid = np.atleast_1d(as_times(times, "times"))
     if grid.size < 2:
         raise ValueError("The integrated Brier score needs at least two times.")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from survimg.columns import as_frame, bring_levels, bring_numbers, learn_together
 
@@ -127,6 +126,8 @@ def _with_missing(
 
 
 def _mann_whitney(first: pd.Series, second: pd.Series) -> tuple[float, str]:
+    from scipy import stats  # loads for a second
+
     a, b = first.dropna().to_numpy(dtype=float), second.dropna().to_numpy(dtype=float)
     if np.ptp(np.concatenate([a, b])) == 0:
         raise ValueError(f"{first.name!r} is constant over both cohorts; leave it out.")
@@ -141,6 +142,8 @@ def _category_test(
     n_resamples: int,
     rng: np.random.Generator,
 ) -> tuple[float, str]:
+    from scipy import stats
+
     present = [level for level in levels if (first == level).any() or (second == level).any()]
     if len(present) < 2:
         raise ValueError(f"{first.name!r} has one level over both cohorts; leave it out.")

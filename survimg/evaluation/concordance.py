@@ -7,7 +7,7 @@ from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr
 
 from survimg.evaluation.bootstrap import (
     RandomState,
@@ -261,7 +261,7 @@ def compare_concordance(
         else:
             error = _jackknife_error(loo_a - loo_b)
         lower, upper = difference - z * error, difference + z * error
-        p_value = float(2 * stats.norm.sf(abs(difference) / error))
+        p_value = float(2 * ndtr(-abs(difference) / error))
     else:
         raise ValueError(
             f"method must be 'analytic', 'jackknife' or 'bootstrap'; got {method!r}."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import chdtrc
 
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.predictions import check_weights
@@ -56,13 +56,13 @@ class CoxFit(CoxModel):
         """Statistic, degrees of freedom and p value of the test against the empty model."""
         statistic = 2 * (self.log_likelihood - self.null_log_likelihood)
         df = self.coefficients.size
-        return float(statistic), df, float(stats.chi2.sf(statistic, df))
+        return float(statistic), df, float(chdtrc(df, statistic))
 
     @property
     def score_test(self) -> tuple[float, int, float]:
         """Statistic, degrees of freedom and p value of Rao's score test."""
         df = self.coefficients.size
-        return self.score_statistic, df, float(stats.chi2.sf(self.score_statistic, df))
+        return self.score_statistic, df, float(chdtrc(df, self.score_statistic))
 
     def hazard_ratios(self, level: float = 0.95) -> list[Estimate]:
         """Hazard ratio of each covariate with its Wald interval and p value."""

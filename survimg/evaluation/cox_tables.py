@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import chdtrc
 
 from survimg.columns import (
     Column,
@@ -230,4 +230,4 @@ def _without(
     rest = [name for name, inside in zip(names, block, strict=True) if not inside]
     smaller = fit_cox(y, values[:, ~block], names=rest, ties=fit.ties)
     statistic = 2 * (fit.log_likelihood - smaller.log_likelihood)
-    return float(stats.chi2.sf(max(statistic, 0.0), int(block.sum())))
+    return float(chdtrc(int(block.sum()), max(statistic, 0.0)))

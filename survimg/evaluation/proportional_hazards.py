@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import chdtrc
 
 from survimg.evaluation.cox_regression import design
 from survimg.evaluation.kaplan_meier import kaplan_meier
@@ -81,7 +81,7 @@ def proportional_hazards_test(
     chi2 = np.append(single, together)
     df = np.append(np.ones(len(columns), dtype=int), len(columns))
     return pd.DataFrame(
-        {"chi2": chi2, "df": df, "p": stats.chi2.sf(chi2, df)}, index=[*columns, "GLOBAL"]
+        {"chi2": chi2, "df": df, "p": chdtrc(df, chi2)}, index=[*columns, "GLOBAL"]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from survimg.evaluation.estimates import Comparison
 
@@ -67,9 +67,8 @@ def corrected_resampled_t_test(
         )
     mean = float(differences.mean())
     error = spread * float(np.sqrt(1 / a.size + n_test / n_train))
-    t = stats.t(a.size - 1)
-    margin = float(t.ppf(0.5 + level / 2)) * error
-    p_value = float(2 * t.sf(abs(mean) / error))
+    margin = float(stdtrit(a.size - 1, 0.5 + level / 2)) * error
+    p_value = float(2 * stdtr(a.size - 1, -abs(mean) / error))
     return Comparison(
         float(a.mean()),
         float(b.mean()),

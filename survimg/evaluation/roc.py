@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr
 
 from survimg.evaluation.estimates import (
     Comparison,
@@ -145,7 +145,7 @@ def status_auc(
         lower, upper = (float(limit) for limit in np.clip(normal_interval(auc, error, level), 0, 1))
     else:
         raise ValueError(f"interval must be 'normal' or 'logit'; got {interval!r}.")
-    p_value = float(2 * stats.norm.sf(abs(auc - 0.5) / error))
+    p_value = float(2 * ndtr(-abs(auc - 0.5) / error))
     return Estimate(auc, lower, upper, error, level, f"DeLong, {interval}", p_value)
 
 
@@ -187,7 +187,7 @@ def compare_status_auc(
             "variance, so a test is undefined."
         )
     d = a - b
-    p_value = float(2 * stats.norm.sf(abs(d) / error))
+    p_value = float(2 * ndtr(-abs(d) / error))
     return Comparison(a, b, d, d - z * error, d + z * error, error, p_value, level, "DeLong")
 
 
@@ -201,9 +201,11 @@ def _delong_components(
             f"DeLong's variance needs two patients in either class; there are {cases.size} with "
             f"and {controls.size} without the event."
         )
-    overall = stats.rankdata(risk)
-    by_case = (overall[event] - stats.rankdata(cases)) / controls.size
-    by_control = 1 - (overall[~event] - stats.rankdata(controls)) / cases.size
+    from scipy.stats import rankdata
+
+    overall = rankdata(risk)
+    by_case = (overall[event] - rankdata(cases)) / controls.size
+    by_control = 1 - (overall[~event] - rankdata(controls)) / cases.size
     return float(by_case.mean()), by_case, by_control
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from survimg.evaluation.predictions import as_array
 
@@ -114,6 +113,8 @@ def hausdorff_distance_95(
     ValueError
         A mask is empty (there is no surface to measure from), or invalid shapes or spacing.
     """
+    from scipy import ndimage  # loads for half a second
+
     a, b = _masks(mask, reference)
     size = _spacing(spacing, a.ndim)
     if not a.any() or not b.any():
@@ -184,9 +185,13 @@ def _spacing(spacing: npt.ArrayLike, ndim: int) -> np.ndarray:
 
 
 def _crop(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from scipy import ndimage
+
     box = ndimage.find_objects((a | b).astype(np.uint8))[0]
     return a[box], b[box]
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     return mask & ~ndimage.binary_erosion(mask, border_value=0)

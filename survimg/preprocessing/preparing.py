@@ -14,7 +14,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from survimg.cohort import ArrayStore, Cohort
 from survimg.cohort.finer import finer_settings, finer_table

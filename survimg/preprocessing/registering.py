@@ -11,7 +11,7 @@ from typing import Any
 
 import joblib
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from survimg.cohort import Cohort
 from survimg.cohort.patient import Patient

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from survimg.cohort import Cohort
 from survimg.io.images.image import as_stored

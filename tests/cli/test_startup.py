@@ -45,6 +45,23 @@ def test_the_package_itself_loads_no_library_but_shows_its_names():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_reading_a_run_loads_no_library_that_fits(tmp_path):
+    from contestants import StageCox, make_cohort
+
+    from survimg.benchmark import compare_models
+
+    compare_models({"a": StageCox()}, make_cohort(n=24)[0], cv=2, out=tmp_path, progress=False)
+    heavy = {"sklearn", "sksurv", "torch", "monai", "skorch", "SimpleITK", "joblib", "matplotlib"}
+    code = (
+        "import sys\n"
+        "from survimg.cli import main\n"
+        f"assert main(['info', {str(tmp_path)!r}]) == 0\n"
+        f"loaded = {heavy!r} & set(sys.modules) | {{'scipy.stats'}} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_each_model_is_in_one_group_and_listed_once(capsys):
     names = [name for group in MODEL_GROUPS.values() for name in group]
     assert sorted(names) == sorted(MODELS)

@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 
 def picture(page: Page) -> np.ndarray:
-    (source,) = page.pictures
+    source = page.pictures[-1]  # after the curve of the outcome
     kind, _, encoded = source.partition(",")
     assert kind == "data:image/png;base64"
     return imread(io.BytesIO(base64.b64decode(encoded)))
@@ -131,8 +131,9 @@ def test_text_of_users_is_escaped():
     assert "<script" not in html
     assert set(page.tags) <= {
         "div", "table", "caption", "b", "tbody", "tr", "th", "td", "figure", "img", "figcaption",
+        "meter",
     }  # fmt: skip
-    assert len(page.pictures) == 1  # quotes in the id do not end the attribute
+    assert len(page.pictures) == 2  # quotes in the id do not end the attribute
     assert page.facts["Clinical columns"] == f"{evil}age"
 
 
@@ -158,6 +159,30 @@ def test_raw_cohorts_vary_in_size_and_use_the_first_patient_with_a_mask():
     page = Page(Cohort(volumes, masks=[None, mask])._repr_html_())
     assert page.facts["Size (z, y, x)"] == "varies x 4 x 5 voxels"
     assert "case-0001, channel0, z = 2" in page.texts
+
+
+def test_the_curve_is_that_of_the_outcome():
+    page = Page(make()._repr_html_())
+    assert len(page.pictures) == 2
+    # events at 2, 4 and 6 of 5, 3 and 1 patients at risk
+    assert "Kaplan-Meier curve: 0% event-free at 6 (months)" in page.texts
+    two = Page(make(3)._repr_html_())  # events at 2 and 4, censored at 3: 2/3 * 0
+    assert "Kaplan-Meier curve: 0% event-free at 4 (months)" in two.texts
+    end = Page(make(outcome=make_outcome([1, 0, 1, 0, 0], [2, 3, 4, 5, 6]))._repr_html_())
+    assert "Kaplan-Meier curve: 53% event-free at 6 (months)" in end.texts  # 4/5 * 2/3
+    none = Page(make(outcome=make_outcome([0] * 5, [2, 3, 4, 5, 6]))._repr_html_())
+    assert len(none.pictures) == 1  # nothing to draw
+
+
+def test_missing_values_are_listed_the_emptiest_column_first():
+    clinical = pd.DataFrame(
+        {"age": [1.0, None, 3, 4, 5], "sex": list("mfmfm"), "hpv": ["+", None, None, "-", "+"]}
+    )
+    page = Page(make(clinical=clinical)._repr_html_())
+    place = page.texts.index("Missing")
+    assert page.texts[place + 1 : place + 5] == ["hpv", "40% ", "age", "20% "]
+    assert page.tags.count("meter") == 2
+    assert "Missing" not in Page(make(clinical=clinical[["sex"]])._repr_html_()).texts
 
 
 def test_only_one_patient_is_read():

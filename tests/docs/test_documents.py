@@ -107,6 +107,8 @@ RUN = {
     "models": {},
     "own_network": {},
     "from_monai": {},
+    "from_scikit_survival": {},
+    "from_lifelines": {},
     "pretrained": {},
     "radiomics": {},
     "which_standard": {},
@@ -154,6 +156,59 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
         assert shown in code
         code = code.replace(shown, quick)
     exec(compile(code, f"{page}.md", "exec"), names)
+
+
+@pytest.mark.filterwarnings("ignore:LassoCox selected none")
+def test_the_study_runs_from_the_archives_folder_to_predictions(tmp_path, monkeypatch, capsys):
+    """Python and commands in the order of the page, on a folder in HECKTOR's layout."""
+    from hecktor_folder import write_hecktor
+
+    from survimg.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write_hecktor(tmp_path / "hecktor2022_training", n=36)
+    quick = {
+        "(48, 48, 48), spacing=4": "(16, 16, 16), spacing=4",
+        "--models radiomics-lasso-cox,": "--models ",  # 1456 features of each patient
+        "--folds 5": "--folds 3",
+    }
+    text = (ROOT / "docs" / "study.md").read_text("utf-8")
+    for shown, instead in quick.items():
+        assert shown in text
+        text = text.replace(shown, instead)
+    names, n_commands = {}, 0
+    for language, block in re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            exec(compile(block, "study.md", "exec"), names)
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            assert main(shlex.split(line)[1:]) == 0, line
+            n_commands += 1
+    assert n_commands == 9
+    printed = capsys.readouterr().out
+    assert "We analysed 36 patients" in printed
+    assert "TRIPOD+AI" in printed
+    assert "clinical-volume-cox" in (tmp_path / "runs/hecktor/report.html").read_text("utf-8")
+    assert "Sub-groups by hpv" in (tmp_path / "runs/hecktor/report.html").read_text("utf-8")
+    predictions = (tmp_path / "predictions" / "predictions.csv").read_text().splitlines()
+    assert len(predictions) == 37
+    assert predictions[0].startswith("patient_id,risk,survival_365")
+
+
+def messages():
+    """Texts in the source of the library, as they stand between the values of an f-string."""
+    for path in (ROOT / "survimg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_messages_of_the_troubleshooting_page_exist():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(quoted) > 10
+    every = set(messages())
+    assert [part for part in quoted if not any(part in message for message in every)] == []
 
 
 # ------------------------------------------------------------------ commands

@@ -196,7 +196,7 @@ def _read_headers(
 ) -> list[_File]:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
-    from tqdm import tqdm  # the command line chooses its colours before it is imported
+    from tqdm.auto import tqdm  # the command line chooses its colours before it is imported
 
     entries = sorted(folder.iterdir())
     loose = [path for path in entries if _is_object(path)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from survimg.files import read_checked_json, write_checked_json
 from survimg.radiomics.cache import digest
