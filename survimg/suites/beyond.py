@@ -17,13 +17,19 @@ BEYOND_SUITES = (
             "radiomics-lasso-cox",
             "radiomics-icare-single",
             "radiomics-icare",
+            "deepmts",
+            "deepmts-mtlr",
+            "deepmts-deephit",
         ),
         reference="clinical-volume-cox",
         published={},
         citation=(
             "ICARE: Rebaud L, Escobar T, Khalid F, Girum K, Buvat I. Simplicity is all you need: "
             "out-of-the-box nnUNet followed by binary-weighted radiomic model for segmentation and "
-            "outcome prediction in head and neck PET/CT. HECKTOR 2022, LNCS 13626:121-134, 2023."
+            "outcome prediction in head and neck PET/CT. HECKTOR 2022, LNCS 13626:121-134, 2023. "
+            "MTLR: Yu CN, Greiner R, Lin HC, Baracos V. NeurIPS 24, 2011; DeepHit: Lee C, Zame WR, "
+            "Yoon J, van der Schaar M. AAAI 32, 2018: both as losses on the network of DeepMTS, "
+            "beside its Dice loss, which neither paper does."
         ),
     ),
 )

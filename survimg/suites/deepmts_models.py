@@ -35,6 +35,14 @@ def _variant(settings: ModelSettings, *, name: str) -> Any:
     return set_on_network(model, settings)
 
 
+def _head(settings: ModelSettings, *, objective: str) -> Any:
+    """Return DeepMTS with another loss than Cox's."""
+    from survimg import training
+
+    loss = getattr(training, objective)()
+    return _variant(settings, name="deepmts").set_params(objective=loss)
+
+
 def _network(settings: ModelSettings, *, kind: str) -> Any:
     from survimg import estimators
 
@@ -79,6 +87,8 @@ DEEPMTS_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
             "sur-casnet-masked",
         )
     },
+    "deepmts-mtlr": partial(_head, objective="MTLR"),
+    "deepmts-deephit": partial(_head, objective="DeepHit"),
     "cnn-survival": partial(_network, kind="CNNSurvival"),
     "single-task": partial(_network, kind="SingleTaskSurvival"),
     "mdsn": partial(_network, kind="MDSN"),

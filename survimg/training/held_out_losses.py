@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -51,7 +52,8 @@ class HeldOutLosses(Callback):
         score: str,
     ) -> None:
         self._patients = patients
-        self._objective = objective
+        # One that counts its calls must not count these.
+        self._objective = copy.deepcopy(objective)
         sampler = BatchSampler(
             patients.event, batch_size, balanced, np.random.default_rng(seed)
         )

@@ -91,7 +91,10 @@ def test_networks_train_with_their_defaults_or_as_published(n_iterations):
                 continue
             kind = type(network)
             expected = (kind.published if published else kind)(**told)
-            own = ("variant", "backbone", "masked_input", "clinical_columns", "random_state")
+            own = (
+                "objective", "variant", "backbone", "masked_input", "clinical_columns",
+                "random_state",
+            )  # fmt: skip
             parameters = network.get_params()
             expected.set_params(**{key: parameters[key] for key in own if key in parameters})
             if n_iterations is not None:

@@ -44,9 +44,8 @@ class DeepMTS(PublishedRecipe, ObjectiveSurvival, CoxVolumeEstimator, DeepMTSBod
         The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
     history_ : DataFrame
         One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
-        ``seconds``, ``validation_cox``, ``validation_dice`` and ``validation_c_index`` if patients were held
-        out, and the columns of
-        `VolumeEstimator`.
+        ``seconds``, ``validation_cox``, ``validation_dice`` and ``validation_c_index`` if patients
+        were held out, and the columns of `VolumeEstimator`.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set.
     trained_with_masks_ : bool

@@ -139,10 +139,10 @@ CHANGES = {
 OTHER_EFFECTS = {"iterations_per_epoch", "device", "precision", "n_threads", "verbose"}
 ELSEWHERE = {
     "adapt_channels", "callbacks", "checkpoint_every", "checkpoint_folder", "frozen",
-    "initial_weights", "micro_batch_size", "optimizer", "optimizer_params", "patience", "ties",
-    "validation_fraction", "warm_start",
+    "initial_weights", "micro_batch_size", "objective", "optimizer", "optimizer_params", "patience",
+    "ties", "validation_fraction", "warm_start",
 }  # fmt: skip
-"""Common to all networks, and tried on quicker ones: test_training.py, test_training_options.py."""
+"""Tried in test_training.py, test_training_options.py, test_deepmts_objectives.py."""
 
 
 def test_every_parameter_is_tried():
