@@ -112,7 +112,7 @@ def test_the_search_sees_what_writes(tmp_path, code, name):
 
 def test_every_command_that_writes_is_tried():
     (commands,) = (a.choices for a in make_parser()._actions if a.choices and a.dest == "command")
-    printing = {"info", "summary", "methods", "models", "completion"}
+    printing = {"checklist", "info", "summary", "methods", "models", "completion"}
     assert set(commands) == {*WRITING_COMMANDS, *printing}
 
 
