@@ -115,11 +115,11 @@ def _curve(table: PatientTable) -> str:
     ax.set_ylim(0, 1.03)
     ax.set_xlim(0, None)
     ax.tick_params(labelsize=8)
-    unit = "" if table.time_unit is None else f" ({table.time_unit})"
-    ax.set_xlabel(f"time{unit}", fontsize=8, parse_math=False)
+    unit = table.time_unit
+    ax.set_xlabel("time" if unit is None else f"time ({unit})", fontsize=8, parse_math=False)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    last = f"{survival[-1]:.0%} event-free at {times[-1]:.4g}{escape(unit)}"
+    last = f"{survival[-1]:.0%} event-free at {times[-1]:.4g} {escape(unit or '')}".rstrip()
     return _captioned(figure, f"Kaplan-Meier curve: {last}")
 
 

@@ -165,11 +165,11 @@ def test_the_curve_is_that_of_the_outcome():
     page = Page(make()._repr_html_())
     assert len(page.pictures) == 2
     # events at 2, 4 and 6 of 5, 3 and 1 patients at risk
-    assert "Kaplan-Meier curve: 0% event-free at 6 (months)" in page.texts
+    assert "Kaplan-Meier curve: 0% event-free at 6 months" in page.texts
     two = Page(make(3)._repr_html_())  # events at 2 and 4, censored at 3: 2/3 * 0
-    assert "Kaplan-Meier curve: 0% event-free at 4 (months)" in two.texts
+    assert "Kaplan-Meier curve: 0% event-free at 4 months" in two.texts
     end = Page(make(outcome=make_outcome([1, 0, 1, 0, 0], [2, 3, 4, 5, 6]))._repr_html_())
-    assert "Kaplan-Meier curve: 53% event-free at 6 (months)" in end.texts  # 4/5 * 2/3
+    assert "Kaplan-Meier curve: 53% event-free at 6 months" in end.texts  # 4/5 * 2/3
     none = Page(make(outcome=make_outcome([0] * 5, [2, 3, 4, 5, 6]))._repr_html_())
     assert len(none.pictures) == 1  # nothing to draw
 

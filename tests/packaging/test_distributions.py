@@ -58,7 +58,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         assert wheel.read(f"{about}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
         metadata = wheel.read(f"{about}/METADATA").decode()
     assert {name for name in names if not name.startswith(f"{about}/")} == _package_files()
-    assert {"survimg/py.typed", "survimg/report/page.html", "survimg/report/style.css"} <= names
+    assert {"survimg/py.typed", "survimg/report/page.html", "survimg/report/style.css",
+            "survimg/report/page.js"} <= names
     assert "License-Expression: BSD-3-Clause" in metadata
     assert "Typing :: Typed" in metadata
 
