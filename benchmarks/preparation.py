@@ -140,14 +140,10 @@ def cost(options: argparse.Namespace) -> Iterator[str]:
             if options.n_jobs > 1:  # workers count when they have ended, with their start
                 get_reusable_executor().shutdown(wait=True)
             used = 1000 * (_cpu() - before) / len(raw)
-            here, workers = (
-                resource.getrusage(who).ru_maxrss / 1024
-                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-            )
             yield (
                 f"features_spacing={finer}: {used:.0f} ms of CPU and "
-                f"{size / len(raw) / 1e6:.2f} MB of finer voxels a patient, at most {here:.0f} MB "
-                f"in this process and {workers:.0f} MB in a worker so far"
+                f"{size / len(raw) / 1e6:.2f} MB of finer voxels a patient, at most "
+                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB so far"
             )
 
 
