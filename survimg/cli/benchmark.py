@@ -40,6 +40,7 @@ from survimg.suites import (
     DEFAULT_MODELS,
     LABEL_MASK_READERS,
     LABEL_REFERENCE,
+    LABEL_SUITES,
     MASK_READERS,
     REFERENCE,
     SUITES,
@@ -77,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--suite", metavar="NAME",
-        help=f"models of a paper's table, shown with the paper's results: {', '.join(SUITES)}",
+        help=f"models of a paper's table, shown with the paper's results: {', '.join(SUITES)}; "
+        f"with --label or --label-at: {', '.join(LABEL_SUITES)}",
     )
     parser.add_argument(
         "--models", metavar="NAMES",
@@ -338,13 +340,14 @@ def _plan(
 def _suite(arguments: argparse.Namespace) -> Suite | None:
     if arguments.suite is None:
         return None
-    if arguments.suite not in SUITES:
-        raise ValueError(f"Unknown suite {arguments.suite!r}; choose from {', '.join(SUITES)}.")
-    suite = SUITES[arguments.suite]
-    if suite.labels != label_wanted(arguments):
-        needs = "needs --label or --label-at" if suite.labels else "is about times, not labels"
-        raise ValueError(f"--suite {suite.name} {needs}.")
-    return suite
+    labels = label_wanted(arguments)
+    known, others = (LABEL_SUITES, SUITES) if labels else (SUITES, LABEL_SUITES)
+    if arguments.suite in others:
+        needs = "is about times, not labels" if labels else "needs --label or --label-at"
+        raise ValueError(f"--suite {arguments.suite} {needs}.")
+    if arguments.suite not in known:
+        raise ValueError(f"Unknown suite {arguments.suite!r}; choose from {', '.join(known)}.")
+    return known[arguments.suite]
 
 
 def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:

@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from survimg.cli.output import Answer
-from survimg.suites import MODELS, SUITES
+from survimg.suites import LABEL_SUITES, MODELS, SUITES
 
 __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -55,7 +55,7 @@ def _subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
 def _completion(command: argparse.ArgumentParser, action: argparse.Action) -> Any:
     import shtab
 
-    choices = {"models": MODELS, "suite": SUITES}
+    choices = {"models": MODELS, "suite": {**SUITES, **LABEL_SUITES}}
     if command.prog.endswith(" fit") and action.dest == "model":
         return shtab.cmd(f"printf %s\\\\n {' '.join(MODELS)}")
     if action.dest in choices:

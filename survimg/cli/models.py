@@ -13,6 +13,7 @@ from survimg.suites import (
     DEFAULT_LABEL_MODELS,
     DEFAULT_MODELS,
     LABEL_MODEL_GROUPS,
+    LABEL_SUITES,
     MODEL_GROUPS,
     SUITES,
     ModelSettings,
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     labels = arguments.classifiers
     groups = LABEL_MODEL_GROUPS if labels else MODEL_GROUPS
     default = DEFAULT_LABEL_MODELS if labels else DEFAULT_MODELS
-    suites = {name: suite for name, suite in SUITES.items() if suite.labels or not labels}
+    suites = LABEL_SUITES if labels else SUITES
     names = [name for group in groups.values() for name in group]
     width = max(map(len, names)) + 2
     lines = []

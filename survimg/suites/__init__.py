@@ -39,6 +39,7 @@ __all__ = [
     "LABEL_MODELS",
     "LABEL_MODEL_GROUPS",
     "LABEL_REFERENCE",
+    "LABEL_SUITES",
     "MASK_READERS",
     "MODELS",
     "MODEL_GROUPS",
@@ -52,5 +53,8 @@ __all__ = [
 
 #: Name on the command line to the table.
 SUITES: Mapping[str, Suite] = {
-    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *FUSION_SUITES, *BEYOND_SUITES)
+    suite.name: suite for suite in (*DEEPMTS_SUITES, *MTDLR_SUITES, *BEYOND_SUITES)
 }
+
+#: The same for classifiers (`LABEL_MODELS`).
+LABEL_SUITES: Mapping[str, Suite] = {suite.name: suite for suite in FUSION_SUITES}

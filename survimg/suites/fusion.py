@@ -39,6 +39,5 @@ FUSION_SUITES = (
             "metastasis in head and neck cancer patients using tumor and peritumoral multi-modal "
             "deep learning)."
         ),
-        labels=True,
     ),
 )

@@ -23,6 +23,7 @@ from survimg.evaluation import (
     hazard_ratio,
     learn_cutoff,
     logrank_test,
+    multivariate_cox_table,
     status_auc,
     status_roc_curve,
     univariate_cox_table,
@@ -49,7 +50,9 @@ SCORES = (
     "AutoRadio",
     "MTDLR",
 )
-_FINAL = "MTDLR"
+_FINAL, _CLINICAL = "MTDLR", "Clinical"
+#: The four models of Fig. 4.
+_MODELS = (_CLINICAL, "ManualRadio + clinical", "SingleTask + clinical", _FINAL)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ScoredCohort:
 
 
 def performance_table(cohort: ScoredCohort) -> pd.DataFrame:
-    """Table 4: C-index and AUC of each score, and its paired comparison with MTDLR.
+    """Table 4: C-index and AUC of each score, and its comparisons with chance, stage and MTDLR.
 
     Parameters
     ----------
@@ -86,11 +89,13 @@ def performance_table(cohort: ScoredCohort) -> pd.DataFrame:
     -------
     DataFrame indexed by score
         ``c_index``, ``c_lower``, ``c_upper`` (infinitesimal jackknife), ``c_p`` (paired, against
-        MTDLR), the same for the ``auc`` of the status at the end of follow-up (DeLong), and
-        ``undefined``: what could not be computed, and why. P values are not corrected for their
-        number.
+        MTDLR) and ``c_p_clinical`` (paired, against the clinical score, the paper's TNM), the same
+        for the ``auc`` of the status at the end of follow-up (DeLong), with ``auc_p_chance``
+        (against 0.5), and ``undefined``: what could not be computed, and why. P values are not
+        corrected for their number.
     """
-    y, final = cohort.outcome, cohort.scores[_FINAL].to_numpy()
+    y = cohort.outcome
+    others = {"": _FINAL, "_clinical": _CLINICAL}
     rows = []
     for name in cohort.scores.columns:
         risk = cohort.scores[name].to_numpy()
@@ -98,13 +103,17 @@ def performance_table(cohort: ScoredCohort) -> pd.DataFrame:
         c = _or_reason(reasons, partial(concordance_index, confidence_interval="analytic"), y, risk)
         auc = _or_reason(reasons, status_auc, y, risk)
         row: dict[str, Any] = {"score": name, "c_index": concordance_index(y, risk)}
-        row.update(c_lower=_of(c, "lower"), c_upper=_of(c, "upper"), c_p=np.nan)
+        row.update(c_lower=_of(c, "lower"), c_upper=_of(c, "upper"))
         row.update(auc=_of(auc, "value"), auc_lower=_of(auc, "lower"), auc_upper=_of(auc, "upper"))
-        row["auc_p"] = np.nan
-        if name != _FINAL:
-            by_c = _or_reason(reasons, compare_concordance, y, final, risk)
-            by_auc = _or_reason(reasons, compare_status_auc, y, final, risk)
-            row.update(c_p=_of(by_c, "p_value"), auc_p=_of(by_auc, "p_value"))
+        row["auc_p_chance"] = _of(auc, "p_value")
+        for ending, other in others.items():
+            row.update({f"c_p{ending}": np.nan, f"auc_p{ending}": np.nan})
+            if name != other:
+                pair = y, cohort.scores[other].to_numpy(), risk
+                by_c = _or_reason(reasons, compare_concordance, *pair)
+                by_auc = _or_reason(reasons, compare_status_auc, *pair)
+                row[f"c_p{ending}"] = _of(by_c, "p_value")
+                row[f"auc_p{ending}"] = _of(by_auc, "p_value")
         rows.append({**row, "undefined": " ".join(dict.fromkeys(reasons))})
     return pd.DataFrame(rows).set_index("score")
 
@@ -227,7 +236,8 @@ def write_analysis(
     Returns
     -------
     Path
-        The folder, with ``table1.csv``, ``cox_<cohort>.csv``, ``performance.csv``,
+        The folder, with ``table1.csv``, ``cox_<cohort>.csv``, ``table3_<cohort>.csv`` (the final
+        covariates: clinical variables, AutoRadio and DeepMTS), ``performance.csv``,
         ``calibration.csv``, ``risk_groups.csv``, ``scores_<cohort>.csv`` and PNG figures.
     """
     folder = Path(folder)
@@ -238,6 +248,7 @@ def write_analysis(
         _write(compare_cohorts(frames, random_state=random_state), folder / "table1.csv")
     for cohort in cohorts:
         _write(_cox(cohort, names, significance), folder / f"cox_{cohort.name}.csv")
+        _write(_final_cox(cohort, names), folder / f"table3_{cohort.name}.csv")
         outcome = {"event": cohort.outcome["event"], "time": cohort.outcome["time"]}
         _write(cohort.scores.assign(**outcome), folder / f"scores_{cohort.name}.csv", index=False)
     tables: dict[str, Callable[[ScoredCohort], pd.DataFrame]] = {
@@ -260,7 +271,7 @@ def write_analysis(
             cutoffs[score] = cutoff
     _write(risk_group_table(cohorts, cutoffs, without), folder / "risk_groups.csv")
     for cohort in cohorts:
-        _draw(cohort, cutoffs.get(_FINAL), folder, time_unit)
+        _draw(cohort, cutoffs, folder, time_unit)
     return folder
 
 
@@ -282,27 +293,30 @@ def _cox(cohort: ScoredCohort, variables: list[str], significance: float) -> pd.
     return pd.concat({"univariate": alone, "multivariate": reason}, axis=1)
 
 
-def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> None:
+def _final_cox(cohort: ScoredCohort, variables: list[str]) -> pd.DataFrame:
+    """Table 3 as printed: one Cox model of the covariates of MTDLR, refitted in the cohort."""
+    table = pd.concat([cohort.clinical[variables], cohort.scores[["AutoRadio", "DeepMTS"]]], axis=1)
+    usable = [name for name in table.columns if len(table[name].dropna().unique()) > 1]
+    reasons: list[str] = []
+    model = _or_reason(reasons, multivariate_cox_table, cohort.outcome, table[usable])
+    return pd.DataFrame({"undefined": reasons}) if model is None else model
+
+
+def _draw(
+    cohort: ScoredCohort, cutoffs: Mapping[str, Any], folder: Path, time_unit: str
+) -> None:
     from matplotlib.figure import Figure
 
     from survimg.evaluation import plots
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
-    scores = (_FINAL, "DeepMTS", "AutoRadio", "SingleTask + clinical", "ManualRadio + clinical")
     if 0 < cohort.outcome["event"].mean() < 1:
-        curves = {name: status_roc_curve(cohort.outcome, cohort.scores[name]) for name in scores}
+        scores = {str(name): risk for name, risk in cohort.scores.items()}
+        curves = {name: status_roc_curve(cohort.outcome, risk) for name, risk in scores.items()}
         plots.plot_roc_curves(curves, figure.subplots()).set_title(cohort.name)
         _draw_to(figure, folder / f"roc_{cohort.name}.png")
-    if cutoff is not None:
-        high = cutoff.high_risk(cohort.scores[_FINAL])
-        if 0 < high.mean() < 1:
-            figure = Figure(figsize=(6, 5), layout="constrained")
-            label = f"Time ({time_unit})" if time_unit else "Time"
-            groups: dict[object, str] = {True: "high risk", False: "low risk"}
-            ax = figure.subplots()
-            plots.plot_kaplan_meier(cohort.outcome, high, ax, time_label=label, labels=groups)
-            ax.set_title(cohort.name)
-            _draw_to(figure, folder / f"kaplan_meier_{cohort.name}.png")
+    for score in _MODELS:
+        _draw_groups(cohort, score, cutoffs.get(score), folder, time_unit)
     for horizon, survival in cohort.survival.items():
         try:
             groups_at = calibration_groups(cohort.outcome, survival, horizon, 5)
@@ -311,6 +325,26 @@ def _draw(cohort: ScoredCohort, cutoff: Any, folder: Path, time_unit: str) -> No
         figure = Figure(figsize=(5, 5), layout="constrained")
         plots.plot_calibration(groups_at, figure.subplots()).set_title(cohort.name)
         _draw_to(figure, folder / f"calibration_{cohort.name}_{horizon:g}.png")
+
+
+def _draw_groups(
+    cohort: ScoredCohort, score: str, cutoff: Any, folder: Path, time_unit: str
+) -> None:
+    from matplotlib.figure import Figure
+
+    from survimg.evaluation import plots
+
+    high = None if cutoff is None else cutoff.high_risk(cohort.scores[score])
+    if high is None or high.all() or not high.any():  # risk_groups.csv says so
+        return
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    label = f"Time ({time_unit})" if time_unit else "Time"
+    groups: dict[object, str] = {True: "high risk", False: "low risk"}
+    ax = figure.subplots()
+    plots.plot_kaplan_meier(cohort.outcome, high, ax, time_label=label, labels=groups)
+    ax.set_title(f"{score}, {cohort.name}")
+    ending = "" if score == _FINAL else f"_{score.replace(' + ', '_and_')}"
+    _draw_to(figure, folder / f"kaplan_meier_{cohort.name}{ending}.png")
 
 
 def _write(table: pd.DataFrame, path: Path, *, index: bool = True) -> None:

@@ -20,8 +20,8 @@ class Suite:
     title : str
         Heading of the table.
     models : tuple of str
-        Keys of `survimg.suites.MODELS`, in the order of the table. A model that segments only takes
-        part without a risk.
+        Keys of `survimg.suites.MODELS`, or of `LABEL_MODELS`, in the order of the table. A model
+        that segments only takes part without a risk.
     reference : str or None
         Model that the others are compared with.
     published : mapping of str to mapping
@@ -30,9 +30,6 @@ class Suite:
         test or validation cohort) where there are any; ``source``. Numbers of another cohort: never
         to be ranked together with one's own.
     citation : str
-    labels : bool
-        Whether the models are classifiers (`survimg.suites.LABEL_MODELS`), for labels instead of
-        times.
     """
 
     name: str
@@ -41,4 +38,3 @@ class Suite:
     reference: str | None
     published: Mapping[str, Mapping[str, Any]]
     citation: str
-    labels: bool = False

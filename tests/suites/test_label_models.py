@@ -20,8 +20,7 @@ from survimg.suites import (
     LABEL_MODEL_GROUPS,
     LABEL_MODELS,
     LABEL_REFERENCE,
-    MODELS,
-    SUITES,
+    LABEL_SUITES,
     ModelSettings,
     build_models,
     parameter_names,
@@ -82,8 +81,9 @@ def test_lists_of_names_name_classifiers():
     assert set(DEFAULT_LABEL_MODELS) <= set(LABEL_MODELS)
     assert LABEL_REFERENCE in DEFAULT_LABEL_MODELS
     assert set(LABEL_MODELS) > LABEL_MASK_READERS
-    for suite in SUITES.values():
-        assert set(suite.models) <= set(LABEL_MODELS if suite.labels else MODELS)
+    for suite in LABEL_SUITES.values():
+        assert set(suite.models) <= set(LABEL_MODELS)
+        assert suite.reference in suite.models
 
 
 def test_classifiers_without_a_published_training_refuse_it():
@@ -102,7 +102,7 @@ def test_without_clinical_columns_they_are_left_out():
 def test_the_fusion_suite_is_complete_from_the_command_line(tmp_path, capsys):
     small = [
         f"--set={name}.{parameter}={value}"
-        for name in SUITES["fusion"].models
+        for name in LABEL_SUITES["fusion"].models
         if name.startswith("fusion")
         for parameter, value in (
             ("embed_dim", 6), ("depths", "[1, 1]"), ("heads", "[1, 2]"), ("n_trees", 5),
@@ -115,17 +115,21 @@ def test_the_fusion_suite_is_complete_from_the_command_line(tmp_path, capsys):
     )
     assert main([*options.split(), *small]) == 0
     run = read_run(tmp_path / "run")
-    assert all(run.complete(name) for name in SUITES["fusion"].models)
+    assert all(run.complete(name) for name in LABEL_SUITES["fusion"].models)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     for text in ("Classification of the event", "ROC curves", "Decision curves"):
         assert text in page
     table = (tmp_path / "run" / "tables" / "classification.md").read_text("utf-8")
-    assert all(f"{name} " in table for name in SUITES["fusion"].models)
+    assert all(f"{name} " in table for name in LABEL_SUITES["fusion"].models)
 
 
 def test_the_list_of_models_holds_every_classifier(capsys):
     listed = [name for group in LABEL_MODEL_GROUPS.values() for name in group]
     assert sorted(listed) == sorted(LABEL_MODELS)
-    assert main(["models", "fusion", "--json"]) == 0
+    assert main(["models", "--classifiers"]) == 0
+    text = capsys.readouterr().out
+    assert all(f" {name} " in text for name in (*LABEL_MODELS, *LABEL_SUITES))
+    assert "deepmts-unet" not in text
+    assert main(["models", "--classifiers", "--json", "fusion"]) == 0
     shown = json.loads(capsys.readouterr().out)["parameters"]["fusion"]
     assert shown["shell_width"] == build("fusion").shell_width

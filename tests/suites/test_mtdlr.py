@@ -190,7 +190,7 @@ def test_analysis_writes_every_table_and_figure(scored, tmp_path):
     folder = write_analysis(scored, tmp_path / "out", time_unit="months", variables=variables)
     names = {path.name for path in folder.iterdir()}
     for cohort in ("training", "internal", "external"):
-        expected = {f"cox_{cohort}.csv", f"scores_{cohort}.csv"}
+        expected = {f"cox_{cohort}.csv", f"scores_{cohort}.csv", f"table3_{cohort}.csv"}
         assert expected | {f"roc_{cohort}.png", f"kaplan_meier_{cohort}.png"} <= names
     assert {"table1.csv", "performance.csv", "calibration.csv", "risk_groups.csv"} <= names
     assert any(name.startswith("calibration_external") for name in names)
@@ -198,6 +198,16 @@ def test_analysis_writes_every_table_and_figure(scored, tmp_path):
     assert len(table) == 24
     expected = concordance_index(scored[2].outcome, scored[2].scores["MTDLR"])
     assert table.loc[("external", "MTDLR"), "c_index"] == pytest.approx(expected)
+    y, scores = scored[2].outcome, scored[2].scores
+    test = compare_concordance(y, scores["Clinical"], scores["DeepMTS"])
+    assert table.loc[("external", "DeepMTS"), "c_p_clinical"] == pytest.approx(test.p_value)
+    chance = status_auc(y, scores["DeepMTS"]).p_value
+    assert table.loc[("external", "DeepMTS"), "auc_p_chance"] == pytest.approx(chance)
+    final = pd.read_csv(folder / "table3_training.csv", index_col=0)
+    assert {"AutoRadio", "DeepMTS", "age"} <= set(final.index)
+    assert "ManualRadio" not in final.index
+    for model in ("Clinical", "ManualRadio_and_clinical", "SingleTask_and_clinical"):
+        assert f"kaplan_meier_training_{model}.png" in names
     table1 = pd.read_csv(folder / "table1.csv")
     assert {"training", "internal", "external", "p: internal"} <= set(table1.columns)
 
