@@ -222,8 +222,8 @@ def write_document() -> int:
             f"{int(bad.to_numpy().sum())} not handled", "",
             "Every number and array that a class stores was changed one at a time (0, -1, 2^31, "
             "NaN, one more, one less, other types and shapes), and the model used. What differs is "
-            "a number that may be so, such as a coefficient. Two runs, with other patterns in fresh "
-            "memory: an answer that differs between them would have been read from it.", "",
+            "a number that may be so, such as a coefficient. Two runs, with other patterns in "
+            "fresh memory: an answer that differs between them would have been read from it.", "",
             "| class | changes | refused | equal | differs | an error in use | refused without a "
             "name | crashes | other in the second run |",
             "|---" * 9 + "|",
