@@ -106,9 +106,14 @@ def test_a_second_run_computes_nothing(tmp_path, cohort, splits, fit_log):
 
 def test_only_a_deleted_record_is_computed_again(tmp_path, cohort, splits, fit_log):
     before = run(tmp_path, cohort, splits)
-    next((tmp_path / "records" / "segmenter").glob("fold01-*.npz")).unlink()
+    for file in (tmp_path / "records" / "segmenter").glob("fold01-*"):
+        file.unlink()
     after = run(tmp_path, cohort, splits)
     assert fit_log() == 4
+    next((tmp_path / "records" / "segmenter").glob("fold00-*.npz")).unlink()
+    with pytest.warns(UserWarning, match="A damaged record counts as none"):
+        run(tmp_path, cohort, splits)
+    assert fit_log() == 5
     for place, record in before.records.items():
         np.testing.assert_array_equal(
             record.arrays["test_risk"], after.records[place].arrays["test_risk"]
