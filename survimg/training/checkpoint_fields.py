@@ -22,7 +22,7 @@ _LIKE_PARAMETER = {
     "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta",
     "grad_avg", "sum",
 }  # fmt: skip
-_TENSORS = {"module", "optimizer", "best_weights", "augmentation", "cpu", "cuda"}
+_TENSORS = {"module", "optimizer", "best_weights", "last_step", "augmentation", "cpu", "cuda"}
 
 
 def check_seed(values: Any) -> int:
@@ -89,6 +89,8 @@ def check_tensors(
         _check_like(tensors["best_weights"], weights, "best_weights")
     elif tensors["best_weights"] != {}:
         raise ValueError("best_weights is not empty")
+    average = getattr(net, "average_", None)
+    _check_like(tensors["last_step"], {} if average is None else average.state_dict(), "last_step")
     _check_optimizer(tensors["optimizer"], net)
     _check_random(tensors["augmentation"], augmentation.get_state(), "augmentation")
     _check_random(tensors["cpu"], torch.get_rng_state(), "cpu")
