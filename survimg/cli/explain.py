@@ -110,10 +110,11 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _check_network(model: Any, folder: str) -> None:
     from survimg.estimators import FoldEnsemble
-    from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
+    from survimg.estimators.deep import VolumeClassifier, VolumeSurvivalEstimator
 
     members = model.members_ if isinstance(model, FoldEnsemble) else [model]
-    if not all(isinstance(member, VolumeSurvivalEstimator) for member in members):
+    kinds = VolumeSurvivalEstimator | VolumeClassifier
+    if not all(isinstance(member, kinds) for member in members):
         raise ValueError(
             f"--model {folder}: {type(members[0]).__name__} is not a network over volumes, which "
             "saliency maps need. For models on tables use survimg.explain.family_importance or "

@@ -69,7 +69,8 @@ def saliency(
         Fitted DeepMTS (any variant), SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival,
         a subclass of `VolumeSurvivalEstimator` of your own, or a FoldEnsemble of these, whose map
         is that of its averaged risk: the mean of its members' maps, each over the scale of that
-        member's risk.
+        member's risk. Of a classifier of two labels over volumes (`FusionClassifier`,
+        `ImageClassifier`, `DeepMTSClassifier`) the map is of the log-odds of the second.
     X : Cohort or array-like of shape (n, channels, z, y, x)
         Patients, prepared as for `fit`.
     method : str or object, default="integrated_gradients"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from survimg.cohort import Cohort, as_cohort
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.deep.volume_classifier import VolumeClassifier
 from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.batches import Patients
@@ -173,8 +174,8 @@ def score_of(
 
     Parameters
     ----------
-    estimator : VolumeSurvivalEstimator or FoldEnsemble of such
-        Fitted.
+    estimator : VolumeSurvivalEstimator or FoldEnsemble of such, or VolumeClassifier
+        Fitted. The score of a classifier of two classes is the log-odds of the second.
     X : Cohort or array-like of shape (n, channels, z, y, x)
     horizon : float or None
         Explain S(horizon); None explains the risk.
@@ -193,12 +194,17 @@ def score_of(
     if isinstance(estimator, FoldEnsemble):
         return _ensemble_score(estimator, cohort, horizon)
     _check_kind(estimator)
-    number_of: Callable[[Any], Tensor] = estimator._risk_of
     link: Link = _identity
-    objective = estimator._objective
-    if horizon is not None and isinstance(objective, IntervalObjective):
-        number_of = partial(objective.survival_at, time=_within(estimator, horizon))
-    elif horizon is not None:
+    number_of: Callable[[Any], Tensor]
+    if isinstance(estimator, VolumeClassifier):
+        number_of = _log_odds
+        _check_classifier(estimator, horizon)
+    elif horizon is not None and isinstance(estimator._objective, IntervalObjective):
+        survival_at = estimator._objective.survival_at
+        number_of = partial(survival_at, time=_within(estimator, horizon))
+    else:
+        number_of = estimator._risk_of
+    if horizon is not None and not isinstance(estimator._objective, IntervalObjective):
         link = _cox_link(estimator, horizon)
     member = _Member(estimator._patients(cohort), number_of, 0.0, 1.0)
     _check_sees_image(member.patients, estimator)
@@ -231,12 +237,13 @@ def _ensemble_score(
 
 
 def _check_kind(estimator: Any) -> None:
-    if not isinstance(estimator, VolumeSurvivalEstimator):
+    if not isinstance(estimator, VolumeSurvivalEstimator | VolumeClassifier):
         raise TypeError(
             f"{type(estimator).__name__} is no survival network over volumes. Saliency maps are "
             "for DeepMTS, SingleTaskSurvival, MDSN, DLPM, CNNSurvival, FusionSurvival, "
-            "ImageSurvival, your own subclasses of VolumeSurvivalEstimator, and FoldEnsemble of "
-            "these. For tables use family_importance or shapley_values."
+            "ImageSurvival, your own subclasses of VolumeSurvivalEstimator, FoldEnsemble of these, "
+            "and classifiers of two labels over volumes. For tables use family_importance or "
+            "shapley_values."
         )
     check_is_fitted(estimator, "net_")
     if estimator.test_time_flip:
@@ -272,6 +279,22 @@ def _within(estimator: VolumeSurvivalEstimator, horizon: float) -> float:
             f"describes, above 0 up to {last:g}."
         )
     return float(horizon)
+
+
+def _log_odds(output: Any) -> Tensor:
+    log_odds: Tensor = output.risk
+    return log_odds
+
+
+def _check_classifier(estimator: VolumeClassifier, horizon: float | None) -> None:
+    name = type(estimator).__name__
+    if horizon is not None:
+        raise ValueError(f"{name} predicts labels, no survival; leave horizon=None.")
+    if len(estimator.classes_) > 2:
+        raise TypeError(
+            f"This {name} has {len(estimator.classes_)} classes; maps show what speaks for the "
+            "second of two."
+        )
 
 
 def _identity(values: Tensor) -> Tensor:
