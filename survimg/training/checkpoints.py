@@ -164,7 +164,7 @@ class Checkpoint:
         """Restore the saved state, if there is one, in a new training."""
         if self.seed is None:
             return
-        tensors, values = self._tensors, self._values
+        tensors, values = {"last_step": {}, **self._tensors}, self._values
         try:
             check_values(values, net, hold_out is not None)
             check_tensors(tensors, net, hold_out is not None, streams.augmentation)
