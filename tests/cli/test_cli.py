@@ -47,7 +47,7 @@ def test_own_models_on_a_prepared_cohort(store, tmp_path, capsys):
     assert scores["model"].tolist() == OWN.split(",")
     assert (scores["folds_done"] == 3).all()
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert f"survimg benchmark --no-progress --cohort {store}" in page
+    assert f"survimg benchmark --no-progress --cohort {store.name}" in page  # without folders
 
 
 @pytest.mark.parametrize(

@@ -158,12 +158,14 @@ KILLED = """
     from survimg.preprocessing import Preparation, prepare
 
     # die when the record of the third patient is about to be written, or after everything
-    point, original = sys.argv[3], store.write_json
-    def write_json(path, content):
-        if path.name == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(path, content)
-    store.write_json = write_json
+    def dying(original):
+        def write(path, content):
+            if path.name == sys.argv[3]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(path, content)
+        return write
+    store.write_json = dying(store.write_json)
+    store.write_checked_json = dying(store.write_checked_json)
     settings = Preparation(shape=(8, 10, 12), spacing=3.0)
     prepare(sys.argv[1], settings, sys.argv[2], progress=False)
 """
