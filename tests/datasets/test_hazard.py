@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import kstest
 from sksurv.metrics import concordance_index_censored
 
+from survimg.datasets import PHANTOM_TRUTHS
 from survimg.datasets.hazard import (
     COMPONENTS,
-    PHANTOM_TRUTHS,
     check_effects,
     draw_components,
     draw_event_and_time,
