@@ -109,7 +109,7 @@ class Checkpoint:
         self._values: dict[str, Any] = {}
         if path.exists():
             try:
-                content = io.BytesIO(_without_checksum(path.read_bytes()))
+                content = io.BytesIO(without_checksum(path.read_bytes()))
                 self._tensors = torch.load(content, map_location="cpu", weights_only=True)
                 self._values = json.loads(self._tensors.pop("json"))
                 check_seed(self._values)
@@ -192,7 +192,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _without_checksum(content: bytes) -> bytes:
+def without_checksum(content: bytes) -> bytes:
     """Return what the checksum is of; checkpoints of survimg's first days had none."""
     if not content.startswith(_MAGIC):
         return content

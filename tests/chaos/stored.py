@@ -127,7 +127,7 @@ def _cases() -> Stored:
 
 def _registration() -> Stored:
     from survimg.files import write_checked_json
-    from survimg.preprocessing.alignment import Alignment, WorldMap
+    from survimg.preprocessing import Alignment, WorldMap
     from survimg.preprocessing.registering import _finished
 
     alignment = Alignment(None, WorldMap.shift(np.arange(3.0)), "there is no CT")
@@ -140,7 +140,8 @@ def _registration() -> Stored:
 
 
 def _record() -> Stored:
-    from survimg.benchmark.records import Record, read_record, write_record
+    from survimg.benchmark import Record
+    from survimg.benchmark.records import read_record, write_record
 
     arrays = {"test_ids": np.array(["a", "b"]), "test_risk": np.arange(2.0),
               "train_ids": np.array(["c"]), "train_risk": np.arange(1.0)}  # fmt: skip

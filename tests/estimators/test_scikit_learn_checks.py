@@ -125,6 +125,9 @@ class FlatImageClassifier(Rows, ImageClassifier):
         # predict and predict_proba call it, with the tables that they are given.
         return super().decision_function(self._checked(X), **beside)
 
+    def transform(self, X):
+        return super().transform(self._checked(X))
+
 
 class FlatMONAI(Flat, ImageSurvival):
     volume_shape = (32, 32, 32)

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from survimg.benchmark.records import Record, write_record
+from survimg.benchmark import Record
+from survimg.benchmark.records import write_record
 from survimg.benchmark.storage import write_json
 from survimg.datasets import make_phantom_cohort
-from survimg.io.store.store import StoreWriter
-from survimg.preprocessing.alignment import Alignment, WorldMap
+from survimg.io import StoreWriter
+from survimg.preprocessing import Alignment, WorldMap
 from survimg.radiomics.cache import CaseCache
 from survimg.radiomics.case import CaseFeatures
 

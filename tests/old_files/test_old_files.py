@@ -17,7 +17,7 @@ from survimg.benchmark.storage import read_json
 from survimg.cohort.finer import BlockStore
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import RandomSurvivalForest
-from survimg.io.store.store import StoreWriter
+from survimg.io import StoreWriter
 from survimg.preprocessing.registering import _finished
 from survimg.radiomics.cache import CaseCache
 from survimg.target import make_outcome

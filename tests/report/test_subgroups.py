@@ -9,8 +9,7 @@ import pytest
 from made_runs import blurred, made_run, noise, truth
 from scipy import stats
 
-from survimg.evaluation import concordance_index, cumulative_dynamic_auc
-from survimg.evaluation.estimates import Estimate
+from survimg.evaluation import Estimate, concordance_index, cumulative_dynamic_auc
 from survimg.report.subgroup_figure import forest_figure
 from survimg.report.subgroups import evaluate_subgroups, heterogeneity, levels_of
 from survimg.report.tables import subgroup_table

@@ -9,7 +9,7 @@ import torch
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTS, DeepMTSClassifier, TumourSegmenter
 from survimg.losses import cox_loss
-from survimg.nets.outputs import RiskOutput
+from survimg.nets import RiskOutput
 from survimg.training import Cox
 from survimg.training.batches import Patients
 from survimg.training.held_out_losses import HeldOutLosses
