@@ -4,7 +4,7 @@ Drawing and applying are separate: the draw turns a CPU generator into numbers, 
 GPU run see the same changes; applying is deterministic and runs on the images' device.
 """
 
-from survimg.augmentation.one_of_ten import OneOfTen, apply_one_of_ten, draw_one_of_ten
+from survimg.augmentation.dlpm import OneOfTen, apply_one_of_ten, draw_one_of_ten
 from survimg.augmentation.rigid import Recipe, Transforms, apply_transforms, draw_transforms
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from survimg.benchmark.checks import n_patients
 from survimg.benchmark.leaderboard import Result
 from survimg.benchmark.runner import run_benchmark
-from survimg.survival.dealing import deal
+from survimg.survival.stratified_folds import deal
 from survimg.target import check_outcome
 
 __all__ = ["compare_models"]

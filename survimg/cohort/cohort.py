@@ -20,7 +20,7 @@ from joblib.hashing import Hasher
 from survimg.cohort.checks import (
     as_positions,
 )
-from survimg.cohort.finer import BlockStore, finer_settings, finer_table
+from survimg.cohort.finer_voxels import BlockStore, finer_settings, finer_table
 from survimg.cohort.html import cohort_html
 from survimg.cohort.stores import (
     ImageFileStore,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from survimg.cohort import Cohort
-from survimg.datasets.public import (
+from survimg.datasets.archive_tables import (
     Patients,
     PublicCohort,
     clinical_of,

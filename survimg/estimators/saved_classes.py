@@ -1,9 +1,9 @@
 """The classes of survimg that a model file may hold, by the label under which files name them.
 
 A class belongs here if its whole state is plain data, and if none of its methods runs code from
-that state. Beside it stand the forms of what `fit` stores (`survimg.model_files.forms`). Labels do
-not change when a class moves, so that old files can be read. `survimg.saving` adds `FitOnce`, which
-itself stores its fits as model files.
+that state. Beside it stand the forms of what `fit` stores (`survimg.model_files.attribute_forms`).
+Labels do not change when a class moves, so that old files can be read. `survimg.saving` adds
+`FitOnce`, which itself stores its fits as model files.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@
 
 from survimg.explain.families import feature_families
 from survimg.explain.maps import PathAttribution, integrated_gradients, saliency
-from survimg.explain.mass import mass_in_region
 from survimg.explain.methods import GradCAM, IntegratedGradients, Occlusion
 from survimg.explain.overlay import plot_saliency
 from survimg.explain.permutation import (
@@ -14,6 +13,7 @@ from survimg.explain.permutation import (
     family_importance,
 )
 from survimg.explain.shapley import ShapleyValues, shapley_values
+from survimg.explain.share_inside import mass_in_region
 from survimg.explain.write_back import write_saliency
 
 __all__ = [

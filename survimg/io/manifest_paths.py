@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from survimg.columns import number_of, odd_mark
-from survimg.io.inside import REMEDY, is_inside
+from survimg.io.containment import REMEDY, is_inside
 
 __all__ = [
     "IMAGE_SUFFIXES", "RESERVED", "check_any_image", "holds_paths", "image_columns", "read_paths"

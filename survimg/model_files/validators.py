@@ -2,8 +2,8 @@
 
 Their estimators trust what `fit` stored: column numbers, offsets and sizes go to compiled code that
 does not look at them again. Each class of the list therefore has a `Validator`: the forms of its
-attributes (`survimg.model_files.forms`), and where an attribute follows from others, a check that
-computes it again.
+attributes (`survimg.model_files.attribute_forms`), and where an attribute follows from others, a
+check that computes it again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sklearn.base import BaseEstimator
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.tree._tree import Tree
 
+from survimg.model_files.attribute_forms import check_forms
 from survimg.model_files.errors import ModelFileError
-from survimg.model_files.forms import check_forms
 
 __all__ = ["Validator", "validate"]
 
@@ -31,7 +31,7 @@ class Validator(NamedTuple):
     Attributes
     ----------
     forms : mapping of str to str
-        See `survimg.model_files.forms`; an attribute that is not here is refused.
+        See `survimg.model_files.attribute_forms`; an attribute that is not here is refused.
     check : callable, optional
         Takes the restored object and the lengths of its forms, and raises ModelFileError.
     """

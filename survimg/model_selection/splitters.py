@@ -22,7 +22,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from survimg.survival import labels_of, outcome_of_labels
-from survimg.survival.dealing import deal
+from survimg.survival.stratified_folds import deal
 from survimg.target import check_outcome, event_labels
 
 __all__ = [

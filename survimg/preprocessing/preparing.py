@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from survimg.cohort import ArrayStore, Cohort
-from survimg.cohort.finer import finer_settings, finer_table
+from survimg.cohort.finer_voxels import finer_settings, finer_table
 from survimg.cohort.patient import Patient
 from survimg.files import write_atomically
 from survimg.io.dicom.folder import manifest_of_dicom
@@ -37,7 +37,7 @@ from survimg.preprocessing.records import (
     stored_settings,
     warn_of_patients,
 )
-from survimg.preprocessing.registering import forget_registrations, register_patients
+from survimg.preprocessing.registration_runs import forget_registrations, register_patients
 from survimg.preprocessing.settings import Preparation
 from survimg.preprocessing.steps import MaskError
 

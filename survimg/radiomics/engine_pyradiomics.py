@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase
-from survimg.radiomics.finite import check_filter_reach, check_region_values
+from survimg.radiomics.finite_voxels import check_filter_reach, check_region_values
 from survimg.radiomics.names import ExtractionSettings
 from survimg.radiomics.native.geometry import bounding_box
 from survimg.radiomics.native.wavelet import filter_support

@@ -20,7 +20,7 @@ from survimg.benchmark import (
 )
 from survimg.cli import main
 from survimg.model_selection import EventStratifiedKFold, k_fold_protocol
-from survimg.survival.dealing import deal
+from survimg.survival.stratified_folds import deal
 from survimg.target import make_outcome
 
 MODELS = {"wrong": Reversed(), "failing": Failing(), "stage": StageCox()}

@@ -128,7 +128,7 @@ def _cases() -> Stored:
 def _registration() -> Stored:
     from survimg.files import write_checked_json
     from survimg.preprocessing import Alignment, WorldMap
-    from survimg.preprocessing.registering import _finished
+    from survimg.preprocessing.registration_runs import _finished
 
     alignment = Alignment(None, WorldMap.shift(np.arange(3.0)), "there is no CT")
     content = {"key": ["k"], "alignment": alignment.to_dict()}

@@ -15,9 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 from third_party_examples import EXAMPLES, fitted
 
 from survimg.model_files import ModelFileError
+from survimg.model_files.attribute_forms import check_forms
 from survimg.model_files.classes import Classes
 from survimg.model_files.decoding import Decoder
-from survimg.model_files.forms import check_forms
 from survimg.model_files.third_party import THIRD_PARTY
 from survimg.saving import _LISTED
 

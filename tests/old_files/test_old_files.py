@@ -14,11 +14,11 @@ import survimg
 from survimg import Cohort
 from survimg.benchmark.records import read_record
 from survimg.benchmark.storage import read_json
-from survimg.cohort.finer import BlockStore
+from survimg.cohort.finer_voxels import BlockStore
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import RandomSurvivalForest
 from survimg.io import StoreWriter
-from survimg.preprocessing.registering import _finished
+from survimg.preprocessing.registration_runs import _finished
 from survimg.radiomics.cache import CaseCache
 from survimg.target import make_outcome
 from survimg.training.checkpoints import Checkpoint

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from survimg.io.containment import check_inside
 from survimg.io.dicom.objects import DicomError, damage_refused, is_dicom
 from survimg.io.dicom.pixels import PixelData, read_frames, read_with_pixels
 from survimg.io.dicom.suv import suv_factor_of_slices
 from survimg.io.images.image import Image, placed_image
-from survimg.io.inside import check_inside
 
 __all__ = ["Series", "read_series"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from survimg.io.containment import check_inside
 from survimg.io.images.image import Image, placed_image
 from survimg.io.images.stream import inflated, raw_bytes
 from survimg.io.images.text_header import (
@@ -19,7 +20,6 @@ from survimg.io.images.text_header import (
     voxel_type,
     whole,
 )
-from survimg.io.inside import check_inside
 
 __all__ = ["is_metaimage", "read_metaimage"]
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from survimg.io.containment import check_inside
 from survimg.io.images.image import Image, placed_image
 from survimg.io.images.stream import MAX_VOXELS, inflated, raw_bytes, start_of
-from survimg.io.inside import check_inside
 
 __all__ = ["header_beside", "is_nifti", "read_nifti"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from survimg.io.containment import check_inside
 from survimg.io.dicom.series import read_series
 from survimg.io.images.formats import format_of
 from survimg.io.images.image import Image
 from survimg.io.images.metaimage import read_metaimage
 from survimg.io.images.nifti import header_beside, read_nifti
 from survimg.io.images.nrrd import read_nrrd
-from survimg.io.inside import check_inside
 
 __all__ = ["read_image", "read_stored", "readable_root"]
 

@@ -53,7 +53,7 @@ from survimg.files import (
     write_npy_row,
 )
 from survimg.io.patients import PatientTable
-from survimg.io.store.stored import (
+from survimg.io.store.reader import (
     FORMAT,
     VERSION,
     StoredCohort,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase, UnmeasurableRegionError
-from survimg.radiomics.finite import name_image
+from survimg.radiomics.finite_voxels import name_image
 from survimg.radiomics.ibsi.block import make_block
 from survimg.radiomics.ibsi.cooccurrence import cooccurrence_by_aggregation, runs_by_aggregation
 from survimg.radiomics.ibsi.discretise import ibsi_grey_levels

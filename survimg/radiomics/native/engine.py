@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from survimg.radiomics.case import CaseFeatures, RadiomicsCase
-from survimg.radiomics.finite import check_filter_reach, check_region_values, name_image
+from survimg.radiomics.finite_voxels import check_filter_reach, check_region_values, name_image
 from survimg.radiomics.names import ExtractionSettings
 from survimg.radiomics.native.geometry import RegionGeometry, region_geometry
 from survimg.radiomics.native.laplacian import laplacian_of_gaussian

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from survimg.augmentation import OneOfTen, apply_one_of_ten, draw_one_of_ten
-from survimg.augmentation.one_of_ten import CHANGES
+from survimg.augmentation.dlpm import CHANGES
 
 
 def seeded(seed=0):
