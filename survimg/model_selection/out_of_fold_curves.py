@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import _num_samples
 
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
+from survimg.survival import survival_values
 from survimg.target import as_outcome, as_times, check_outcome
 
 __all__ = ["cross_val_survival"]
@@ -49,8 +50,8 @@ def cross_val_survival(
     Raises
     ------
     ValueError
-        No times, a time that is negative or beyond the last one that a fold's model describes, an
-        invalid outcome, or folds that do not test every patient exactly once.
+        No times, a time that is negative or beyond the last one that a fold's model describes,
+        curves that rise or leave [0, 1], an invalid outcome, or folds that do not test every patient exactly once.
     TypeError
         A model without survival curves.
     """
@@ -82,12 +83,10 @@ def _curves(times: np.ndarray, fitted: Any, _X: Any, others: Any) -> np.ndarray:
             )
         fitted = fitted.best_estimator_  # a search hands on predictions, but no curves
     functions = fitted.predict_survival_function(others)
-    # Before their first time scikit-survival's functions repeat the first value.
-    first, last = float(functions[0].x[0]), float(functions[0].domain[1])
+    last = min(float(function.domain[1]) for function in functions)
     if times.max() > last:
         raise ValueError(
             f"times go up to {times.max():g}, but a model that was fitted without this fold "
             f"describes survival up to {last:g} only. Give earlier times, or larger training folds."
         )
-    inside = np.maximum(times, first)
-    return np.array([np.where(times < first, 1.0, curve(inside)) for curve in functions])
+    return survival_values(functions, times)

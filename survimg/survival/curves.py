@@ -19,6 +19,9 @@ __all__ = [
     "survival_values",
 ]
 
+# By which sums of a model in single precision may leave [0, 1], or rise.
+_ROUNDING = 1e-6
+
 
 class StepFunction:
     r"""A right-continuous step function from time 0: :math:`f(t) = y_i` for t in [x_i, x_{i+1}).
@@ -192,6 +195,11 @@ def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarra
     Returns
     -------
     ndarray of shape (n, n_times)
+
+    Raises
+    ------
+    ValueError
+        A function that is no survival curve at these times: NaN, outside [0, 1], or rising.
     """
     grid = np.atleast_1d(as_times(times, "times"))
     values = np.ones((len(functions), grid.size))
@@ -199,4 +207,14 @@ def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarra
         inside = grid >= function.x[0]
         if inside.any():
             row[inside] = function(grid[inside])
+    steps = np.diff(values[:, np.argsort(grid, kind="stable")], axis=1)
+    right = ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all(axis=1)
+    right &= (steps <= _ROUNDING).all(axis=1)
+    if not right.all():
+        wrong = int(np.flatnonzero(~right)[0])
+        raise ValueError(
+            "Survival curves must fall from 1 within [0, 1]; that of the patient at position "
+            f"{wrong} of {len(values)} has the values {values[wrong].tolist()[:10]} at the times "
+            f"{grid.tolist()[:10]}."
+        )
     return values

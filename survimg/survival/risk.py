@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
     scikit-survival marks models that predict a time (`IPCRidge`, `FastSurvivalSVM` with
     ``rank_ratio < 1``, boosting with a regression loss, ...) by ``_predict_risk_score = False``;
     their predictions are multiplied by -1. The mark is looked for on the estimator, the last step
-    of a pipeline, the best estimator of a search, and the fitted models of a meta-estimator.
-    Without one an estimator predicts a risk, as in scikit-survival.
+    of a pipeline, the best estimator of a search, and the models that a meta-estimator, or a class
+    of your own, keeps in its attributes. Without one an estimator predicts a risk, as in
+    scikit-survival.
 
     Parameters
     ----------
@@ -33,24 +34,43 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
     ValueError
         A meta-estimator that averages risks and times, or one from outside scikit-learn and
         scikit-survival around a model of times whose predictions are neither that model's nor their
-        negatives. Set ``_predict_risk_score`` on its class.
+        negatives. Set ``_predict_risk_score`` on its class. Predictions that are not one finite
+        number per patient.
+    TypeError
+        A ``_predict_risk_score`` that is neither True nor False, such as a method.
     """
     predicted = np.array(estimator.predict(X), dtype=np.float64)
+    if predicted.ndim == 2 and predicted.shape[1] == 1:
+        predicted = predicted[:, 0]
+    name = type(estimator).__name__
+    if predicted.ndim != 1:
+        raise ValueError(
+            f"{name} must predict one risk per patient, shape (n,); got {predicted.shape}."
+        )
+    wrong = np.flatnonzero(~np.isfinite(predicted))
+    if wrong.size:
+        raise ValueError(
+            f"The predicted risk of {name} must be finite; {wrong.size} value(s) are not, first at "
+            f"position {wrong[0]} ({predicted[wrong[0]]}). A model that returns such a risk has "
+            "failed to train."
+        )
     return predicted if _predicts_risk(estimator, lambda: X) else -predicted
 
 
 def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
     declared = getattr(estimator, "_predict_risk_score", None)
     if declared is not None:
-        return bool(declared)
+        return _as_bool(declared, type(estimator).__name__)
     steps = getattr(estimator, "steps", None)
     if isinstance(steps, list):
         before = estimator[:-1] if len(steps) > 1 else None
         return _predicts_risk(
             steps[-1][1], lambda: inputs() if before is None else before.transform(inputs())
         )
-    if not hasattr(type(estimator), "predict") and hasattr(estimator, "estimator"):
-        return _predicts_risk(estimator.estimator, inputs)  # FrozenEstimator
+    if not hasattr(type(estimator), "predict"):  # FitOnce, FrozenEstimator: all is another's
+        inner = vars(estimator).get("estimator_", vars(estimator).get("estimator"))
+        if inner is not None:
+            return _predicts_risk(inner, inputs)
     models = _fitted_models(estimator)
     signs = {_predicts_risk(model, inputs) for model in models}
     if signs <= {True}:
@@ -59,7 +79,7 @@ def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
         return False
     if signs == {False} and len(models) == 1:
         # Somebody's own wrapper of a model of times may have turned the sign already.
-        outer, inner = (np.asarray(each.predict(inputs())) for each in (estimator, models[0]))
+        outer, inner = np.ravel(estimator.predict(inputs())), _tried(models[0], inputs)
         for same, is_risk in ((inner, False), (-inner, True)):
             if np.array_equal(outer, same):
                 return is_risk
@@ -72,20 +92,57 @@ def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
     )
 
 
+def _as_bool(declared: Any, name: str) -> bool:
+    if isinstance(declared, bool | np.bool_ | int) and declared in (0, 1):
+        return bool(declared)
+    raise TypeError(
+        f"_predict_risk_score of {name} must be True for risks (higher = earlier event) or False "
+        f"for times, as an attribute or a property; got {declared!r}."
+    )
+
+
+def _tried(model: Any, inputs: Callable[[], Any]) -> np.ndarray:
+    """Predictions of a wrapped model; empty if the wrapper hands it something else than its X."""
+    try:
+        return np.ravel(model.predict(inputs())).astype(np.float64)
+    except Exception:  # whatever it raises, its predictions are not those of the wrapper
+        return np.empty(0)
+
+
 def _fitted_models(estimator: Any) -> list[Any]:
     """Return what a meta-estimator has fitted to predict with; empty for a plain estimator."""
-    for attribute in ("best_estimator_", "final_estimator_", "estimators_", "estimator_"):
-        models = getattr(estimator, attribute, None)
-        if isinstance(models, list | tuple | np.ndarray):
-            return list(np.ravel(models)) if isinstance(models, np.ndarray) else list(models)
-        if models is not None:
-            return [models]
-    return []
+    for attribute in (
+        "best_estimator_", "fitted_models_", "final_estimator_", "estimators_", "estimator_"
+    ):  # fmt: skip
+        models = _models_in([getattr(estimator, attribute, None)])
+        if models:
+            return models
+    held = vars(estimator) if hasattr(estimator, "__dict__") else {}
+    parameters = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    fitted = [value for name, value in held.items() if name not in parameters]
+    # What is not fitted in `fit` was given fitted, as to FrozenEstimator.
+    return _models_in(fitted) or _models_in(held.values())
+
+
+def _models_in(values: Iterable[Any]) -> list[Any]:
+    """Estimators among values, and in lists, arrays and dictionaries of them."""
+    models: list[Any] = []
+    for value in values:
+        if isinstance(value, dict):
+            models += _models_in(value.values())
+        elif isinstance(value, list | tuple) or (
+            isinstance(value, np.ndarray) and value.dtype == object
+        ):
+            models += _models_in(value)
+        elif hasattr(value, "predict") and not isinstance(value, type):
+            models.append(value)
+    return models
 
 
 def _hands_on(estimator: Any) -> bool:
     """Whether `predict` is a library's, whose searches and ensembles keep the sign of models."""
-    owner = next(kind for kind in type(estimator).__mro__ if "predict" in vars(kind))
+    kinds = type(estimator).__mro__
+    owner = next((kind for kind in kinds if "predict" in vars(kind)), object)
     return owner.__module__.partition(".")[0] in ("sklearn", "sksurv") or hasattr(
         estimator, "best_estimator_"
     )

@@ -80,3 +80,12 @@ def test_no_curves_and_no_times():
     assert survival_values([StepFunction(TIMES, VALUES)], []).shape == (1, 0)
     with pytest.raises(ValueError, match="from 0 to 7"):
         survival_values([StepFunction(TIMES, VALUES)], [8.0])
+
+
+@pytest.mark.parametrize("y", [[1, 0.8, 0.9, 0.1], [1, np.nan, 0.5, 0.1], [1.2, 0.8, 0.5, 0.1],
+                               [1, 0.8, 0.5, -0.1]])  # fmt: skip
+@pytest.mark.parametrize("kind", [StepFunction, OtherStepFunction])
+def test_what_is_no_survival_curve_is_refused(y, kind):
+    curves = [kind(TIMES, VALUES), kind(TIMES, np.array(y))]
+    with pytest.raises(ValueError, match=r"must fall from 1 .* position 1 of 2"):
+        survival_values(curves, [7.0, 3.5, 2.0, 0.0])
