@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["PairSums", "pair_sums", "pair_sums_later"]
+__all__ = ["PairSums", "pair_sums", "pair_sums_later", "warn_of_swallowed_risks"]
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,46 @@ def pair_sums(
     PairSums
         Zero for censored patients.
     """
-    spread = float(np.ptp(risk)) if risk.size else 0.0
-    # Equal but for rounding is no finding; a scale that the tolerance swallows is.
-    if 1e-12 * float(np.abs(risk).max(initial=0.0)) < spread <= tied_tol:
-        warnings.warn(
-            f"All risks lie within {spread:.3g} of each other and count as tied (tied_tol = "
-            f"{tied_tol:g}), so that no order is seen. Multiply the risks by a constant, or give a "
-            "smaller tied_tol.",
-            UserWarning,
-            stacklevel=3,
-        )
+    warn_of_swallowed_risks(risk, tied_tol)
     from survimg.evaluation.pair_kernels import sums_as_earlier
 
     orders = _orders(time, risk, weight)
     return PairSums(*sums_as_earlier(event, time, risk, weight, *orders, tied_tol))
+
+
+def warn_of_swallowed_risks(risk: np.ndarray, tied_tol: float) -> None:
+    """Warn if all risks, or the middle half of them, differ, but by no more than the tolerance.
+
+    Equal but for rounding is no finding; a scale that the tolerance swallows is. One outlier must
+    not hide it; few unlike values among many equal ones do not count.
+
+    Parameters
+    ----------
+    risk : ndarray of shape (n,)
+    tied_tol : float
+    """
+    if not risk.size:
+        return
+    at = [0, risk.size // 4, risk.size // 2, (3 * risk.size) // 4, risk.size - 1]
+    low, lower, median, upper, high = np.partition(risk, at)[at].tolist()
+
+    def differ(first: float, last: float) -> bool:
+        return last - first > 1e-12 * max(abs(first), abs(last))
+
+    several = risk.size >= 8 and differ(lower, median) and differ(median, upper)
+    for which, first, last, unlike in (
+        ("All", low, high, differ(low, high)),
+        ("Half of the", lower, upper, several),
+    ):
+        if unlike and last - first <= tied_tol:
+            warnings.warn(
+                f"{which} risks lie within {last - first:.3g} of each other and count as tied "
+                f"(tied_tol = {tied_tol:g}), so that no order is seen among them. Multiply the "
+                "risks by a constant, or give a smaller tied_tol.",
+                UserWarning,
+                stacklevel=4,
+            )
+            return
 
 
 def pair_sums_later(

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from survimg.evaluation.calibration import CalibrationGroups, SmoothCalibration
 from survimg.evaluation.decision_curve import DecisionCurve
-from survimg.evaluation.estimates import Comparison, Estimate
+from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.nomogram_figure import plot_nomogram
 from survimg.evaluation.risk_groups import logrank_test
@@ -46,6 +46,8 @@ def plot_kaplan_meier(
     n_ticks: int = 6,
 ) -> Axes:
     """Kaplan-Meier curves by group with intervals, log-rank p and numbers at risk below.
+
+    With fewer than 10 events there is no test.
 
     Parameters
     ----------
@@ -86,7 +88,13 @@ def plot_kaplan_meier(
     ax.set_xlim(left=0)
     ax.set_ylabel("Survival")
     if len(names) > 1:
-        ax.text(0.03, 0.05, _p_text(logrank_test(y, groups).p_value), transform=ax.transAxes)
+        few = outcome["event"].sum() < LEAST_EVENTS
+        text = (
+            f"fewer than {LEAST_EVENTS} events: no test"
+            if few
+            else _p_text(logrank_test(y, groups).p_value)
+        )
+        ax.text(0.03, 0.05, text, transform=ax.transAxes)
     ax.legend(frameon=False)
     _risk_table(ax, outcome, member, shown, n_ticks, time_label)
     return ax

@@ -20,6 +20,7 @@ from survimg.evaluation.estimates import (
     check_level,
     logit_interval,
     normal_interval,
+    require_enough_events,
 )
 from survimg.evaluation.predictions import check_risk
 from survimg.target import check_outcome
@@ -124,7 +125,7 @@ def status_auc(
     Raises
     ------
     ValueError
-        Fewer than two patients in a class, or perfect separation (no variance).
+        Fewer than 10 events or two patients without, or perfect separation (no variance).
 
     References
     ----------
@@ -133,6 +134,7 @@ def status_auc(
     """
     event, _ = check_outcome(y)
     auc, by_case, by_control = _delong_components(event, check_risk(risk, event.size, y=y))
+    require_enough_events(event)
     error = _delong_error(by_case, by_control)
     if error == 0:
         raise ValueError(
@@ -168,7 +170,7 @@ def compare_status_auc(
     Raises
     ------
     ValueError
-        Fewer than two patients in a class, or models that order all case-control pairs alike.
+        Fewer than 10 events or two patients without, or models that order all case-control pairs alike.
 
     References
     ----------
@@ -180,6 +182,7 @@ def compare_status_auc(
     two = check_risk(second, event.size, name="second", y=y)
     a, case_a, control_a = _delong_components(event, one)
     b, case_b, control_b = _delong_components(event, two)
+    require_enough_events(event)
     error = _delong_error(case_a - case_b, control_a - control_b)
     if error == 0:
         raise ValueError(

@@ -11,6 +11,7 @@ from survimg.evaluation.estimates import LEAST_EVENTS, check_level, logit_interv
 from survimg.evaluation.horizon import horizon_weights, require_both_classes
 from survimg.evaluation.influence import censoring_influence
 from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit, kaplan_meier
+from survimg.evaluation.pairs import warn_of_swallowed_risks
 from survimg.evaluation.predictions import as_array, check_risk
 from survimg.evaluation.roc import RocCurve, weighted_roc_curve
 from survimg.evaluation.uno import same_outcome
@@ -159,6 +160,7 @@ def _auc_with_influence(
     risk: np.ndarray, cases: np.ndarray, controls: np.ndarray, tied_tol: float
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """AUC, its influence values for given weights, and its derivatives by log case weight."""
+    warn_of_swallowed_risks(risk, tied_tol)
     order = np.argsort(risk, kind="stable")
     tie = np.concatenate(([0], np.cumsum(np.diff(risk[order]) > tied_tol)))
     n_ties = tie[-1] + 1

@@ -141,7 +141,8 @@ def test_what_is_undefined_says_why(tmp_path, cohort, labels, splits):
     (score,) = classification_scores(alone)
     assert score.auc is not None
     assert score.accuracy is None
-    assert "there is one fold" in score.reasons[0]
+    assert "With 5 events there is no interval" in score.reasons[0]
+    assert "there is one fold" in score.reasons[1]
 
 
 def test_the_report_is_about_labels(tmp_path, cohort, labels, splits):

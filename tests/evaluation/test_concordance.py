@@ -28,6 +28,7 @@ def cohorts(draw, max_patients=25):
     return make_outcome(draw(events), draw(times)), np.array(draw(risks))
 
 
+@pytest.mark.filterwarnings("ignore:.*count as tied")  # values at the tolerance are drawn
 @given(cohorts())
 @settings(max_examples=150, deadline=None)
 def test_counts_equal_those_of_scikit_survival(case):
@@ -48,6 +49,7 @@ def test_pairs_of_events_at_one_time_are_counted_apart():
     assert (counts.tied_time, counts.concordant) == (3, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*count as tied")  # values at the tolerance are drawn
 @given(cohorts())
 @settings(max_examples=50, deadline=None)
 def test_reversing_the_risk_mirrors_the_index(case):
@@ -373,6 +375,20 @@ def test_the_tolerance_of_ties_is_a_parameter_everywhere():
     assert ev.antolini_concordance(y, curves, times) != ev.antolini_concordance(
         y, curves, times, tied_tol=0.2
     )
+
+
+def test_one_outlier_does_not_hide_that_the_tolerance_swallows_the_risks():
+    rng = np.random.default_rng(5)
+    y = draw_outcome(rng, 60)
+    tiny = -1e-9 * y["time"] / y["time"].max()
+    outlier = np.where(np.arange(60) == 7, 1.0, tiny)
+    for risk in (tiny, outlier):
+        with pytest.warns(UserWarning, match="count as tied"):
+            ev.concordance_index(y, risk)
+        with pytest.warns(UserWarning, match="count as tied"):
+            ev.cumulative_dynamic_auc(y, y, risk, [np.median(y["time"])])
+    ev.concordance_index(y, (tiny < np.median(tiny)) + 1e-9 * (tiny == tiny.max()))
+    ev.concordance_index(y, 0.3 + 1e-15 * rng.normal(size=60))
 
 
 def test_two_hundred_thousand_patients():
