@@ -170,7 +170,8 @@ def compare_status_auc(
     Raises
     ------
     ValueError
-        Fewer than 10 events or two patients without, or models that order all case-control pairs alike.
+        Fewer than 10 events or two patients without, or models that order all case-control pairs
+        alike.
 
     References
     ----------

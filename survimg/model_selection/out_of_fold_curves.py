@@ -51,7 +51,8 @@ def cross_val_survival(
     ------
     ValueError
         No times, a time that is negative or beyond the last one that a fold's model describes,
-        curves that rise or leave [0, 1], an invalid outcome, or folds that do not test every patient exactly once.
+        curves that rise or leave [0, 1], an invalid outcome, or folds that do not test every
+        patient exactly once.
     TypeError
         A model without survival curves.
     """
