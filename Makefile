@@ -78,10 +78,11 @@ $(STAMP): pyproject.toml constraints.txt
 	.venv-lowest/bin/python $(INSTALL) -c constraints-lowest.txt -e ".[test]"
 	touch $@
 
-# torch stays as it is in the constraints file: its newest may have no build for the CPU alone.
+# torch stays as it is in the constraints file: its newest may have no build for the CPU alone. pandas 3
+# is asked for, as the newest lifelines (for tests) would otherwise keep pandas 2.
 .venv-newest/.installed: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv --clear .venv-newest
-	.venv-newest/bin/python $(INSTALL) "$$(grep '^torch==' constraints.txt)" -e ".[test]"
+	.venv-newest/bin/python $(INSTALL) "$$(grep '^torch==' constraints.txt)" "pandas>=3" -e ".[test]"
 	touch $@
 
 # PyRadiomics is for the parity tests only, which skip without it. Its sdist builds without isolation

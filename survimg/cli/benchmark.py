@@ -449,7 +449,7 @@ def _settings(
         "nested": "{n_folds}, stratified by event; {inner_folds} inner folds choose the parameters",
         "external": "none: trained on {n_training} patients, tested on {n_external} of another "
         "cohort"
-        + ("" if patients.label_name is not None else ensemble),
+        + ("" if protocol.inner_cv is None else ensemble),
         "leave-one-centre-out": "{n_folds}, each a centre",
     }
     settings["folds"] = words[protocol.name].format(**numbers)

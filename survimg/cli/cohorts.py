@@ -271,7 +271,8 @@ def _external(arguments: argparse.Namespace, training: Study) -> Study:
         n=n, shape=shape, random_state=seed, shift=shift, **_truth(arguments)  # type: ignore[arg-type]
     )
     settings = {"phantom_seed": seed, "phantom_shift": shift}
-    return Study(phantom.cohort, "phantoms of another scanner", phantom.oracle_risk, settings)
+    label = "phantoms of another scanner" if shift else f"{n} other phantoms"
+    return Study(phantom.cohort, label, phantom.oracle_risk, settings)
 
 
 def _shift(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -43,9 +43,10 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help=f"with repeated: number of repeats (default: {_REPEATS})",
     )
     group.add_argument(
-        "--inner-folds", type=at_least(2), metavar="K",
+        "--inner-folds", type=at_least(1), metavar="K",
         help="folds inside the training part: with nested, for the search (default: 3); with "
-        "external, for the ensemble (default: 5)",
+        "external, for the ensemble (default: 5), where 1 trains each model once, on all training "
+        "patients, as is always done with --label and --label-at",
     )
     group.add_argument(
         "--grid", action="append", metavar="MODEL:PARAMETER=V1,V2",
@@ -85,6 +86,15 @@ def check_protocol(arguments: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')} needs --protocol {' or '.join(protocols)}; the "
                 f"protocol is {arguments.protocol}."
             )
+    if arguments.inner_folds == 1 and arguments.protocol == "nested":
+        raise ValueError("--protocol nested needs --inner-folds of at least 2; got 1.")
+    if (arguments.inner_folds or 1) > 1 and arguments.protocol == "external" and label_wanted(
+        arguments
+    ):
+        raise ValueError(
+            f"--inner-folds {arguments.inner_folds}: --protocol external makes no ensemble of "
+            "classifiers (an ensemble averages risks); leave the option out."
+        )
     for name in ("grid", "external"):
         if arguments.protocol in belongs[name] and getattr(arguments, name) is None:
             raise ValueError(f"--protocol {arguments.protocol} needs --{name}.")
@@ -114,6 +124,7 @@ def make_protocol(
     dealt: dict[str, Any] = {"groups": _kept_together(arguments, cohort), "random_state": seed}
     inner = arguments.inner_folds or _INNER_FOLDS.get(arguments.protocol, 0)
     if arguments.protocol == "external":
+        inner = 1 if label_wanted(arguments) else inner
         return ms.external_protocol(
             cohort, y, n_training=int(n_training or 0), inner_folds=inner, **dealt
         )
@@ -128,16 +139,14 @@ def make_protocol(
 def wrap_models(
     arguments: argparse.Namespace, models: Mapping[str, Any], protocol: Protocol
 ) -> dict[str, Any]:
-    """Wrap models with a grid in a search, or, with external, each model in a `FoldEnsemble`.
+    """Wrap models with a grid in a search, or those of an external ensemble in `FoldEnsemble`.
 
     Raises
     ------
     ValueError
         A grid of an unknown model or parameter.
     """
-    if arguments.protocol == "external":
-        if label_wanted(arguments):  # an ensemble averages risks
-            return dict(models)
+    if arguments.protocol == "external" and protocol.inner_cv is not None:
         from survimg.estimators import FoldEnsemble
 
         return {

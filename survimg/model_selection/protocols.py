@@ -222,7 +222,8 @@ def external_protocol(
         Number of training patients.
     inner_folds : int, default=5
         Folds of the training cohort, for `survimg.estimators.FoldEnsemble`: the DeepMTS paper
-        averages the models of its five folds over the external patients.
+        averages the models of its five folds over the external patients. 1 for no ensemble: each
+        model is trained once, on all training patients.
     groups, random_state
         As in `k_fold_protocol`; the seed divides the training patients into folds.
 
@@ -239,12 +240,12 @@ def external_protocol(
     if not 0 < n_training < n:
         raise ValueError(f"n_training must be between 1 and {n - 1} of {n}; got {n_training}.")
     splits = ((np.arange(n_training), np.arange(n_training, n)),)
-    inner = _inner(X, inner_folds, groups, random_state)
+    inner = None if inner_folds == 1 else _inner(X, inner_folds, groups, random_state)
     return Protocol(
         "external",
         splits,
         inner,
-        _inner_splits(inner, X, y, splits),
+        None if inner is None else _inner_splits(inner, X, y, splits),
         _patient_of_image(groups),
         {
             "n_training": n_training,

@@ -159,7 +159,7 @@ def pooled(output: Any, pool: Pool = "mean") -> Tensor:
     ValueError
         Anything else.
     """
-    while isinstance(output, list | tuple) and len(output):
+    while isinstance(output, (list, tuple)) and len(output):
         output = output[-1]
     if not (isinstance(output, Tensor) and 2 <= output.ndim <= 5 and output.is_floating_point()):
         given = type(output).__name__

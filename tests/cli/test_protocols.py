@@ -13,6 +13,7 @@ from survimg.benchmark import read_run
 from survimg.cli import benchmark as command
 from survimg.cli import main
 from survimg.datasets import make_phantom_cohort
+from survimg.estimators import ClinicalVolumeCox
 from survimg.suites import Suite
 
 PHANTOM = ("--cohort", "phantom", "--patients", 36, "--shape", 16, 16, 16)
@@ -66,6 +67,28 @@ def test_external_phantoms_are_judged_by_an_ensemble_of_folds(tmp_path):
     assert not set(run.outcome["time"][train]) & set(run.outcome["time"][test])
     assert run.oracle_risk.size == 56
     assert set(run.groups[test]) == {"external cohort"}
+
+
+def test_external_phantoms_are_judged_by_one_model_of_all_training_patients(tmp_path):
+    out = tmp_path / "run"
+    status = benchmark(
+        *PHANTOM, "--models", "clinical-volume-cox", "--protocol", "external", "--external",
+        "phantom:20", "--shift", 0, "--inner-folds", 1, "--out", out,
+    )
+    assert status == 0
+    run = read_run(out)
+    assert not {name for name in estimators(run) if "FoldEnsemble" in name}
+    assert "another scanner" not in run.plan["settings"]["cohort"]
+    assert run.plan["settings"]["folds"] == (
+        "none: trained on 36 patients, tested on 20 of another cohort"
+    )
+    seed = run.plan["settings"]["external"]["phantom_seed"]
+    training = make_phantom_cohort(36, (16, 16, 16), 0).cohort
+    external = make_phantom_cohort(20, (16, 16, 16), seed).cohort
+    model = ClinicalVolumeCox().fit(training, training.outcome)
+    np.testing.assert_allclose(
+        run.records["clinical-volume-cox", 0, 0].arrays["test_risk"], model.predict(external)
+    )
 
 
 def test_external_phantoms_have_the_truth_of_the_training_phantoms(tmp_path):
@@ -204,6 +227,8 @@ def test_a_suite_takes_ones_own_model_and_shows_the_papers_numbers(
         ("--repeats 3", "--repeats needs --protocol repeated"),
         ("--inner-folds 3", "--inner-folds needs --protocol nested or external"),
         ("--protocol nested", "--protocol nested needs --grid"),
+        ("--protocol nested --inner-folds 1", "needs --inner-folds of at least 2; got 1"),
+        ("--protocol external --label stage --inner-folds 3", "makes no ensemble of classifiers"),
         ("--protocol external", "--protocol external needs --external"),
         ("--protocol leave-one-centre-out --folds 3", "--folds needs --protocol"),
         ("--protocol leave-one-centre-out", "needs the centre of each patient"),
