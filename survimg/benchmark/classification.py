@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from sklearn.metrics import roc_auc_score
 
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import holm
@@ -187,6 +186,8 @@ def _score(run: Run, model: str, units: list[OutOfFold]) -> ClassificationScore:
 
 
 def _auc(run: Run, units: list[OutOfFold], reasons: list[str]) -> Estimate:
+    from sklearn.metrics import roc_auc_score  # reports of survival models do without scikit-learn
+
     label = run.outcome["event"]
     value = np.mean([roc_auc_score(label[u.position], u.probability) for u in units])
     error = np.nan

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import isnan
 from os import PathLike
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ORACLE, ModelScore, score_run, score_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Result", "leaderboard", "leaderboard_text", "ranked", "score_lines"]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from survimg.benchmark.run_folder import Run
 from survimg.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["prediction_table", "write_parquet"]
 
@@ -34,6 +37,8 @@ def prediction_table(run: Run) -> pd.DataFrame:
         has them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
         a fold). Models that failed or only segment have no rows.
     """
+    import pandas as pd  # loads for half a second
+
     position = {name: i for i, name in enumerate(run.ids.tolist())}
     repeat_of = {fold: k + 1 for k, folds in enumerate(run.repeats) for fold in folds}
     parts = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.predictions import prediction_table, write_parquet
@@ -21,6 +21,9 @@ from survimg.benchmark.within_fold import (
 from survimg.evaluation.concordance import concordance_index
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
 from survimg.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "ModelScore",
@@ -191,6 +194,8 @@ def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
 
     Of labels the columns that begin with ``c_`` begin with ``auc_``.
     """
+    import pandas as pd  # loads for half a second, which `survimg summary` does not need
+
     places = sorted({place for score in scores for place in score.fold_c})
     rows = []
     for score in scores:
@@ -224,6 +229,8 @@ def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
 
 def fold_table(run: Run) -> pd.DataFrame:
     """One row per model, fold and seed: status, concordance, Dice, seconds, memory."""
+    import pandas as pd
+
     event = run.outcome["event"]
     rows = []
     for (model, fold, seed), record in run.records.items():

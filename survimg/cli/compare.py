@@ -32,12 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Compare."""
     from survimg.report.comparison import compare_runs, comparison_table
-    from survimg.report.comparison_page import render_comparison
 
     comparison = compare_runs(arguments.folders)
     text = _as_text(comparison, comparison_table(comparison))
     record = _as_json(comparison)
     if arguments.html is not None:
+        from survimg.report.comparison_page import render_comparison
+
         record["page"] = render_comparison(comparison, arguments.html)
         text += f"\n{record['page']}\n"
     return Answer(text, record)

@@ -5,6 +5,8 @@ Risk is higher for an earlier event throughout; outcomes are the structured arra
 ``survimg.evaluation.plots`` draws with matplotlib and is imported on its own.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from survimg.evaluation.bootstrap import bootstrap_interval
 from survimg.evaluation.brier import (
     brier_score,
@@ -20,7 +22,6 @@ from survimg.evaluation.calibration import (
     greenwood_nam_dagostino_test,
     integrated_calibration_index,
 )
-from survimg.evaluation.cohort_table import compare_cohorts
 from survimg.evaluation.concordance import (
     ConcordanceCounts,
     compare_concordance,
@@ -28,7 +29,6 @@ from survimg.evaluation.concordance import (
     concordance_index,
 )
 from survimg.evaluation.cox_regression import CoxFit, fit_cox, hazard_ratio
-from survimg.evaluation.cox_tables import cox_table, multivariate_cox_table, univariate_cox_table
 from survimg.evaluation.decision_curve import DecisionCurve, decision_curve
 from survimg.evaluation.estimates import Comparison, Estimate
 from survimg.evaluation.horizon import (
@@ -37,9 +37,7 @@ from survimg.evaluation.horizon import (
     horizon_weights,
 )
 from survimg.evaluation.kaplan_meier import CensoringDistribution, KaplanMeier, kaplan_meier
-from survimg.evaluation.nomogram import Axis, Nomogram
 from survimg.evaluation.optimism import OptimismCorrection, optimism_corrected_concordance
-from survimg.evaluation.proportional_hazards import proportional_hazards_test
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 from survimg.evaluation.risk_groups import (
     Cutoff,
@@ -69,6 +67,16 @@ from survimg.evaluation.time_dependent_auc import (
     roc_curve_at_horizon,
 )
 from survimg.evaluation.uno import antolini_concordance, uno_concordance
+
+if TYPE_CHECKING:
+    from survimg.evaluation.cohort_table import compare_cohorts
+    from survimg.evaluation.cox_tables import (
+        cox_table,
+        multivariate_cox_table,
+        univariate_cox_table,
+    )
+    from survimg.evaluation.nomogram import Axis, Nomogram
+    from survimg.evaluation.proportional_hazards import proportional_hazards_test
 
 __all__ = [
     "Axis",
@@ -134,3 +142,28 @@ __all__ = [
     "uno_concordance",
     "volume_difference",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    # When asked for: pandas, in which these tables are, takes longer to load than a run to be read.
+    if name == "compare_cohorts":
+        from survimg.evaluation.cohort_table import compare_cohorts
+
+        return compare_cohorts
+    if name in ("cox_table", "multivariate_cox_table", "univariate_cox_table"):
+        from survimg.evaluation import cox_tables
+
+        return getattr(cox_tables, name)
+    if name in ("Axis", "Nomogram"):
+        from survimg.evaluation import nomogram
+
+        return getattr(nomogram, name)
+    if name == "proportional_hazards_test":
+        from survimg.evaluation.proportional_hazards import proportional_hazards_test
+
+        return proportional_hazards_test
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy.special import chdtrc
 
 from survimg.evaluation.estimates import Estimate, check_level
@@ -18,6 +18,9 @@ from survimg.evaluation.predictions import check_weights
 from survimg.survival.cox import CoxModel, maximise_partial_likelihood
 from survimg.survival.risk_sets import Ties
 from survimg.target import check_outcome, in_order_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CoxFit", "fit_cox", "hazard_ratio"]
 
@@ -193,7 +196,7 @@ def design(
     covariates: npt.ArrayLike | pd.DataFrame, names: Sequence[str] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return covariates as a matrix, and their names: given ones, those of a frame, or x0, ..."""
-    if names is None and isinstance(covariates, pd.DataFrame):
+    if names is None and hasattr(covariates, "columns"):  # pandas loads for half a second
         names = [str(column) for column in covariates.columns]
     X = np.asarray(covariates, dtype=np.float64)
     X = X[:, np.newaxis] if X.ndim == 1 else X

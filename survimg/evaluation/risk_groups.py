@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy.special import chdtrc
 
 from survimg.evaluation.predictions import as_array, check_risk
@@ -331,6 +330,8 @@ def _expected_events(
 
 
 def _labels(values: npt.ArrayLike, n_patients: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    import pandas as pd  # loads for half a second
+
     array = np.asarray(values)
     if array.shape != (n_patients,):
         raise ValueError(

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from survimg.files import write_atomically
 from survimg.report.comparison import RunComparison, comparison_table
-from survimg.report.page import templates
-from survimg.report.style import script, stylesheet
+from survimg.report.style import script, stylesheet, templates
 
 __all__ = ["render_comparison"]
 

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.nomogram import Axis, Nomogram
 from survimg.files import write_atomically
+from survimg.report.style import templates
 
 __all__ = ["write_nomogram_page"]
-
-_FOLDER = Path(__file__).parent
 
 
 def write_nomogram_page(
@@ -68,14 +66,7 @@ def write_nomogram_page(
         raise ValueError("The page needs at least one horizon.")
     for horizon in horizons:
         nomogram.terms.position(horizon)
-    templates = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,  # names come from users' tables
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = templates.get_template("nomogram.html").render(
+    page = templates().get_template("nomogram.html").render(
         title=title,
         event=event,
         time_unit=time_unit,

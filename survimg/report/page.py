@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.hidden import without_identifiers
@@ -35,10 +34,9 @@ from survimg.report.probabilities import Probabilities, evaluate_probabilities, 
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
 from survimg.report.statements import unsupported_statements
-from survimg.report.style import script, stylesheet
+from survimg.report.style import script, stylesheet, templates
 from survimg.report.subgroup_figure import forest_figure
 from survimg.report.subgroups import evaluate_subgroups, levels_of
-from survimg.report.svg import model_class
 from survimg.report.table_formats import Table, signed, write_documents
 from survimg.report.tables import (
     centre_table,
@@ -54,9 +52,8 @@ from survimg.report.tables import (
     subgroup_table,
 )
 
-__all__ = ["render", "templates"]
+__all__ = ["render"]
 
-FOLDER = Path(__file__).parent
 # Rows for preparation steps that were not done; other absent settings get no row.
 _WORST, _MOST_ROWS = 8, 1000  # patients with a card, and in the table
 _ABSENT = {"spacing": "each patient's own voxel size"}
@@ -108,19 +105,6 @@ def render(
     path = run.folder / "report.html"
     write_atomically(path, page.encode())
     return path
-
-
-def templates() -> Environment:
-    """Templates of the report's pages; text is escaped, since names come from users' tables."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["model_class"] = model_class
-    return environment
 
 
 def _content(run: Run, columns: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Style sheet and script of the report's pages."""
+"""Templates, style sheet and script of the report's pages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["Script", "script", "stylesheet"]
+__all__ = ["Script", "model_class", "script", "stylesheet", "templates"]
 
 FOLDER = Path(__file__).parent
 
@@ -39,3 +40,21 @@ def script() -> Script:
     text = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(Markup(text), f"sha256-{digest}")
+
+
+def templates() -> Environment:
+    """Templates of the report's pages; text is escaped, since names come from users' tables."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["model_class"] = model_class
+    return environment
+
+
+def model_class(name: str) -> str:
+    """Class of all that a page shows of one model, so that it can be switched off."""
+    return f"m-{hashlib.blake2s(name.encode(), digest_size=5).hexdigest()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from typing import Any
@@ -12,7 +11,9 @@ from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-__all__ = ["GREY", "STYLE", "mark", "model_class", "svg"]
+from survimg.report.style import model_class
+
+__all__ = ["GREY", "STYLE", "mark", "svg"]
 
 GREY = "#6b7280"
 STYLE: Any = {
@@ -34,11 +35,6 @@ _VARIABLES = {
     "#009e73": "green", "#cc79a7": "pink", "#56b4e9": "sky", "#e69f00": "orange",
 }  # fmt: skip
 _MARK = "survimg-mark"
-
-
-def model_class(name: str) -> str:
-    """Class of all that a page shows of one model, so that it can be switched off."""
-    return f"m-{hashlib.blake2s(name.encode(), digest_size=5).hexdigest()}"
 
 
 def mark(artist: Artist, text: str = "", *, model: str | None = None) -> None:

@@ -9,7 +9,7 @@ from lifelines.utils import concordance_index as lifelines_concordance
 from sksurv.metrics import concordance_index_censored, concordance_index_ipcw
 
 import survimg.evaluation as ev
-from survimg.evaluation import bootstrap
+from survimg.evaluation import bootstrap, pairs
 from survimg.evaluation.influence import censoring_influence
 from survimg.target import make_outcome
 
@@ -41,6 +41,21 @@ def test_counts_equal_those_of_scikit_survival(case):
     expected = concordance_index_censored(y["event"], y["time"], risk)
     assert ev.concordance_index(y, risk) == expected[0]
     assert (counts.concordant, counts.discordant, counts.tied_risk) == expected[1:4]
+
+
+@given(cohorts())
+@settings(max_examples=100, deadline=None)
+def test_few_patients_are_counted_as_many(case):
+    """Each with each, as up to 128 patients are, and by the kernels, as more are."""
+    y, risk = case
+    arguments = y["event"], y["time"], risk, np.ones(risk.size, dtype=np.int64), 1e-8
+    for count in (pairs.pair_sums, pairs.pair_sums_later):
+        direct = count(*arguments)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pairs, "_FEW", 0)
+            compiled = count(*arguments)
+        for name in ("concordant", "tied_risk", "comparable"):
+            np.testing.assert_array_equal(getattr(direct, name), getattr(compiled, name), name)
 
 
 def test_pairs_of_events_at_one_time_are_counted_apart():
