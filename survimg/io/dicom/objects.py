@@ -30,7 +30,7 @@ _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 #: A slice of 2^26 pixels of 32 bits, or a segmentation of 2^31 voxels; of a structure set, all the
 #: contours of a body.
 _MAX_BYTES = 1 << 28
-#: Items of sequences: the contours of a body are some ten thousand, with their slices twice as many.
+#: Items of sequences: all contours of a body are some ten thousand, with their slices twice that.
 #: Each costs 20 microseconds, and 8 bytes suffice for one.
 _MAX_ITEMS, _ITEMS = 250_000, (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 #: Elements of a header, those in sequences not counted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Sequence
@@ -123,7 +124,10 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
             (int(item.ROINumber), str(item.ROIName)) for item in dataset.StructureSetROISequence
         ]
     if len({number for number, _ in names}) < len(names):
-        raise ValueError(f"{path} is damaged: it has two regions of one ROINumber.")
+        raise ValueError(
+            f"{path} is damaged: it has two regions of one ROINumber among "
+            f"{sorted(name for _, name in names)}."
+        )
     wanted = [number for number, name in names if roi is None or name == roi]
     if len(wanted) != 1:
         what = "Say which region" if roi is None else f"There is not exactly one region {roi!r}"
@@ -198,7 +202,7 @@ def _warn_of_skipped(mask: np.ndarray, where: str) -> None:
     marked = np.flatnonzero(mask.any(axis=(1, 2)))
     skipped = sum(
         int(above - below - 1)
-        for below, above in zip(marked[:-1], marked[1:], strict=True)
+        for below, above in itertools.pairwise(marked)
         if above - below > 1 and (mask[below] & mask[above]).any()
     )
     if skipped:

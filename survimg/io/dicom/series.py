@@ -107,9 +107,10 @@ def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
         pydicom is not installed.
     ValueError
         No series or several (they are listed), slices of different size, orientation or modality,
-        missing, duplicate, unevenly spaced or shifted slices, a tilted gantry, several frames or
-        colours in one file, headers that do not fit the pixels, slices that cannot be decoded, PET
-        that cannot be converted.
+        missing, duplicate, unevenly spaced or shifted slices, slices of two patients, studies,
+        frames of reference or acquisitions, a tilted gantry, CT without its rescaling, several
+        frames or colours in one file, headers that do not fit the pixels, slices that cannot be
+        decoded, PET that cannot be converted.
     """
     stack, spacing, normal = _sorted_stack(_the_only_series(folder, root), folder)
     first = stack[0]
@@ -191,15 +192,7 @@ def _read_slice(path: Path) -> _Slice | None:
         if dataset.get("ModalityLUTSequence"):
             raise DicomError(f"{path} has a table instead of a RescaleSlope; it is not supported.")
         series, modality = str(dataset.SeriesInstanceUID), str(dataset.Modality)
-        with_slope = dataset.get("RescaleSlope") is not None
-        with_intercept = dataset.get("RescaleIntercept") is not None
-        if with_slope != with_intercept:
-            raise DicomError(f"{path} has only one of RescaleSlope and RescaleIntercept.")
-        if modality == "CT" and not with_slope:
-            raise DicomError(
-                f"{path} lacks RescaleSlope and RescaleIntercept: its numbers are in no unit that "
-                "is known."
-            )
+        with_slope = _is_rescaled(dataset, modality, path)
     row_spacing, column_spacing = _numbers(dataset, "PixelSpacing", 2, path)
     if min(row_spacing, column_spacing) <= 0:
         raise ValueError(
@@ -223,6 +216,20 @@ def _read_slice(path: Path) -> _Slice | None:
         pixels=pixels,
         dataset=dataset,
     )
+
+
+def _is_rescaled(dataset: Any, modality: str, path: Path) -> bool:
+    with_slope, with_intercept = (
+        dataset.get(name) is not None for name in ("RescaleSlope", "RescaleIntercept")
+    )
+    if with_slope != with_intercept:
+        raise DicomError(f"{path} has only one of RescaleSlope and RescaleIntercept.")
+    if modality == "CT" and not with_slope:
+        raise DicomError(
+            f"{path} lacks RescaleSlope and RescaleIntercept: its numbers are in no unit that is "
+            "known."
+        )
+    return with_slope
 
 
 def _axes(dataset: Any, path: Path) -> np.ndarray:

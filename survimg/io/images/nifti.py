@@ -43,6 +43,8 @@ _TIME_UNITS = (0, 8, 16, 24, 32, 40, 48)
 _SMALLEST_SCALE = 1e-10
 #: Part of a voxel by which the two positions of a file may differ: both are rounded.
 _PLACE_TOLERANCE = 0.1
+#: Scalar products of the axes of an sform up to which it, and not the qform, has the last word.
+_STRAIGHT = 1e-4
 #: Part by which voxel sizes may differ.
 _SIZE_TOLERANCE = 0.001
 _SCANNER, _LAST_CODE = 1, 5  # codes of a transform to the scanner's coordinates, to a template
@@ -242,7 +244,9 @@ def _matrix(header: _Header, path: Path) -> np.ndarray:
             "nothing tells which is right. Write the file again with the right one alone (the code "
             "of the other set to 0)."
         )
-    return sform if sform_code == _SCANNER else qform  # ITK's choice
+    axes = sform[:, :3] / np.linalg.norm(sform[:, :3], axis=0)
+    straight = np.abs(axes.T @ axes - np.eye(3)).max() <= _STRAIGHT
+    return sform if sform_code == _SCANNER and straight else qform  # ITK's choice
 
 
 def _qform(fields: np.void, sizes: np.ndarray, path: Path) -> np.ndarray:

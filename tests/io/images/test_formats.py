@@ -281,3 +281,15 @@ def test_qform_and_sform_that_differ_by_a_part_of_a_voxel(tmp_path, shift, refus
             read_image(path)
     else:
         assert read_image(path).shape == (6, 5, 4)
+
+
+def test_a_slightly_sheared_sform_yields_to_the_qform(tmp_path):
+    path = tmp_path / "a.nii"
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    sheared = image.affine.copy()
+    sheared[0, 1], sheared[1, 3] = 8e-4, 0.1
+    image.set_qform(image.affine, 1)
+    image.set_sform(sheared, 1)
+    nibabel.save(image, path)
+    _equal(path, sitk.ReadImage(str(path)))
+    assert read_image(path).direction == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
