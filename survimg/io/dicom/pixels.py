@@ -28,7 +28,7 @@ from survimg.io.dicom.objects import (
     parsed,
 )
 
-__all__ = ["PixelData", "read_frames", "read_with_pixels"]
+__all__ = ["PixelData", "check_shrinkage", "read_frames", "read_with_pixels"]
 
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _BIG_ENDIAN, _IMPLICIT = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2"
@@ -40,6 +40,8 @@ _BY_GDCM = tuple(
 #: No detector or reconstruction has so many pixels; a damaged header would ask for their memory.
 _MAX_PIXELS = 2**26
 _MAX_VOXELS = 2**30
+#: Compressed frames that claim more bytes than this, and shrink by more than this, are not decoded.
+_SHRUNK_MAX, _SHRUNK_RATIO = 640 << 20, 50
 #: Elements behind the pixels: digital signatures, padding.
 _AFTER_PIXELS = ((0xFFFA, 0xFFFA), (0xFFFC, 0xFFFC))
 _DECODER = Path(__file__).with_name("decoder.py")
@@ -134,6 +136,11 @@ def read_with_pixels(
             signed=int(dataset.PixelRepresentation) == 1,
             syntax=syntax,
         )
+        if syntax == _BIG_ENDIAN and pixels.allocated < 16 and content[at + 4 : at + 6] == b"OW":
+            raise DicomError(
+                f"{path} has pixels of {pixels.allocated} bits in big-endian words, whose order "
+                "readers take differently: convert it with dcmconv +te of DCMTK."
+            )
         high, representation = int(dataset.HighBit), int(dataset.PixelRepresentation)
         if pixels.allocated not in (1, 8, 16, 32) or not 1 <= pixels.stored <= pixels.allocated:
             raise DicomError(f"{path} has {pixels.stored} of {pixels.allocated} bits per pixel.")
@@ -161,6 +168,7 @@ def read_frames(images: Sequence[PixelData]) -> list[np.ndarray]:
     ValueError
         Damaged or truncated; the decoding process died, or needed too much memory or time.
     """
+    check_shrinkage(images)
     frames = []
     compressed: list[tuple[int, bytes]] = []
     for i, image in enumerate(images):
@@ -224,6 +232,32 @@ def _check_size(image: PixelData) -> None:
             f"{path} is truncated, or its header does not fit its pixels: there are "
             f"{min(there, image.length)} bytes, and {expected} for {image.n_frames} x {image.rows} "
             f"x {image.columns} pixels."
+        )
+
+
+def check_shrinkage(images: Sequence[PixelData]) -> None:
+    """Refuse compressed frames that claim far more than is there, as `stream.inflated` does.
+
+    Parameters
+    ----------
+    images : sequence of PixelData
+        All that become one volume.
+
+    Raises
+    ------
+    ValueError
+        More than 640 MiB, decoded, in less than a fiftieth of that.
+    """
+    claimed = there = 0
+    for image in images:
+        if image.length is None:
+            claimed += 4 * image.n_frames * image.rows * image.columns  # as decoded
+            there += image.path.stat().st_size - image.start
+    if claimed > _SHRUNK_MAX and claimed > _SHRUNK_RATIO * there:
+        raise ValueError(
+            f"{images[0].path} and the slices beside it claim {claimed} bytes of pixels in {there} "
+            f"compressed ones. What shrinks by more than {_SHRUNK_RATIO} is read up to "
+            f"{_SHRUNK_MAX >> 20} MiB; decompress it with gdcmconv --raw."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from survimg.io.dicom.contours import filled
-from survimg.io.dicom.objects import damage_refused, read_dataset
+from survimg.io.dicom.objects import DicomError, damage_refused, read_dataset
 from survimg.io.images.image import Image
 
 __all__ = ["read_rtstruct"]
@@ -20,6 +21,8 @@ __all__ = ["read_rtstruct"]
 _FLATNESS = 0.1
 #: Part of its volume by which a region may change on the voxels of its image.
 _MAX_VOLUME_CHANGE = 0.5
+#: mm; no scanner's slices are further apart.
+_MAX_DISTANCE = 10.5
 _CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 
 
@@ -48,7 +51,8 @@ def read_rtstruct(
     Warns
     -----
     UserWarning
-        Contours that cross, which are united; lone points, which enclose nothing.
+        Contours that cross, which are united; lone points, which enclose nothing; slices without a
+        contour between others, which stay empty.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
     _check_inside_image(contours, like.shape, where)
     planes = _planes(contours, path)
     heights = np.array(sorted(planes))
-    gap = float(np.median(np.diff(heights))) if heights.size > 1 else 1.0
+    gap = _distance(heights, like.spacing[0], where)
     slices = {
         height: filled([contour[:, 1:] for contour in planes[height]], like.shape[1:], exclusive)
         for height in planes
@@ -97,6 +101,7 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
         nearest = float(heights[np.argmin(np.abs(heights - z))])
         if abs(nearest - z) <= 0.5 * gap + 1e-3:
             mask[z] = slices[nearest].mask
+    _warn_of_skipped(mask, where)
     if not mask.any():
         raise ValueError(
             f"{where} contains no voxel of its image: it lies between their centres."
@@ -118,6 +123,11 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
         names = [
             (int(item.ROINumber), str(item.ROIName)) for item in dataset.StructureSetROISequence
         ]
+    if len({number for number, _ in names}) < len(names):
+        raise ValueError(
+            f"{path} is damaged: it has two regions of one ROINumber among "
+            f"{sorted(name for _, name in names)}."
+        )
     wanted = [number for number, name in names if roi is None or name == roi]
     if len(wanted) != 1:
         what = "Say which region" if roi is None else f"There is not exactly one region {roi!r}"
@@ -125,7 +135,7 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
     name = dict(names)[wanted[0]]
     with damage_refused(path):
         contours = [
-            (str(contour.ContourGeometricType), np.array(contour.ContourData, dtype=np.float64))
+            (str(contour.ContourGeometricType), _points(contour, path))
             for item in dataset.get("ROIContourSequence") or []
             if int(item.ReferencedROINumber) == wanted[0]
             for contour in item.get("ContourSequence") or []
@@ -159,6 +169,50 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
             stacklevel=5,
         )
     return name, _EXCLUSIVE in kinds, [values.reshape(-1, 3) for _, values in closed]
+
+
+def _points(contour: Any, path: Path) -> np.ndarray:
+    values = np.array(contour.ContourData, dtype=np.float64)
+    number = contour.get("NumberOfContourPoints")
+    if number is not None and 3 * int(number) != values.size:
+        raise DicomError(
+            f"{path} is damaged: a contour has {values.size} coordinates, and {number} points by "
+            "NumberOfContourPoints."
+        )
+    return values
+
+
+def _distance(heights: np.ndarray, spacing: float, where: str) -> float:
+    """Return the distance between planes, in slices: the smallest, for a region may have gaps."""
+    if heights.size < 2:
+        return 1.0
+    gaps = np.diff(heights)
+    gap = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    if gap > 1.5 and gap * spacing > _MAX_DISTANCE:
+        raise ValueError(
+            f"{where} has contours in planes that are {gap * spacing:.3g} mm apart, and nothing "
+            "between them; how thick it is there is not known. Draw it on every slice, or write it "
+            "as a mask."
+        )
+    return gap
+
+
+def _warn_of_skipped(mask: np.ndarray, where: str) -> None:
+    """Say where a region is interrupted by slices without contours, though it goes on behind."""
+    marked = np.flatnonzero(mask.any(axis=(1, 2)))
+    skipped = sum(
+        int(above - below - 1)
+        for below, above in itertools.pairwise(marked)
+        if above - below > 1 and (mask[below] & mask[above]).any()
+    )
+    if skipped:
+        warnings.warn(
+            f"{where} has no contour on {skipped} slice(s) between others that lie above each "
+            "other; they are left empty. Look at the mask: slices may have been skipped in "
+            "drawing.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _check_inside_image(

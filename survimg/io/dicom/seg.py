@@ -17,6 +17,8 @@ __all__ = ["read_segmentation"]
 
 #: Part of the distance between planes by which a frame may miss its plane.
 _TOLERANCE = 0.05
+#: Distance of two frames, in their thickness, from which on planes are missing between them.
+_MAX_GAP = 1.5
 #: No clinical volume has so many voxels; a damaged position would ask for as many.
 _MAX_VOXELS = 2**30
 
@@ -34,6 +36,7 @@ class _Frames:
     axes: np.ndarray  # (frames, 2, 3)
     pixel_spacing: np.ndarray  # (frames, 2)
     slice_distance: float | None
+    thickness: float | None
 
 
 def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> Image:
@@ -111,8 +114,9 @@ def _frames_of(dataset: Any, pixels: PixelData, path: Path) -> _Frames:
     kind = str(dataset.SegmentationType)
     measures = [_group(frame, shared, "PixelMeasuresSequence", path) for frame in groups]
     between = measures[0].get("SpacingBetweenSlices")
+    thickness = measures[0].get("SliceThickness")
     if between is None and len(groups) == 1:
-        between = measures[0].get("SliceThickness")
+        between = thickness
     planes = [_group(frame, shared, "PlanePositionSequence", path) for frame in groups]
     turns = [_group(frame, shared, "PlaneOrientationSequence", path) for frame in groups]
     return _Frames(
@@ -129,6 +133,7 @@ def _frames_of(dataset: Any, pixels: PixelData, path: Path) -> _Frames:
         axes=_floats([turn.ImageOrientationPatient for turn in turns], (-1, 2, 3)),
         pixel_spacing=_floats([item.PixelSpacing for item in measures], (-1, 2)),
         slice_distance=None if between is None else float(between),
+        thickness=None if thickness is None else float(thickness),
     )
 
 
@@ -205,15 +210,20 @@ def _check_parallel(frames: _Frames, path: Path) -> np.ndarray:
 
 
 def _plane_distance(frames: _Frames, normal: np.ndarray, path: Path) -> float:
-    """Return the distance between planes: the header's, else the smallest of any two frames."""
+    """Return the distance between planes: the header's, else the smallest of any two frames.
+
+    The smallest counts only if it is hardly more than their thickness.
+    """
     gaps = np.diff(np.unique(np.round(frames.positions @ normal, 3)))
     distance = frames.slice_distance
     if distance is None and gaps.size:
         distance = float(gaps.min())
+        if frames.thickness is None or distance > _MAX_GAP * frames.thickness:
+            distance = None  # planes without a frame may lie between any two
     if distance is None or not np.isfinite(distance) or distance <= 0:
         raise ValueError(
             f"{path} does not tell the distance between its planes (SpacingBetweenSlices, or "
-            "SliceThickness of a single frame)."
+            "a SliceThickness that fits their positions)."
         )
     return distance
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from survimg.io.containment import check_inside
 from survimg.io.dicom.objects import DicomError, damage_refused, is_dicom
-from survimg.io.dicom.pixels import PixelData, read_frames, read_with_pixels
+from survimg.io.dicom.pixels import PixelData, check_shrinkage, read_frames, read_with_pixels
 from survimg.io.dicom.suv import suv_factor_of_slices
 from survimg.io.images.image import Image, placed_image
+from survimg.io.images.stream import MAX_VOXELS
 
 __all__ = ["Series", "read_series"]
 
@@ -29,8 +30,12 @@ GAP_TOLERANCE = 0.05
 TILT_TOLERANCE = 0.002
 #: mm; some headers round positions to a tenth of one.
 SHIFT_TOLERANCE = 0.1
-#: Slices whose pixels are decoded at a time.
-_BATCH = 64
+#: Slices whose pixels are decoded at a time, and pixels in them.
+_BATCH, _BATCH_PIXELS = 64, 1 << 25
+#: What the slices of one volume share; read as text, so that one that lacks it differs as well.
+_SHARED = (
+    "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "Units", "RescaleType",
+)
 
 _CLASS = "1.2.840.10008.5.1.4.1.1."
 #: CT, MR and PET; readers do not agree on where others lie.
@@ -102,18 +107,27 @@ def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
         pydicom is not installed.
     ValueError
         No series or several (they are listed), slices of different size, orientation or modality,
-        missing, duplicate, unevenly spaced or shifted slices, a tilted gantry, several frames or
-        colours in one file, headers that do not fit the pixels, slices that cannot be decoded, PET
-        that cannot be converted.
+        missing, duplicate, unevenly spaced or shifted slices, slices of two patients, studies,
+        frames of reference or acquisitions, a tilted gantry, CT without its rescaling, several
+        frames or colours in one file, headers that do not fit the pixels, slices that cannot be
+        decoded, PET that cannot be converted.
     """
     stack, spacing, normal = _sorted_stack(_the_only_series(folder, root), folder)
     first = stack[0]
     factor = 1.0
     if suv and first.modality == "PT":
         factor = suv_factor_of_slices(folder, [(entry.path.name, entry.dataset) for entry in stack])
-    volume = np.empty((len(stack), *first.size), dtype=np.float32)
-    for start in range(0, len(stack), _BATCH):
-        batch = stack[start : start + _BATCH]
+    rows, columns = first.size
+    if len(stack) * rows * columns > MAX_VOXELS:
+        raise ValueError(
+            f"The series in {folder} claims {len(stack)} x {rows} x {columns} voxels; a volume has "
+            f"{MAX_VOXELS} at most."
+        )
+    check_shrinkage([entry.pixels for entry in stack])
+    volume = np.empty((len(stack), rows, columns), dtype=np.float32)
+    n_slices = max(1, min(_BATCH, _BATCH_PIXELS // (rows * columns)))
+    for start in range(0, len(stack), n_slices):
+        batch = stack[start : start + n_slices]
         for i, frames in enumerate(read_frames([entry.pixels for entry in batch]), start):
             volume[i] = frames[0] * np.float64(stack[i].slope) + stack[i].intercept
     if factor != 1.0:
@@ -178,10 +192,7 @@ def _read_slice(path: Path) -> _Slice | None:
         if dataset.get("ModalityLUTSequence"):
             raise DicomError(f"{path} has a table instead of a RescaleSlope; it is not supported.")
         series, modality = str(dataset.SeriesInstanceUID), str(dataset.Modality)
-        with_slope = dataset.get("RescaleSlope") is not None
-        with_intercept = dataset.get("RescaleIntercept") is not None
-        if with_slope != with_intercept:
-            raise DicomError(f"{path} has only one of RescaleSlope and RescaleIntercept.")
+        with_slope = _is_rescaled(dataset, modality, path)
     row_spacing, column_spacing = _numbers(dataset, "PixelSpacing", 2, path)
     if min(row_spacing, column_spacing) <= 0:
         raise ValueError(
@@ -205,6 +216,20 @@ def _read_slice(path: Path) -> _Slice | None:
         pixels=pixels,
         dataset=dataset,
     )
+
+
+def _is_rescaled(dataset: Any, modality: str, path: Path) -> bool:
+    with_slope, with_intercept = (
+        dataset.get(name) is not None for name in ("RescaleSlope", "RescaleIntercept")
+    )
+    if with_slope != with_intercept:
+        raise DicomError(f"{path} has only one of RescaleSlope and RescaleIntercept.")
+    if modality == "CT" and not with_slope:
+        raise DicomError(
+            f"{path} lacks RescaleSlope and RescaleIntercept: its numbers are in no unit that is "
+            "known."
+        )
+    return with_slope
 
 
 def _axes(dataset: Any, path: Path) -> np.ndarray:
@@ -249,6 +274,7 @@ def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], flo
                 f"The slices {first.path.name} and {other.path.name} in {folder} have different "
                 "orientations (a localiser among the slices?)."
             )
+    _check_shared(slices, folder)
     if len(slices) < 2:
         raise ValueError(f"The DICOM series in {folder} has one slice; a volume needs two or more.")
     normal = np.cross(first.axes[0], first.axes[1])
@@ -256,6 +282,7 @@ def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], flo
     order = np.argsort(heights, kind="stable")
     stack = [slices[i] for i in order]
     spacing = _check_gaps(stack, heights[order], folder)
+    _check_acquisitions(stack, folder)
     run = stack[-1].position - stack[0].position
     drift = float(np.linalg.norm(run - (run @ normal) * normal))
     if drift > TILT_TOLERANCE * float(run @ normal):
@@ -265,6 +292,37 @@ def _sorted_stack(slices: list[_Slice], folder: Path) -> tuple[list[_Slice], flo
         )
     _check_straight(stack, run, folder)
     return stack, spacing, normal
+
+
+def _check_shared(slices: list[_Slice], folder: Path) -> None:
+    with damage_refused(folder):
+        for name in _SHARED:
+            values = [str(entry.dataset.get(name) or "").strip() for entry in slices]
+            other = next((i for i, value in enumerate(values) if value != values[0]), 0)
+            if other:
+                raise DicomError(
+                    f"The slices {slices[0].path.name} and {slices[other].path.name} in {folder} "
+                    f"differ in {name}: they are not of one volume."
+                )
+        scaled = [entry.dataset.get("RescaleSlope") is not None for entry in slices]
+    if any(scaled) and not all(scaled):
+        raise ValueError(
+            f"{slices[scaled.index(False)].path} lacks RescaleSlope, which other slices have."
+        )
+
+
+def _check_acquisitions(stack: list[_Slice], folder: Path) -> None:
+    """Refuse two scans whose slices alternate; MR alone acquires one volume that way."""
+    if stack[0].modality not in ("CT", "PT"):
+        return
+    with damage_refused(folder):
+        numbers = [str(entry.dataset.get("AcquisitionNumber") or "") for entry in stack]
+    runs = [number for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1]]
+    if len(runs) != len(set(runs)):
+        raise ValueError(
+            f"The slices in {folder} are of {len(set(runs))} acquisitions that alternate "
+            "(AcquisitionNumber); put the one that is meant into a folder of its own."
+        )
 
 
 def _check_straight(stack: list[_Slice], run: np.ndarray, folder: Path) -> None:

@@ -25,7 +25,7 @@ _SAME_FOR_ALL = (
     "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight",
     "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
     "RadiopharmaceuticalStartDateTime", "PhilipsPETPrivateGroup", "SeriesDate", "SeriesTime",
-    "TimezoneOffsetFromUTC",
+    "TimezoneOffsetFromUTC", "RadionuclideCode",
 )
 #: Creators of the private elements that are used.
 _PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
@@ -37,6 +37,24 @@ _DATE_TIME = re.compile(r"(\d{14}|\d{12})(?:\.(\d{1,6}))?([+-]\d{4})?", re.ASCII
 _ZONE = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)", re.ASCII)
 #: Radiopharmaceuticals are scanned within a few half-lives; more is a wrong date.
 _MAX_HALF_LIVES = 10.0
+#: s; of what is injected for PET, iodine-124 has the longest, 4.2 days. More is in milliseconds.
+_LONGEST_HALF_LIFE = 1e6
+#: Half-lives in s of radionuclides by their codes (PS3.16 CID 4020), SRT and SNOMED CT.
+_HALF_LIVES = {
+    **dict.fromkeys(("C-111A1", "77004003"), 6586.2),  # fluorine-18
+    **dict.fromkeys(("C-105A1", "40565003"), 1223.4),  # carbon-11
+    **dict.fromkeys(("C-107A1", "21576001"), 597.9),  # nitrogen-13
+    **dict.fromkeys(("C-B1038", "129504001"), 122.2),  # oxygen-15
+    **dict.fromkeys(("C-131A3", "35337001"), 4057.7),  # gallium-68
+    **dict.fromkeys(("C-159A2", "79197006"), 75.5),  # rubidium-82
+    **dict.fromkeys(("C-168A4", "63360001"), 282_276.0),  # zirconium-89
+    **dict.fromkeys(("C-114A5", "40937006"), 360_806.0),  # iodine-124
+    **dict.fromkeys(("C-127A2", "3932008"), 45_721.0),  # copper-64
+    **dict.fromkeys(("C-128A2", "53315004"), 2.341e7),  # germanium-68, of phantoms
+    **dict.fromkeys(("C-155A1", "71633006"), 8.21e7),  # sodium-22, of phantoms
+}
+#: Bq/kg; a dose in kBq lies below, one in mBq or of another patient above.
+_LEAST_DOSE, _MOST_DOSE = 1e4, 1e9
 
 
 def suv_factor(headers: Sequence[Mapping[str, Any]]) -> float:
@@ -46,8 +64,9 @@ def suv_factor(headers: Sequence[Mapping[str, Any]]) -> float:
     ----------
     headers : sequence of mappings
         One per slice of the series, all of them: DICOM keyword to value, with the attributes of
-        the RadiopharmaceuticalInformationSequence's item at the top level, and the vendors' private
-        values as ``PhilipsPETPrivateGroup`` (a mapping with ``SUVScaleFactor`` and
+        the RadiopharmaceuticalInformationSequence's item at the top level (and the code of its
+        RadionuclideCodeSequence as ``RadionuclideCode``), and the vendors' private values as
+        ``PhilipsPETPrivateGroup`` (a mapping with ``SUVScaleFactor`` and
         ``ActivityConcentrationScaleFactor``) and ``GEPrivatePostInjectionDateTime``. `pet_header`
         makes one from a pydicom dataset.
 
@@ -142,6 +161,8 @@ def pet_header(dataset: Any) -> dict[str, Any]:
         ):
             if name in item:
                 header[name] = _attribute(item, name)
+        if codes := list(item.get("RadionuclideCodeSequence") or []):
+            header["RadionuclideCode"] = str(codes[0].get("CodeValue", "")).strip()
     header["PhilipsPETPrivateGroup"] = {
         "SUVScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x00),
         "ActivityConcentrationScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x09),
@@ -205,12 +226,24 @@ def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
     weight = _number(first, "PatientWeight", low=0.2, high=700.0, unit="kg")
     # below 10 kBq nothing would be seen: a dose given in MBq against the standard
     dose = _number(first, "RadionuclideTotalDose", low=1e4, high=1e11, unit="Bq")
+    if not _LEAST_DOSE <= dose / weight <= _MOST_DOSE:
+        raise ValueError(
+            f"RadionuclideTotalDose is {dose:g} Bq for {weight:g} kg; expected {_LEAST_DOSE:g} to "
+            f"{_MOST_DOSE:g} Bq/kg. Is it in kBq, or the PatientWeight in another unit than kg?"
+        )
     correction = str(_need(first, "DecayCorrection"))
     if correction == "ADMIN":
         return weight * 1000.0 / dose
     if correction != "START":
         raise ValueError(f"DecayCorrection is {correction!r}; START or ADMIN is needed.")
-    half_life = _number(first, "RadionuclideHalfLife", low=1.0, high=1e9, unit="s")
+    known = _HALF_LIVES.get(str(first.get("RadionuclideCode")))
+    longest = _LONGEST_HALF_LIFE if known is None else 1e9
+    half_life = _number(first, "RadionuclideHalfLife", low=1.0, high=longest, unit="s")
+    if known is not None and abs(half_life - known) > 0.05 * known:
+        raise ValueError(
+            f"RadionuclideHalfLife is {half_life:g} s, and {known:g} s is that of the "
+            "RadionuclideCodeSequence; one of them is wrong."
+        )
     start = _scan_start(headers, half_life)
     elapsed = (start - _injection(first, start)).total_seconds()
     if not 0 <= elapsed <= _MAX_HALF_LIVES * half_life:

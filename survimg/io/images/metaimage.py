@@ -31,13 +31,13 @@ _TYPES = {
 #: Names of one field.
 _SPELLINGS = {
     "ElementByteOrderMSB": "BinaryDataByteOrderMSB", "Position": "Offset", "Origin": "Offset",
-    "Orientation": "TransformMatrix", "Rotation": "TransformMatrix",
+    "ImagePosition": "Offset", "Orientation": "TransformMatrix", "Rotation": "TransformMatrix",
 }
 #: Fields that say nothing about the place or the value of a voxel.
 _IDLE = frozenset(
     {"Comment", "ObjectSubType", "Name", "ID", "ParentID", "AcquisitionDate", "Color",
      "CompressionLevel", "CenterOfRotation", "AnatomicalOrientation", "ElementSize", "Modality",
-     "ImagePosition", "SequenceID", "ElementMin", "ElementMax", "TransformType"}
+     "SequenceID", "ElementMin", "ElementMax", "TransformType"}
 )  # fmt: skip
 _READ = frozenset(
     {"ObjectType", "NDims", "BinaryData", "BinaryDataByteOrderMSB", "CompressedData",

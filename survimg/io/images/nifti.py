@@ -42,7 +42,9 @@ _TIME_UNITS = (0, 8, 16, 24, 32, 40, 48)
 #: Below it some readers take a scale for none.
 _SMALLEST_SCALE = 1e-10
 #: Part of a voxel by which the two positions of a file may differ: both are rounded.
-_PLACE_TOLERANCE = 0.5
+_PLACE_TOLERANCE = 0.1
+#: Scalar products of the axes of an sform up to which it, and not the qform, has the last word.
+_STRAIGHT = 1e-4
 #: Part by which voxel sizes may differ.
 _SIZE_TOLERANCE = 0.001
 _SCANNER, _LAST_CODE = 1, 5  # codes of a transform to the scanner's coordinates, to a template
@@ -134,8 +136,10 @@ def _version(start: bytes) -> tuple[int, Literal["<", ">"], bool] | None:
 def _beside(path: Path, suffix: str) -> Path:
     name = path.name.removesuffix(".gz") if path.name.lower().endswith(".gz") else path.name
     stem = name[:-4] if name[-4:].lower() in (".hdr", ".img") else name
-    names = (f"{stem}{end}" for plain in (suffix, suffix.upper()) for end in (plain, f"{plain}.gz"))
-    files = [file for file in map(path.with_name, names) if file.is_file() or file.is_symlink()]
+    names = {f"{stem}{end}" for plain in (suffix, suffix.upper()) for end in (plain, f"{plain}.gz")}
+    # listed, for where capitals make no difference each name would be found twice
+    files = [file for file in path.parent.iterdir() if file.name in names]
+    files = [file for file in files if file.is_file() or file.is_symlink()]
     if len(files) != 1:
         count = "two of those" if files else "the other file is missing"
         raise ValueError(f"{path} is one of a pair .hdr and .img; {count}.")
@@ -171,6 +175,12 @@ def _read_header(path: Path) -> _Header:
         raise ValueError(
             f"{path} has a damaged NIfTI header (scale {fields['scl_slope']} and "
             f"{fields['scl_inter']})."
+        )
+    inter = float(fields["scl_inter"])
+    if not slope > 0 and inter != 0 and np.isfinite(inter):  # nibabel takes it for none, ITK adds
+        raise ValueError(
+            f"{path} has scl_slope {fields['scl_slope']} and scl_inter {inter:g}: readers do not "
+            "agree whether the intercept counts. Write scl_slope 1 if it does, else scl_inter 0."
         )
     unit = int(fields["xyzt_units"])
     if unit & 7 not in _UNITS or unit & ~7 not in _TIME_UNITS:
@@ -234,7 +244,9 @@ def _matrix(header: _Header, path: Path) -> np.ndarray:
             "nothing tells which is right. Write the file again with the right one alone (the code "
             "of the other set to 0)."
         )
-    return sform if sform_code == _SCANNER else qform  # ITK's choice
+    axes = sform[:, :3] / np.linalg.norm(sform[:, :3], axis=0)
+    straight = np.abs(axes.T @ axes - np.eye(3)).max() <= _STRAIGHT
+    return sform if sform_code == _SCANNER and straight else qform  # ITK's choice
 
 
 def _qform(fields: np.void, sizes: np.ndarray, path: Path) -> np.ndarray:

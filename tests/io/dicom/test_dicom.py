@@ -151,3 +151,52 @@ def test_compressed_and_big_endian_slices_are_decoded(dicom_series, syntax):
 
     image = read_image(dicom_series(volume, change=encode))
     np.testing.assert_allclose(image.array, volume, atol=0.02)
+
+
+def _of(name, *values):
+    """Return a change that gives the slices the values in turn, in blocks of equal length."""
+
+    def change(slices):
+        for i, dataset in enumerate(slices):
+            setattr(dataset, name, values[i * len(values) // len(slices)])
+
+    return change
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("PatientID", ("A", "B")), ("StudyInstanceUID", ("1.2", "1.3")),
+    ("FrameOfReferenceUID", ("1.2", "1.3")), ("RescaleType", ("HU", "US")),
+    ("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")),
+])  # fmt: skip
+def test_slices_of_two_volumes_under_one_number_are_refused(dicom_series, volume, name, values):
+    assert read_image(dicom_series(volume, change=_of(name, values[0]))).shape == volume.shape
+    folder = dicom_series(volume, change=_of(name, *values), name="two")
+    with pytest.raises(ValueError, match=f"two differ in {name}") as raised:
+        read_image(folder)
+    assert "'A'" not in str(raised.value)
+
+
+def test_acquisitions_that_alternate_are_refused_and_those_in_a_row_are_not(dicom_series, volume):
+    in_a_row = dicom_series(volume, change=_of("AcquisitionNumber", 1, 2, 3), name="row")
+    assert read_image(in_a_row).shape == volume.shape
+    two_scans = dicom_series(volume, change=_of("AcquisitionNumber", 1, 2, 1, 2, 1, 2, 1))
+    with pytest.raises(ValueError, match="2 acquisitions that alternate"):
+        read_image(two_scans)
+
+
+@pytest.mark.parametrize("lacking", [slice(None), slice(2, 3)])
+def test_a_ct_without_its_rescaling_has_no_unit(dicom_series, volume, lacking):
+    def change(slices):
+        for dataset in slices[lacking]:
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    with pytest.raises(ValueError, match="lacks RescaleSlope"):
+        read_image(dicom_series(volume, change=change))
+
+
+def test_slices_with_and_without_rescaling_do_not_make_a_volume(dicom_series, volume):
+    def change(slices):
+        del slices[2].RescaleSlope, slices[2].RescaleIntercept
+
+    with pytest.raises(ValueError, match="lacks RescaleSlope, which other slices have"):
+        read_image(dicom_series(volume, change=change, modality="MR"))

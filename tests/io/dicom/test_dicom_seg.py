@@ -71,3 +71,18 @@ def test_several_segments_are_merged_on_request(masks, like, kind, label):
     np.testing.assert_array_equal(mask, masks["tumour"] | masks["node"])
     with pytest.raises(ValueError, match="not exactly one segment 'lung'"):
         read_mask(HERE / f"{kind}.dcm", like, ["tumour", "lung"])
+
+
+def test_frames_whose_distance_nobody_states_are_refused_where_planes_may_lack(like, tmp_path):
+    import pydicom
+
+    dataset = pydicom.dcmread(HERE / "binary.dcm")
+    shared = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    del shared.SpacingBetweenSlices
+    shared.SliceThickness = 3.0
+    dataset.save_as(tmp_path / "a.dcm")
+    assert read_mask_image(tmp_path / "a.dcm", like, "tumour").spacing[0] == pytest.approx(3.0)
+    shared.SliceThickness = 1.0  # three planes may lie between any two frames
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match="does not tell the distance between its planes"):
+        read_mask_image(tmp_path / "a.dcm", like, "tumour")

@@ -186,3 +186,25 @@ def test_a_link_out_of_the_folder_is_refused_unless_allowed(dicom_series, tmp_pa
     np.testing.assert_allclose(
         read_image(folder, allow_outside=True).array, read_image(folder, root=tmp_path).array
     )
+
+
+def test_a_series_of_tiny_frames_that_claim_gigabytes_is_refused(compressed, monkeypatch):
+    folder = compressed()
+    monkeypatch.setattr(pixels, "_SHRUNK_MAX", 1000)
+    assert read_image(folder).shape == VOLUME.shape  # noise does not shrink
+    monkeypatch.setattr(pixels, "_SHRUNK_RATIO", 0.1)
+    with pytest.raises(ValueError, match="claim 11520 bytes of pixels in"):
+        read_image(folder)
+
+
+def test_bytes_in_big_endian_words_are_refused(dicom_series):
+    def change(slices):
+        for dataset in slices:
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+            dataset.BitsAllocated = dataset.BitsStored = 8
+            dataset.HighBit, dataset.PixelRepresentation = 7, 0
+            dataset.PixelData = bytes(range(24 * 40 % 256)) + bytes(24 * 40 - 24 * 40 % 256)
+            dataset["PixelData"].VR = "OW"
+
+    with pytest.raises(ValueError, match="big-endian words"):
+        read_image(dicom_series(VOLUME, change=change))

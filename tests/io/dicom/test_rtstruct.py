@@ -202,3 +202,53 @@ def test_a_structure_set_that_goes_on_in_zeros_is_refused_at_once(write):
         file.truncate(1 << 27)
     with pytest.raises(ValueError, match="zeros replace a part"):
         read_rtstruct(path, image)
+
+
+def test_the_gap_between_two_lesions_stays_empty(write):
+    image = _image((16, 12, 12))
+    planes = (3, 4, 14)  # of the median distance, 5.5 slices, 12 slices were filled
+    lesions = [_square(0.5, 4.5, 2.0 * z) if z < 9 else _square(6.5, 9.5, 28.0) for z in planes]
+    mask = read_rtstruct(write(lesions), image)
+    assert [z for z in range(16) if mask[z].any()] == [3, 4, 14]
+    assert mask.sum() == 16 + 16 + 9
+
+
+def test_planes_further_apart_than_any_slices_are_refused(write):
+    path = write([_square(0.5, 4.5, 6.0), _square(0.5, 4.5, 26.0)])
+    with pytest.raises(ValueError, match="planes that are 20 mm apart"):
+        read_rtstruct(path, _image((16, 12, 12)))
+
+
+def test_slices_that_were_skipped_in_drawing_are_said(write):
+    path = write([_square(0.5, 4.5, 2.0 * z) for z in (3, 4, 6, 7)])
+    with pytest.warns(UserWarning, match=r"has no contour on 1 slice\(s\) between others"):
+        mask = read_rtstruct(path, _image((16, 12, 12)))
+    assert mask.sum() == 4 * 16
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_a_contour_that_lost_points_is_refused(write, number):
+    def change(dataset):
+        dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = number
+
+    with pytest.raises(ValueError, match=f"12 coordinates, and {number} points"):
+        read_rtstruct(write([_square(0.5, 4.5, 2.0)], change=change), _image())
+
+
+def test_two_regions_of_one_number_are_refused(write):
+    def change(dataset):
+        other = copy.deepcopy(dataset.StructureSetROISequence[0])
+        other.ROIName = "lung"
+        dataset.StructureSetROISequence.append(other)
+
+    with pytest.raises(ValueError, match="two regions of one ROINumber"):
+        read_rtstruct(write([_square(0.5, 4.5, 2.0)], change=change), _image(), "GTV")
+
+
+def test_millions_of_empty_items_are_refused_at_once(write):
+    path = write([_square(0.5, 4.5, 2.0)])
+    items = 250_001 * b"\xfe\xff\x00\xe0\0\0\0\0"
+    head = b"\x06\x30\x80\x00SQ\0\0" + len(items).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes() + head + items)
+    with pytest.raises(ValueError, match="more than 250000 items"):
+        read_rtstruct(path, _image())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from survimg.io import read_image, suv_factor
+from survimg.io.dicom import suv
 from survimg.io.dicom.suv import pet_header
 
 #: Known factors of the vendor headers, from the test of the project that published the headers
@@ -280,3 +281,42 @@ def test_times_whose_zone_is_not_known_or_that_disagree_are_refused(changes, mes
 def test_the_scanners_own_zone_needs_no_offset():
     header = _header(RadiopharmaceuticalStartDateTime="20200101110000+0100")
     assert suv_factor([header]) == pytest.approx(suv_factor([_header()]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"RadionuclideHalfLife": 6_588_000.0}, "RadionuclideHalfLife is 6.588e.06 s"),  # in ms
+    ({"RadionuclideHalfLife": 4062.6, "RadionuclideCode": "C-111A1"}, "and 6586.2 s is that of"),
+    ({"RadionuclideTotalDose": 350_000.0}, "is 350000 Bq for 70 kg"),  # in kBq
+])  # fmt: skip
+def test_other_units_than_those_of_the_standard_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        suv_factor([_header(**changes)])
+
+
+def test_the_half_life_of_a_phantom_is_that_of_its_code():
+    phantom = _header(RadionuclideCode="53315004", RadionuclideHalfLife=2.34e7)
+    decayed = 3.5e8 * 0.5 ** (3600 / 2.34e7)
+    assert suv_factor([phantom]) == pytest.approx(70000 / decayed, rel=1e-12)
+
+
+def test_codes_are_those_of_the_standard():
+    concepts = pytest.importorskip("pydicom.sr._concepts_dict").concepts["SCT"]
+    older = pytest.importorskip("pydicom.sr._snomed_dict").mapping["SCT"]
+    assert len(suv._HALF_LIVES) == 22
+    for name, half_life in {
+        "_18Fluorine": 6586.2, "_11Carbon": 1223.4, "_13Nitrogen": 597.9, "_15Oxygen": 122.2,
+        "_68Gallium": 4057.7, "_82Rubidium": 75.5, "_89Zirconium": 282_276.0,
+        "_124Iodine": 360_806.0, "_64Copper": 45_721.0, "_68Germanium": 2.341e7,
+        "_22Sodium": 8.21e7,
+    }.items():
+        (code,) = concepts[name]
+        assert suv._HALF_LIVES[code] == suv._HALF_LIVES[older[code]] == half_life
+
+
+def test_the_code_of_the_radionuclide_is_read():
+    pydicom = pytest.importorskip("pydicom")
+    dataset, item, code = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    code.CodeValue = "C-111A1"
+    item.RadionuclideCodeSequence = [code]
+    dataset.RadiopharmaceuticalInformationSequence = [item]
+    assert pet_header(dataset)["RadionuclideCode"] == "C-111A1"

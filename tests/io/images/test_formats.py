@@ -189,7 +189,7 @@ META_TYPES = {"i1": "CHAR", "u1": "UCHAR", "i2": "SHORT", "u2": "USHORT", "i4": 
 @given(
     grid=grids(), msb=st.booleans(), compress=st.booleans(), detached=st.booleans(),
     names=st.sampled_from([("Offset", "TransformMatrix"), ("Position", "Orientation"),
-                           ("Origin", "Rotation")]),
+                           ("Origin", "Rotation"), ("ImagePosition", "TransformMatrix")]),
     skip=st.sampled_from([None, 0, 7, -1]), newline=st.sampled_from(["\n", "\r\n"]),
 )
 def test_metaimage(tmp_path, grid, msb, compress, detached, names, skip, newline):
@@ -248,3 +248,48 @@ def test_the_name_of_a_file_does_not_matter(tmp_path):
         sitk.WriteImage(image, str(tmp_path / f"x{suffix}"))
         (tmp_path / f"x{suffix}").rename(tmp_path / name)
         _equal(tmp_path / name, image)
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_an_intercept_without_a_slope_is_refused(tmp_path, slope):
+    """nibabel leaves the voxels as they are, ITK adds the intercept."""
+    path = tmp_path / "a.nii"
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    for inter in (0.0, np.nan):
+        content[112:120] = np.array([slope, inter], "<f4").tobytes()
+        path.write_bytes(content)
+        np.testing.assert_array_equal(np.sort(read_image(path).array.ravel()), np.arange(24))
+    content[112:120] = np.array([slope, 5.0], "<f4").tobytes()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"scl_slope .* and scl_inter 5"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(0.05, False), (0.3, True)])
+def test_qform_and_sform_that_differ_by_a_part_of_a_voxel(tmp_path, shift, refused):
+    path = tmp_path / "a.nii"
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    moved = image.affine.copy()
+    moved[1, 3] += shift * 2.0
+    image.set_qform(image.affine, 1)
+    image.set_sform(moved, 1)
+    nibabel.save(image, path)
+    if refused:
+        with pytest.raises(ValueError, match=r"place its voxels up to 0\.6 mm apart"):
+            read_image(path)
+    else:
+        assert read_image(path).shape == (6, 5, 4)
+
+
+def test_a_slightly_sheared_sform_yields_to_the_qform(tmp_path):
+    path = tmp_path / "a.nii"
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    sheared = image.affine.copy()
+    sheared[0, 1], sheared[1, 3] = 8e-4, 0.1
+    image.set_qform(image.affine, 1)
+    image.set_sform(sheared, 1)
+    nibabel.save(image, path)
+    _equal(path, sitk.ReadImage(str(path)))
+    assert read_image(path).direction == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -161,6 +161,7 @@ def test_nrrd_headers_outside_the_grammar(tmp_path, old, new):
     ("ElementType", "HeaderSize = 4\nElementType"),
     ("ElementType", "DistanceUnits = cm\nElementType"),
     ("ElementType", "Offset = 0 0 0\nPosition = 1 1 1\nElementType"),
+    ("ElementType", "Offset = 0 0 0\nImagePosition = 1 1 1\nElementType"),
     ("ElementType", "ElementToIntensityFunctionSlope = 2\nElementType"),
     ("ElementType", "CompressedData = True\nElementType"),
     ("ElementType", "CompressedData = True\nCompressedDataSize = 672\nElementType"),
