@@ -99,6 +99,7 @@ def test_without_clinical_columns_they_are_left_out():
             build(name, clinical=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*risks lie within")  # one step of training
 def test_the_fusion_suite_is_complete_from_the_command_line(tmp_path, capsys):
     small = [
         f"--set={name}.{parameter}={value}"

@@ -32,8 +32,8 @@ class RiskModule(nn.Module):
         super().__init__()
         self.network = network
         self.objective = objective
-        self.mean = nn.Buffer(torch.as_tensor(mean, dtype=torch.float32))
-        self.scale = nn.Buffer(torch.as_tensor(scale, dtype=torch.float32))
+        self.mean = nn.Buffer(torch.tensor(mean, dtype=torch.float32))
+        self.scale = nn.Buffer(torch.tensor(scale, dtype=torch.float32))
 
     def forward(self, volumes: Tensor, clinical: Tensor) -> Tensor:
         """Predict the risk, (b,), of volumes (b, channels, z, y, x) and encoded columns (b, k)."""
