@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -125,8 +125,8 @@ def _fit_and_predict(
             arrays["survival"] = 1 - arrays["test_risk"][:, np.newaxis]
     elif hasattr(estimator, "predict_survival_function"):
         arrays["times"] = task.times
-        arrays["survival"] = _curves_on_grid(
-            estimator.predict_survival_function(X_test), task.times
+        arrays["survival"] = survival_values(
+            estimator.predict_survival_function(X_test), task.times, past_end="nan"
         )
     history = _history(estimator)
     if history is not None:
@@ -144,15 +144,6 @@ def _score_of_positive(classifier: Any, X: Any) -> np.ndarray:
     if hasattr(classifier, "predict_proba"):
         return np.asarray(classifier.predict_proba(X))[:, 1]
     return np.asarray(classifier.decision_function(X))
-
-
-def _curves_on_grid(curves: Sequence[Any], times: np.ndarray) -> np.ndarray:
-    """Evaluate survival functions on the grid; NaN after the end of a function."""
-    values = np.full((len(curves), times.size), np.nan)
-    for row, curve in zip(values, curves, strict=True):
-        inside = times <= curve.domain[1]
-        row[inside] = survival_values([curve], times[inside])[0]
-    return values
 
 
 def _precisions(estimator: Any) -> set[str]:

@@ -88,9 +88,8 @@ def check_protocol(arguments: argparse.Namespace) -> None:
             )
     if arguments.inner_folds == 1 and arguments.protocol == "nested":
         raise ValueError("--protocol nested needs --inner-folds of at least 2; got 1.")
-    if (arguments.inner_folds or 1) > 1 and arguments.protocol == "external" and label_wanted(
-        arguments
-    ):
+    several = arguments.inner_folds is not None and arguments.inner_folds > 1
+    if several and arguments.protocol == "external" and label_wanted(arguments):
         raise ValueError(
             f"--inner-folds {arguments.inner_folds}: --protocol external makes no ensemble of "
             "classifiers (an ensemble averages risks); leave the option out."

@@ -105,13 +105,15 @@ def check_level(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
 
 
-def require_enough_events(event: np.ndarray) -> None:
+def require_enough_events(event: np.ndarray, *, what: str = "events") -> None:
     """Refuse an interval or a test that holds for many events where there are few.
 
     Parameters
     ----------
     event : ndarray of shape (n,), bool
         Whether the event of a patient counts.
+    what : str, default="events"
+        Name of what is counted, in the message.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def require_enough_events(event: np.ndarray) -> None:
     n_events = int(np.count_nonzero(event))
     if n_events < LEAST_EVENTS:
         raise ValueError(
-            f"With {n_events} events there is no interval and no test: these hold for many events, "
+            f"With {n_events} {what} there is no interval and no test: these hold for many {what}, "
             f"{LEAST_EVENTS} at the least. Give the estimate alone, or evaluate more patients."
         )
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from survimg.survival.curves import check_curves
+from survimg.survival.risk import finite_risk
 from survimg.target import as_times, in_order_of
 
 __all__ = [
@@ -63,20 +65,7 @@ def check_risk(
     """
     if n_patients == 0:
         raise ValueError("There is no patient to evaluate.")
-    values = as_array(in_order_of(y, risk, "y", name)).astype(np.float64)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.shape != (n_patients,):
-        raise ValueError(
-            f"{name} must have one value per patient, shape ({n_patients},); got {values.shape}."
-        )
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        raise ValueError(
-            f"{name} must be finite; {wrong.size} value(s) are not, first at position {wrong[0]} "
-            f"({values[wrong[0]]}). A model that returns such a risk has failed to train."
-        )
-    return values
+    return finite_risk(as_array(in_order_of(y, risk, "y", name)), name, n_patients)
 
 
 def check_weights(
@@ -146,20 +135,7 @@ def check_survival_curves(
             f"{curves.shape}. StepFunction objects become such an array with "
             "predict_survival_function(X, return_array=True) or np.vstack([f(times) for f in s])."
         )
-    tolerance = 1e-6
-    outside = ~((curves >= -tolerance) & (curves <= 1 + tolerance))
-    if outside.any():
-        row = int(np.argwhere(outside)[0, 0])
-        raise ValueError(
-            f"survival must hold probabilities in [0, 1]; the patient at position {row} has values "
-            f"from {curves[row].min()} to {curves[row].max()}."
-        )
-    rising = np.any(np.diff(curves, axis=1) > tolerance, axis=1)
-    if rising.any():
-        raise ValueError(
-            "survival curves must not increase with time; the curve of the patient at position "
-            f"{int(np.flatnonzero(rising)[0])} does."
-        )
+    check_curves(curves)
     return np.clip(curves, 0.0, 1.0), grid
 
 

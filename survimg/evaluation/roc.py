@@ -125,7 +125,7 @@ def status_auc(
     Raises
     ------
     ValueError
-        Fewer than 10 events or two patients without, or perfect separation (no variance).
+        Fewer than 10 events or patients without it, or perfect separation (no variance).
 
     References
     ----------
@@ -134,7 +134,7 @@ def status_auc(
     """
     event, _ = check_outcome(y)
     auc, by_case, by_control = _delong_components(event, check_risk(risk, event.size, y=y))
-    require_enough_events(event)
+    _require_enough_of_both(event)
     error = _delong_error(by_case, by_control)
     if error == 0:
         raise ValueError(
@@ -170,7 +170,7 @@ def compare_status_auc(
     Raises
     ------
     ValueError
-        Fewer than 10 events or two patients without, or models that order all case-control pairs
+        Fewer than 10 events or patients without it, or models that order all case-control pairs
         alike.
 
     References
@@ -183,7 +183,7 @@ def compare_status_auc(
     two = check_risk(second, event.size, name="second", y=y)
     a, case_a, control_a = _delong_components(event, one)
     b, case_b, control_b = _delong_components(event, two)
-    require_enough_events(event)
+    _require_enough_of_both(event)
     error = _delong_error(case_a - case_b, control_a - control_b)
     if error == 0:
         raise ValueError(
@@ -193,6 +193,11 @@ def compare_status_auc(
     d = a - b
     p_value = float(2 * ndtr(-abs(d) / error))
     return Comparison(a, b, d, d - z * error, d + z * error, error, p_value, level, "DeLong")
+
+
+def _require_enough_of_both(event: np.ndarray) -> None:
+    require_enough_events(event)
+    require_enough_events(~event, what="patients without the event")
 
 
 def _delong_components(

@@ -28,8 +28,8 @@ class TimeDependentAuc:
     ----------
     times, auc : ndarray of shape (m,)
     standard_error, lower, upper : ndarray of shape (m,)
-        NaN at a time with fewer than 10 cases, or where the cases and controls are separated
-        perfectly (no variance there).
+        NaN at a time with fewer than 10 cases or controls, or where they are separated perfectly
+        (no variance there).
     mean_auc : float
         AUC integrated over the survival distribution of the evaluated patients.
     n_cases, n_controls : ndarray of shape (m,), int
@@ -112,7 +112,7 @@ def cumulative_dynamic_auc(
         if same:
             psi = psi + censoring_influence(slope, event, time, censoring)
         error[k] = np.sqrt(np.sum(psi**2) * time.size / (time.size - 1))
-    error[n_cases < LEAST_EVENTS] = np.nan
+    error[np.minimum(n_cases, n_controls) < LEAST_EVENTS] = np.nan
     lower, upper = _limits(auc, error, level)
     weights = -np.diff(np.concatenate(([1.0], kaplan_meier(y).at(grid))))
     mean = float(auc @ weights / weights.sum()) if grid.size > 1 else float(auc[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from survimg.target import as_times
 __all__ = [
     "InterpolatedSurvival",
     "StepFunction",
+    "check_curves",
     "from_zero",
     "functions_from_zero",
     "step_functions",
@@ -182,15 +183,18 @@ def functions_from_zero(functions: Sequence[Any], start: float) -> np.ndarray:
     return begun
 
 
-def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarray:
+def survival_values(
+    functions: Sequence[Any], times: npt.ArrayLike, *, past_end: Literal["raise", "nan"] = "raise"
+) -> np.ndarray:
     """Read survival functions of any library; 1 before the first time that a function knows.
 
     Parameters
     ----------
     functions : sequence of callable
-        With times ``x``, at which they may change.
+        With times ``x``, at which they may change, and their ``domain``.
     times : array-like of shape (n_times,)
-        Within the domain of every function, or before it.
+    past_end : {"raise", "nan"}, default="raise"
+        Whether a time after the end of a function's domain is an error, or NaN there.
 
     Returns
     -------
@@ -199,22 +203,46 @@ def survival_values(functions: Sequence[Any], times: npt.ArrayLike) -> np.ndarra
     Raises
     ------
     ValueError
-        A function that is no survival curve at these times: NaN, outside [0, 1], or rising.
+        A function that is no survival curve at these times (NaN, outside [0, 1], or rising), or a
+        time after its end.
     """
     grid = np.atleast_1d(as_times(times, "times"))
     values = np.ones((len(functions), grid.size))
-    for row, function in zip(values, functions, strict=True):
-        inside = grid >= function.x[0]
-        if inside.any():
-            row[inside] = function(grid[inside])
-    steps = np.diff(values[:, np.argsort(grid, kind="stable")], axis=1)
-    right = ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all(axis=1)
-    right &= (steps <= _ROUNDING).all(axis=1)
-    if not right.all():
-        wrong = int(np.flatnonzero(~right)[0])
+    known = np.ones(values.shape, dtype=bool)
+    if past_end == "nan":
+        known = grid <= np.array([function.domain[1] for function in functions]).reshape(-1, 1)
+    for row, inside, function in zip(values, known, functions, strict=True):
+        given = inside & (grid >= function.x[0])
+        if given.any():
+            row[given] = function(grid[given])
+    order = np.argsort(grid, kind="stable")
+    check_curves(np.where(known, values, 0.0)[:, order])
+    return np.where(known, values, np.nan)
+
+
+def check_curves(curves: np.ndarray) -> None:
+    """Refuse what is no survival curve, but for the rounding of single precision.
+
+    Parameters
+    ----------
+    curves : ndarray of shape (n, n_times)
+        S(t) at increasing times.
+
+    Raises
+    ------
+    ValueError
+        NaN, values outside [0, 1], or curves that rise; the patient's position is named.
+    """
+    outside = ~((curves >= -_ROUNDING) & (curves <= 1 + _ROUNDING))
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
         raise ValueError(
-            "Survival curves must fall from 1 within [0, 1]; that of the patient at position "
-            f"{wrong} of {len(values)} has the values {values[wrong].tolist()[:10]} at the times "
-            f"{grid.tolist()[:10]}."
+            "survival must hold probabilities in [0, 1]; the patient at position "
+            f"{row} has the value {curves[row, column]}."
         )
-    return values
+    rising = np.any(np.diff(curves, axis=1) > _ROUNDING, axis=1)
+    if rising.any():
+        raise ValueError(
+            "survival curves must not increase with time; the curve of the patient at position "
+            f"{int(np.flatnonzero(rising)[0])} does."
+        )

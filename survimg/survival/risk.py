@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
 def risk_of(estimator: Any, X: Any) -> np.ndarray:
@@ -39,22 +40,46 @@ def risk_of(estimator: Any, X: Any) -> np.ndarray:
     TypeError
         A ``_predict_risk_score`` that is neither True nor False, such as a method.
     """
-    predicted = np.array(estimator.predict(X), dtype=np.float64)
-    if predicted.ndim == 2 and predicted.shape[1] == 1:
-        predicted = predicted[:, 0]
-    name = type(estimator).__name__
-    if predicted.ndim != 1:
+    name = f"The predicted risk of {type(estimator).__name__}"
+    predicted = finite_risk(estimator.predict(X), name)
+    return predicted if _predicts_risk(estimator, lambda: X) else -predicted
+
+
+def finite_risk(values: npt.ArrayLike, name: str, n_patients: int | None = None) -> np.ndarray:
+    """Return a copy of risks, or refuse what cannot be ranked.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,) or (n, 1)
+    name : str
+        In messages.
+    n_patients : int, optional
+        Length that `values` must have.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ValueError
+        Another shape, or a value that is not finite.
+    """
+    risk = np.array(values, dtype=np.float64)
+    if risk.ndim == 2 and risk.shape[1] == 1:
+        risk = risk[:, 0]
+    if risk.ndim != 1 or n_patients not in (None, risk.size):
+        length = "n" if n_patients is None else n_patients
         raise ValueError(
-            f"{name} must predict one risk per patient, shape (n,); got {predicted.shape}."
+            f"{name} must have one value per patient, shape ({length},); got {risk.shape}."
         )
-    wrong = np.flatnonzero(~np.isfinite(predicted))
+    wrong = np.flatnonzero(~np.isfinite(risk))
     if wrong.size:
         raise ValueError(
-            f"The predicted risk of {name} must be finite; {wrong.size} value(s) are not, first at "
-            f"position {wrong[0]} ({predicted[wrong[0]]}). A model that returns such a risk has "
-            "failed to train."
+            f"{name} must be finite; {wrong.size} value(s) are not, first at position {wrong[0]} "
+            f"({risk[wrong[0]]}). A model that returns such a risk has failed to train."
         )
-    return predicted if _predicts_risk(estimator, lambda: X) else -predicted
+    return risk
 
 
 def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
@@ -78,13 +103,26 @@ def _predicts_risk(estimator: Any, inputs: Callable[[], Any]) -> bool:
     if signs == {False} and _hands_on(estimator):
         return False
     if signs == {False} and len(models) == 1:
-        # Somebody's own wrapper of a model of times may have turned the sign already.
-        outer, inner = np.ravel(estimator.predict(inputs())), _tried(models[0], inputs)
-        for same, is_risk in ((inner, False), (-inner, True)):
-            if np.array_equal(outer, same):
-                return is_risk
+        return _is_turned(estimator, models[0], inputs)
+    raise _unmarked(estimator)
+
+
+def _is_turned(wrapper: Any, model: Any, inputs: Callable[[], Any]) -> bool:
+    """Whether somebody's own wrapper of a model of times has turned the sign already."""
+    try:
+        inner = np.ravel(model.predict(inputs()))
+    except Exception as error:  # the wrapper hands its model something else than its X
+        raise _unmarked(wrapper) from error
+    outer = np.ravel(wrapper.predict(inputs()))
+    for same, turned in ((inner, False), (-inner, True)):
+        if np.array_equal(outer, same):
+            return turned
+    raise _unmarked(wrapper)
+
+
+def _unmarked(estimator: Any) -> ValueError:
     name = type(estimator).__name__
-    raise ValueError(
+    return ValueError(
         f"{name} predicts with models that predict a time, and does not say whether its own "
         "predictions are risks (higher = earlier event) or times. Set the class attribute "
         f"_predict_risk_score of {name} to True for risks, to False for times; an average of risks "
@@ -99,14 +137,6 @@ def _as_bool(declared: Any, name: str) -> bool:
         f"_predict_risk_score of {name} must be True for risks (higher = earlier event) or False "
         f"for times, as an attribute or a property; got {declared!r}."
     )
-
-
-def _tried(model: Any, inputs: Callable[[], Any]) -> np.ndarray:
-    """Predictions of a wrapped model; empty if the wrapper hands it something else than its X."""
-    try:
-        return np.ravel(model.predict(inputs())).astype(np.float64)
-    except Exception:  # whatever it raises, its predictions are not those of the wrapper
-        return np.empty(0)
 
 
 def _fitted_models(estimator: Any) -> list[Any]:

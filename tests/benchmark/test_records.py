@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from contestants import Segmenter, StageCox
 from sklearn.pipeline import make_pipeline
-from sksurv.functions import StepFunction as OtherStepFunction
 
 from survimg.benchmark import Record
-from survimg.benchmark.fitting import _curves_on_grid, _precisions
+from survimg.benchmark.fitting import _precisions
 from survimg.benchmark.records import read_record, record_path, write_record
 from survimg.benchmark.storage import read_json, write_arrays
 from survimg.files import locked, write_atomically, write_json
-from survimg.survival import StepFunction
 
 KEY = "0123456789abcdef" * 4
 ARGUMENTS = {"model": "a/b: <c>", "fold": 2, "seed": 7, "key": KEY}
@@ -39,15 +37,6 @@ def test_a_record_comes_back_bit_for_bit(tmp_path):
     assert not record.failed
     for name, array in arrays.items():
         np.testing.assert_array_equal(record.arrays[name], array, strict=True)
-
-
-def test_curves_of_any_library_are_1_before_their_first_time_and_unknown_after_their_last():
-    times = np.array([0.5, 1.0, 2.5, 4.0])
-    curves = [
-        OtherStepFunction(np.array([1.0, 2.0, 3.0]), np.array([0.9, 0.6, 0.3])),
-        StepFunction(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 0.9, 0.6, 0.3])),
-    ]
-    np.testing.assert_array_equal(_curves_on_grid(curves, times), [[1, 0.9, 0.6, np.nan]] * 2)
 
 
 def test_model_names_stay_inside_the_folder(tmp_path):

@@ -56,26 +56,22 @@ def finished_run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", ["info", "summary", "methods", "checklist", "compare"])
-def test_reading_a_run_needs_numpy_alone(command, finished_run):
-    """And scipy.special: pandas, Numba and matplotlib would take four fifths of the time."""
+#: Of reading a run: pandas, Numba and matplotlib would take four fifths of its time.
+_READING = HEAVY - {"numpy", "scipy"} | {"scipy.stats"}
+_FITTING = {"sklearn", "sksurv", "torch", "monai", "skorch", "SimpleITK", "numba"}
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [*((name, _READING) for name in ("info", "summary", "methods", "checklist", "compare")),
+     ("report", _FITTING)],
+)  # fmt: skip
+def test_what_a_finished_run_does_not_load(command, heavy, finished_run):
     line = [command, *[str(finished_run)] * (2 if command == "compare" else 1)]
-    heavy = HEAVY - {"numpy", "scipy"} | {"scipy.stats"}
     code = (
         "import sys\n"
         "from survimg.cli import main\n"
         f"assert main({line!r}) == 0\n"
-        f"assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_a_report_of_survival_models_needs_no_library_that_fits(finished_run):
-    heavy = {"sklearn", "sksurv", "torch", "monai", "skorch", "SimpleITK", "numba"}
-    code = (
-        "import sys\n"
-        "from survimg.cli import main\n"
-        f"assert main(['report', {str(finished_run)!r}]) == 0\n"
         f"assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from packaging.version import Version
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.fixes import parse_version
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from torch import nn
 
@@ -63,7 +63,7 @@ def test_every_estimator_draws_itself(name):
     model = _made(CLASSES[name])
     page = make_pipeline("passthrough", model)._repr_html_()
     assert len(re.findall(rf"[> ]{name}<", page)) == 1  # a step with parts reads "step: Class"
-    if parse_version(sklearn.__version__) >= parse_version("1.7"):  # older ones show no table
+    if Version(sklearn.__version__) >= Version("1.7"):  # older ones show no table
         for parameter in model.get_params(deep=False):
             assert f">{parameter}" in page
 

@@ -160,13 +160,15 @@ def test_status_auc_by_definition_and_its_errors():
         ev.status_roc_curve(make_outcome([1, 1], [1, 2]), [1, 2])
     with pytest.raises(ValueError, match="two patients in either class"):
         ev.status_auc(make_outcome([1, 0, 0], [1, 2, 3]), [1, 2, 3])
-    perfect = make_outcome([1] * 10 + [0, 0], np.arange(12) + 1)
+    perfect = make_outcome([1] * 10 + [0] * 10, np.arange(20) + 1)
     with pytest.raises(ValueError, match="variation"):
-        ev.status_auc(perfect, -np.arange(12))
-    few = make_outcome([1] * 9 + [0] * 9, np.arange(18) + 1)
-    with pytest.raises(ValueError, match="With 9 events there is no interval and no test"):
-        ev.status_auc(few, rng.normal(size=18))
-    with pytest.raises(ValueError, match="With 9 events there is no interval and no test"):
-        ev.compare_status_auc(few, rng.normal(size=18), rng.normal(size=18))
+        ev.status_auc(perfect, -np.arange(20))
+    for n_events, what in ((9, "9 events"), (10, "9 patients without the event")):
+        few = make_outcome([1] * n_events + [0] * 9, np.arange(n_events + 9) + 1)
+        one, two = rng.normal(size=(2, n_events + 9))
+        with pytest.raises(ValueError, match=f"With {what} there is no interval and no test"):
+            ev.status_auc(few, one)
+        with pytest.raises(ValueError, match=f"With {what} there is no interval and no test"):
+            ev.compare_status_auc(few, one, two)
     with pytest.raises(ValueError, match="alike"):
         ev.compare_status_auc(y, risk, 2 * risk)

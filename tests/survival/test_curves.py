@@ -87,5 +87,22 @@ def test_no_curves_and_no_times():
 @pytest.mark.parametrize("kind", [StepFunction, OtherStepFunction])
 def test_what_is_no_survival_curve_is_refused(y, kind):
     curves = [kind(TIMES, VALUES), kind(TIMES, np.array(y))]
-    with pytest.raises(ValueError, match=r"must fall from 1 .* position 1 of 2"):
+    with pytest.raises(ValueError, match=r"position 1 (has the value|does)"):
         survival_values(curves, [7.0, 3.5, 2.0, 0.0])
+
+
+def test_curves_of_any_library_are_1_before_their_first_time_and_unknown_after_their_last():
+    curves = [
+        OtherStepFunction(np.array([1.0, 2.0, 3.0]), np.array([0.9, 0.6, 0.3])),
+        StepFunction(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 0.9, 0.6, 0.3])),
+        StepFunction(TIMES, VALUES),
+    ]
+    times = [4.0, 0.5, 1.0, 2.5]
+    values = survival_values(curves, times, past_end="nan")
+    np.testing.assert_array_equal(values, [[np.nan, 1, 0.9, 0.6]] * 2 + [[0.5, 1, 1, 0.8]])
+    with pytest.raises(ValueError, match="from 0 to 3"):
+        survival_values(curves[1:], times)
+    rising = StepFunction(np.array([0.0, 1.0]), np.array([0.5, 0.6]))
+    with pytest.raises(ValueError, match="position 1 does"):
+        survival_values([curves[0], rising], times, past_end="nan")
+    assert survival_values([], times, past_end="nan").shape == (0, 4)
