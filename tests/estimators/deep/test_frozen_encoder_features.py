@@ -44,6 +44,7 @@ def medicalnet_file(make, path, **parameters):
     ("make", "parameters"),
     [
         (resnet10, {"widen_factor": 0.125}),
+        pytest.param(resnet10, {}, marks=pytest.mark.slow),
         pytest.param(resnet18, {}, marks=pytest.mark.slow),
         pytest.param(resnet50, {}, marks=pytest.mark.slow),
     ],
