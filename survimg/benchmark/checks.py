@@ -18,6 +18,7 @@ __all__ = [
     "check_labels",
     "check_models",
     "check_oracle",
+    "check_pair",
     "check_published",
     "check_seeds",
     "check_splits",
@@ -191,6 +192,29 @@ def check_inner_splits(
                 )
         inner_folds.append(pairs)
     return inner_folds
+
+
+def check_pair(models: Mapping[str, Any], first: str, second: str) -> None:
+    """Check that two models can be compared with each other.
+
+    Raises
+    ------
+    ValueError
+        A name that is no model, one model twice, or a model that predicts no risk.
+    """
+    if first == second:
+        raise ValueError(f"The pair ({first!r}, {second!r}) names one model twice.")
+    for name in (first, second):
+        if name not in models:
+            raise ValueError(
+                f"The pair ({first!r}, {second!r}) names {name!r}, which is not one of the models "
+                f"{list(models)}."
+            )
+        if not hasattr(models[name], "predict"):
+            raise ValueError(
+                f"The pair ({first!r}, {second!r}): {name!r} predicts no risk, so it cannot be "
+                "compared."
+            )
 
 
 def check_published(

@@ -33,7 +33,7 @@ class Run:
     folder : Path
     plan : dict
         Contents of ``run.json``: models, reference, seeds, settings, caveats, command, cohort,
-        protocol, suite, label, published numbers.
+        protocol, suite, label, published numbers, pairs.
     ids : ndarray of shape (n,), str
     outcome : structured array of shape (n,)
     oracle_risk : ndarray of shape (n,) or None
@@ -104,6 +104,11 @@ class Run:
     def published(self) -> dict[str, dict[str, Any]]:
         """Numbers that papers report for models of this name, on other cohorts."""
         return dict(self.plan.get("published") or {})
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of models that are compared besides all models with the reference."""
+        return [(first, second) for first, second in self.plan.get("pairs") or []]
 
     @property
     def repeats(self) -> list[list[int]]:
@@ -215,7 +220,7 @@ class Plan:
         See `Run`.
     seeds : sequence of int
     reference, simple_reference, oracle_risk, settings, caveats, command, protocol, suite, label
-    published
+    published, pairs
         See `survimg.benchmark.run_benchmark`.
     """
 
@@ -237,6 +242,7 @@ class Plan:
     suite: str | None
     label: str | None
     published: Mapping[str, Mapping[str, Any]]
+    pairs: Sequence[tuple[str, str]]
 
 
 def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
@@ -283,6 +289,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "suite": plan.suite,
             "label": plan.label,
             "published": {name: dict(numbers) for name, numbers in plan.published.items()},
+            "pairs": [list(pair) for pair in plan.pairs],
             "models": list(plan.models),
             "reference": plan.reference,
             "simple_reference": plan.simple_reference,

@@ -20,6 +20,7 @@ from survimg.benchmark.checks import (
     check_labels,
     check_models,
     check_oracle,
+    check_pair,
     check_published,
     check_seeds,
     check_splits,
@@ -79,6 +80,7 @@ def run_benchmark(
     suite: str | None = None,
     label: str | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> Result:
@@ -149,6 +151,8 @@ def run_benchmark(
     published : mapping of str to mapping, optional
         Results of papers for models of this name on other cohorts, for the report: ``c_index``,
         ``dice``, ``sd`` (numbers or None) and ``source``.
+    pairs : sequence of (str, str), optional
+        Models to compare with each other in the report, besides all of them with `reference`.
     n_jobs : int or None, default=1
         Number of fits at once, in processes. None: as set by a surrounding
         ``joblib.parallel_config`` or `survimg.compute.dask_cluster`.
@@ -179,6 +183,8 @@ def run_benchmark(
     folds = check_splits(splits, event, time)
     for name in (reference, simple_reference):
         check_models(models, name, classifiers=labels is not None)
+    for first, second in pairs:
+        check_pair(models, first, second)
     check_unfitted(models)
     plan = Plan(
         models=models,
@@ -199,6 +205,7 @@ def run_benchmark(
         suite=suite,
         label=None if labels is None else label or "label",
         published=check_published(published),
+        pairs=list(pairs),
     )
     data = data_fingerprint(X)
     content = _known_content(out, data) or image_content(X)

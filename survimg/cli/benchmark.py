@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, names
+from survimg.cli.caveats import control_caveat, ensemble_caveats, mask_caveats
 from survimg.cli.cluster import add_cluster, check_cluster, cluster_of
 from survimg.cli.cohorts import (
     PHANTOM_PATIENTS,
@@ -38,10 +39,8 @@ from survimg.cli.tables import classification_lines, classification_records, sco
 from survimg.suites import (
     DEFAULT_LABEL_MODELS,
     DEFAULT_MODELS,
-    LABEL_MASK_READERS,
     LABEL_REFERENCE,
     LABEL_SUITES,
-    MASK_READERS,
     REFERENCE,
     SUITES,
     ModelSettings,
@@ -97,6 +96,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", metavar="NAME",
         help=f"model that the others are compared with (default: {REFERENCE}, if it is included)",
+    )
+    parser.add_argument(
+        "--pair", nargs=2, action="append", default=[], metavar=("NAME", "NAME"),
+        help="also compare these two models with each other; may be repeated (with --suite, the "
+        "pairs that its paper compares are included)",
     )
     parser.add_argument(
         "--subgroups", type=names, metavar="COLUMNS",
@@ -167,7 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Run the comparison, render the report, answer with the table."""
-    from survimg.benchmark.checks import check_models
+    from survimg.benchmark.checks import check_models, check_pair
     from survimg.benchmark.leakage import check_unfitted
 
     check_protocol(arguments)
@@ -190,6 +194,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     )
     reference = reference if reference in models or arguments.reference else None
     check_models(models, reference, classifiers=label_wanted(arguments))
+    pairs = [(first, second) for first, second in arguments.pair]
+    for first, second in pairs:
+        check_pair(models, first, second)
     check_unfitted(models)
     _check_subgroups(arguments, source.cohort)
     if arguments.protocol != "external":  # check the splits before the preparation
@@ -198,8 +205,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
     tell_of_left_out(patients.settings)
-    caveats = _mask_caveats(names, patients.cohort)
-    comparison = _Comparison(models, reference, suite, caveats, parameters)
+    caveats = mask_caveats(names, patients.cohort) + ensemble_caveats(arguments)
+    comparison = _Comparison(models, reference, suite, caveats, parameters, pairs)
     return _run_and_report(arguments, patients, comparison)
 
 
@@ -223,6 +230,13 @@ class _Comparison:
     suite: Suite | None
     caveats: list[str]
     parameters: list[str]  # of single models, from --set
+    asked_pairs: list[tuple[str, str]]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of the suite's paper, then those that were asked for."""
+        of_suite = () if self.suite is None else self.suite.pairs
+        return list(dict.fromkeys([*of_suite, *self.asked_pairs]))
 
     @property
     def published(self) -> dict[str, Any]:
@@ -250,7 +264,7 @@ def _run_and_report(
     page = render(out)
     scores = score_run(result)
     control = arguments.permute_outcome
-    remark = "" if control is None else f"{_is_control(control)}\n"
+    remark = "" if control is None else f"{control_caveat(control)}\n"
     record = {
         "run": out,
         "report": page,
@@ -287,7 +301,7 @@ def _benchmark(
     caveats = [*patients.caveats, *comparison.caveats]
     if permutation is not None:
         settings = {"outcome": f"PERMUTED (seed {permutation})", **settings}
-        caveats = [f"Anything about prognosis. {_is_control(permutation)}", *caveats]
+        caveats = [f"Anything about prognosis. {control_caveat(permutation)}", *caveats]
     simple = _simple_reference(arguments)
     return run_benchmark(
         wrap_models(arguments, comparison.models, protocol),
@@ -304,6 +318,7 @@ def _benchmark(
         suite=None if comparison.suite is None else comparison.suite.name,
         label=patients.label_name,
         published=comparison.published,
+        pairs=comparison.pairs,
         n_jobs=None if arguments.backend == "dask" else arguments.n_jobs,
         progress=arguments.progress,
         **protocol.arguments(),
@@ -363,33 +378,6 @@ def _names(arguments: argparse.Namespace, suite: Suite | None) -> list[str]:
 
 def _simple_reference(arguments: argparse.Namespace) -> str:
     return LABEL_REFERENCE if label_wanted(arguments) else REFERENCE
-
-
-def _is_control(seed: int) -> str:
-    return (
-        f"NEGATIVE CONTROL: the outcomes were permuted among the patients (seed {seed}), so every "
-        "interval should contain 0.5; by chance about one in ten does not, because all folds share "
-        "one set of permuted outcomes."
-    )
-
-
-def _mask_caveats(names: list[str], cohort: Cohort) -> list[str]:
-    """Say which models use the masks of test patients: new patients would need masks too."""
-    if not cohort.has_masks.any():
-        return []
-    ways = []
-    readers = [name for name in names if name in MASK_READERS | LABEL_MASK_READERS]
-    if readers:
-        ways.append(f"{' and '.join(readers)}: the risk is computed from the mask")
-    parts = [cohort.settings, *cohort.settings.values()]  # a joined cohort has one part for each
-    if any(isinstance(part, Mapping) and part.get("crop") == "mask" for part in parts):
-        ways.append("every model: volumes are cropped around the mask, which shows the tumour")
-    if not ways:
-        return []
-    return [
-        "How models rank patients without a tumour mask: the masks of test patients, usually "
-        f"drawn by hand, are used ({'; '.join(ways)})."
-    ]
 
 
 def _set_on_networks(models: Mapping[str, Any], arguments: argparse.Namespace) -> None:

@@ -58,6 +58,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="with external: folder of a prepared cohort to test on, or phantom[:N]",
     )
     group.add_argument(
+        "--ensemble-reference", choices=("training", "cohort"),
+        help="with external: whose risks bring the members of the ensemble to one scale: each "
+        "member's training patients (default), or the external cohort itself, as in the DeepMTS "
+        "paper (transductive: a patient's risk depends on who is tested beside them)",
+    )
+    group.add_argument(
         "--keep-groups", choices=("auto", "yes", "no"), default="auto",
         help="keep the images of a group in one fold: yes if a group is a patient with several "
         f"scans, no if it is a centre; auto (default): no if groups have {_IMAGES_PER_PATIENT} or "
@@ -79,6 +85,7 @@ def check_protocol(arguments: argparse.Namespace) -> None:
         "inner_folds": tuple(_INNER_FOLDS),
         "grid": ("nested",),
         "external": ("external",),
+        "ensemble_reference": ("external",),
     }
     for name, protocols in belongs.items():
         if getattr(arguments, name) is not None and arguments.protocol not in protocols:
@@ -93,6 +100,11 @@ def check_protocol(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"--inner-folds {arguments.inner_folds}: --protocol external makes no ensemble of "
             "classifiers (an ensemble averages risks); leave the option out."
+        )
+    if arguments.ensemble_reference and (label_wanted(arguments) or arguments.inner_folds == 1):
+        raise ValueError(
+            "--ensemble-reference needs an ensemble, and none is made with --label, --label-at or "
+            "--inner-folds 1."
         )
     for name in ("grid", "external"):
         if arguments.protocol in belongs[name] and getattr(arguments, name) is None:
@@ -148,8 +160,11 @@ def wrap_models(
     if arguments.protocol == "external" and protocol.inner_cv is not None:
         from survimg.estimators import FoldEnsemble
 
+        reference = arguments.ensemble_reference or "training"
         return {
-            name: FoldEnsemble(model, cv=protocol.inner_cv) if hasattr(model, "predict") else model
+            name: FoldEnsemble(model, cv=protocol.inner_cv, reference=reference)
+            if hasattr(model, "predict")
+            else model
             for name, model in models.items()
         }
     if arguments.protocol != "nested":

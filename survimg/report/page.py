@@ -28,6 +28,7 @@ from survimg.report.figures import (
     rank_figure,
 )
 from survimg.report.links import run_files
+from survimg.report.pairs import pair_table
 from survimg.report.parameters import in_words, model_parameters
 from survimg.report.patients import patient_rows, thumbnail
 from survimg.report.probabilities import Probabilities, evaluate_probabilities, report_horizon
@@ -124,6 +125,7 @@ def _content(run: Run, columns: Sequence[str]) -> dict[str, Any]:
         "classification": classification_table(run),
         "probabilities": probability_table(evaluated, when),
         "simple": _simple_reference(run),
+        "pairs": pair_table(run),
     }
     subgroups = [_subgroups(run, scores, column, horizon) for column in columns]
     ranks = _ranks(run, scores)

@@ -58,6 +58,12 @@ _COMPARISON = Suite(
         "deepmts": _reported("Table II", 0.722, test=0.698, dice=0.760),
     },
     citation=CITATION,
+    pairs=(
+        ("deepmts", "radiomics-lasso-cox"),
+        ("deep-features-lasso-cox", "radiomics-lasso-cox"),
+        ("deep-features-rsf", "radiomics-rsf"),
+        ("deep-features-deepsurv", "radiomics-deepsurv"),
+    ),
 )
 
 # "Using segmentation" multiplies PET and CT by the manual mask.
@@ -86,6 +92,14 @@ _ABLATION = Suite(
         "deepmts": _reported("Table III", 0.722, dice=0.760),
     },
     citation=CITATION,
+    pairs=(
+        ("sur-hs", "sur-hs-masked"),
+        ("sur-casnet", "sur-casnet-masked"),
+        ("mt-hs", "sur-hs"),
+        ("mt-casnet", "sur-casnet"),
+        ("deepmts", "mt-hs"),
+        ("deepmts", "mt-casnet"),
+    ),
 )
 
 # The text of the paper gives 0.744 for the Dice coefficient of the U-net, its table 0.743.
@@ -118,6 +132,12 @@ _BACKBONE = Suite(
         "deepmts": _reported("Table IV", 0.722, dice=0.760),
     },
     citation=CITATION,
+    pairs=(
+        ("sur-hs", "sur-hs-unet"),
+        ("mt-hs", "mt-hs-unet"),
+        ("mt-casnet", "mt-casnet-unet"),
+        ("deepmts", "deepmts-unet"),
+    ),
 )
 
 # Two tasks that share every feature map disturb each other: without the 1x1x1 convolutions the
@@ -135,6 +155,7 @@ _INTERFERENCE = Suite(
         "mt-hs": _reported("Table V", 0.706, dice=0.763),
     },
     citation=CITATION,
+    pairs=(("mt-hs", "mt-hs-baseline"), ("mt-hs", "sur-hs"), ("mt-hs-baseline", "sur-hs")),
 )
 
 DEEPMTS_SUITES = (_COMPARISON, _ABLATION, _BACKBONE, _INTERFERENCE)

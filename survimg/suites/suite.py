@@ -30,6 +30,9 @@ class Suite:
         test or validation cohort) where there are any; ``source``. Numbers of another cohort: never
         to be ranked together with one's own.
     citation : str
+    pairs : tuple of (str, str)
+        Models that the paper compares with each other: the difference is that of the first from
+        the second.
     """
 
     name: str
@@ -38,3 +41,4 @@ class Suite:
     reference: str | None
     published: Mapping[str, Mapping[str, Any]]
     citation: str
+    pairs: tuple[tuple[str, str], ...] = ()

@@ -51,6 +51,19 @@ def test_a_grid_is_searched_inside_and_the_choice_recorded(tmp_path):
     assert [len(fold["inner"]) for fold in stored] == [2, 2]
 
 
+def test_an_ensemble_can_be_scaled_by_the_external_cohort(tmp_path):
+    out = tmp_path / "run"
+    status = benchmark(
+        *PHANTOM, "--models", "clinical-volume-cox", "--protocol", "external", "--external",
+        "phantom:20", "--inner-folds", 2, "--ensemble-reference", "cohort", "--out", out,
+    )
+    assert status == 0
+    (record,) = read_run(out).records.values()
+    risk = record.arrays["test_risk"]
+    assert abs(risk.mean()) < 1e-12  # the mean of z-scores of these patients
+    assert "transductive" in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_external_phantoms_are_judged_by_an_ensemble_of_folds(tmp_path):
     out = tmp_path / "run"
     status = benchmark(
@@ -228,6 +241,11 @@ def test_a_suite_takes_ones_own_model_and_shows_the_papers_numbers(
         ("--inner-folds 3", "--inner-folds needs --protocol nested or external"),
         ("--protocol nested", "--protocol nested needs --grid"),
         ("--protocol nested --inner-folds 1", "needs --inner-folds of at least 2; got 1"),
+        ("--ensemble-reference cohort", "--ensemble-reference needs --protocol external"),
+        (
+            "--protocol external --inner-folds 1 --ensemble-reference cohort",
+            "--ensemble-reference needs an ensemble",
+        ),
         ("--protocol external --label stage --inner-folds 3", "makes no ensemble of classifiers"),
         ("--protocol external", "--protocol external needs --external"),
         ("--protocol leave-one-centre-out --folds 3", "--folds needs --protocol"),
