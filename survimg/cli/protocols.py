@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from survimg.cli.arguments import at_least
 from survimg.cli.cohorts import outcome_of
@@ -160,9 +160,9 @@ def wrap_models(
     if arguments.protocol == "external" and protocol.inner_cv is not None:
         from survimg.estimators import FoldEnsemble
 
-        reference = arguments.ensemble_reference or "training"
+        scaled_by: Literal["training", "cohort"] = arguments.ensemble_reference or "training"
         return {
-            name: FoldEnsemble(model, cv=protocol.inner_cv, reference=reference)
+            name: FoldEnsemble(model, cv=protocol.inner_cv, reference=scaled_by)
             if hasattr(model, "predict")
             else model
             for name, model in models.items()

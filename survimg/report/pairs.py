@@ -86,5 +86,5 @@ def _adjusted(comparisons: list[Comparison | None]) -> list[float | None]:
 
 
 def _published_gap(run: Run, first: str, second: str) -> str:
-    reported = [run.published.get(name, {}).get("c_index") for name in (first, second)]
-    return ABSENT if None in reported else signed(reported[0] - reported[1])
+    a, b = (run.published.get(name, {}).get("c_index") for name in (first, second))
+    return ABSENT if a is None or b is None else signed(a - b)
