@@ -16,8 +16,9 @@ check test test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 .PHONY: demo check test test-lowest test-newest lint docs linkcheck bench speed chaos release
 
 demo: $(STAMP)  ## phantom cohort in, comparison report out (runs/demo/report.html)
-	$(BIN)/survimg benchmark --cohort phantom --models deepmts,radiomics-lasso-cox,clinical-volume-cox \
-	    --folds 3 --seed 0 --out runs/demo
+	$(BIN)/survimg benchmark --cohort phantom --truth outside --patients 160 --iterations 300 --seed 0 \
+	    --protocol external --external phantom:160 --shift 0 --inner-folds 1 \
+	    --models deepmts,radiomics-lasso-cox,clinical-volume-cox --out runs/demo
 
 check: $(STAMP)  ## in a minute: style, types, imports, a test of every package
 	$(BIN)/ruff check survimg tests examples benchmarks .ci
