@@ -12,7 +12,7 @@ float32 with one thread.
 
 E1  order of Table II, and whether masking hurts: both truths, 600 and 1600 steps, 3 seeds
 E2  overfitting of Table III and Fig. 5: 40, 80 and 160 training patients, 1000 steps at one rate
-E3  MTDLR against its parts: by benchmarks/mtdlr.py, whose command is printed
+E3  MTDLR against its parts: by `survimg mtdlr`, whose command is printed
 E4  backbones of Table IV: segmentation alone, residual and U-net
 E5  1x1x1 convolutions of Table V, 60 patients
 E6  what may help MT-HS, one at a time: averaged weights, mirrored predictions, weighted batches
@@ -140,7 +140,10 @@ def e8() -> Iterator[Call]:
 
 
 EXPERIMENTS = {"E1": e1, "E4": e4, "E5": e5, "E6": e6, "E7": e7, "E8": e8}
-MTDLR = "python benchmarks/mtdlr.py phantom --size 32 --iterations 400 --out {out}"
+MTDLR = (
+    "survimg mtdlr --cohort phantom --patients 240 --internal 0 --external phantom:200 --shift 0 "
+    "--iterations 400 --seed 0 --out {out}"
+)
 
 
 def main() -> int:

@@ -1,14 +1,12 @@
-"""The MTDLR paper's analysis on phantoms with an external cohort, or cross-validated on STS-51.
+"""The MTDLR paper's eight scores, cross-validated on STS-51 (`survimg mtdlr` has one split).
 
-Phantoms: 120 training, 60 internal and 60 external patients, the last from a scanner that differs
-(`--shift`). STS-51: the whole of MTDLR and its comparators in each outer fold; pairs of test
-patients count within their fold, and the final Cox models have a ridge penalty of 1, because 27
-events carry no unpenalised model of five covariates. ::
+The whole of MTDLR and its comparators in each outer fold; pairs of test patients count within their
+fold, and the final Cox models have a ridge penalty of 1, because 27 events carry no unpenalised
+model of five covariates. ::
 
-    python benchmarks/mtdlr.py phantom --iterations 400 --out benchmarks/results/mtdlr_phantom
-    python benchmarks/mtdlr.py sts51 --iterations 300 --out benchmarks/results/mtdlr_sts51
+    python benchmarks/mtdlr.py --iterations 300 --out benchmarks/results/mtdlr_sts51
 
-Writes tables, figures, the nomogram (figure, tables, page) and ``settings.json`` to --out. Fitted
+Writes ``performance.csv``, ``folds.csv``, ``scores.csv`` and ``settings.json`` to --out. Fitted
 networks and features are kept in --cache, so that a run that was cut goes on where it was.
 """
 
@@ -31,11 +29,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from survimg import Cohort
 from survimg.benchmark.within_fold import compare_within_folds, within_fold_concordance
-from survimg.datasets import load_sts51, make_phantom_cohort
+from survimg.datasets import load_sts51
 from survimg.estimators import (
     MTDLR,
     ClinicalCox,
@@ -45,15 +42,13 @@ from survimg.estimators import (
     SingleTaskCox,
     SingleTaskSurvival,
 )
-from survimg.estimators.mtdlr.score_cox import default_radiomics_model
-from survimg.evaluation import Nomogram, concordance_index
-from survimg.evaluation.plots import plot_nomogram
+from survimg.estimators.mtdlr import default_radiomics_model
+from survimg.evaluation import concordance_index
 from survimg.model_selection import EventStratifiedKFold
 from survimg.preprocessing import Preparation, prepare
 from survimg.radiomics import RadiomicsFeatures
-from survimg.report.nomogram_page import write_nomogram_page
 from survimg.suites.mtdlr import MtdlrModels
-from survimg.suites.mtdlr_tables import SCORES, write_analysis
+from survimg.suites.mtdlr_tables import SCORES
 
 LOG = logging.getLogger("mtdlr")
 
@@ -88,86 +83,6 @@ def build(arguments: argparse.Namespace, clinical: list[str], alpha: float) -> M
             FitOnce(SingleTaskSurvival(**recipe), memory=cache), **final, **folds
         ),
         clinical=ClinicalCox(**final),
-    )
-
-
-def phantoms(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Training, internal and external phantoms; two thirds and one third of the first draw."""
-    shape = (arguments.size,) * 3
-    n_train, n_internal, n_external = arguments.patients
-    near = make_phantom_cohort(n_train + n_internal, shape, random_state=arguments.seed)
-    far = make_phantom_cohort(
-        n_external, shape, random_state=arguments.seed + 1000, shift=arguments.shift
-    )
-    return {
-        "training": (near.cohort[:n_train], near.oracle_risk[:n_train]),
-        "internal": (near.cohort[n_train:], near.oracle_risk[n_train:]),
-        "external": (far.cohort, far.oracle_risk),
-    }
-
-
-def run_phantom(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Fit on the training phantoms; score and write all three cohorts."""
-    cohorts = phantoms(arguments)
-    train = cohorts["training"][0]
-    models = build(arguments, ["stage"], alpha=0.0).fit(train, train.outcome)
-    last = models.mtdlr.cox_.event_times[-1]
-    horizons = [h for h in arguments.horizons or [24.0, 36.0] if h <= last]
-    scored = [models.training("training", train, horizons)]
-    for name in ("internal", "external"):
-        scored.append(models.validation(name, cohorts[name][0], horizons))
-    write_analysis(scored, arguments.out, time_unit="months", variables=["stage"])
-    stages = {str(grade): {"stage": grade} for grade in (1, 2, 3, 4)}
-    write_nomogram(models.mtdlr, arguments.out, horizons, "months", {"stage": stages})
-    in_sample = concordance_index(train.outcome, models.mtdlr.predict(train))
-    return {
-        "oracle_c": {
-            name: round(concordance_index(cohort.outcome, oracle), 4)
-            for name, (cohort, oracle) in cohorts.items()
-        },
-        "training_c_with_in_sample_scores": round(in_sample, 4),
-        "regions": {
-            "training": models.mtdlr.training_flags_["region"].value_counts().to_dict(),
-            **{
-                name: models.mtdlr.flags(cohorts[name][0])["region"].value_counts().to_dict()
-                for name in ("internal", "external")
-            },
-        },
-        "final_model": json.loads(models.mtdlr.cox_.summary().to_json(orient="index")),
-        "patients": {name: len(cohort) for name, (cohort, _) in cohorts.items()},
-        "events": {
-            name: int(cohort.outcome["event"].sum()) for name, (cohort, _) in cohorts.items()
-        },
-    }
-
-
-def write_nomogram(
-    model: MTDLR,
-    out: Path,
-    horizons: list[float],
-    time_unit: str,
-    known: dict[str, Any],
-) -> None:
-    """Draw the nomogram of the final model over the range of its training patients."""
-    table = model.training_covariates_
-    ranges = {
-        name: known.get(name, tuple(np.round(np.quantile(table[name], [0.01, 0.99]), 3).tolist()))
-        for name in model.cox_.names
-    }
-    nomogram = Nomogram(model, ranges)
-    rows = len(nomogram.axes) + 2 + len(horizons)
-    figure = Figure(figsize=(9, 0.65 * rows), layout="constrained")
-    plot_nomogram(nomogram, figure.subplots(), horizons=horizons, time_unit=time_unit)
-    figure.savefig(out / "nomogram.png", dpi=150)
-    nomogram.points_table().to_csv(out / "nomogram_points.csv")
-    nomogram.survival_table(horizons).to_csv(out / "nomogram_survival.csv")
-    write_nomogram_page(
-        nomogram,
-        out / "nomogram.html",
-        horizons=horizons,
-        time_unit=time_unit,
-        title="MTDLR nomogram",
-        notes=["Fitted on synthetic patients: a demonstration, not for patients."],
     )
 
 
@@ -243,11 +158,8 @@ def across_folds(
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one of the two and write what it found."""
+    """Run the cross-validation and write what it found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cohort", choices=("phantom", "sts51"))
-    parser.add_argument("--patients", type=int, nargs=3, default=[120, 60, 60])
-    parser.add_argument("--shift", type=float, default=1.0, help="of the external scanner")
     parser.add_argument("--size", type=int, default=32, help="voxels along each axis")
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=SingleTaskSurvival().learning_rate)
@@ -272,8 +184,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments.cache = arguments.out / "cache" if arguments.cache is None else arguments.cache
     arguments.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    run = {"phantom": run_phantom, "sts51": run_sts51}[arguments.cohort]
-    found = run(arguments)
+    found = run_sts51(arguments)
     settings = {
         "command": shlex.join(["python", "benchmarks/mtdlr.py", *(argv or sys.argv[1:])]),
         **{k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()},

@@ -15,10 +15,8 @@ from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, na
 from survimg.cli.caveats import control_caveat, ensemble_caveats, mask_caveats
 from survimg.cli.cluster import add_cluster, check_cluster, cluster_of
 from survimg.cli.cohorts import (
-    PHANTOM_PATIENTS,
-    PHANTOM_SHAPE,
     Study,
-    add_truth,
+    add_phantoms,
     find_cohort,
     outcome_of,
     with_external,
@@ -111,21 +109,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--endpoint", choices=("dfs", "os", "lung_metastasis"),
         help="endpoint of sts51 (default: dfs)",
     )
-    size = "x".join(str(s) for s in PHANTOM_SHAPE)
-    parser.add_argument(
-        "--patients", type=at_least(6), metavar="N",
-        help=f"number of phantom patients (default: {PHANTOM_PATIENTS}, with {size} voxels)",
-    )
     parser.add_argument(
         "--centres", type=at_least(2), metavar="N",
         help="number of centres of the phantom cohort (default: 1); see --shift",
     )
-    parser.add_argument(
-        "--shift", type=float, metavar="S",
-        help="difference between scanners of phantoms: between centres (default: 0), or between "
-        "training and external phantoms (default: 1)",
-    )
-    add_truth(parser)
+    add_phantoms(parser)
     add_label(parser)
     parser.add_argument(
         "--iterations", type=at_least(1), metavar="N",

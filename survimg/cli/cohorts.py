@@ -33,7 +33,7 @@ __all__ = [
     "PHANTOM_SHAPE",
     "Source",
     "Study",
-    "add_truth",
+    "add_phantoms",
     "check_empty_masks",
     "find_cohort",
     "outcome_of",
@@ -312,8 +312,18 @@ def _phantom(arguments: argparse.Namespace) -> Source:
     return Source(phantom.cohort, lambda: patients)
 
 
-def add_truth(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say on what the hazard of phantoms depends."""
+def add_phantoms(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how phantoms are drawn."""
+    size = "x".join(str(s) for s in PHANTOM_SHAPE)
+    parser.add_argument(
+        "--patients", type=at_least(6), metavar="N",
+        help=f"number of phantom patients (default: {PHANTOM_PATIENTS}, with {size} voxels)",
+    )
+    parser.add_argument(
+        "--shift", type=float, metavar="S",
+        help="difference between scanners of phantoms: between centres (default: 0), or between "
+        "training and external phantoms (default: 1)",
+    )
     hazard = parser.add_mutually_exclusive_group()
     hazard.add_argument(
         "--truth", metavar="NAME",

@@ -14,8 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.cohort import Cohort, as_cohort
+from survimg.io import Image
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.preprocessing.patient_space import volume_factors
+from survimg.preprocessing.units import implausible_unit
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import region_geometry
 from survimg.radiomics.native.peak import sphere_means
@@ -269,7 +271,14 @@ class PETParameters(TransformerMixin, BaseEstimator):
         c = cohort.channel_names.index(self.channel)
         if not cohort.present[i, c]:
             return [np.nan] * (self.n_features_out_ - len(size)) + size
-        return self._uptake(cohort.volume(i)[c], mask, spacing, voxel_ml, patient) + size
+        suv = cohort.volume(i)[c]
+        doubt = implausible_unit("PET", Image(suv, tuple(spacing)))
+        if doubt is not None:
+            raise ValueError(
+                f"Channel {self.channel!r} of patient {patient!r} is no SUV: {doubt} Extract "
+                "PET parameters from SUV, before intensities are normalised."
+            )
+        return self._uptake(suv, mask, spacing, voxel_ml, patient) + size
 
     def _uptake(
         self,

@@ -213,6 +213,7 @@ def write_analysis(
     *,
     time_unit: str = "",
     variables: Sequence[str] = (),
+    measured: Sequence[str] = (),
     significance: float = 0.05,
     random_state: int = 0,
 ) -> Path:
@@ -227,7 +228,9 @@ def write_analysis(
     folder : path-like
     time_unit : str, optional
     variables : sequence of str, optional
-        Clinical columns of tables 1 to 3; none leaves table 1 out.
+        Clinical columns of tables 1 to 3; without any column there is no table 1.
+    measured : sequence of str, optional
+        Further columns of tables 1 and 2, such as PET parameters; no model here contains them.
     significance : float, default=0.05
         Univariate p value below which a variable enters the multivariate model.
     random_state : int, default=0
@@ -242,12 +245,12 @@ def write_analysis(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = list(variables)
-    if names and len(cohorts) > 1:
-        frames = {cohort.name: cohort.clinical[names] for cohort in cohorts}
+    names, described = list(variables), [*variables, *measured]
+    if described and len(cohorts) > 1:
+        frames = {cohort.name: cohort.clinical[described] for cohort in cohorts}
         _write(compare_cohorts(frames, random_state=random_state), folder / "table1.csv")
     for cohort in cohorts:
-        _write(_cox(cohort, names, significance), folder / f"cox_{cohort.name}.csv")
+        _write(_cox(cohort, described, significance), folder / f"cox_{cohort.name}.csv")
         _write(_final_cox(cohort, names), folder / f"table3_{cohort.name}.csv")
         outcome = {"event": cohort.outcome["event"], "time": cohort.outcome["time"]}
         _write(cohort.scores.assign(**outcome), folder / f"scores_{cohort.name}.csv", index=False)

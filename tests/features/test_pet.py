@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from survimg import Cohort
+from survimg.datasets import make_phantom_cohort
 from survimg.features import PETParameters
 from survimg.preprocessing import Preparation, prepare
 
@@ -135,3 +136,24 @@ def test_plain_arrays_with_spacing(block: tuple[np.ndarray, np.ndarray]) -> None
     )
     expected = PETParameters().fit_transform(make_pet(suv, mask))
     np.testing.assert_array_equal(plain.to_numpy(), expected.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda pet: (pet - pet.mean()) / pet.std(), "normalised already"),
+        (lambda pet: 5000 * pet, "Bq/ml"),
+    ],
+    ids=["z-scores", "Bq per ml"],
+)
+def test_voxels_that_cannot_be_suv_are_refused_by_the_patients_name(change, words):
+    phantoms = make_phantom_cohort(n=2, shape=(16, 16, 16), random_state=0, normalise=False).cohort
+    volumes = np.stack([phantoms.volume(i) for i in range(2)]).astype(np.float64)
+    volumes[1, 0] = change(volumes[1, 0])
+    masks = np.stack([phantoms.mask(i) for i in range(2)])
+    cohort = Cohort(
+        volumes.astype(np.float32), masks=masks, ids=["A", "B"], spacing=phantoms.spacing,
+        channel_names=phantoms.channel_names,
+    )
+    with pytest.raises(ValueError, match=f"patient 'B' is no SUV: .*{words}"):
+        PETParameters().fit_transform(cohort)

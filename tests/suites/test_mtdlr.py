@@ -270,21 +270,8 @@ def run_benchmark(*arguments, out):
 
 
 @pytest.mark.slow
-def test_benchmark_runs_on_phantoms(tmp_path):
-    settings = run_benchmark(
-        "phantom", "--patients", "30", "16", "16", "--horizons", "6", "12", out=tmp_path
-    )
-    assert settings["patients"] == {"training": 30, "internal": 16, "external": 16}
-    assert sum(settings["regions"]["external"].values()) == 16
-    assert {"nomogram.html", "nomogram.png", "performance.csv"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
-
-
-@pytest.mark.slow
 def test_benchmark_runs_on_sts51(shared_dir, tmp_path):
     settings = run_benchmark(
-        "sts51",
         "--data",
         str(shared_dir / "data" / "sts51_petgrid"),
         "--only",
