@@ -13,6 +13,11 @@ __all__ = ["Filled", "enclosed", "filled"]
 _SAME = 0.1
 #: Part of a contour that lies in another one whose hole it is.
 _NESTED = 0.9
+#: Part of a contour from which on one within it may be no hole, but the same one drawn again; pixels
+#: that are no wall between the two.
+_ALIKE, _WALL = 0.5, 0.5
+#: Square pixels of a parallelogram of two edges that lie on one line but for rounding.
+_FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Filled:
     area : float
         In pixels, of the polygons themselves.
     crossing : bool
-        Some contours cross: neither lies within the other.
+        Some contours cross each other, neither lying within the other, or themselves.
     """
 
     mask: np.ndarray
@@ -45,7 +50,7 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
     exclusive : bool
         Combine all by exclusive or, as CLOSEDPLANAR_XOR asks for. Otherwise a contour that is
         stored twice counts once, one within another one is a hole (one within that, an island), and
-        contours that cross are united.
+        contours that cross are united. Likewise the loops of a contour that crosses itself.
 
     Returns
     -------
@@ -59,17 +64,21 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
     single = sorted(_without_copies(contours), key=_area, reverse=True)
     parts = [_part(contour, shape) for contour in single]
     boxes = np.array([part.box for part in parts])
-    area, crossing = 0.0, False
-    for i, (contour, part) in enumerate(zip(single, parts, strict=True)):
+    area, crossing = 0.0, any(part.crossing for part in parts)
+    for i, part in enumerate(parts):
         n_pixels, depth = part.pixels.sum(), 0
         meet = (boxes[:i, 0] < part.box[1]) & (boxes[:i, 1] > part.box[0])
         for j in np.flatnonzero(meet.all(axis=1)):
             common = _common(part, parts[j])
-            depth += bool(n_pixels and common >= _NESTED * n_pixels)
+            inside = bool(n_pixels and common >= _NESTED * n_pixels)
+            if inside and common >= _ALIKE * parts[j].pixels.sum():
+                again = _drawn_again(single[i], single[j])
+                inside, crossing = not again, crossing or again
+            depth += inside
             crossing |= bool(0 < common < n_pixels)
         (y0, x0), (y1, x1) = part.box
         mask[y0:y1, x0:x1][part.pixels] = depth % 2 == 0
-        area += _area(contour) * (1 if depth % 2 == 0 else -1)
+        area += part.area * (1 if depth % 2 == 0 else -1)
     return Filled(mask, area, crossing)
 
 
@@ -79,13 +88,43 @@ class _Part:
 
     box: np.ndarray
     pixels: np.ndarray
+    area: float
+    crossing: bool
 
 
 def _part(polygon: np.ndarray, shape: tuple[int, int]) -> _Part:
     ends = np.array([np.floor(polygon.min(axis=0)), np.ceil(polygon.max(axis=0)) + 1])
     (y0, x0), (y1, x1) = box = np.clip(ends, 0, shape).astype(int)
     rows, columns = (int(y0), int(y1)), (int(x0), int(x1))
-    return _Part(box, _enclosed(polygon, rows, columns))
+    turns = _turns(polygon, rows, columns)
+    pixels = turns % 2 == 1
+    # a line that does not cross itself goes round its pixels in one sense, and once
+    crossing = bool((turns > 0).any() and (turns < 0).any())
+    if crossing or not np.array_equal(pixels, turns != 0):
+        crossing = crossing or _crosses_itself(polygon)
+        if crossing or not pixels.any():  # traced twice over; what remains is a keyhole
+            pixels = turns != 0
+            return _Part(box, pixels, float(pixels.sum()), crossing)
+    return _Part(box, pixels, _area(polygon), crossing)
+
+
+def _crosses_itself(polygon: np.ndarray) -> bool:
+    """Tell whether two edges cross, and do not merely touch or run along each other."""
+    ends = np.roll(polygon, -1, axis=0)
+    for start, end in zip(polygon, ends, strict=True):
+        one = [_side(end - start, points - start) for points in (polygon, ends)]
+        other = [_side(ends - polygon, point - polygon) for point in (start, end)]
+        if (_opposite(*one) & _opposite(*other)).any():
+            return True
+    return False
+
+
+def _side(edge: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return edge[..., 0] * points[..., 1] - edge[..., 1] * points[..., 0]
+
+
+def _opposite(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (np.minimum(first, second) < -_FLAT) & (np.maximum(first, second) > _FLAT)
 
 
 def _common(first: _Part, second: _Part) -> int:
@@ -123,13 +162,11 @@ def enclosed(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     -------
     ndarray of shape (rows, columns), bool
     """
-    return _enclosed(polygon, (0, shape[0]), (0, shape[1]))
+    return _turns(polygon, (0, shape[0]), (0, shape[1])) % 2 == 1
 
 
-def _enclosed(
-    polygon: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
-) -> np.ndarray:
-    """Do the same for a box of rows and columns."""
+def _turns(polygon: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    """Count how often a polygon goes round each pixel of a box, less how often the other way."""
     crossings = np.zeros((rows[1] - rows[0], columns[1] - columns[0] + 1), dtype=np.int64)
     for (y0, x0), (y1, x1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         low, high = min(y0, y1), max(y0, y1)
@@ -138,8 +175,8 @@ def _enclosed(
         if met.size:
             x = x0 + (met - y0) * (x1 - x0) / (y1 - y0)
             first = np.clip(np.ceil(x), *columns).astype(np.int64) - columns[0]
-            np.add.at(crossings, (met - rows[0], first), 1)
-    return np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+            np.add.at(crossings, (met - rows[0], first), 1 if y1 > y0 else -1)
+    return np.cumsum(crossings[:, :-1], axis=1)
 
 
 def _area(polygon: np.ndarray) -> float:
@@ -150,6 +187,17 @@ def _area(polygon: np.ndarray) -> float:
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
     """Tell whether two contours run along each other, wherever they begin and whichever way."""
     return _apart(first, second) <= _SAME and _apart(second, first) <= _SAME
+
+
+def _drawn_again(inner: np.ndarray, outer: np.ndarray) -> bool:
+    """Tell whether a contour crosses the one that it lies in, or runs along it all the way."""
+    inside = np.zeros(len(inner), dtype=bool)
+    for (y0, x0), (y1, x1) in zip(outer, np.roll(outer, -1, axis=0), strict=True):
+        met = (y0 <= inner[:, 0]) != (y1 <= inner[:, 0])
+        inside[met] ^= inner[met, 1] < x0 + (inner[met, 0] - y0) * (x1 - x0) / (y1 - y0)
+    if _apart(inner[~inside], outer) > _SAME:
+        return True
+    return max(_apart(inner, outer), _apart(outer, inner)) < _WALL
 
 
 def _apart(points: np.ndarray, polygon: np.ndarray) -> float:

@@ -91,8 +91,8 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
     crossing = sum(part.crossing for part in slices.values())
     if crossing:
         warnings.warn(
-            f"{where} has contours that cross in {crossing} plane(s); they are united. Look at the "
-            "mask: if one was meant to cut a hole, draw it inside.",
+            f"{where} has contours that cross, or run along each other, in {crossing} plane(s); what "
+            "they enclose is united. Look at the mask: if one was meant to cut a hole, draw it inside.",
             UserWarning,
             stacklevel=4,
         )
@@ -172,6 +172,11 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
 
 
 def _points(contour: Any, path: Path) -> np.ndarray:
+    if any(float(step) for step in contour.get("ContourOffsetVector") or ()):
+        raise DicomError(
+            f"{path} has a ContourOffsetVector, which the standard has retired: where its contours "
+            "lie is not known. Add it to their points and remove it."
+        )
     values = np.array(contour.ContourData, dtype=np.float64)
     number = contour.get("NumberOfContourPoints")
     if number is not None and 3 * int(number) != values.size:

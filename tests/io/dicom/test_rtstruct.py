@@ -134,9 +134,67 @@ def test_thousands_of_islands_in_one_slice():
 
 
 def test_contours_that_cross_are_united_and_said(write):
-    with pytest.warns(UserWarning, match="contours that cross in 1 plane"):
+    with pytest.warns(UserWarning, match=r"contours that cross.* in 1 plane"):
         mask = read_rtstruct(write([_cross(0), _cross(3)]), _image())
     assert mask.sum() == 36 + 36 - 9
+
+
+_SQUARE = _square(0.5, 9.5, 2.0)
+_INNER = _square(3.5, 6.5, 2.0)
+
+
+@pytest.mark.parametrize("contour", [
+    _SQUARE + _SQUARE, _SQUARE + _SQUARE[:1] + _SQUARE + _SQUARE[:1], 3 * _SQUARE,
+])  # fmt: skip
+def test_a_contour_that_is_traced_twice_marks_what_it_encloses(write, contour):
+    planes = [_square(0.5, 9.5, 0.0), contour, _square(0.5, 9.5, 4.0)]
+    assert read_rtstruct(write(planes), _image()).sum() == 3 * 81
+
+
+@pytest.mark.parametrize("hole", [_INNER, _INNER[::-1]])
+def test_a_keyhole_is_a_hole_whichever_way_it_runs(write, hole):
+    keyhole = [*_SQUARE, _SQUARE[0], *hole, hole[0]]
+    assert read_rtstruct(write([keyhole]), _image()).sum() == 81 - 9
+
+
+@pytest.mark.parametrize(("contour", "n_pixels"), [
+    # whose end runs beyond its beginning, round a corner that would be a hole by the even-odd rule
+    ([(0.5, 0.5, 2), (9.5, 0.5, 2), (9.5, 9.5, 2), (0.5, 9.5, 2), (0.5, 0.6, 2), (4.5, 0.4, 2),
+      (4.5, 3.5, 2), (1.5, 3.5, 2)], 81),
+    # two triangles, of one sense each
+    ([(0.5, 0.2, 2), (9.5, 9.8, 2), (9.5, 0.2, 2), (0.5, 9.8, 2)], 2 * (3 + 5 + 7 + 9)),
+])  # fmt: skip
+def test_the_loops_of_a_contour_that_crosses_itself_are_united_and_said(write, contour, n_pixels):
+    with pytest.warns(UserWarning, match="contours that cross"):
+        mask = read_rtstruct(write([contour]), _image())
+    assert mask.sum() == n_pixels
+
+
+@pytest.mark.parametrize("again", [
+    [(x + 0.3, y, z) for x, y, z in _SQUARE], [(x + 0.7, y + 0.3, z) for x, y, z in _SQUARE],
+    _square(0.8, 9.2, 2.0),
+])  # fmt: skip
+def test_a_contour_that_is_drawn_again_is_no_hole_and_said(write, again):
+    with pytest.warns(UserWarning, match="contours that cross, or run along each other"):
+        mask = read_rtstruct(write([_SQUARE, again]), _image())
+    assert 81 <= mask.sum() <= 90
+
+
+def test_a_thin_wall_is_a_wall(write):
+    mask = read_rtstruct(write([_SQUARE, _square(1.5, 8.5, 2.0)]), _image())
+    assert mask.sum() == 81 - 49
+
+
+def test_a_contour_with_an_offset_is_refused(write):
+    def change(dataset):
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourOffsetVector = [0, 0, shift]
+
+    for shift in (2, 0):
+        path = write([_SQUARE], change=change)
+        if shift:
+            with pytest.raises(ValueError, match=r"rt\.dcm has a ContourOffsetVector"):
+                read_rtstruct(path, _image())
+    assert read_rtstruct(path, _image()).sum() == 81
 
 
 def test_exclusive_or_where_the_file_asks_for_it(write):
