@@ -13,8 +13,8 @@ __all__ = ["Filled", "enclosed", "filled"]
 _SAME = 0.1
 #: Part of a contour that lies in another one whose hole it is.
 _NESTED = 0.9
-#: Part of a contour from which on one within it may be no hole, but the same one drawn again; pixels
-#: that are no wall between the two.
+#: Part of a contour from which on one within it may be no hole, but the same one drawn again, and
+#: pixels that are no wall between the two.
 _ALIKE, _WALL = 0.5, 0.5
 #: Square pixels of a parallelogram of two edges that lie on one line but for rounding.
 _FLAT = 1e-6

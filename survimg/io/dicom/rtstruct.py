@@ -91,8 +91,9 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
     crossing = sum(part.crossing for part in slices.values())
     if crossing:
         warnings.warn(
-            f"{where} has contours that cross, or run along each other, in {crossing} plane(s); what "
-            "they enclose is united. Look at the mask: if one was meant to cut a hole, draw it inside.",
+            f"{where} has contours that cross, or run along each other, in {crossing} plane(s); "
+            "what they enclose is united. Look at the mask: if one was meant to cut a hole, draw it "
+            "inside.",
             UserWarning,
             stacklevel=4,
         )
