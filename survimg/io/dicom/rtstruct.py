@@ -92,8 +92,8 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
     if crossing:
         warnings.warn(
             f"{where} has contours that cross, or run along each other, in {crossing} plane(s); "
-            "what they enclose is united. Look at the mask: if one was meant to cut a hole, draw it "
-            "inside.",
+            "what they enclose is united. Look at the mask: if one was meant to cut a hole, draw "
+            "it inside.",
             UserWarning,
             stacklevel=4,
         )

@@ -310,3 +310,17 @@ def test_millions_of_empty_items_are_refused_at_once(write):
     path.write_bytes(path.read_bytes() + head + items)
     with pytest.raises(ValueError, match="more than 250000 items"):
         read_rtstruct(path, _image())
+
+
+@pytest.mark.parametrize("item", [
+    b"\xfe\xff\x00\xe0\0\0\0\0",
+    b"\xfe\xff\x00\xe0\xff\xff\xff\xff\xfe\xff\x0d\xe0\0\0\0\0",
+    b"\xfe\xff\x00\xe0\x08\0\0\0\x06\x30\x84\x00IS\0\0",
+])  # fmt: skip
+def test_items_that_hold_nothing_are_refused_before_they_are_parsed(write, item, monkeypatch):
+    path = write([_square(0.5, 4.5, 2.0)])
+    head = b"\x06\x30\x80\x00SQ\0\0\xff\xff\xff\xff"
+    path.write_bytes(path.read_bytes() + head + 100_000 * item + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    monkeypatch.delattr(pydicom.filereader, "read_partial")
+    with pytest.raises(ValueError, match=r"rt\.dcm is damaged: .* no room for what they hold"):
+        read_rtstruct(path, _image())
