@@ -187,7 +187,8 @@ def _read_slice(path: Path) -> _Slice | None:
         return None
     if pixels.n_frames != 1:
         raise ValueError(
-            f"{path} has NumberOfFrames {pixels.n_frames}; a slice of a series has one frame."
+            f"{path} has NumberOfFrames {pixels.n_frames}; a slice of a series has one frame. "
+            "Convert it to NIfTI with dcm2niix, or to single slices with emf2sf of dcm4che."
         )
     with damage_refused(path):
         needed = (
