@@ -16,6 +16,10 @@ _NESTED = 0.9
 #: Part of a contour from which on one within it may be no hole, but the same one drawn again, and
 #: pixels that are no wall between the two.
 _ALIKE, _WALL = 0.5, 0.5
+#: Edges of a polygon that are filled at a time.
+_EDGES = 1024
+#: Pairs of contours of a slice that lie over each other; drawn ones are some hundred.
+_MAX_PAIRS = 20_000
 #: Square pixels of a parallelogram of two edges that lie on one line but for rounding.
 _FLAT = 1e-6
 
@@ -55,6 +59,11 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
     Returns
     -------
     Filled
+
+    Raises
+    ------
+    ValueError
+        More contours lie over each other than anybody draws.
     """
     mask = np.zeros(shape, dtype=bool)
     if exclusive:
@@ -64,11 +73,13 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
     single = sorted(_without_copies(contours), key=_area, reverse=True)
     parts = [_part(contour, shape) for contour in single]
     boxes = np.array([part.box for part in parts])
-    area, crossing = 0.0, any(part.crossing for part in parts)
+    area, crossing, n_pairs = 0.0, any(part.crossing for part in parts), 0
     for i, part in enumerate(parts):
         n_pixels, depth = part.pixels.sum(), 0
         meet = (boxes[:i, 0] < part.box[1]) & (boxes[:i, 1] > part.box[0])
-        for j in np.flatnonzero(meet.all(axis=1)):
+        others = np.flatnonzero(meet.all(axis=1))
+        n_pairs = _counted(n_pairs + others.size)
+        for j in others:
             common = _common(part, parts[j])
             inside = bool(n_pixels and common >= _NESTED * n_pixels)
             if inside and common >= _ALIKE * parts[j].pixels.sum():
@@ -141,12 +152,20 @@ def _without_copies(contours: Sequence[np.ndarray]) -> list[np.ndarray]:
     single: list[np.ndarray] = []
     ends = np.array([[contour.min(axis=0), contour.max(axis=0)] for contour in contours])
     numbers: list[int] = []
+    n_pairs = 0
     for i, contour in enumerate(contours):
         near = np.abs(ends[numbers] - ends[i]).max(axis=(1, 2), initial=0) <= _SAME
+        n_pairs = _counted(n_pairs + 20 * near.sum())  # each costs as much as twenty of the others
         if not any(_same(contour, single[j]) for j in np.flatnonzero(near)):
             single.append(contour)
             numbers.append(i)
     return single
+
+
+def _counted(n_pairs: int) -> int:
+    if n_pairs > _MAX_PAIRS:
+        raise ValueError("has more contours over each other in one plane than anybody draws")
+    return n_pairs
 
 
 def enclosed(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -168,14 +187,19 @@ def enclosed(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _turns(polygon: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     """Count how often a polygon goes round each pixel of a box, less how often the other way."""
     crossings = np.zeros((rows[1] - rows[0], columns[1] - columns[0] + 1), dtype=np.int64)
-    for (y0, x0), (y1, x1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        low, high = min(y0, y1), max(y0, y1)
-        # rows low <= y < high: a vertex on a row is counted once, not by both its edges
-        met = np.arange(max(int(np.ceil(low)), rows[0]), min(int(np.ceil(high)), rows[1]))
-        if met.size:
-            x = x0 + (met - y0) * (x1 - x0) / (y1 - y0)
-            first = np.clip(np.ceil(x), *columns).astype(np.int64) - columns[0]
-            np.add.at(crossings, (met - rows[0], first), 1 if y1 > y0 else -1)
+    ends = np.roll(polygon, -1, axis=0)
+    # rows low <= y < high: a vertex on a row is counted once, not by both its edges
+    limits = np.ceil(np.stack([np.minimum(polygon, ends)[:, 0], np.maximum(polygon, ends)[:, 0]]))
+    low, high = np.clip(limits, *rows).astype(np.int64)
+    crossing = np.flatnonzero(high > low)
+    for edges in np.split(crossing, range(_EDGES, crossing.size, _EDGES)):
+        number = high[edges] - low[edges]
+        edge = np.repeat(edges, number)
+        met = np.arange(edge.size) - np.repeat(np.cumsum(number) - number - low[edges], number)
+        y, x = polygon[edge].T
+        run, along = (ends[edge] - polygon[edge]).T
+        first = np.clip(np.ceil(x + (met - y) * along / run), *columns).astype(np.int64)
+        np.add.at(crossings, (met - rows[0], first - columns[0]), np.where(run > 0, 1, -1))
     return np.cumsum(crossings[:, :-1], axis=1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from survimg.io import Image, read_image, read_mask, read_rtstruct
+from survimg.io.dicom import rtstruct
 from survimg.io.dicom.contours import filled
 
 pydicom = pytest.importorskip("pydicom")
@@ -323,4 +324,29 @@ def test_items_that_hold_nothing_are_refused_before_they_are_parsed(write, item,
     path.write_bytes(path.read_bytes() + head + 100_000 * item + b"\xfe\xff\xdd\xe0\0\0\0\0")
     monkeypatch.delattr(pydicom.filereader, "read_partial")
     with pytest.raises(ValueError, match=r"rt\.dcm is damaged: .* no room for what they hold"):
+        read_rtstruct(path, _image())
+
+
+def test_many_points_of_an_outline_mark_what_few_points_do(write):
+    corners = np.array(_SQUARE)
+    steps = np.linspace(0, 1, 500, endpoint=False)[:, None]
+    dense = [start + steps * (end - start)
+             for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    mask = read_rtstruct(write([np.concatenate(dense)]), _image())
+    np.testing.assert_array_equal(mask, read_rtstruct(write([_SQUARE]), _image()))
+
+
+def test_more_coordinates_than_any_region_has_are_not_converted(write, monkeypatch):
+    path = write([_square(0.5, 4.5, 2.0 * z) for z in range(3)])
+    for name, value in (("_MAX_CONTOUR", 10), ("_MAX_REGION", 60)):
+        with monkeypatch.context() as limits:
+            limits.setattr(rtstruct, name, value)
+            with pytest.raises(ValueError, match=r"rt\.dcm is damaged: .*'GTV' has \d+ bytes"):
+                read_rtstruct(path, _image())
+
+
+def test_more_contours_over_each_other_than_anybody_draws_are_refused(write):
+    shifts = 0.14 * np.indices((15, 15)).reshape(2, -1).T
+    path = write([[(x + left, y + down, z) for x, y, z in _SQUARE] for left, down in shifts])
+    with pytest.raises(ValueError, match=r"rt\.dcm has more contours over each other"):
         read_rtstruct(path, _image())
