@@ -195,7 +195,10 @@ def _stored(
 
 def _coordinates(contour: Any) -> bytes:
     """Return the coordinates as they are stored: pydicom makes 200 bytes of each number."""
-    return bytes(contour.get_item("ContourData").value or b"")
+    element = contour.get_item("ContourData")
+    if element.VR not in ("DS", "UN", None):  # none where it is implicit
+        raise ValueError("no decimal numbers")
+    return bytes(element.value or b"")
 
 
 def _points(contour: Any, text: bytes, path: Path) -> np.ndarray:

@@ -327,6 +327,16 @@ def test_items_that_hold_nothing_are_refused_before_they_are_parsed(write, item,
         read_rtstruct(path, _image())
 
 
+@pytest.mark.parametrize("kind", [b"OS", b"LO"])
+def test_coordinates_under_another_type_are_refused(write, kind):
+    path = write([_SQUARE])
+    content = path.read_bytes()
+    assert content.count(b"\x06\x30\x50\x00DS") == 1
+    path.write_bytes(content.replace(b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00" + kind))
+    with pytest.raises(ValueError, match=r"rt\.dcm is not a readable DICOM object"):
+        read_rtstruct(path, _image())
+
+
 def test_many_points_of_an_outline_mark_what_few_points_do(write):
     corners = np.array(_SQUARE)
     steps = np.linspace(0, 1, 500, endpoint=False)[:, None]
