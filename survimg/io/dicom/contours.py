@@ -11,7 +11,7 @@ __all__ = ["Filled", "enclosed", "filled"]
 
 #: Pixels by which two contours may differ and still be one, stored twice.
 _SAME = 0.1
-#: Part of a contour that lies in another one whose hole it is.
+#: Part of a contour that lies in another one whose hole it may be.
 _NESTED = 0.9
 #: Part of a contour from which on one within it may be no hole, but the same one drawn again, and
 #: pixels that are no wall between the two.
@@ -82,11 +82,10 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
         for j in others:
             common = _common(part, parts[j])
             inside = bool(n_pixels and common >= _NESTED * n_pixels)
-            if inside and common >= _ALIKE * parts[j].pixels.sum():
-                again = _drawn_again(single[i], single[j])
-                inside, crossing = not again, crossing or again
+            if inside and (common < n_pixels or common >= _ALIKE * parts[j].pixels.sum()):
+                inside = not _drawn_again(single[i], single[j])
             depth += inside
-            crossing |= bool(0 < common < n_pixels)
+            crossing |= bool(common and not inside)
         (y0, x0), (y1, x1) = part.box
         mask[y0:y1, x0:x1][part.pixels] = depth % 2 == 0
         area += part.area * (1 if depth % 2 == 0 else -1)

@@ -198,6 +198,14 @@ def test_a_contour_with_an_offset_is_refused(write):
     assert read_rtstruct(path, _image()).sum() == 81
 
 
+def test_what_would_be_a_hole_but_leaves_its_outline_is_united_and_said(write):
+    beyond = [(1.5, 2.5, 2), (11.2, 2.5, 2), (11.2, 8.5, 2), (1.5, 8.5, 2)]  # by a tenth of it
+    contours = [_square(0.5, 10.5, 2.0), beyond]
+    with pytest.warns(UserWarning, match="contours that cross"):
+        mask = read_rtstruct(write(contours), _image())
+    assert mask.sum() == 100 + 6
+
+
 def test_exclusive_or_where_the_file_asks_for_it(write):
     path = write([_cross(0), _cross(3)], kind="CLOSEDPLANAR_XOR")
     assert read_rtstruct(path, _image()).sum() == 36 + 36 - 2 * 9
