@@ -18,7 +18,10 @@ _NESTED = 0.9
 _ALIKE, _WALL = 0.5, 0.5
 #: Edges of a polygon that are filled at a time.
 _EDGES = 1024
-#: Pairs of contours of a slice that lie over each other; drawn ones are some hundred.
+#: Points of a contour whose edges are compared with each other, and of one for comparisons.
+_MAX_POINTS, _SAMPLE = 5000, 250
+#: Pairs of contours of a slice that lie over each other; drawn ones are some hundred. A pair whose
+#: outlines are compared counts more.
 _MAX_PAIRS = 20_000
 #: Square pixels of a parallelogram of two edges that lie on one line but for rounding.
 _FLAT = 1e-6
@@ -83,6 +86,7 @@ def filled(contours: Sequence[np.ndarray], shape: tuple[int, int], exclusive: bo
             common = _common(part, parts[j])
             inside = bool(n_pixels and common >= _NESTED * n_pixels)
             if inside and (common < n_pixels or common >= _ALIKE * parts[j].pixels.sum()):
+                n_pairs = _counted(n_pairs + _cost(single[j]))
                 inside = not _drawn_again(single[i], single[j])
             depth += inside
             crossing |= bool(common and not inside)
@@ -111,22 +115,25 @@ def _part(polygon: np.ndarray, shape: tuple[int, int]) -> _Part:
     # a line that does not cross itself goes round its pixels in one sense, and once
     crossing = bool((turns > 0).any() and (turns < 0).any())
     if crossing or not np.array_equal(pixels, turns != 0):
-        crossing = crossing or _crosses_itself(polygon)
-        if crossing or not pixels.any():  # traced twice over; what remains is a keyhole
+        traced_twice = not pixels.any()
+        crossing = crossing or not (traced_twice or _touches_itself(polygon))
+        if crossing or traced_twice:  # else it is a keyhole
             pixels = turns != 0
             return _Part(box, pixels, float(pixels.sum()), crossing)
     return _Part(box, pixels, _area(polygon), crossing)
 
 
-def _crosses_itself(polygon: np.ndarray) -> bool:
-    """Tell whether two edges cross, and do not merely touch or run along each other."""
+def _touches_itself(polygon: np.ndarray) -> bool:
+    """Tell whether no two edges cross, but for those that touch or run along each other."""
     ends = np.roll(polygon, -1, axis=0)
+    if len(polygon) > _MAX_POINTS:  # pairs of edges would take minutes
+        return False
     for start, end in zip(polygon, ends, strict=True):
         one = [_side(end - start, points - start) for points in (polygon, ends)]
         other = [_side(ends - polygon, point - polygon) for point in (start, end)]
         if (_opposite(*one) & _opposite(*other)).any():
-            return True
-    return False
+            return False
+    return True
 
 
 def _side(edge: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -154,11 +161,15 @@ def _without_copies(contours: Sequence[np.ndarray]) -> list[np.ndarray]:
     n_pairs = 0
     for i, contour in enumerate(contours):
         near = np.abs(ends[numbers] - ends[i]).max(axis=(1, 2), initial=0) <= _SAME
-        n_pairs = _counted(n_pairs + 20 * near.sum())  # each costs as much as twenty of the others
+        n_pairs = _counted(n_pairs + int(near.sum()) * _cost(contour))
         if not any(_same(contour, single[j]) for j in np.flatnonzero(near)):
             single.append(contour)
             numbers.append(i)
     return single
+
+
+def _cost(contour: np.ndarray) -> int:
+    return 20 + len(contour) // 20
 
 
 def _counted(n_pairs: int) -> int:
@@ -214,21 +225,30 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 
 def _drawn_again(inner: np.ndarray, outer: np.ndarray) -> bool:
     """Tell whether a contour crosses the one that it lies in, or runs along it all the way."""
-    inside = np.zeros(len(inner), dtype=bool)
-    for (y0, x0), (y1, x1) in zip(outer, np.roll(outer, -1, axis=0), strict=True):
-        met = (y0 <= inner[:, 0]) != (y1 <= inner[:, 0])
-        inside[met] ^= inner[met, 1] < x0 + (inner[met, 0] - y0) * (x1 - x0) / (y1 - y0)
-    if _apart(inner[~inside], outer) > _SAME:
+    beyond = [point for point in _sample(inner) if not _holds(outer, point)]
+    if _apart(np.reshape(beyond, (-1, 2)), outer) > _SAME:
         return True
     return max(_apart(inner, outer), _apart(outer, inner)) < _WALL
 
 
+def _holds(polygon: np.ndarray, point: np.ndarray) -> bool:
+    ends = np.roll(polygon, -1, axis=0)
+    met = (polygon[:, 0] <= point[0]) != (ends[:, 0] <= point[0])
+    start, end = polygon[met], ends[met]
+    part = (point[0] - start[:, 0]) / (end[:, 0] - start[:, 0])
+    return int((point[1] < start[:, 1] + part * (end[:, 1] - start[:, 1])).sum()) % 2 == 1
+
+
+def _sample(points: np.ndarray) -> np.ndarray:
+    return points[:: 1 + len(points) // _SAMPLE]
+
+
 def _apart(points: np.ndarray, polygon: np.ndarray) -> float:
-    """Largest distance of points, some hundred at most, from the outline of a polygon."""
+    """Largest distance of points, of a sample of them, from the outline of a polygon."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     lengths = np.maximum((edges**2).sum(axis=1), np.finfo(float).tiny)
     apart = 0.0
-    for point in points[:: 1 + len(points) // 250]:
+    for point in _sample(points):
         along = np.clip(((point - polygon) * edges).sum(axis=1) / lengths, 0, 1)
         gaps = ((polygon + along[:, None] * edges - point) ** 2).sum(axis=1)
         apart = max(apart, float(np.sqrt(gaps.min())))
