@@ -127,7 +127,7 @@ except ValueError as error:
     said = str(error)
 used = time.process_time() - start
 print(json.dumps({"seconds": round(used, 2), "above": round(peak() - before), "peak": round(peak()),
-                  "said": re.sub(r"^The region|\\S*/\\S* ?", "", said).strip()}))
+                  "said": re.sub(r"^/\\S* |/\\S*/", "", said)}))
 """
 
 
