@@ -32,9 +32,16 @@ def _series(name: str, change: Change, *named: str) -> Fault:
 
 def _each(**attributes: Any) -> Change:
     def change(slices: list[pydicom.Dataset]) -> None:
-        for dataset in slices:
-            for name, value in attributes.items():
-                setattr(dataset, name, value)
+        for i in range(len(slices)):
+            _one(i, **attributes)(slices)
+
+    return change
+
+
+def _numbered(name: str) -> Change:
+    def change(slices: list[pydicom.Dataset]) -> None:
+        for i, dataset in enumerate(slices):
+            setattr(dataset, name, f"1.2.{i}")
 
     return change
 
@@ -109,6 +116,16 @@ def _element_twice(folder: Path, rng: np.random.Generator) -> None:
     start = content.index(b"\x28\x00\x52\x10DS")  # RescaleIntercept
     end = content.index(b"\x28\x00\x53\x10DS")
     path.write_bytes(content[:end] + content[start:end] + content[end:])
+    at_the_door(folder, "series")
+
+
+def _empty_items(folder: Path, rng: np.random.Generator) -> None:
+    path = _some_slice(folder, rng)
+    content = path.read_bytes()
+    at = content.rindex(b"\xe0\x7f\x10\x00")
+    items = b"\x50\x00\x10\x00SQ\0\0\xff\xff\xff\xff" + 100_000 * b"\xfe\xff\x00\xe0\0\0\0\0"
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path.write_bytes(content[:at] + items + end + content[at:])
     at_the_door(folder, "series")
 
 
@@ -227,6 +244,20 @@ _SERIES_FAULTS = [
     Fault(_SERIES, "a multi-frame object as an image", _multiframe, (PATIENT, "frames.dcm")),
     Fault(_SERIES, "a slice is a link out of the folder", _linked_slice, (PATIENT, "outside")),
     Fault(_SERIES, "random bytes in a header", _random_bytes, (), 100, either=True),
+    _series("a slice of another study", _one(StudyInstanceUID="1.9"), "StudyInstanceUID"),
+    _series("a study for each slice", _numbered("StudyInstanceUID"), "write them again with one"),
+    _series("a slice of another frame of reference", _one(FrameOfReferenceUID="1.9"),
+            "FrameOfReferenceUID"),
+    _series("a slice of another patient", _one(PatientID="another"), "PatientID"),
+    _series("a series for each slice", _numbered("SeriesInstanceUID"), "7 DICOM series"),
+    _series("acquisitions that alternate",
+            lambda s: [setattr(d, "AcquisitionNumber", i % 2) for i, d in enumerate(s)] and None,
+            "AcquisitionNumber"),
+    _series("no rescaling in CT", _each(RescaleSlope=None, RescaleIntercept=None), "RescaleSlope"),
+    _series("a rescale slope of 0", _one(RescaleSlope="0"), "RescaleSlope"),
+    Fault(_SERIES, "100,000 empty items in a header", _empty_items, (PATIENT, "items")),
+    _read_series("high values shown dark (MONOCHROME1)",
+                 _each(PhotometricInterpretation="MONOCHROME1")),
     _read_series("feet first", lambda s: s[::-1]),
     _read_series("big-endian", _big_endian),
     _read_series("compressed (RLE)", _rle),
@@ -277,11 +308,34 @@ def _read_suv(name: str, factor: float, change: Change | None = None) -> Fault:
     return Fault(_SUV, name, run)
 
 
-def _philips(slices: list[pydicom.Dataset]) -> None:
-    for dataset in slices:
-        dataset.Units = "CNTS"
-        block = dataset.private_block(0x7053, "Philips PET Private Group", create=True)
-        block.add_new(0x00, "DS", "0.5")
+def _creator(name: str) -> Change:
+    def change(slices: list[pydicom.Dataset]) -> None:
+        for dataset in slices:
+            dataset.Units = "CNTS"
+            dataset.private_block(0x7053, name, create=True).add_new(0x00, "DS", "0.5")
+
+    return change
+
+
+def _other_zone(slices: list[pydicom.Dataset]) -> None:
+    _each(TimezoneOffsetFromUTC="+0100")(slices)
+    _injection(RadiopharmaceuticalStartTime=None,
+               RadiopharmaceuticalStartDateTime="20200101100000+0000")(slices)
+
+
+def _over_midnight(slices: list[pydicom.Dataset]) -> None:
+    """Scan from 23:58 on, a minute per slice; the series was written later."""
+    _injection(RadiopharmaceuticalStartTime=None,
+               RadiopharmaceuticalStartDateTime="20200101225800")(slices)
+    for i, dataset in enumerate(slices):
+        dataset.SeriesDate, dataset.SeriesTime = "20200102", "030000"
+        dataset.AcquisitionDate = "20200101" if i < 2 else "20200102"
+        dataset.AcquisitionTime = f"23{58 + i}00" if i < 2 else f"00{i - 2:02d}00"
+
+
+def _time_without_date(slices: list[pydicom.Dataset]) -> None:
+    _each(SeriesTime="002000", AcquisitionTime="002000")(slices)
+    _injection(RadiopharmaceuticalStartTime="232000")(slices)
 
 
 def _no_header(folder: Path, rng: np.random.Generator) -> None:
@@ -319,11 +373,28 @@ _SUV_FAULTS = [
     _pet("not corrected for attenuation", _each(CorrectedImage=["DECY"]), "ATTN"),
     _pet("not corrected for decay", _each(DecayCorrection="NONE"), "DecayCorrection"),
     _pet("a time without minutes", _each(AcquisitionTime="12"), "AcquisitionTime"),
+    _pet("SUV not corrected for attenuation", _each(Units="GML", CorrectedImage=["DECY"]), "ATTN"),
+    _pet("a dose in kBq", _injection(RadionuclideTotalDose="350000"), "RadionuclideTotalDose"),
+    _pet("a half-life in ms", _injection(RadionuclideHalfLife="6588000"), "RadionuclideHalfLife"),
+    _pet("a half-life in minutes", _injection(RadionuclideHalfLife="109.8"),
+         "RadionuclideHalfLife"),
+    _pet("FDG with the half-life of gallium",
+         _injection(Radiopharmaceutical="FDG", RadionuclideHalfLife="4062.6"),
+         "RadionuclideHalfLife"),
+    _pet("Philips' factor of another creator", _creator("ACME"), "7053,1000"),
+    _pet("an injection in UTC, and no zone of the scanner",
+         _injection(RadiopharmaceuticalStartTime=None,
+                    RadiopharmaceuticalStartDateTime="20200101100000+0000"),
+         "TimezoneOffsetFromUTC"),
+    _pet("an injection before midnight without its date",
+         _time_without_date, "RadiopharmaceuticalStart"),
     Fault(_SUV, "no header at all", _no_header, ("header",)),
+    _read_suv("an injection in UTC, and the zone of the scanner", 70000 / _DECAYED, _other_zone),
+    _read_suv("a scan from before midnight on", 70000 / _DECAYED, _over_midnight),
     _read_suv("Bq/ml, decayed from injection to scan", 70000 / _DECAYED),
     _read_suv("Bq/ml, corrected to administration", 70000 / 3.5e8, _each(DecayCorrection="ADMIN")),
     _read_suv("GML is SUV already", 1.0, _each(Units="GML")),
-    _read_suv("CNTS with Philips' factor", 0.5, _philips),
+    _read_suv("CNTS with Philips' factor", 0.5, _creator("Philips PET Private Group")),
 ]
 
 _LIKE = Image(
@@ -381,6 +452,14 @@ def _drop(name: str) -> Callable[[pydicom.Dataset], None]:
     return change
 
 
+def _offset(dataset: pydicom.Dataset) -> None:
+    dataset.ROIContourSequence[0].ContourSequence[0].ContourOffsetVector = [0, 0, 3]
+
+
+def _lost_points(dataset: pydicom.Dataset) -> None:
+    dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 5
+
+
 def _mark(name: str, value: Any) -> Callable[[pydicom.Dataset], None]:
     def change(dataset: pydicom.Dataset) -> None:
         setattr(dataset, name, value)
@@ -434,10 +513,31 @@ _RT_FAULTS = [
                                             [(1, 1, 1), (1, 5, 1), (4, 5, 5)]])])),
     _region("coordinates that are no triples", "coordinates", change=_points([1.0] * 10)),
     _region("a region outside the image", regions={"GTV": [_box((50, 50), (60, 60), 2)]}),
+    _region("a region partly outside the image", "1 of 4 contours",
+            regions={"GTV": [*_boxes(), _box((1, 7), (6, 13), 5)]}),
+    _region("contours with an offset", "ContourOffsetVector", change=_offset),
+    _region("open contours", "OPEN_PLANAR", kind="OPEN_PLANAR"),
+    _region("fewer points than the header says", "NumberOfContourPoints", change=_lost_points),
+    _region("planes further apart than any slices", "planes that are 12 mm apart",
+            regions={"GTV": [_box((1, 1), (5, 5), 1), _box((1, 1), (5, 5), 5)]}),
     _region("another kind of object", "RTPLAN", change=_mark("Modality", "RTPLAN")),
     Fault(_RT, "a truncated file", _cut_region, (PATIENT,), 20),
     Fault(_RT, "random bytes", _random_region, (), 100, either=True),
     _read_region("a hole in a region", {"GTV": _boxes(hole=True)}, None, True),
+    _read_region("contours stored twice", {"GTV": [*_boxes(hole=True), *_boxes(hole=True)]}, None,
+                 True),
+    _read_region("contours traced twice", {"GTV": [box + box for box in _boxes()]}, None, False),
+    _read_region("contours drawn again, a little off", {"GTV": [
+        *_boxes(), *(_box((1.8, 2.6), (6.8, 8.6), z) for z in (2, 3, 4))
+    ]}, None, False),
+    _read_region("contours that overlap", {"GTV": [
+        *(_box((1.5, 2.5), (6.5, 6.5), z) for z in (2, 3, 4)),
+        *(_box((1.5, 4.5), (6.5, 8.5), z) for z in (2, 3, 4)),
+    ]}, None, False),
+    _read_region("keyholes", {"GTV": [
+        [*outer, outer[0], *inner, inner[0]]
+        for outer, inner in zip(_boxes(), _boxes(hole=True)[3:], strict=True)
+    ]}, None, True),
     _read_region("one of several regions", {"Liver": _boxes(hole=True), "GTV": _boxes()}, "GTV",
                  False),
 ]

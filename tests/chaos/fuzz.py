@@ -44,7 +44,7 @@ _RESULTS = Path(__file__).parent / "results" / "mutations.csv"
 _SECONDS, _WALL, _BATCH, _MEMORY = 10, 120, 1000, 3 << 30
 OUTCOMES = ("equal", "refused", "unchecked", "WRONG", "LEAK", "UNNAMED", "LEFT", "HANG", "CRASH")
 #: Seed of the first file; another one for every run that is recorded, so that none is a replay.
-_FIRST_SEED = 4_000_000
+_FIRST_SEED = 6_000_000
 #: Every so many files go the whole road of `prepare`, whose refusal must name the patient.
 _WHOLE_ROAD = 50
 

@@ -158,9 +158,16 @@ def compare_regions(path: Path, mask: np.ndarray, like: Image, how: str) -> Verd
             Polygon(contour[:, 1:]).contains_points(centres, radius=1e-9)
             for contour, belongs in zip(contours, near, strict=True) if belongs
         ]
-        parts = [part.reshape(like.shape[1:]) for part in parts]
+        # of a contour that crosses itself, survimg unites the loops
+        united = [
+            _goes_round(contour[:, 1:], centres)
+            for contour, belongs in zip(contours, near, strict=True) if belongs
+        ]
         empty = np.zeros(like.shape[1:], bool)
-        allowed = [np.logical_xor.reduce([empty, *parts]), np.logical_or.reduce([empty, *parts])]
+        allowed = [
+            combine.reduce([empty, *(part.reshape(empty.shape) for part in way)])
+            for way in (parts, united) for combine in (np.logical_xor, np.logical_or)
+        ]
         # whether a centre on the outline lies inside is nobody's error
         undecided = np.logical_or.reduce([empty, *(
             _on_outline(contour[:, 1:], centres).reshape(like.shape[1:])
@@ -169,6 +176,14 @@ def compare_regions(path: Path, mask: np.ndarray, like: Image, how: str) -> Verd
         if not any(((mask[z] == ways) | undecided).all() for ways in allowed):
             return "WRONG", how
     return "equal", how
+
+
+def _goes_round(polygon: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Tell which points a polygon goes round, by the sum of the angles that they see."""
+    sight = (polygon[:, None] - centres) @ [1, 1j]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        angles = np.angle(np.roll(sight, -1, axis=0) / sight)
+    return np.abs(np.nansum(angles, axis=0)) > np.pi
 
 
 def _on_outline(polygon: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -24,10 +24,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK as sitk  # noqa: N813
-from dicom_files import save_series
+from dicom_files import rtstruct, save_series
 from forked import forked_decoder
 from mutations import jpeg, rle
+from pydicom.uid import ImplicitVRLittleEndian
 
 from survimg.io import read_image
 
@@ -112,17 +114,20 @@ def _flipped(name: str, write: Callable[[Path], Path], stream: str, mark: bytes)
 
 
 _READ = """
-import json, resource, sys, time
-from survimg.io import read_image
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+import json, re, sys, time
+import numpy as np
+from survimg.io import Image, read_image, read_mask
+def peak():  # ru_maxrss would begin with what the parent had
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 before, start, said = peak(), time.process_time(), ""
+grid = Image(np.zeros((7, 20, 24), np.float32), (3.0, 2.0, 1.5), (-10.0, -20.0, 50.0))
 try:
-    read_image(sys.argv[1])
+    read_mask(sys.argv[1], grid) if sys.argv[1].endswith(".dcm") else read_image(sys.argv[1])
 except ValueError as error:
     said = str(error)
 used = time.process_time() - start
 print(json.dumps({"seconds": round(used, 2), "above": round(peak() - before), "peak": round(peak()),
-                  "said": said.partition(" ")[2]}))
+                  "said": re.sub(r"^/\\S* |/\\S*/", "", said)}))
 """
 
 
@@ -163,6 +168,47 @@ def _wrong_sum(folder: Path) -> Path:
     return _mha(folder, 320, bytes(packed))
 
 
+def _empty_items(folder: Path) -> Path:
+    """Write a CT with a sequence of 100,000 empty items in one slice."""
+    path = sorted(_series(None)(folder).iterdir())[0]
+    content = path.read_bytes()
+    at = content.rindex(b"\xe0\x7f\x10\x00")
+    sequence = b"\x50\x00\x10\x00SQ\0\0\xff\xff\xff\xff"
+    items, end = 100_000 * b"\xfe\xff\x00\xe0\0\0\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path.write_bytes(content[:at] + sequence + items + end + content[at:])
+    return path.parent
+
+
+def _coordinates(folder: Path) -> Path:
+    """Write an RTSTRUCT with one contour of 24 MB, in implicit form, which has room for it."""
+
+    def change(dataset: pydicom.Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        for owner, name in (
+            (dataset, "ROIContourSequence"), (dataset.ROIContourSequence[0], "ContourSequence")
+        ):
+            owner[name].is_undefined_length = True
+            owner[name].value[0].is_undefined_length_sequence_item = True
+
+    path = rtstruct(folder / "rt.dcm", {"GTV": [_square(0, 0)]}, change)
+    head, mark, rest = path.read_bytes().partition(b"\x06\x30\x50\x00")
+    text = 4_000_000 * b"1\\2\\3\\" + b"4 "
+    length = int.from_bytes(rest[:4], "little")
+    path.write_bytes(head + mark + len(text).to_bytes(4, "little") + text + rest[4 + length :])
+    return path
+
+
+def _one_over_another(folder: Path) -> Path:
+    shifts = np.random.default_rng(0).uniform(0, 9, (3000, 2))
+    return rtstruct(folder / "rt.dcm", {"GTV": [_square(*shift) for shift in shifts]})
+
+
+def _square(left: float, down: float) -> np.ndarray:
+    """Return a square on the grid of `_READ`."""
+    corners = [(-8, -15), (5, -15), (5, 5), (-8, 5)]
+    return np.array([(x + left, y + down, 56.0) for x, y in corners])
+
+
 _BOMBS: tuple[tuple[str, Callable[[Path], Path]], ...] = (
     (".mhd that claims 2 GiB beside 9 bytes", lambda f: _mha(f, 1023, bytes(9), "a.zraw")),
     (".nii.gz of 2 GiB that claims 2 MiB", lambda f: _nii(f, 1, 2048 * _MIB)),
@@ -170,6 +216,9 @@ _BOMBS: tuple[tuple[str, Callable[[Path], Path]], ...] = (
      lambda f: _mha(f, 512, _zeros(1024 * _MIB, 15))),
     (".mha that claims 638 MiB and holds 640", lambda f: _mha(f, 319, _zeros(640 * _MIB, 15))),
     (".mha of 640 MiB with a wrong checksum", _wrong_sum),
+    ("a DICOM slice with a sequence of 100,000 empty items", _empty_items),
+    ("an RTSTRUCT with one contour of 24 MB", _coordinates),
+    ("an RTSTRUCT with 3,000 contours over each other", _one_over_another),
 )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ _MAX_BYTES = 1 << 28
 #: Items of sequences: all contours of a body are some ten thousand, with their slices twice that.
 #: Each costs 20 microseconds, and 8 bytes suffice for one.
 _MAX_ITEMS, _ITEMS = 250_000, (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+#: Stretches of a file, and items in one: with what they hold, they take 25 bytes at the least.
+_STRETCH, _MAX_ITEMS_IN_STRETCH = 1 << 18, 12_000
 #: Elements of a header, those in sequences not counted.
 _MAX_ELEMENTS = 20_000
 
@@ -180,8 +182,7 @@ def parsed(
         )
     if not stop_before_pixels and _ZEROS in content:
         raise ValueError(f"{path} is not a readable DICOM object: zeros replace a part of it.")
-    if max(map(content.count, _ITEMS)) > _MAX_ITEMS:
-        raise ValueError(f"{path} is damaged: its sequences have more than {_MAX_ITEMS} items.")
+    _check_items(content, path)
     seen: set[int] = set()
 
     def is_last(tag: int, _: object, __: object) -> bool:
@@ -199,3 +200,17 @@ def parsed(
             specific_tags=None if tags is None else [pydicom.tag.Tag(name) for name in tags],
         )
         return dataset, buffer.tell()
+
+
+def _check_items(content: bytes, path: Path) -> None:
+    """Refuse more items than any object has, or in a stretch than can hold anything."""
+    for mark in _ITEMS:
+        number = content.count(mark)
+        if number > _MAX_ITEMS:
+            raise ValueError(f"{path} is damaged: its sequences have more than {_MAX_ITEMS} items.")
+        starts = range(0, len(content), _STRETCH) if number > _MAX_ITEMS_IN_STRETCH else ()
+        if any(content.count(mark, at, at + _STRETCH) > _MAX_ITEMS_IN_STRETCH for at in starts):
+            raise ValueError(
+                f"{path} is damaged: its sequences have more than {_MAX_ITEMS_IN_STRETCH} items in "
+                f"{_STRETCH >> 10} KiB, which leaves no room for what they hold."
+            )

@@ -23,6 +23,8 @@ _FLATNESS = 0.1
 _MAX_VOLUME_CHANGE = 0.5
 #: mm; no scanner's slices are further apart.
 _MAX_DISTANCE = 10.5
+#: Bytes of the coordinates of one contour, some 20,000 points, and of a region.
+_MAX_CONTOUR, _MAX_REGION = 1 << 19, 1 << 25
 _CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 
 
@@ -84,29 +86,31 @@ def _region(dataset: Any, roi: str | None, like: Image, path: Path) -> np.ndarra
     planes = _planes(contours, path)
     heights = np.array(sorted(planes))
     gap = _distance(heights, like.spacing[0], where)
-    slices = {
-        height: filled([contour[:, 1:] for contour in planes[height]], like.shape[1:], exclusive)
-        for height in planes
-    }
-    crossing = sum(part.crossing for part in slices.values())
+    nearest = heights[np.abs(heights[:, None] - np.arange(like.shape[0])).argmin(axis=0)]
+    mask = np.zeros(like.shape, dtype=bool)
+    crossing, area = 0, 0.0
+    for height in heights:
+        try:
+            part = filled([contour[:, 1:] for contour in planes[height]], like.shape[1:], exclusive)
+        except ValueError as error:
+            raise ValueError(f"{where} {error}; it is damaged.") from None
+        crossing, area = crossing + part.crossing, area + part.area
+        near = np.abs(height - np.arange(like.shape[0])) <= 0.5 * gap + 1e-3
+        mask[near & (nearest == height)] = part.mask
     if crossing:
         warnings.warn(
-            f"{where} has contours that cross in {crossing} plane(s); they are united. Look at the "
-            "mask: if one was meant to cut a hole, draw it inside.",
+            f"{where} has contours that cross, or run along each other, in {crossing} plane(s); "
+            "what they enclose is united. Look at the mask: if one was meant to cut a hole, draw "
+            "it inside.",
             UserWarning,
             stacklevel=4,
         )
-    mask = np.zeros(like.shape, dtype=bool)
-    for z in range(like.shape[0]):
-        nearest = float(heights[np.argmin(np.abs(heights - z))])
-        if abs(nearest - z) <= 0.5 * gap + 1e-3:
-            mask[z] = slices[nearest].mask
     _warn_of_skipped(mask, where)
     if not mask.any():
         raise ValueError(
             f"{where} contains no voxel of its image: it lies between their centres."
         )
-    before, after = gap * sum(part.area for part in slices.values()), float(mask.sum())
+    before, after = gap * area, float(mask.sum())
     if not crossing and abs(after - before) > _MAX_VOLUME_CHANGE * before:
         voxel = float(np.prod(like.spacing)) / 1000
         raise ValueError(
@@ -133,13 +137,7 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
         what = "Say which region" if roi is None else f"There is not exactly one region {roi!r}"
         raise ValueError(f"{what}; {path} holds {sorted(name for _, name in names)}.")
     name = dict(names)[wanted[0]]
-    with damage_refused(path):
-        contours = [
-            (str(contour.ContourGeometricType), _points(contour, path))
-            for item in dataset.get("ROIContourSequence") or []
-            if int(item.ReferencedROINumber) == wanted[0]
-            for contour in item.get("ContourSequence") or []
-        ]
+    contours = _stored(dataset, wanted[0], f"the region {name!r}", path)
     if not contours:
         raise ValueError(f"The region {name!r} in {path} has no contours.")
     for kind, values in contours:
@@ -171,8 +169,45 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
     return name, _EXCLUSIVE in kinds, [values.reshape(-1, 3) for _, values in closed]
 
 
-def _points(contour: Any, path: Path) -> np.ndarray:
-    values = np.array(contour.ContourData, dtype=np.float64)
+def _stored(
+    dataset: Any, number: int, region: str, path: Path
+) -> list[tuple[str, np.ndarray]]:
+    """Return the types of a region's contours, and their coordinates in a row."""
+    with damage_refused(path):
+        items = [
+            contour
+            for item in dataset.get("ROIContourSequence") or []
+            if int(item.ReferencedROINumber) == number
+            for contour in item.get("ContourSequence") or []
+        ]
+        texts = [_coordinates(contour) for contour in items]
+        sizes = [len(text) for text in texts]
+        if max(sizes, default=0) > _MAX_CONTOUR or sum(sizes) > _MAX_REGION:
+            raise DicomError(
+                f"{path} is damaged: {region} has {sum(sizes)} bytes of coordinates, and "
+                f"{_MAX_REGION} at most, {_MAX_CONTOUR} in one contour, are read."
+            )
+        return [
+            (str(contour.ContourGeometricType), _points(contour, text, path))
+            for contour, text in zip(items, texts, strict=True)
+        ]
+
+
+def _coordinates(contour: Any) -> bytes:
+    """Return the coordinates as they are stored: pydicom makes 200 bytes of each number."""
+    element = contour.get_item("ContourData")
+    if element.VR not in ("DS", "UN", None):  # none where it is implicit
+        raise ValueError("no decimal numbers")
+    return bytes(element.value or b"")
+
+
+def _points(contour: Any, text: bytes, path: Path) -> np.ndarray:
+    if any(float(step) for step in contour.get("ContourOffsetVector") or ()):
+        raise DicomError(
+            f"{path} has a ContourOffsetVector, which the standard has retired: where its contours "
+            "lie is not known. Add it to their points and remove it."
+        )
+    values = np.array([float(part) for part in text.split(b"\\")] if text else [])
     number = contour.get("NumberOfContourPoints")
     if number is not None and 3 * int(number) != values.size:
         raise DicomError(
@@ -234,7 +269,8 @@ def _check_inside_image(
 
 def _planes(contours: list[np.ndarray], path: Path) -> dict[float, list[np.ndarray]]:
     planes: dict[float, list[np.ndarray]] = {}
-    for contour in contours:
+    plane = -np.inf
+    for contour in sorted(contours, key=lambda contour: float(contour[:, 0].mean())):
         heights = contour[:, 0]
         if np.ptp(heights) > 2 * _FLATNESS:
             raise ValueError(
@@ -242,6 +278,7 @@ def _planes(contours: list[np.ndarray], path: Path) -> dict[float, list[np.ndarr
                 "contours must be parallel to the slices."
             )
         height = float(heights.mean())
-        known = next((plane for plane in planes if abs(plane - height) <= _FLATNESS), height)
-        planes.setdefault(known, []).append(contour)
+        if height - plane > _FLATNESS:
+            plane = height
+        planes.setdefault(plane, []).append(contour)
     return planes

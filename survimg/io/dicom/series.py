@@ -7,6 +7,7 @@ of file names.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,16 @@ GAP_TOLERANCE = 0.05
 TILT_TOLERANCE = 0.002
 #: mm; some headers round positions to a tenth of one.
 SHIFT_TOLERANCE = 0.1
+#: Series of a folder that a message lists.
+_MAX_LISTED = 10
 #: Slices whose pixels are decoded at a time, and pixels in them.
 _BATCH, _BATCH_PIXELS = 64, 1 << 25
 #: What the slices of one volume share; read as text, so that one that lacks it differs as well.
 _SHARED = (
     "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "Units", "RescaleType",
 )
+#: Those that a program may write slice by slice without thinking of the others.
+_WRITTEN_APART = ("StudyInstanceUID", "FrameOfReferenceUID")
 
 _CLASS = "1.2.840.10008.5.1.4.1.1."
 #: CT, MR and PET; readers do not agree on where others lie.
@@ -101,6 +106,11 @@ def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
     -------
     Series
 
+    Warns
+    -----
+    UserWarning
+        PET of fewer slices than its NumberOfSlices.
+
     Raises
     ------
     ImportError
@@ -114,6 +124,7 @@ def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
     """
     stack, spacing, normal = _sorted_stack(_the_only_series(folder, root), folder)
     first = stack[0]
+    _warn_of_fewer_slices(stack, folder)
     factor = 1.0
     if suv and first.modality == "PT":
         factor = suv_factor_of_slices(folder, [(entry.path.name, entry.dataset) for entry in stack])
@@ -153,9 +164,10 @@ def _the_only_series(folder: Path, root: Path | None) -> list[_Slice]:
     if not found:
         raise ValueError(f"The folder {folder} holds no DICOM image series.")
     if len(found) > 1:
-        series = "; ".join(
+        listed = [
             f"{uid} ({slices[0].modality}, {len(slices)} slices)" for uid, slices in found.items()
-        )
+        ]
+        series = "; ".join([*listed[:_MAX_LISTED], *(["..."] if len(listed) > _MAX_LISTED else [])])
         raise ValueError(
             f"The folder {folder} holds {len(found)} DICOM series; put the one that is meant into "
             f"a folder of its own: {series}."
@@ -175,7 +187,8 @@ def _read_slice(path: Path) -> _Slice | None:
         return None
     if pixels.n_frames != 1:
         raise ValueError(
-            f"{path} has NumberOfFrames {pixels.n_frames}; a slice of a series has one frame."
+            f"{path} has NumberOfFrames {pixels.n_frames}; a slice of a series has one frame. "
+            "Convert it to NIfTI with dcm2niix, or to single slices with emf2sf of dcm4che."
         )
     with damage_refused(path):
         needed = (
@@ -300,9 +313,14 @@ def _check_shared(slices: list[_Slice], folder: Path) -> None:
             values = [str(entry.dataset.get(name) or "").strip() for entry in slices]
             other = next((i for i, value in enumerate(values) if value != values[0]), 0)
             if other:
+                split = (
+                    " If a program gave each slice its own, as SimpleITK does unless told, write "
+                    "them again with one." if name in _WRITTEN_APART else ""
+                )
                 raise DicomError(
                     f"The slices {slices[0].path.name} and {slices[other].path.name} in {folder} "
-                    f"differ in {name}: they are not of one volume."
+                    f"differ in {name}: they are not of one volume. Put those that are meant into "
+                    f"a folder of their own.{split}"
                 )
         scaled = [entry.dataset.get("RescaleSlope") is not None for entry in slices]
     if any(scaled) and not all(scaled):
@@ -322,6 +340,21 @@ def _check_acquisitions(stack: list[_Slice], folder: Path) -> None:
         raise ValueError(
             f"The slices in {folder} are of {len(set(runs))} acquisitions that alternate "
             "(AcquisitionNumber); put the one that is meant into a folder of its own."
+        )
+
+
+def _warn_of_fewer_slices(stack: list[_Slice], folder: Path) -> None:
+    """Compare with what PET says of its number: a slice that lacks at an end leaves no gap."""
+    if stack[0].modality != "PT":
+        return
+    with damage_refused(folder):
+        number = int(stack[0].dataset.get("NumberOfSlices") or 0)
+    if number > len(stack):
+        warnings.warn(
+            f"The PET series in {folder} has {len(stack)} slices, and {number} by NumberOfSlices. "
+            "Unless it was cut on purpose, some at its ends are missing: copy them again.",
+            UserWarning,
+            stacklevel=5,
         )
 
 

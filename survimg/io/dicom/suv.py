@@ -39,9 +39,11 @@ _ZONE = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)", re.ASCII)
 _MAX_HALF_LIVES = 10.0
 #: s; of what is injected for PET, iodine-124 has the longest, 4.2 days. More is in milliseconds.
 _LONGEST_HALF_LIFE = 1e6
+#: Code of fluorine-18, which is what FDG has.
+_FLUORINE, _FDG = "C-111A1", re.compile("fdg|fluorodeoxyglucose", re.IGNORECASE)
 #: Half-lives in s of radionuclides by their codes (PS3.16 CID 4020), SRT and SNOMED CT.
 _HALF_LIVES = {
-    **dict.fromkeys(("C-111A1", "77004003"), 6586.2),  # fluorine-18
+    **dict.fromkeys((_FLUORINE, "77004003"), 6586.2),  # fluorine-18
     **dict.fromkeys(("C-105A1", "40565003"), 1223.4),  # carbon-11
     **dict.fromkeys(("C-107A1", "21576001"), 597.9),  # nitrogen-13
     **dict.fromkeys(("C-B1038", "129504001"), 122.2),  # oxygen-15
@@ -101,6 +103,8 @@ def suv_factor(headers: Sequence[Mapping[str, Any]]) -> float:
                 f"The slices of the PET series differ in {name}: {sorted(values)[:3]}."
             )
     units = str(_need(first, "Units"))
+    if units in ("GML", "CNTS") and first.get("CorrectedImage"):
+        _check_corrections(first, ("ATTN",))
     if units == "GML":
         return _factor_of_suv(first)
     if units == "CNTS":
@@ -163,6 +167,8 @@ def pet_header(dataset: Any) -> dict[str, Any]:
                 header[name] = _attribute(item, name)
         if codes := list(item.get("RadionuclideCodeSequence") or []):
             header["RadionuclideCode"] = str(codes[0].get("CodeValue", "")).strip()
+        elif _FDG.search(str(item.get("Radiopharmaceutical", ""))):
+            header["RadionuclideCode"] = _FLUORINE
     header["PhilipsPETPrivateGroup"] = {
         "SUVScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x00),
         "ActivityConcentrationScaleFactor": _private(dataset, 0x7053, _PHILIPS, 0x09),
@@ -219,10 +225,7 @@ def _factor_of_suv(header: Mapping[str, Any]) -> float:
 
 def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
     first = headers[0]
-    corrections = _need(first, "CorrectedImage")
-    for needed in ("ATTN", "DECY"):
-        if needed not in list(corrections):
-            raise ValueError(f"CorrectedImage lacks {needed}: the image is not quantitative.")
+    _check_corrections(first, ("ATTN", "DECY"))
     weight = _number(first, "PatientWeight", low=0.2, high=700.0, unit="kg")
     # below 10 kBq nothing would be seen: a dose given in MBq against the standard
     dose = _number(first, "RadionuclideTotalDose", low=1e4, high=1e11, unit="Bq")
@@ -242,7 +245,7 @@ def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
     if known is not None and abs(half_life - known) > 0.05 * known:
         raise ValueError(
             f"RadionuclideHalfLife is {half_life:g} s, and {known:g} s is that of the "
-            "RadionuclideCodeSequence; one of them is wrong."
+            "RadionuclideCodeSequence (or of FDG, the Radiopharmaceutical); one of them is wrong."
         )
     start = _scan_start(headers, half_life)
     elapsed = (start - _injection(first, start)).total_seconds()
@@ -250,9 +253,18 @@ def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
         raise ValueError(
             f"RadiopharmaceuticalStartDateTime (or -Time) to scan: {elapsed / 60:.1f} minutes; "
             f"expected 0 to {_MAX_HALF_LIVES * half_life / 60:.0f}. One of the times is wrong (in "
-            "de-identified data a date is often shifted without the other)."
+            "de-identified data a date is often shifted without the other), or "
+            "RadionuclideHalfLife is not in s."
         )
     return weight * 1000.0 / (dose * 2.0 ** (-elapsed / half_life))
+
+
+def _check_corrections(header: Mapping[str, Any], needed: Sequence[str]) -> None:
+    corrections = _need(header, "CorrectedImage")
+    given = [corrections] if isinstance(corrections, str) else list(corrections)
+    for name in needed:
+        if name not in given:
+            raise ValueError(f"CorrectedImage lacks {name}: the image is not quantitative.")
 
 
 def _scan_start(headers: Sequence[Mapping[str, Any]], half_life: float) -> datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from survimg.io.dicom.objects import is_dicom
 from survimg.io.images.metaimage import is_metaimage
 from survimg.io.images.nifti import is_nifti
 from survimg.io.images.nrrd import is_nrrd
@@ -55,9 +54,9 @@ def format_of(path: Path) -> str:
     ValueError
         Something else; the message names it, and what converts it.
     """
-    if is_dicom(path):
-        return "DICOM"
     start = start_of(path, _START)
+    if start[128:132] == b"DICM":  # a name that ends in .dcm is not enough
+        return "DICOM"
     for name, fits in (("NIfTI", is_nifti), ("NRRD", is_nrrd), ("MetaImage", is_metaimage)):
         if fits(start):
             with open(path, "rb") as file:

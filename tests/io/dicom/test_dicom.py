@@ -200,3 +200,30 @@ def test_slices_with_and_without_rescaling_do_not_make_a_volume(dicom_series, vo
 
     with pytest.raises(ValueError, match="lacks RescaleSlope, which other slices have"):
         read_image(dicom_series(volume, change=change, modality="MR"))
+
+
+def test_studies_written_slice_by_slice_are_told_what_to_do(dicom_series, volume):
+    def change(slices):
+        for i, dataset in enumerate(slices):
+            dataset.StudyInstanceUID = f"1.2.{i}"
+
+    with pytest.raises(ValueError, match="in StudyInstanceUID: .*write them again with one"):
+        read_image(dicom_series(volume, change))
+
+
+def test_hundreds_of_series_are_not_all_listed(dicom_series):
+    def change(slices):
+        for i, dataset in enumerate(slices):
+            dataset.SeriesInstanceUID = f"1.2.{i}"
+
+    with pytest.raises(ValueError, match=r"holds 12 DICOM series.*; \.\.\.\.$"):
+        read_image(dicom_series(np.ones((12, 5, 6), np.float32), change))
+
+
+def test_the_colour_of_high_values_does_not_change_them(dicom_series, volume):
+    def change(slices):
+        for dataset in slices:
+            dataset.PhotometricInterpretation = "MONOCHROME1"
+
+    inverted = read_image(dicom_series(volume, change, name="inverted")).array
+    np.testing.assert_array_equal(inverted, read_image(dicom_series(volume)).array)

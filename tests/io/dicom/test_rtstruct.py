@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from survimg.io import Image, read_image, read_mask, read_rtstruct
+from survimg.io.dicom import rtstruct
 from survimg.io.dicom.contours import filled
 
 pydicom = pytest.importorskip("pydicom")
@@ -134,9 +135,75 @@ def test_thousands_of_islands_in_one_slice():
 
 
 def test_contours_that_cross_are_united_and_said(write):
-    with pytest.warns(UserWarning, match="contours that cross in 1 plane"):
+    with pytest.warns(UserWarning, match=r"contours that cross.* in 1 plane"):
         mask = read_rtstruct(write([_cross(0), _cross(3)]), _image())
     assert mask.sum() == 36 + 36 - 9
+
+
+_SQUARE = _square(0.5, 9.5, 2.0)
+_INNER = _square(3.5, 6.5, 2.0)
+
+
+@pytest.mark.parametrize("contour", [
+    _SQUARE + _SQUARE, _SQUARE + _SQUARE[:1] + _SQUARE + _SQUARE[:1], 3 * _SQUARE,
+])  # fmt: skip
+def test_a_contour_that_is_traced_twice_marks_what_it_encloses(write, contour):
+    planes = [_square(0.5, 9.5, 0.0), contour, _square(0.5, 9.5, 4.0)]
+    assert read_rtstruct(write(planes), _image()).sum() == 3 * 81
+
+
+@pytest.mark.parametrize("hole", [_INNER, _INNER[::-1]])
+def test_a_keyhole_is_a_hole_whichever_way_it_runs(write, hole):
+    keyhole = [*_SQUARE, _SQUARE[0], *hole, hole[0]]
+    assert read_rtstruct(write([keyhole]), _image()).sum() == 81 - 9
+
+
+@pytest.mark.parametrize(("contour", "n_pixels"), [
+    # whose end runs beyond its beginning, round a corner that would be a hole by the even-odd rule
+    ([(0.5, 0.5, 2), (9.5, 0.5, 2), (9.5, 9.5, 2), (0.5, 9.5, 2), (0.5, 0.6, 2), (4.5, 0.4, 2),
+      (4.5, 3.5, 2), (1.5, 3.5, 2)], 81),
+    # two triangles, of one sense each
+    ([(0.5, 0.2, 2), (9.5, 9.8, 2), (9.5, 0.2, 2), (0.5, 9.8, 2)], 2 * (3 + 5 + 7 + 9)),
+])  # fmt: skip
+def test_the_loops_of_a_contour_that_crosses_itself_are_united_and_said(write, contour, n_pixels):
+    with pytest.warns(UserWarning, match="contours that cross"):
+        mask = read_rtstruct(write([contour]), _image())
+    assert mask.sum() == n_pixels
+
+
+@pytest.mark.parametrize("again", [
+    [(x + 0.3, y, z) for x, y, z in _SQUARE], [(x + 0.7, y + 0.3, z) for x, y, z in _SQUARE],
+    _square(0.8, 9.2, 2.0),
+])  # fmt: skip
+def test_a_contour_that_is_drawn_again_is_no_hole_and_said(write, again):
+    with pytest.warns(UserWarning, match="contours that cross, or run along each other"):
+        mask = read_rtstruct(write([_SQUARE, again]), _image())
+    assert 81 <= mask.sum() <= 90
+
+
+def test_a_thin_wall_is_a_wall(write):
+    mask = read_rtstruct(write([_SQUARE, _square(1.5, 8.5, 2.0)]), _image())
+    assert mask.sum() == 81 - 49
+
+
+def test_a_contour_with_an_offset_is_refused(write):
+    def change(dataset):
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourOffsetVector = [0, 0, shift]
+
+    for shift in (2, 0):
+        path = write([_SQUARE], change=change)
+        if shift:
+            with pytest.raises(ValueError, match=r"rt\.dcm has a ContourOffsetVector"):
+                read_rtstruct(path, _image())
+    assert read_rtstruct(path, _image()).sum() == 81
+
+
+def test_what_would_be_a_hole_but_leaves_its_outline_is_united_and_said(write):
+    beyond = [(1.5, 2.5, 2), (11.2, 2.5, 2), (11.2, 8.5, 2), (1.5, 8.5, 2)]  # by a tenth of it
+    contours = [_square(0.5, 10.5, 2.0), beyond]
+    with pytest.warns(UserWarning, match="contours that cross"):
+        mask = read_rtstruct(write(contours), _image())
+    assert mask.sum() == 100 + 6
 
 
 def test_exclusive_or_where_the_file_asks_for_it(write):
@@ -251,4 +318,53 @@ def test_millions_of_empty_items_are_refused_at_once(write):
     head = b"\x06\x30\x80\x00SQ\0\0" + len(items).to_bytes(4, "little")
     path.write_bytes(path.read_bytes() + head + items)
     with pytest.raises(ValueError, match="more than 250000 items"):
+        read_rtstruct(path, _image())
+
+
+@pytest.mark.parametrize("item", [
+    b"\xfe\xff\x00\xe0\0\0\0\0",
+    b"\xfe\xff\x00\xe0\xff\xff\xff\xff\xfe\xff\x0d\xe0\0\0\0\0",
+    b"\xfe\xff\x00\xe0\x08\0\0\0\x06\x30\x84\x00IS\0\0",
+])  # fmt: skip
+def test_items_that_hold_nothing_are_refused_before_they_are_parsed(write, item, monkeypatch):
+    path = write([_square(0.5, 4.5, 2.0)])
+    head = b"\x06\x30\x80\x00SQ\0\0\xff\xff\xff\xff"
+    path.write_bytes(path.read_bytes() + head + 100_000 * item + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    monkeypatch.delattr(pydicom.filereader, "read_partial")
+    with pytest.raises(ValueError, match=r"rt\.dcm is damaged: .* no room for what they hold"):
+        read_rtstruct(path, _image())
+
+
+@pytest.mark.parametrize("kind", [b"OS", b"LO"])
+def test_coordinates_under_another_type_are_refused(write, kind):
+    path = write([_SQUARE])
+    content = path.read_bytes()
+    assert content.count(b"\x06\x30\x50\x00DS") == 1
+    path.write_bytes(content.replace(b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00" + kind))
+    with pytest.raises(ValueError, match=r"rt\.dcm is not a readable DICOM object"):
+        read_rtstruct(path, _image())
+
+
+def test_many_points_of_an_outline_mark_what_few_points_do(write):
+    corners = np.array(_SQUARE)
+    steps = np.linspace(0, 1, 500, endpoint=False)[:, None]
+    dense = [start + steps * (end - start)
+             for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    mask = read_rtstruct(write([np.concatenate(dense)]), _image())
+    np.testing.assert_array_equal(mask, read_rtstruct(write([_SQUARE]), _image()))
+
+
+def test_more_coordinates_than_any_region_has_are_not_converted(write, monkeypatch):
+    path = write([_square(0.5, 4.5, 2.0 * z) for z in range(3)])
+    for name, value in (("_MAX_CONTOUR", 10), ("_MAX_REGION", 60)):
+        with monkeypatch.context() as limits:
+            limits.setattr(rtstruct, name, value)
+            with pytest.raises(ValueError, match=r"rt\.dcm is damaged: .*'GTV' has \d+ bytes"):
+                read_rtstruct(path, _image())
+
+
+def test_more_contours_over_each_other_than_anybody_draws_are_refused(write):
+    shifts = 0.14 * np.indices((15, 15)).reshape(2, -1).T
+    path = write([[(x + left, y + down, z) for x, y, z in _SQUARE] for left, down in shifts])
+    with pytest.raises(ValueError, match=r"rt\.dcm has more contours over each other"):
         read_rtstruct(path, _image())

@@ -293,6 +293,28 @@ def test_other_units_than_those_of_the_standard_are_refused(changes, message):
         suv_factor([_header(**changes)])
 
 
+@pytest.mark.parametrize("units", ["GML", "CNTS"])
+def test_images_without_attenuation_correction_are_no_suv_in_any_unit(units):
+    private = {"SUVScaleFactor": "0.5", "ActivityConcentrationScaleFactor": None}
+    corrected = _header(Units=units, PhilipsPETPrivateGroup=private)
+    assert suv_factor([corrected]) == {"GML": 1.0, "CNTS": 0.5}[units]
+    for given in (["DECY", "SCAT"], "DECY"):
+        with pytest.raises(ValueError, match="CorrectedImage lacks ATTN"):
+            suv_factor([{**corrected, "CorrectedImage": given}])
+
+
+@pytest.mark.parametrize("half_life", ["1223.4", "4062.6"])
+def test_the_half_life_of_fdg_is_that_of_fluorine(half_life):
+    pydicom = pytest.importorskip("pydicom")
+    dataset, item = pydicom.Dataset(), pydicom.Dataset()
+    item.Radiopharmaceutical, item.RadionuclideHalfLife = "FDG -- Fluorodeoxyglucose", half_life
+    dataset.RadiopharmaceuticalInformationSequence = [item]
+    read = pet_header(dataset)
+    injection = {name: read[name] for name in ("RadionuclideHalfLife", "RadionuclideCode")}
+    with pytest.raises(ValueError, match="RadionuclideHalfLife is .* of FDG"):
+        suv_factor([{**_header(), **injection}])
+
+
 def test_the_half_life_of_a_phantom_is_that_of_its_code():
     phantom = _header(RadionuclideCode="53315004", RadionuclideHalfLife=2.34e7)
     decayed = 3.5e8 * 0.5 ** (3600 / 2.34e7)
@@ -320,3 +342,20 @@ def test_the_code_of_the_radionuclide_is_read():
     item.RadionuclideCodeSequence = [code]
     dataset.RadiopharmaceuticalInformationSequence = [item]
     assert pet_header(dataset)["RadionuclideCode"] == "C-111A1"
+
+
+def test_fewer_slices_than_the_header_says_are_said(dicom_series):
+    def change(slices):
+        for dataset in slices:
+            dataset.NumberOfSlices = 4
+        return slices[:number]
+
+    volume = np.ones((4, 5, 6), np.float32)
+    for number in (4, 3):
+        folder = dicom_series(volume[:number], change, modality="PT", name=f"pet{number}")
+        if number == 3:
+            with pytest.warns(UserWarning, match="pet3 has 3 slices, and 4 by NumberOfSlices"):
+                image = read_image(folder, pet_units="stored")
+        else:
+            image = read_image(folder, pet_units="stored")
+        assert image.shape == (number, 5, 6)

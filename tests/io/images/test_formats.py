@@ -244,7 +244,9 @@ def test_a_gzip_stream_of_several_members(tmp_path):
 def test_the_name_of_a_file_does_not_matter(tmp_path):
     image = _sitk((np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.ones(3), np.zeros(3),
                    np.eye(3)))
-    for suffix, name in ((".nrrd", "a.nii"), (".mha", "b.nrrd"), (".nii.gz", "c.mha")):
+    for suffix, name in (
+        (".nrrd", "a.nii"), (".mha", "b.nrrd"), (".nii.gz", "c.mha"), (".nii", "d.dcm")
+    ):
         sitk.WriteImage(image, str(tmp_path / f"x{suffix}"))
         (tmp_path / f"x{suffix}").rename(tmp_path / name)
         _equal(tmp_path / name, image)

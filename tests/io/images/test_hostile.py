@@ -41,7 +41,7 @@ def _written(folder, name, compress=True):
     (b"\x5c\x01\x00\x00" + bytes(600), "Analyze"), (bytes(600), "no image format"),
     (gzip.compress(NRRD.encode()), "no image format"), (b"", "no image format"),
 ])  # fmt: skip
-@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha", ".h5"])
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha", ".h5", ".dcm"])
 def test_other_formats_are_refused_by_name_whatever_the_suffix(tmp_path, content, what, suffix):
     (tmp_path / f"a{suffix}").write_bytes(content)
     with pytest.raises(ValueError, match=f"it is .*{what}.* Only NIfTI, NRRD, MetaImage and DICOM"):
