@@ -82,6 +82,7 @@ html_context = {"default_mode": "auto"}
 toc_object_entries_show_parents = "hide"
 html_static_path = ["_static"]
 html_css_files = ["survimg.css"]
+html_js_files = ["survimg.js"]
 html_theme_options = {
     "show_toc_level": 2,
     "show_prev_next": False,

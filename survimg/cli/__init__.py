@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from survimg.cli.output import note, prepare_terminal, show
 from survimg.cli.parser import make_parser
+from survimg.cli.remedies import with_options
 
 __all__ = ["main"]
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_terminal(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _each_once()
+            warnings.showwarning = _each_once(arguments)
             answer = arguments.run(arguments)
         show(answer, as_json=arguments.json)
         return int(answer.status)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug or isinstance(error, KeyError | IndexError):
             raise  # the last two come from mistakes in the code, not in the input
         text = " ".join([str(error), *getattr(error, "__notes__", [])])
-        note("error", text, command=arguments.command)
+        note("error", with_options(text, arguments), command=arguments.command)
         return 2
 
 
@@ -62,7 +63,7 @@ def _interrupted(arguments: argparse.Namespace) -> str:
     return "interrupted"
 
 
-def _each_once() -> Callable[..., None]:
+def _each_once(arguments: argparse.Namespace) -> Callable[..., None]:
     """Return a function that shows each warning once, as one line without its place in the code."""
     texts: set[str] = set()
 
@@ -70,6 +71,6 @@ def _each_once() -> Callable[..., None]:
         del place, more
         if str(message) not in texts:
             texts.add(str(message))
-            note("warning", str(message))
+            note("warning", with_options(str(message), arguments))
 
     return show_warning

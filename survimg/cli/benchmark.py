@@ -33,6 +33,7 @@ from survimg.cli.protocols import (
     permuted,
     wrap_models,
 )
+from survimg.cli.remedies import tell_of_failures, with_options
 from survimg.cli.tables import classification_lines, classification_records, score_record
 from survimg.suites import (
     DEFAULT_LABEL_MODELS,
@@ -248,7 +249,8 @@ def _run_and_report(
         if arguments.negative_control is not None:
             folder, seed = negative_control_folder(out), arguments.negative_control
             failures += len(_benchmark(arguments, patients, comparison, folder, seed).failures)
-    _show_warnings(result)
+    _show_warnings(result, arguments, comparison.models)
+    tell_of_failures(result, arguments, comparison.models)
     page = render(out)
     scores = score_run(result)
     control = arguments.permute_outcome
@@ -319,7 +321,9 @@ def _target(arguments: argparse.Namespace, patients: Study, cohort: Cohort) -> n
     return y if patients.label_name is None else y["event"]
 
 
-def _show_warnings(result: Run) -> None:
+def _show_warnings(
+    result: Run, arguments: argparse.Namespace, fitted: Mapping[str, Any]
+) -> None:
     """Show the warnings of all fits, each once with the models that gave it."""
     models: dict[str, list[str]] = {}
     for (name, _, _), record in result.records.items():
@@ -328,7 +332,8 @@ def _show_warnings(result: Run) -> None:
             if name not in names_of_text:
                 names_of_text.append(name)
     for text, names_of_text in models.items():
-        note("warning", f"{', '.join(names_of_text)}: {text}")
+        of_text = {f"{name}.": fitted[name] for name in names_of_text if name in fitted}
+        note("warning", f"{', '.join(names_of_text)}: {with_options(text, arguments, of_text)}")
 
 
 def _plan(

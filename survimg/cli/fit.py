@@ -17,6 +17,7 @@ from survimg.cli.cohorts import check_empty_masks
 from survimg.cli.labels import add_label, label_patients, label_wanted, tell_of_left_out
 from survimg.cli.model_parameters import set_parameters
 from survimg.cli.output import Answer, add_progress, counted
+from survimg.cli.remedies import with_options
 from survimg.cli.trust import add_trust, trusted
 from survimg.suites import ModelSettings, build_models
 
@@ -97,7 +98,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     set_parameters(model, arguments.model, arguments.set)
     classes = trusted(arguments)
     _check_saved(model, classes)
-    model.fit(cohort, y)
+    try:
+        model.fit(cohort, y)
+    except ValueError as error:
+        raise ValueError(with_options(str(error), arguments, {"": model})) from error
     survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes)
     events = int(np.sum(y if classifiers else y["event"]))
     of_these = f"{events} of them with {target}" if classifiers else counted(events, "event")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_reading, names, refuse, table_reading
 from survimg.cli.output import Answer, counted
+from survimg.cli.remedies import with_options
 from survimg.cli.tables import score_record
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def _manifest(arguments: argparse.Namespace, path: Path) -> Answer:
         **table_reading(arguments),
     )
     record = {"shape": None, "settings": None, **_table_record(manifest), "empty_masks": None}
+    for column in (record["clinical"] or {}).values():
+        if "reason" in column:
+            column["reason"] = with_options(column["reason"], arguments)
     return Answer(_aligned(_cohort_lines(record)), {"kind": "manifest", **record})
 
 

@@ -250,6 +250,7 @@ class Cohort(PatientVoxels):
         Parameters
         ----------
         frame : DataFrame
+            One row for each patient.
         images : str, sequence of str, or mapping of name to sequence
             Columns with the images, in the order of the channels; or the images themselves. An
             image is a path, an array (z, y, x) or (channel, z, y, x), or an image of nibabel,
@@ -269,6 +270,7 @@ class Cohort(PatientVoxels):
         label : int, str or sequence of these, optional
             Label that marks the tumour in masks with several labels, or several that are merged.
         time_unit : str, optional
+            Unit of the times, for example ``"months"``.
         folder : path-like, default="."
             Where relative paths begin.
 
@@ -311,6 +313,7 @@ class Cohort(PatientVoxels):
         Parameters
         ----------
         dicts : iterable of mapping
+            One for each patient, with images, mask, outcome and clinical values.
         images : str or sequence of str, optional
             Keys of the images; by default ``image``, or every `ScalarImage` of TorchIO. A list of
             paths under one key is one channel each.
@@ -392,6 +395,7 @@ class Cohort(PatientVoxels):
         Parameters
         ----------
         indices : array-like of shape (m,), int
+            In the order of the result; negative ones count from the end.
         axis : int, default=0
             Only 0, the axis of the patients.
         """

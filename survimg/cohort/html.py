@@ -22,6 +22,7 @@ _STYLE = (
     "padding:0.6em 0.9em;border:1px solid rgba(128,128,128,0.5);border-radius:4px"
 )
 _MOST_COLUMNS = 8
+_GREY, _BLUE = "#767676", "#2b87c8"  # are read on white and on black: notebooks have dark themes
 
 
 def cohort_html(
@@ -108,17 +109,19 @@ def _curve(table: PatientTable) -> str:
     times, survival = np.concatenate([[0.0], times]), np.concatenate([[1.0], survival])
     figure = _figure(2.6, 2.0)
     ax = figure.add_axes((0.17, 0.24, 0.8, 0.72))
-    ax.step(times, survival, where="post", color="#0072b2")
+    ax.step(times, survival, where="post", color=_BLUE)
     censored = np.unique(time[~event])
     height = survival[np.searchsorted(times, censored, side="right") - 1]
-    ax.plot(censored, height, "|", color="#0072b2", markersize=5)
+    ax.plot(censored, height, "|", color=_BLUE, markersize=5)
     ax.set_ylim(0, 1.03)
     ax.set_xlim(0, None)
-    ax.tick_params(labelsize=8)
+    ax.patch.set_visible(False)
+    ax.tick_params(labelsize=8, colors=_GREY)
+    ax.spines[["left", "bottom"]].set_color(_GREY)
+    ax.spines[["top", "right"]].set_visible(False)
     unit = table.time_unit
-    ax.set_xlabel("time" if unit is None else f"time ({unit})", fontsize=8, parse_math=False)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    words = "time" if unit is None else f"time ({unit})"
+    ax.set_xlabel(words, fontsize=8, color=_GREY, parse_math=False)
     last = f"{survival[-1]:.0%} event-free at {times[-1]:.4g} {escape(unit or '')}".rstrip()
     return _captioned(figure, f"Kaplan-Meier curve: {last}")
 
@@ -203,7 +206,7 @@ def _captioned(figure: Figure, caption: str) -> str:
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure  # takes longer than the rest of `import survimg.cohort`
 
-    return Figure(figsize=(width, height), dpi=80)
+    return Figure(figsize=(width, height), dpi=80, facecolor="none")
 
 
 def _slice(plane: np.ndarray, outline: np.ndarray | None) -> Figure:

@@ -136,6 +136,7 @@ class PatientColumns:
         Parameters
         ----------
         columns : sequence of str
+            Names of those to leave out.
 
         Raises
         ------

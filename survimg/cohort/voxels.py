@@ -277,6 +277,11 @@ class PatientVoxels(PatientColumns):
     def with_finer(self, finer: Self) -> Self:
         """Return the cohort with finer voxels of the same patients; see `finer`.
 
+        Parameters
+        ----------
+        finer : Cohort
+            Volumes in SUV and HU around each tumour, of the same patients in the same order.
+
         Raises
         ------
         ValueError

@@ -10,7 +10,8 @@ from survimg.benchmark.classification import classification_scores, out_of_fold
 from survimg.benchmark.run_folder import Run
 from survimg.evaluation import plots
 from survimg.evaluation.roc import status_roc_curve
-from survimg.report.figures import STYLE, shortened, svg
+from survimg.report.figures import shortened
+from survimg.report.svg import STYLE, mark, mark_legend, svg
 from survimg.report.table_formats import Table, interval_text, p_text
 
 __all__ = ["classification_table", "roc_figure"]
@@ -53,10 +54,17 @@ def roc_figure(run: Run) -> Markup | None:
         except ValueError:  # the table says why
             continue
         curve = status_roc_curve(run.outcome[unit.position], unit.probability)
-        curves[shortened(name, 30)] = curve
+        curves[name] = curve
     if not curves:
         return None
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 5.2), layout="constrained")
-        plots.plot_roc_curves(curves, figure.subplots())
+        axes = figure.subplots()
+        legend = plots.plot_roc_curves(curves, axes).get_legend()
+        for line, label, (name, curve) in zip(
+            axes.lines[:-1], legend.get_texts(), curves.items(), strict=True
+        ):  # the last line is the diagonal
+            mark(line, f"{name}: AUC {curve.auc:.3f}", model=name)
+            label.set_text(f"{shortened(name, 30)} (AUC {curve.auc:.3f})")
+        mark_legend(legend, curves)
     return svg(figure, f"ROC curves of {', '.join(curves)}")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from survimg.benchmark.records import Record
 from survimg.report.figures import COLOURS, LINES, shortened
-from survimg.report.svg import STYLE, mark, svg
+from survimg.report.svg import STYLE, mark, mark_legend, svg
 
 __all__ = ["Curves", "history_figures", "shared_history_figures", "training_curves"]
 
@@ -186,13 +186,14 @@ def _figure(title: str, parts: Mapping[str, Curves], *, with_lines: bool = True)
             style = LINES[k // len(COLOURS) % len(LINES)]
             _draw(axes, curves, shortened(label, 24), COLOURS[k % len(COLOURS)], style, with_lines)
             if not with_lines and curves.x.size:  # a line for each model
-                (line,) = axes.lines[-1:]
-                mark(line, f"{label}, last: {curves.mean[-1]:.4g}", model=label)
+                mark(axes.collections[-1], model=label)
+                mark(axes.lines[-1], f"{label}, last: {curves.mean[-1]:.4g}", model=label)
         axes.set_xlabel(next(iter(parts.values())).x_name)
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.margins(x=0.03)
         if len(parts) > 1:
-            axes.legend(frameon=False, fontsize=8, handlelength=1.4)
+            legend = axes.legend(frameon=False, fontsize=8, handlelength=1.4)
+            mark_legend(legend, () if with_lines else parts)
     return svg(figure, f"{title}: {', '.join(filter(None, parts)) or 'folds'}, by epoch")
 
 

@@ -22,7 +22,7 @@ from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
 from survimg.files import writing
 from survimg.report.ranks import RankSummary
-from survimg.report.svg import GREY, STYLE, mark, svg
+from survimg.report.svg import CLEAR, GREY, STYLE, mark, svg
 
 __all__ = [
     "COLOURS",
@@ -158,8 +158,8 @@ def example_figure(record: Record, k: int) -> Markup:
     aspect = spacing[0] / spacing[1]
     n_channels, height, width = image.shape
     with mpl.rc_context(STYLE):
-        tall = 2.1 * aspect * height / width + 0.3
-        figure = Figure(figsize=(2.1 * n_channels, tall), dpi=130)
+        size = (2.1 * n_channels, 2.1 * aspect * height / width)
+        figure = Figure(figsize=size, dpi=130)
         panels = figure.subplots(1, n_channels, squeeze=False)[0]
         for axes, channel, name in zip(panels, image, example["channels"], strict=True):
             low, high = np.percentile(channel, (1, 99.5))
@@ -168,11 +168,10 @@ def example_figure(record: Record, k: int) -> Markup:
             for mask, colour, line in ((truth, GREEN, "solid"), (predicted, VERMILION, "dashed")):
                 if mask.any() and not mask.all():
                     axes.contour(mask, [0.5], colors=colour, linestyles=line, linewidths=1.5)
-            axes.set_title(name, fontsize=9)
             axes.set_axis_off()
-        figure.subplots_adjust(0, 0, 1, 1 - 0.3 / tall, wspace=0.03)
+        figure.subplots_adjust(0, 0, 1, 1, wspace=0.03)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        figure.savefig(buffer, format="png", transparent=True, metadata={"Software": None})
     return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -292,10 +291,9 @@ def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
 
 
 def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
-    clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the vertical lines
     text = f"{shortened(score.model, 24)}:  {_value_text(score.within_folds)}"
     edge = axes.get_yaxis_transform()
-    label = axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=clear)
+    label = axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=CLEAR)
     mark(label, model=score.model)
 
 

@@ -166,7 +166,7 @@ def _drawn(layers: np.ndarray) -> Markup:
             axes.set_axis_off()
         figure.subplots_adjust(0, 0, 1, 1, wspace=0.03)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        figure.savefig(buffer, format="png", transparent=True, metadata={"Software": None})
     return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from survimg.report.figures import BLUE, COLOURS, LINES, VERMILION, shortened
 from survimg.report.probabilities import Probabilities
-from survimg.report.svg import GREY, STYLE, mark, svg
+from survimg.report.svg import GREY, STYLE, mark, mark_legend, svg
 
 __all__ = ["calibration_figure", "decision_figure"]
 
@@ -107,5 +107,6 @@ def decision_figure(models: Sequence[Probabilities], when: str) -> Markup | None
         axes.set_xlim(0, float(longest.thresholds.max()))
         axes.set_xlabel(f"threshold: predicted probability {when}")
         axes.set_ylabel("net benefit")
-        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+        legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+        mark_legend(legend, curves)
     return svg(figure, f"Decision curves of {', '.join(curves)} {when}")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from survimg.evaluation.estimates import Estimate
 from survimg.report.figures import BLUE, VERMILION, shortened
 from survimg.report.subgroups import Level, Subgroups
-from survimg.report.svg import GREY, STYLE, mark, svg
+from survimg.report.svg import CLEAR, GREY, STYLE, mark, svg
 from survimg.report.table_formats import interval_text, p_text
 
 __all__ = ["forest_figure"]
@@ -44,7 +44,7 @@ def forest_figure(subgroups: Subgroups, overall: Estimate | None) -> Markup | No
             _draw(axes, row - 0.18, level, "AUC", lambda one: one.auc, VERMILION)
             text = f"{shortened(level.name, 22)} (n = {level.n_patients}, {level.n_events} events)"
             edge = axes.get_yaxis_transform()
-            axes.text(0.0, row + 0.27, text, transform=edge, ha="left", va="bottom")
+            axes.text(0.0, row + 0.27, text, transform=edge, ha="left", va="bottom", bbox=CLEAR)
         if overall is not None:
             axes.axvline(overall.value, color=BLUE, lw=1, ls=(0, (1, 2)), zorder=0)
         axes.axvline(0.5, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from survimg.report.style import model_class
 
-__all__ = ["GREY", "STYLE", "mark", "svg"]
+__all__ = ["CLEAR", "GREY", "STYLE", "mark", "mark_legend", "svg"]
 
 GREY = "#6b7280"
+#: Box of a text over lines: the colour of the page.
+CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -48,6 +52,13 @@ def mark(artist: Artist, text: str = "", *, model: str | None = None) -> None:
         The part disappears when this model is switched off.
     """
     artist.set_gid(f"{_MARK} {'' if model is None else model_class(model)} {text.strip()}")
+
+
+def mark_legend(legend: Legend, models: Iterable[str]) -> None:
+    """Let the first entries of a legend, one for each model, disappear with their models."""
+    for model, *entry in zip(models, legend.legend_handles, legend.get_texts(), strict=False):
+        for part in filter(None, entry):
+            mark(part, model=model)
 
 
 def svg(figure: Figure, title: str) -> Markup:

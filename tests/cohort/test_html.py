@@ -161,6 +161,13 @@ def test_raw_cohorts_vary_in_size_and_use_the_first_patient_with_a_mask():
     assert "case-0001, channel0, z = 2" in page.texts
 
 
+def test_the_curve_is_drawn_on_the_background_of_the_notebook():
+    source = Page(make()._repr_html_()).pictures[0]
+    picture = imread(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    assert picture[0, 0, 3] == 0  # transparent
+    assert picture[..., 3].max() == 1
+
+
 def test_the_curve_is_that_of_the_outcome():
     page = Page(make()._repr_html_())
     assert len(page.pictures) == 2

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
 
 import survimg
@@ -158,12 +159,55 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
     exec(compile(code, f"{page}.md", "exec"), names)
 
 
+def run_page(text):
+    """Run the Python and the commands of a page in their order; return how many commands."""
+    from survimg.cli import main
+
+    names, n_commands = {}, 0
+    for language, block in re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            exec(compile(block, "page.md", "exec"), names)
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line)
+            if words[:2] == ["python", "-c"]:
+                exec(words[2], {})
+            else:
+                assert main(words[1:]) == 0, line
+            n_commands += 1
+    return n_commands
+
+
+@pytest.mark.filterwarnings("ignore:LassoCox selected none")
+def test_the_page_for_users_of_pyradiomics_runs(tmp_path, monkeypatch):
+    from survimg.datasets import make_phantom_cohort
+    monkeypatch.chdir(tmp_path)
+    case = make_phantom_cohort(n=1, shape=(16, 16, 16), random_state=0).cohort
+    for name, voxels in {"image": case.volume(0)[1], "mask": case.mask(0)}.items():
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"{name}.nrrd"))
+    (tmp_path / "cases.csv").write_text("Image,Mask\nimage.nrrd,mask.nrrd\n")
+    (tmp_path / "Params.yaml").write_text("featureClass: {firstorder: [Mean, Energy]}\n")
+    text = (ROOT / "docs" / "from_pyradiomics.md").read_text("utf-8")
+    assert run_page(text.replace("n_jobs=2", "n_jobs=1").replace("--n-jobs 2", "")) == 1
+    assert "original_firstorder_Mean" in (tmp_path / "features.csv").read_text()
+    assert (tmp_path / "maps" / "original_firstorder_Energy.nii.gz").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:LassoCox selected none")
+def test_the_road_without_python_leads_from_phantoms_to_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "prediction.md").read_text("utf-8")
+    road = text[text.index("**Without data of your own**") : text.index("Then open")]
+    assert run_page(road) == 6
+    assert (tmp_path / "runs/compare/report.html").is_file()
+    predictions = (tmp_path / "predictions" / "predictions.csv").read_text().splitlines()
+    assert len(predictions) == 41
+
+
 @pytest.mark.filterwarnings("ignore:LassoCox selected none")
 def test_the_study_runs_from_the_archives_folder_to_predictions(tmp_path, monkeypatch, capsys):
     """Python and commands in the order of the page, on a folder in HECKTOR's layout."""
     from hecktor_folder import write_hecktor
-
-    from survimg.cli import main
 
     monkeypatch.chdir(tmp_path)
     write_hecktor(tmp_path / "hecktor2022_training", n=36)
@@ -176,15 +220,7 @@ def test_the_study_runs_from_the_archives_folder_to_predictions(tmp_path, monkey
     for shown, instead in quick.items():
         assert shown in text
         text = text.replace(shown, instead)
-    names, n_commands = {}, 0
-    for language, block in re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL):
-        if language == "python":
-            exec(compile(block, "study.md", "exec"), names)
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            assert main(shlex.split(line)[1:]) == 0, line
-            n_commands += 1
-    assert n_commands == 9
+    assert run_page(text) == 9
     printed = capsys.readouterr().out
     assert "We analysed 36 patients" in printed
     assert "TRIPOD+AI" in printed

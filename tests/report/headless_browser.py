@@ -2,7 +2,9 @@
 
     python tests/report/headless_browser.py runs/demo/report.html [SCREENSHOT_FOLDER]
 
-Chromium is spoken to through two pipes (its DevTools protocol), which takes no driver package.
+at two widths, light and dark. With the path of axe.min.js (``npm install axe-core``) in the
+variable AXE it also names what axe-core finds; it works for pages of the site, too. Chromium is
+spoken to through two pipes (its DevTools protocol), which takes no driver package.
 """
 
 from __future__ import annotations
@@ -16,11 +18,17 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 PRINTED = 688  # A4 less the margins of 14 mm
 PATIENCE = 30  # seconds
+AXE = os.environ.get("AXE")
+_VIOLATIONS = (
+    "axe.run(document, {resultTypes: ['violations'], preload: false}).then(r => r.violations.map("
+    "v => `${v.impact} ${v.id}: ${v.help} (${v.nodes[0].html.slice(0, 120)})`))"
+)
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -181,6 +189,11 @@ def _error(event):
     return None
 
 
+def axe_question():
+    """Expression for `measure` whose answer lists the barriers that axe-core finds."""
+    return f"{Path(AXE).read_text()};{_VIOLATIONS}"
+
+
 def complaints(found):
     """What is wrong with a measured page, in words; empty if nothing is."""
     words = [f"error: {text}" for text in found["errors"]]
@@ -197,11 +210,13 @@ def complaints(found):
 
 def main(page, folder=None):
     failed = False
-    for name, width in WIDTHS.items():
+    for (screen, width), dark in product(WIDTHS.items(), (False, True)):
+        name = f"{screen}-dark" if dark else screen
         shot = None if folder is None else Path(folder) / f"{name}.png"
-        pdf = None if folder is None or name == "phone" else Path(folder) / "print.pdf"
-        found = measure(page, width, screenshot=shot, pdf=pdf)
-        wrong = complaints(found)
+        pdf = None if folder is None or name != "desktop" else Path(folder) / "print.pdf"
+        ask = None if AXE is None else axe_question()
+        found = measure(page, width, dark=dark, ask=ask, screenshot=shot, pdf=pdf)
+        wrong = [*complaints(found), *found.get("answer", [])]
         failed |= bool(wrong)
         sys.stdout.write(
             f"{name} ({width} px): {found['figures']} figures, height {found['height']} px: "

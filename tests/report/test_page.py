@@ -12,10 +12,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from contestants import Failing, Reversed, Segmenter, StageCox, make_cohort
+from matplotlib.figure import Figure
 
-from survimg.benchmark import run_benchmark
+from survimg.benchmark import read_run, run_benchmark, score_run
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
+from survimg.report.style import model_class
+from survimg.report.svg import mark_legend, svg
 
 NASTY = '<script>alert("x")</script>&'
 VOID = {"meta", "img", "br", "link", "input"}
@@ -126,6 +129,24 @@ def test_each_model_can_be_switched_off(html, page):
         assert "tr" in parts
     tags = {tag for tag, a in page.tags if (a.get("class") or "").startswith("m-")}
     assert {"g", "figure", "td"} <= tags
+
+
+def test_an_entry_of_a_legend_disappears_with_its_model():
+    figure = Figure()
+    axes = figure.subplots()
+    for label in ("a", "b", "chance"):
+        axes.plot([0, 1], label=label)
+    mark_legend(axes.legend(), ["a", "b"])
+    drawing = str(svg(figure, "lines"))
+    for name in ("a", "b"):
+        assert drawing.count(f'class="{model_class(name)}"') == 2  # line and word
+
+
+def test_durations_are_sorted_by_their_seconds(page, folder):
+    scores = score_run(read_run(folder))
+    shown = [a["data-value"] for _, a in page.tags if "data-value" in a]
+    expected = ["" if s.fit_seconds is None else str(s.fit_seconds) for s in scores]
+    assert shown == expected
 
 
 def test_values_are_shown_to_the_pointer(html, folder):

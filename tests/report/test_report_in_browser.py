@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from contestants import Failing, Segmenter, StageCox, make_cohort, with_centres
-from headless_browser import PRINTED, WIDTHS, complaints, find_chromium, measure
+from headless_browser import (
+    AXE,
+    PRINTED,
+    WIDTHS,
+    axe_question,
+    complaints,
+    find_chromium,
+    measure,
+)
 
 from survimg.benchmark import run_benchmark
 from survimg.model_selection import EventStratifiedKFold
@@ -99,28 +105,19 @@ def test_a_model_that_is_switched_off_disappears(pages):
     assert after == 0
 
 
-AXE = os.environ.get("AXE")  # path of axe.min.js, from `npm install axe-core`
-VIOLATIONS = (
-    "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map("
-    "v => `${v.impact} ${v.id}: ${v.help} (${v.nodes[0].html.slice(0, 120)})`))"
-)
-
-
 @pytest.mark.skipif(AXE is None, reason="AXE does not name axe.min.js (npm install axe-core)")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("name", ["report", "comparison"])
 def test_axe_finds_no_barrier(pages, name, width, dark):
-    ask = f"{Path(AXE).read_text()};{VIOLATIONS}"
-    assert measure(pages[name], width, dark=dark, ask=ask)["answer"] == []
+    assert measure(pages[name], width, dark=dark, ask=axe_question())["answer"] == []
 
 
 @pytest.mark.skipif(AXE is None, reason="AXE does not name axe.min.js (npm install axe-core)")
 def test_axe_sees_a_barrier(tmp_path):
     page = tmp_path / "page.html"
     page.write_text("<html><body><img src='data:,'><p style='color:#ddd'>pale</p></body></html>")
-    ask = f"{Path(AXE).read_text()};{VIOLATIONS}"
-    words = " ".join(measure(page, 390, ask=ask)["answer"])
+    words = " ".join(measure(page, 390, ask=axe_question())["answer"])
     assert "image-alt" in words
     assert "color-contrast" in words
 

@@ -144,6 +144,7 @@ class DeepMTSBody(ClinicalVolumeEstimator):
         X, masks, clinical
             As in `predict`.
         threshold : float, default=0.5
+            Between 0 and 1; a higher one gives smaller masks.
 
         Returns
         -------

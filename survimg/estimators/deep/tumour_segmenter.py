@@ -149,6 +149,7 @@ class TumourSegmenter(PublishedRecipe, VolumeEstimator):
         ----------
         X : Cohort or array-like of shape (n, channels, z, y, x)
         threshold : float, default=0.5
+            Between 0 and 1; a higher one gives smaller masks.
 
         Returns
         -------

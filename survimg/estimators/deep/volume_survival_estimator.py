@@ -103,8 +103,9 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         y : structured array of shape (n,)
             (event, time).
         masks : array-like of shape (n, z, y, x), optional
+            Tumour masks, for plain arrays only; a cohort contains its own.
         clinical : DataFrame or array-like of shape (n, k), optional
-            Both for plain arrays only; a cohort contains its own.
+            Clinical columns, likewise.
 
         Returns
         -------
@@ -132,6 +133,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         Parameters
         ----------
         X : Cohort or array-like of shape (n, channels, z, y, x)
+            Volumes prepared as those of `fit`.
         masks : array-like of shape (n, z, y, x), optional
             For plain arrays, if the network uses masked images.
         clinical : DataFrame or array-like of shape (n, k), optional

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
 from survimg.files import writing
-from survimg.radiomics.extractor.case_images import CaseImages
+from survimg.radiomics.extractor.case_images import CaseImages, read_image
 from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
 from survimg.radiomics.filters.images import cut, filtered_images
 from survimg.radiomics.native.geometry import bounding_box, with_margin
@@ -75,7 +75,9 @@ def voxel_maps(
 
 
 def write_maps(
-    found: Mapping[str, Any], image: sitk.Image, folder: str | os.PathLike[str]
+    found: Mapping[str, Any],
+    image: str | os.PathLike[str] | sitk.Image,
+    folder: str | os.PathLike[str],
 ) -> list[Path]:
     """Write maps as NIfTI files on the grid of the image, NaN where nothing was measured.
 
@@ -83,17 +85,19 @@ def write_maps(
     ----------
     found : dict
         From `FeatureExtractor.execute` with ``voxelBased=True``; what is no map is left out.
-    image : SimpleITK.Image
+    image : path-like or SimpleITK.Image
         The image that was measured. Maps of a resampled image are on a grid of their own, of the
         resampled voxel size, and are written as they are.
     folder : path-like
-        Must exist.
+        Is made if it is not there.
 
     Returns
     -------
     list of Path
         ``<folder>/<name>.nii.gz``. SimpleITK reads NaN in NIfTI files as 0; nibabel does not.
     """
+    image = read_image(image, "The image")
+    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
     for name, feature_map in found.items():
         if not isinstance(feature_map, sitk.Image):

@@ -11,8 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from extractor_cases import ABSOLUTE, build_case, by_pyradiomics
 
-from survimg.radiomics import FeatureExtractor
-from survimg.radiomics.extractor.voxel_maps import write_maps
+from survimg.radiomics import FeatureExtractor, write_maps
 
 CLASSES = ["firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
@@ -48,7 +47,8 @@ def test_outside_the_region_is_the_initial_value(tmp_path: Path) -> None:
         "voxelSetting": {"initValue": "nan"},
     }
     found = FeatureExtractor(parameters).execute(image, mask, voxelBased=True)
-    paths = write_maps(found, image, tmp_path)
+    sitk.WriteImage(image, str(tmp_path / "image.nrrd"))
+    paths = write_maps(found, tmp_path / "image.nrrd", tmp_path / "maps")
     assert [path.name for path in paths] == [
         "original_firstorder_Mean.nii.gz", "square_firstorder_Mean.nii.gz"
     ]
