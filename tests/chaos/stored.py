@@ -114,26 +114,26 @@ def _features() -> Stored:
 
 
 def _cases() -> Stored:
-    from survimg.files import write_checked_json
+    from survimg.files import write_json
     from survimg.radiomics.extractor.batch import _stored
 
     rows = [{"label": 1, **{f"feature_{k}": k / 7 for k in range(30)}}]
     return Stored(
-        lambda folder: write_checked_json(folder / "case.json", {"rows": rows}),
+        lambda folder: write_json(folder / "case.json", {"rows": rows}),
         lambda folder: _stored(folder / "case.json"),
         json.dumps,
     )
 
 
 def _registration() -> Stored:
-    from survimg.files import write_checked_json
+    from survimg.files import write_json
     from survimg.preprocessing import Alignment, WorldMap
     from survimg.preprocessing.registration_runs import _finished
 
     alignment = Alignment(None, WorldMap.shift(np.arange(3.0)), "there is no CT")
     content = {"key": ["k"], "alignment": alignment.to_dict()}
     return Stored(
-        lambda folder: write_checked_json(folder / "0.json", content),
+        lambda folder: write_json(folder / "0.json", content),
         lambda folder: _finished(folder / "0.json", ["k"]),
         lambda found: json.dumps(found.to_dict()),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from contestants import Failing, Segmenter, StageCox, make_cohort, with_centres
 from headless_browser import PRINTED, WIDTHS, complaints, find_chromium, measure
 
 from survimg.benchmark import run_benchmark
+from survimg.benchmark.storage import read_json
+from survimg.files import write_json
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 from survimg.report.comparison import compare_runs
@@ -39,9 +40,9 @@ def pages(tmp_path_factory):
             {**models, "stage": StageCox(alpha=alpha)}, cohort, cohort.outcome, splits=splits,
             out=folder / name, reference="stage", oracle_risk=log_hazard, progress=False,
         )
-    plan = json.loads((folder / "a" / "run.json").read_text())
+    plan = read_json(folder / "a" / "run.json")
     plan["published"] = {LONG: {"c_index": 0.7, "sd": None, "dice": 0.7, "source": f"{LONG} 2022"}}
-    (folder / "a" / "run.json").write_text(json.dumps(plan))
+    write_json(folder / "a" / "run.json", plan)
     compared = compare_runs([folder / "a", folder / "b"])
     return {
         "report": render(folder / "a"),
