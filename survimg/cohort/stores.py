@@ -151,7 +151,7 @@ class MemmapStore:
         """Return the array of one case (a read-only view of the map), if its checksum holds."""
         case = np.asarray(self._open()[position])
         expected = self._unchecked.get(position)
-        if expected is not None and zlib.crc32(case) != expected:
+        if expected is not None and zlib.crc32(case.data) != expected:
             raise ValueError(
                 f"{self.path} is damaged: the checksum of case {position} does not hold. Prepare "
                 "the cohort again."

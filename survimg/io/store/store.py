@@ -369,9 +369,9 @@ def write_row(
     write_npy_row(partial / "volumes.npy", i, values)
     if mask_values is not None:
         write_npy_row(partial / "masks.npy", i, mask_values)
-    facts = {"has_mask": mask is not None, **(record or {}), "volume_crc32": zlib.crc32(values)}
+    facts = {"has_mask": mask is not None, **(record or {}), "volume_crc32": zlib.crc32(values.data)}
     if mask_values is not None:
-        facts["mask_crc32"] = zlib.crc32(mask_values)
+        facts["mask_crc32"] = zlib.crc32(mask_values.data)
     if finer is not None:
         facts["finer"] = _write_finer(partial, i, *finer, name)
     write_json(partial / "done" / f"{i}.json", facts)
