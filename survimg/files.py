@@ -21,8 +21,8 @@ import numpy as np
 
 __all__ = [
     "allocate_npy", "check_npy", "file_name", "lock_file", "lock_folder", "locked", "make_folder",
-    "read_checked_json", "remove_empty", "remove_temporaries", "sync_folder", "unlock",
-    "write_atomically", "write_checked_json", "write_json", "write_new", "write_npy_row", "writing",
+    "read_json", "remove_empty", "remove_temporaries", "sync_folder", "unlock",
+    "write_atomically", "write_json", "write_new", "write_npy_row", "writing",
 ]  # fmt: skip
 
 #: An ending of our own, because users may have ``*.tmp`` files in the folder.
@@ -91,17 +91,14 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is either absent (or as before) or complete."""
-    write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
+    """Write JSON with a checksum of itself; the file is absent (or as before) or complete."""
+    plain = json.loads(json.dumps(content, allow_nan=False))  # names of text, as they are read
+    checked = {**plain, _CHECKSUM: _checksum(plain)}
+    write_atomically(path, json.dumps(checked, indent=1).encode())
 
 
-def write_checked_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with a checksum of itself, for `read_checked_json`."""
-    write_json(path, {**content, _CHECKSUM: _checksum(content)})
-
-
-def read_checked_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object that `write_checked_json` wrote, or one without a checksum.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the JSON object that `write_json` wrote, or one of survimg's first days, unchecked.
 
     Raises
     ------
@@ -118,7 +115,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds no JSON object.")
     expected = content.pop(_CHECKSUM, None)
     if expected is not None and expected != _checksum(content):
-        raise ValueError(f"{path} is not as it was written.")
+        raise ValueError(f"{path} is not as it was written: its checksum does not hold.")
     return content
 
 

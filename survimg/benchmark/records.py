@@ -12,7 +12,7 @@ import numpy as np
 
 from survimg.benchmark.places import without_places
 from survimg.benchmark.storage import read_arrays, read_json, write_arrays
-from survimg.files import write_checked_json
+from survimg.files import write_json
 
 __all__ = ["Record", "read_record", "record_path", "write_record"]
 
@@ -74,7 +74,7 @@ def write_record(folder: Path, record: Record) -> None:
     """Write a record; the JSON, which holds the digest of the arrays, is written last."""
     path = record_path(folder, record.model, record.fold, record.seed, record.key)
     digest = write_arrays(path.with_suffix(".npz"), record.arrays)
-    write_checked_json(
+    write_json(
         path,
         {
             "format": FORMAT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -231,7 +232,14 @@ def _known_content(out: Path, data: str) -> ImageContent | None:
     path = out / _CONTENT
     if not path.is_file():
         return None
-    earlier = read_json(path)
+    try:
+        earlier = read_json(path)
+    except ValueError as error:
+        warnings.warn(
+            f"A damaged record counts as none, and the images are compared again: {error}",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
+        return None
     if earlier.get("fingerprint") != data or earlier.get("images") is None:
         return None
     return [[None if i is None else (i[0], i[1], i[2]) for i in row] for row in earlier["images"]]

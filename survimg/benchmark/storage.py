@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from survimg.files import read_checked_json, write_atomically
+from survimg import files
 from survimg.npz import pack_arrays, unpack_arrays
 
 __all__ = ["read_arrays", "read_json", "write_arrays"]
@@ -29,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
         The file does not hold a JSON object, or not the one that was written.
     """
     try:
-        return read_checked_json(path)
+        return files.read_json(path)
     except ValueError as error:
         raise ValueError(f"{error} Delete it and run again.") from None
 
@@ -43,7 +43,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
         An array of Python objects, which could be read with pickle only.
     """
     content = pack_arrays(arrays)
-    write_atomically(path, content)
+    files.write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

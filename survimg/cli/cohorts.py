@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -436,9 +435,21 @@ def _open(store: Path) -> tuple[Cohort, dict[str, Any]]:
     cohort = Cohort.load(store)
     settings: dict[str, Any] = {"prepared": cohort.settings}
     if _notes(store).is_file():
-        texts = json.loads(_notes(store).read_text(encoding="utf-8"))["warnings"]
+        texts = _read_notes(store)
         settings.update({"preparation_warning": " ".join(texts)} if texts else {})
     return cohort, settings
+
+
+def _read_notes(store: Path) -> list[str]:
+    from survimg.files import read_json
+
+    try:
+        return list(read_json(_notes(store))["warnings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The warnings of the preparation cannot be read ({error}). Delete {_notes(store)} and "
+            f"{store}, and run again."
+        ) from None
 
 
 def _notes(store: Path) -> Path:

@@ -129,10 +129,10 @@ class Cohort(PatientVoxels):
             The folder is no finished cohort, or its files do not fit together.
         """
         store = read_store(folder)
-        masks = None if store.masks is None else MemmapStore(store.masks)
-        cohort = cls.from_table(
-            store, MemmapStore(store.volumes), masks, settings=store.settings
-        )
+        header = store.header
+        masks = None if store.masks is None else MemmapStore(store.masks, header.mask_crc32)
+        volumes = MemmapStore(store.volumes, header.volume_crc32)
+        cohort = cls.from_table(store, volumes, masks, settings=store.settings)
         places = store.header.finer
         if places is None:
             return cohort

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,8 @@ class MemmapStore:
     ----------
     path : path-like
         File written by `numpy.save`, first axis the cases.
+    crc32 : sequence of (int or None), default=()
+        Checksum of each case, compared when the case is first read.
 
     Raises
     ------
@@ -114,8 +117,9 @@ class MemmapStore:
         When the file is opened, or a key is asked for, and it changed after the store was made.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], crc32: Sequence[int | None] = ()) -> None:
         self.path = Path(path).resolve()
+        self._unchecked = dict(enumerate(crc32))
         self._stamp = file_stamp(self.path)
         self._array: np.ndarray | None = None
         self._touched = 0
@@ -144,8 +148,15 @@ class MemmapStore:
         return 0
 
     def read(self, position: int) -> np.ndarray:
-        """Return the array of one case (a read-only view of the map)."""
+        """Return the array of one case (a read-only view of the map), if its checksum holds."""
         case = np.asarray(self._open()[position])
+        expected = self._unchecked.get(position)
+        if expected is not None and zlib.crc32(case.data) != expected:
+            raise ValueError(
+                f"{self.path} is damaged: the checksum of case {position} does not hold. Prepare "
+                "the cohort again."
+            )
+        self._unchecked.pop(position, None)
         self._touched += case.nbytes
         if self._touched > RESIDENT:
             self._touched = case.nbytes
@@ -452,6 +463,4 @@ def digest_of(*parts: Any) -> str:
 
 
 def _common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int | None, ...]:
-    return tuple(
-        sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)
-    )
+    return tuple(sizes[0] if len({*sizes}) == 1 else None for sizes in zip(*shapes, strict=True))

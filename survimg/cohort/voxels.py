@@ -160,7 +160,7 @@ class PatientVoxels(PatientColumns):
             Position or identifier.
         """
         position = self._position(i)
-        values = np.asarray(self._volumes.read(position), dtype=np.float32)
+        values = np.asarray(self._read(self._volumes, position), dtype=np.float32)
         return finite_voxels(values, self._table.ids[position], self.on_invalid)
 
     def mask(self, i: int | str) -> np.ndarray:
@@ -204,7 +204,7 @@ class PatientVoxels(PatientColumns):
                 f"Patient {patient!r} has no tumour mask. Give masks= to the Cohort (or a "
                 "mask column in the manifest), or use a model that needs none."
             )
-        mask = np.asarray(self._masks.read(position), dtype=np.uint8)
+        mask = np.asarray(self._read(self._masks, position), dtype=np.uint8)
         if mask.max(initial=0) > 2:
             raise ValueError(
                 f"The stored mask of patient {patient!r} holds values other than 0, 1 and 2 "
@@ -334,6 +334,12 @@ class PatientVoxels(PatientColumns):
             parts.append(repr(self._table.spacing[position].tolist()))
         parts.append(repr(self._table.present[position].tolist()))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _read(self, store: Store, position: int) -> np.ndarray:
+        try:
+            return store.read(position)
+        except ValueError as error:
+            raise ValueError(f"Patient {self._table.ids[position]!r}: {error}") from error
 
     def _position(self, i: int | str) -> int:
         if isinstance(i, str):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from survimg.model_files.errors import ModelFileError
 
@@ -76,7 +79,8 @@ def restore_network(estimator: Any, states: Mapping[str, Tensor], device: str | 
             )
     try:
         estimator._validate_params()
-        estimator._build_network()
+        with _no_larger_than(states):
+            estimator._build_network()
     except _NONSENSE as error:
         raise ModelFileError(
             f"The network of this {name} cannot be built ({error}); the file is damaged, or of "
@@ -90,6 +94,30 @@ def restore_network(estimator: Any, states: Mapping[str, Tensor], device: str | 
             "or of another version of survimg."
         )
     module.load_state_dict(states)
+
+
+@contextlib.contextmanager
+def _no_larger_than(states: Mapping[str, Tensor]) -> Iterator[None]:
+    """Stop the making of a network once its weights are many more than those of the file.
+
+    A number of a few bytes would else ask for any memory and time. Weights are counted when a layer
+    registers them, before they are drawn. A constructor may make some that it drops again.
+    """
+    left = 4 * sum(state.numel() for state in states.values()) + 2**20
+    thread = threading.get_ident()
+
+    def count(_module: nn.Module, _name: str, weight: nn.Parameter | None) -> None:
+        nonlocal left
+        if weight is not None and threading.get_ident() == thread:
+            left -= weight.numel()
+            if left < 0:
+                raise ValueError("its parameters ask for more weights than the file holds")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _module(estimator: Any) -> nn.Module:

@@ -79,8 +79,10 @@ class SwinTransformer3D(nn.Module):
             raise ValueError(
                 f"depths and heads must name the same stages; got {list(depths)} and {list(heads)}."
             )
-        if min(depths) < 1:
-            raise ValueError(f"Every stage needs a block; got depths {list(depths)}.")
+        if min(depths) < 1 or sum(depths) > 1000:
+            raise ValueError(
+                f"Every stage needs a block, and there may be 1000; got depths {list(depths)}."
+            )
         widths = [embed_dim * 2**stage for stage in range(len(depths))]
         uneven = [(w, h) for w, h in zip(widths, heads, strict=True) if w % h]
         if uneven:

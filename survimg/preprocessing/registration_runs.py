@@ -18,11 +18,11 @@ from survimg.cohort.patient import Patient
 from survimg.files import (
     lock_folder,
     make_folder,
-    read_checked_json,
+    read_json,
     remove_empty,
     unlock,
     write_atomically,
-    write_checked_json,
+    write_json,
 )
 from survimg.io.images.image import Image
 from survimg.preprocessing.alignment import Alignment
@@ -185,7 +185,7 @@ def _align(
         return i, f"Patient {patient.id!r}, {error}"
     alignment = align_patient(template, image, other, registration, channel)
     if record is not None:
-        write_checked_json(record, {"key": key, "alignment": alignment.to_dict()})
+        write_json(record, {"key": key, "alignment": alignment.to_dict()})
     return i, alignment
 
 
@@ -193,7 +193,7 @@ def _finished(record: Path, key: list[Any]) -> Alignment | None:
     if not record.is_file():
         return None
     try:
-        content = read_checked_json(record)
+        content = read_json(record)
         if content["key"] != json.loads(json.dumps(key)):
             return None
         return Alignment.from_dict(content["alignment"])

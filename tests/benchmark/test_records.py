@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from contestants import Segmenter, StageCox
+from contestants import Segmenter, StageCox, make_cohort
 from sklearn.pipeline import make_pipeline
 
-from survimg.benchmark import Record
+from survimg.benchmark import Record, read_run, run_benchmark
 from survimg.benchmark.fitting import _precisions
 from survimg.benchmark.records import read_record, record_path, write_record
 from survimg.benchmark.storage import read_json, write_arrays
@@ -97,6 +98,34 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         write_atomically(tmp_path / "run.json", "text, not bytes")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert read_json(tmp_path / "run.json") == {"a": 1}
+
+
+def test_a_changed_letter_of_a_run_is_refused(tmp_path):
+    cohort, _ = make_cohort(n=12)
+    halves = [(np.arange(6), np.arange(6, 12))]
+    measure = partial(
+        run_benchmark, {"cox": StageCox()}, cohort, cohort.outcome, splits=halves, out=tmp_path,
+        progress=False,
+    )  # fmt: skip
+    measure()
+    for name in ("run.json", "patients.json", "splits.json"):
+        whole = (tmp_path / name).read_text()
+        changed = whole.replace(str(cohort.ids[3]), str(cohort.ids[4]), 1).replace('"cox"', '"cos"')
+        assert changed != whole
+        (tmp_path / name).write_text(changed)
+        with pytest.raises(ValueError, match=f"{name} is not as it was written.*Delete it and run"):
+            read_run(tmp_path)
+        (tmp_path / name).write_text(whole)
+    path = tmp_path / "images.json"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    with pytest.warns(UserWarning, match="images are compared again"):
+        measure()
+    assert measure().complete("cox")
+
+
+def test_names_that_are_numbers_have_a_checksum_too(tmp_path):
+    write_json(tmp_path / "a.json", {"levels": {10: 1, 9: 2, True: (3, 4)}})
+    assert read_json(tmp_path / "a.json") == {"levels": {"10": 1, "9": 2, "true": [3, 4]}}
 
 
 def test_damaged_json_is_named(tmp_path):

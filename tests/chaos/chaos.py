@@ -204,8 +204,10 @@ def write_document() -> int:
         bad = table[["OTHER ERROR", "DIFFERENT", "HANG", "CRASH", "TRIAL FAILED"]]
         wrong += int(bad.to_numpy().sum())
         lines += [
-            f"## Damaged model folders, records and checkpoints: {int(table['trials'].sum())} "
-            f"files, {int(bad.to_numpy().sum())} not handled", "",
+            f"## Damaged model folders, records, runs, cohorts and checkpoints: "
+            f"{int(table['trials'].sum())} files, {int(bad.to_numpy().sum())} not handled", "",
+            f"`python tests/chaos/stored.py {N_STORED}`, seeds from 0 for each line. Each time one "
+            "file of a folder was damaged, and the folder read and used.", "",
             "| what | files | refused | counts as none | equal to the original | valid, of another "
             "content (checksums made to fit) | an error in use (likewise) | other errors "
             "| silently different | hangs | crashes |",
@@ -222,8 +224,10 @@ def write_document() -> int:
             f"{int(bad.to_numpy().sum())} not handled", "",
             "Every number and array that a class stores was changed one at a time (0, -1, 2^31, "
             "NaN, one more, one less, other types and shapes), and the model used. What differs is "
-            "a number that may be so, such as a coefficient. Two runs, with other patterns in "
-            "fresh memory: an answer that differs between them would have been read from it.", "",
+            "a number that may be so, such as a coefficient; as a file whose checksum was not made "
+            "to fit each of them is refused. Two runs, with other patterns in fresh memory: an "
+            "answer that differs between them would have been read from it. "
+            "(`python tests/chaos/directed_models.py`, nothing is drawn at random.)", "",
             "| class | changes | refused | equal | differs | an error in use | refused without a "
             "name | crashes | other in the second run |",
             "|---" * 9 + "|",

@@ -1,6 +1,9 @@
-"""Random damage to model folders, caches and checkpoints: refused, or equal to the original.
+"""Random damage to whatever is stored and read again: refused, or equal to the original.
 
     python tests/chaos/stored.py NUMBER [NAME ...]
+
+These are model folders, caches, checkpoints, runs and prepared cohorts. With names only these kinds
+are tried, and their rows put in the place of the old ones.
 
 Half of the damage to model folders and checkpoints is vouched for (checksums are made to fit), as
 somebody does who tampers with a file: such a file may be a valid file of another content; it must
@@ -26,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT), str(ROOT / "tests" / "model_files"), str(ROOT / "tests" / "chaos")]
@@ -114,26 +118,26 @@ def _features() -> Stored:
 
 
 def _cases() -> Stored:
-    from survimg.files import write_checked_json
+    from survimg.files import write_json
     from survimg.radiomics.extractor.batch import _stored
 
     rows = [{"label": 1, **{f"feature_{k}": k / 7 for k in range(30)}}]
     return Stored(
-        lambda folder: write_checked_json(folder / "case.json", {"rows": rows}),
+        lambda folder: write_json(folder / "case.json", {"rows": rows}),
         lambda folder: _stored(folder / "case.json"),
         json.dumps,
     )
 
 
 def _registration() -> Stored:
-    from survimg.files import write_checked_json
+    from survimg.files import write_json
     from survimg.preprocessing import Alignment, WorldMap
     from survimg.preprocessing.registration_runs import _finished
 
     alignment = Alignment(None, WorldMap.shift(np.arange(3.0)), "there is no CT")
     content = {"key": ["k"], "alignment": alignment.to_dict()}
     return Stored(
-        lambda folder: write_checked_json(folder / "0.json", content),
+        lambda folder: write_json(folder / "0.json", content),
         lambda folder: _finished(folder / "0.json", ["k"]),
         lambda found: json.dumps(found.to_dict()),
     )
@@ -151,6 +155,96 @@ def _record() -> Stored:
         lambda folder: read_record(folder, "model", 0, 0, record.key),
         lambda found: digest([*found.arrays.values(), json.dumps(found.details)]),
     )
+
+
+class _Volume(BaseEstimator):
+    """The tumour's volume."""
+
+    def fit(self, X: Any, y: np.ndarray) -> _Volume:
+        self.fitted_ = True
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        return np.array([X.mask(i).sum() for i in range(len(X))], dtype=float)
+
+
+def _run() -> Stored:
+    from survimg.benchmark import read_run, run_benchmark
+    from survimg.benchmark.runner import _known_content
+    from survimg.datasets import make_phantom_cohort
+
+    X = make_phantom_cohort(n=8, shape=(16, 16, 16), random_state=0).cohort
+    splits = [(np.arange(4), np.arange(4, 8)), (np.arange(4, 8), np.arange(4))]
+    model = {"volume": _Volume()}
+
+    def read(folder: Path) -> Any:
+        run, images = read_run(folder / "run"), _known_content(folder / "run", X.fingerprint())
+        return None if run.missing or images is None else (run, images)
+
+    def use(found: Any) -> str:
+        run, images = found
+        arrays = [run.ids, run.outcome["time"], run.outcome["event"], *np.ravel(run.folds)]
+        for record in run.records.values():
+            arrays += [*record.arrays.values(), json.dumps([record.error, record.details])]
+        names = ("models", "seeds", "records", "protocol", "cohort", "settings", "caveats",
+                 "reference", "command", "called", "published")  # fmt: skip
+        plan = [run.plan[name] for name in names]
+        return digest([*arrays, json.dumps([plan, images, dict(run.clinical)])])
+
+    return Stored(
+        lambda folder: run_benchmark(
+            model, X, X.outcome, splits=splits, out=folder / "run", progress=False
+        ), read, use,
+    )  # fmt: skip
+
+
+def _cohort() -> Stored:
+    from survimg import Cohort
+    from survimg.datasets import make_phantom_cohort
+
+    X = make_phantom_cohort(n=6, shape=(16, 16, 16), random_state=0).cohort
+    return Stored(
+        lambda folder: X.save(folder / "cohort"),
+        lambda folder: _everything(Cohort.load(folder / "cohort")), digest,
+    )
+
+
+def _everything(X: Any) -> list[Any]:
+    """All that a cohort holds."""
+    voxels = [[X.volume(i), X.mask(i)] for i in range(len(X))]
+    clinical = [X.clinical[name].tolist() for name in X.clinical]
+    table = [X.ids, X.outcome["time"], X.outcome["event"], X.spacing, str(clinical)]
+    geometry = json.dumps([X.settings, X.table.geometry, X.channel_names, X.time_unit])
+    return [voxels, table, geometry]
+
+
+def _half_cohort() -> Stored:
+    from survimg import Cohort
+    from survimg.datasets import make_phantom_cohort
+    from survimg.io import StoreWriter
+
+    X = make_phantom_cohort(n=4, shape=(16, 16, 16), random_state=0).cohort
+
+    def writer(folder: Path) -> StoreWriter:
+        return StoreWriter(
+            folder / "cohort", len(X), X.shape[1:], channel_names=X.channel_names, masks=True,
+            key={"settings": X.settings}, resume=True,
+        )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        with writer(folder) as store:
+            for i in range(len(X)):
+                store.write_case(i, X.volume(i), X.mask(i))
+            store.keep_partial = True
+
+    def read(folder: Path) -> Any:
+        with writer(folder) as store:
+            if len(store.done()) < len(X):
+                return None
+            store.finish(X.table, settings=X.settings)
+        return _everything(Cohort.load(folder / "cohort"))
+
+    return Stored(make, read, digest)
 
 
 def _fit() -> Stored:
@@ -223,6 +317,9 @@ KINDS: dict[str, tuple[int, Callable[[], Stored]]] = {
     "record of a table of cases": (2, _cases),
     "record of a registration": (2, _registration),
     "record of a benchmark": (3, _record),
+    "run": (4, _run),
+    "prepared cohort": (4, _cohort),
+    "half-written cohort": (2, _half_cohort),
     "cache of fits": (1, _fit),
     "checkpoint": (1, _checkpoint),
 }  # fmt: skip
@@ -364,7 +461,11 @@ def _children(
 def main(number: int, names: list[str]) -> int:
     """Damage about `number` files; write the table; return how many were not handled."""
     total = sum(weight for weight, _ in KINDS.values())
-    rows = []
+    columns = ["kind", "trials", "refused", "counts as none", "equal", "another file",
+               "refused in use", "OTHER ERROR", "DIFFERENT", "HANG", "CRASH",
+               "TRIAL FAILED"]  # fmt: skip
+    before = pd.read_csv(RESULTS).to_dict("records") if names and RESULTS.is_file() else []
+    rows = {row["kind"]: row for row in before}
     for name, (weight, _) in KINDS.items():
         if names and name not in names:
             continue
@@ -372,15 +473,13 @@ def main(number: int, names: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             told = run(name, share, Path(folder))
-        rows.append({"kind": name, "trials": share, **told})
-        sys.stdout.write(f"{name}: {dict(told)}\n")
+        rows[name] = {"kind": name, "trials": share, **told}
+        sys.stdout.write(f"{name}: {dict(told)}, {sum(os.times()[:4]):.0f} s of CPU so far\n")
         sys.stdout.flush()
-    columns = ["kind", "trials", "refused", "counts as none", "equal", "another file",
-               "refused in use", "OTHER ERROR", "DIFFERENT", "HANG", "CRASH",
-               "TRIAL FAILED"]  # fmt: skip
-    table = pd.DataFrame(rows).reindex(columns=columns).fillna(0)
-    table[columns[1:]] = table[columns[1:]].astype(int)
-    table.to_csv(RESULTS, index=False)
+        table = pd.DataFrame([rows[kind] for kind in KINDS if kind in rows])
+        table = table.reindex(columns=columns).fillna(0)
+        table[columns[1:]] = table[columns[1:]].astype(int)
+        table.to_csv(RESULTS, index=False)
     return int(table[columns[-5:]].to_numpy().sum())
 
 

@@ -114,6 +114,59 @@ NAMED = {
 }
 
 
+#: Rows of the table on the page on privacy that describe each output.
+ROWS = {
+    "cohort": ["prepared cohort"], "cohort-saved": ["prepared cohort"],
+    "registered": ["prepared cohort"], "features.csv": ["features"],
+    "cases.csv": ["features of a table of cases"], "voxel-maps": ["feature maps"],
+    "cache": ["records of features"], "features": ["records of features"], "fits": ["stored fits"],
+    "run": ["run", "report"], "measured": ["run", "report"],
+    "raw-run": ["run", "report", "cohort of a run", "negative control"],
+    "figures": ["figures"], "figures-again": ["figures"], "difference.html": ["comparison"],
+    "difference-again.html": ["comparison"], "nomogram.html": ["nomogram"],
+    "analysis": ["analysis of scores"], "network": ["model folder"], "cox": ["model folder"],
+    "model": ["model folder"], "checkpoints": ["checkpoints"], "predictions": ["predictions"],
+    "objects": ["predictions", "segmentation objects"], "mask.dcm": ["segmentation objects"],
+    "maps": ["maps, pictures"], "saliency": ["maps, pictures"], "image.nii.gz": ["images"],
+    "image.nrrd": ["images"], "image.mhd": ["images"], "image.zraw": ["images"],
+    "manifest": ["manifest of DICOM"], "phantoms": ["phantoms"],
+}  # fmt: skip
+
+
+def listed_files() -> dict[str, list[str]]:
+    """Patterns of the files of each row of the page's table.
+
+    Words in capitals stand for any name, a folder (with its slash) for all that is in it.
+    """
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (`[^|]+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    return {
+        name: [
+            re.sub(r"(?<![A-Za-z])[A-Z]+(?![A-Za-z])|\\\*", "[^/]+", re.escape(file))
+            + (".+" if file.endswith("/") else "")
+            for file in re.findall(r"`([^`]+)`", files)
+        ]
+        for name, files in rows
+    }
+
+
+def test_the_page_lists_every_file_that_is_written_and_no_other(outputs):
+    listed = listed_files()
+    assert listed.keys() == {row for rows in ROWS.values() for row in rows}
+    unused = {(name, file) for name, files in listed.items() for file in files}
+    for path in outputs.rglob("*"):
+        if path.is_file():
+            top, *rest = path.relative_to(outputs).parts
+            place = "/".join(rest) or top
+            found = {
+                (row, file) for row in ROWS[top] for file in listed[row]
+                if re.fullmatch(file, place)
+            }  # fmt: skip
+            assert found, f"{top}/{'/'.join(rest)} is in no row {ROWS[top]} of docs/privacy.md"
+            unused -= found
+    assert not unused
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_nothing_that_leaves_a_site_tells_who_or_where(outputs):
     found = traces(outputs, PLANTED)

@@ -81,7 +81,8 @@ def write_by_commands(site: Site, out: Path, *options: str) -> None:
     dicom = [site.dicom, "--clinical", site.clinical, "--label", "Tumour"]
     store, run = out / "cohort", out / "run"
     _call("prepare", *dicom, "--out", store, *_SHAPE, *options)
-    register = ["--register", "rigid", "--crop", "fixed", "--on-failed-registration", "translate"]
+    register = ["--register", "rigid", "--crop", "fixed", "--on-failed-registration", "translate",
+                "--features-spacing", "8"]
     _call("prepare", site.manifest, "--out", out / "registered", *_SHAPE, *register, *options)
     _call("radiomics", store, "--out", out / "features.csv", "--images", "original",
           "--cache", out / "cache")
@@ -95,7 +96,7 @@ def write_by_commands(site: Site, out: Path, *options: str) -> None:
     quick = ["deepmts.batch_size=4", "deepmts.batch_norm_batches=1", "deepmts.precision=float32"]
     _call("benchmark", "--cohort", store, *models, *(w for s in quick for w in ("--set", s)),
           "--threads", "1", "--out", run)
-    raw = ["--models", "clinical-volume-cox", "--folds", "2"]
+    raw = ["--models", "clinical-volume-cox", "--folds", "2", "--negative-control"]
     _call("benchmark", "--cohort", site.manifest, *_SHAPE, *raw, "--out", out / "raw-run")
     _call("report", run, "--figures", out / "figures")
     _call("compare", run, out / "raw-run", "--html", out / "difference.html")

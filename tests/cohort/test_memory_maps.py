@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from survimg import Cohort
+from survimg.datasets import make_phantom_cohort
 
 V = np.arange(4, dtype="float32")[:, None, None, None, None] * np.ones((4, 1, 6, 6, 6), "float32")
 
@@ -77,3 +78,20 @@ def test_masks_may_have_a_channel_of_their_own(tmp_path, dtype):
     np.save(tmp_path / "m.npy", mask)
     for given in (mask, np.load(tmp_path / "m.npy", mmap_mode="r"), list(mask)):
         assert Cohort(V, masks=given).mask(1).sum() == 72
+
+
+@pytest.mark.parametrize("name", ["volumes.npy", "masks.npy"])
+def test_a_changed_bit_of_a_stored_patient_is_refused_by_his_name(tmp_path, name):
+    cohort = make_phantom_cohort(n=3, shape=(16, 16, 16), random_state=0).cohort
+    cohort.save(tmp_path / "s")
+    path = tmp_path / "s" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the last patient
+    path.write_bytes(content)
+    stored = Cohort.load(tmp_path / "s")
+    read = Cohort.volume if name == "volumes.npy" else Cohort.mask
+    np.testing.assert_array_equal(read(stored, 1), read(cohort, 1))
+    for damaged in (stored, stored[1:], pickle.loads(pickle.dumps(stored))):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"Patient '{cohort.ids[2]}': .*{name} is damaged"):
+                read(damaged, len(damaged) - 1)

@@ -1,8 +1,8 @@
 """Every numeric attribute of every class that a model file may hold, changed one at a time.
 
 Each changed model is put together and used in another process, whose unused memory holds a pattern
-(run it with ``MALLOC_PERTURB_`` set): what compiled code does with a wrong number shows as a crash,
-or as an answer that depends on the pattern.
+(run it with ``MALLOC_PERTURB_`` set; what NumPy keeps of small arrays gets the same pattern): what
+compiled code does with a wrong number shows as a crash, or as an answer that depends on it.
 """
 
 from __future__ import annotations
@@ -73,6 +73,18 @@ def changes(encoder: Encoder) -> Iterator[Change]:
         for what, new in _other_arrays(array):
             arrays = {**encoder.arrays, name: new}
             yield Change(owners.get(name, name), what, whole, arrays, encoder.tensors)
+    yield from _changes_of_tensors(encoder)
+
+
+def _changes_of_tensors(encoder: Encoder) -> Iterator[Change]:
+    """Change three tensors of each network: the first, one in the middle, the last."""
+    for node in encoder.objects:
+        names = [name for name in encoder.tensors if name.startswith(f"{node.get('network')}.")]
+        for name in {names[k] for k in (0, len(names) // 2, -1)} if names else ():
+            for what, new in _other_tensors(encoder.tensors[name]):
+                tensors = {**encoder.tensors, name: new}
+                place = f"{node['class']}, a tensor"
+                yield Change(place, what, content(encoder), encoder.arrays, tensors)
 
 
 def outcomes(
@@ -125,10 +137,17 @@ def _tried(
         except Exception as error:
             return "not refused by name", f"{type(error).__name__}: {error}"[:300]
         try:
+            _fill_small_blocks()
             answer = digest(use(model))
         except Exception as error:
             return "raises in use", f"{type(error).__name__}: {error}"[:300]
     return ("equal", "") if answer == expected else ("differs", answer)
+
+
+def _fill_small_blocks() -> None:
+    """Fill what NumPy keeps of freed arrays below 1 KiB, seven of each size, which it reuses."""
+    if pattern := int(os.environ.get("MALLOC_PERTURB_", "0")):
+        _ = [np.full(size, pattern, np.uint8) for size in range(8, 1024, 8) for _ in range(7)]
 
 
 def answers(model: Any, X: Any) -> dict[str, Any]:
@@ -265,6 +284,17 @@ def _shapes(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield "flat", array.reshape(-1)
         yield "narrower", array[:, :-1]
         yield "transposed", array.T.copy()
+
+
+def _other_tensors(tensor: Any) -> Iterator[tuple[str, Any]]:
+    for number in (0, -1, 2**31, math.nan):
+        yield f"all {number}", (tensor.double() * 0 + number).to(tensor.dtype)
+    yield "float64", tensor.double()
+    yield "int64", tensor.long()
+    yield "empty", tensor[:0] if tensor.ndim else tensor[None][:0]
+    yield "an axis more", tensor[None]
+    yield "longer", tensor.repeat([2] * max(tensor.ndim, 1))
+    yield "flat", tensor.reshape(-1)
 
 
 def _fits(number: float, dtype: np.dtype) -> bool:

@@ -14,9 +14,11 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from survimg import Cohort
 from survimg import estimators as e
+from survimg.datasets import make_phantom_cohort
 from survimg.features import ComBat
 from survimg.nets import SwinTransformer3D
 from survimg.radiomics import RadiomicsFeatures
+from survimg.target import make_outcome
 from survimg.training import MTLR, Net
 
 NET: dict[str, Any] = {
@@ -114,6 +116,23 @@ MODELS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 TABULAR = ("DeepSurv", "ICARE", "LassoCox", "RandomSurvivalForest")
+
+
+def make_cohort() -> Cohort:
+    """Ten phantoms of two centres with two clinical columns."""
+    drawn = make_phantom_cohort(n=10, shape=(16, 18, 18), random_state=0).cohort
+    time = drawn.outcome["time"]
+    return Cohort(
+        np.stack([drawn.volume(i) for i in range(10)]),
+        masks=np.stack([drawn.mask(i) for i in range(10)]),
+        clinical=pd.DataFrame(
+            {"stage": np.tile([1.0, 3.0, np.nan, 2.0, 4.0], 2), "sex": ["F", "M"] * 5}
+        ),
+        outcome=make_outcome([1, 1, 0, 1, 1, 0, 1, 1, 1, 1], time),
+        groups=["west"] * 5 + ["east"] * 5,
+        spacing=drawn.spacing,
+        channel_names=drawn.channel_names,
+    )
 
 
 def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:

@@ -225,6 +225,17 @@ def test_nonsense_for_a_network_is_refused(hidden, model):
     refused(model, "cannot be built|does not fit together")
 
 
+def test_a_network_of_more_weights_than_the_file_holds_is_not_built(model):
+    """The 3.6 GB that it asks for are never touched."""
+
+    def grow(content):
+        parameters = instance(content, "survimg.estimators.DeepSurv")["parameters"]
+        parameters["hidden"] = {"tuple": [30_000, 30_000]}
+
+    edit(model, grow)
+    refused(model, "cannot be built .its parameters ask for more weights than the file holds")
+
+
 def test_the_state_of_random_numbers_is_checked(model):
     edit(model, lambda c: first(c, "random state")["parts"].update(pos=10**6))
     refused(model, "random number generator")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from saved_models import MODELS, answers, network, patients, target
+from saved_models import MODELS, answers, make_cohort, network, patients, target
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
@@ -22,8 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import survimg
-from survimg import Cohort, estimators, model_files, saving
-from survimg.datasets import make_phantom_cohort
+from survimg import estimators, model_files, saving
 from survimg.estimators import DeepMTS, DeepSurv, LassoCox, deepmts_variant
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
 from survimg.estimators.saved_classes import SAVED_CLASSES
@@ -32,23 +31,6 @@ from survimg.model_files.classes import Classes
 from survimg.model_selection import EventStratifiedKFold
 from survimg.survival import InterpolatedSurvival
 from survimg.target import make_outcome
-
-
-def make_cohort() -> Cohort:
-    drawn = make_phantom_cohort(n=10, shape=(16, 18, 18), random_state=0).cohort
-    time = drawn.outcome["time"]
-    return Cohort(
-        np.stack([drawn.volume(i) for i in range(10)]),
-        masks=np.stack([drawn.mask(i) for i in range(10)]),
-        clinical=pd.DataFrame(
-            {"stage": np.tile([1.0, 3.0, np.nan, 2.0, 4.0], 2), "sex": ["F", "M"] * 5}
-        ),
-        outcome=make_outcome([1, 1, 0, 1, 1, 0, 1, 1, 1, 1], time),
-        groups=["west"] * 5 + ["east"] * 5,
-        spacing=drawn.spacing,
-        channel_names=drawn.channel_names,
-    )
-
 
 WITHOUT_CURVES = {
     "ComBat", "DeepMTSClassifier", "FrozenEncoderFeatures", "FusionClassifier", "ImageClassifier",

@@ -73,6 +73,8 @@ def test_stages_that_do_not_fit_are_refused():
         SwinTransformer3D(1, depths=(2, 2), heads=(3,))
     with pytest.raises(ValueError, match="needs a block"):
         SwinTransformer3D(1, depths=(1, 0), heads=(3, 3))
+    with pytest.raises(ValueError, match="there may be 1000"):
+        SwinTransformer3D(1, depths=(1, 2**31), heads=(3, 3))
     with pytest.raises(ValueError, match="must divide"):
         SwinTransformer3D(1, embed_dim=8, depths=(1,), heads=(3,))
 

@@ -165,7 +165,6 @@ KILLED = """
             original(path, content)
         return write
     store.write_json = dying(store.write_json)
-    store.write_checked_json = dying(store.write_checked_json)
     settings = Preparation(shape=(8, 10, 12), spacing=3.0)
     prepare(sys.argv[1], settings, sys.argv[2], progress=False)
 """

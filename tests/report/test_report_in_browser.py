@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from headless_browser import (
 )
 
 from survimg.benchmark import run_benchmark
+from survimg.benchmark.storage import read_json
+from survimg.files import write_json
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 from survimg.report.comparison import compare_runs
@@ -45,9 +49,9 @@ def pages(tmp_path_factory):
             {**models, "stage": StageCox(alpha=alpha)}, cohort, cohort.outcome, splits=splits,
             out=folder / name, reference="stage", oracle_risk=log_hazard, progress=False,
         )
-    plan = json.loads((folder / "a" / "run.json").read_text())
+    plan = read_json(folder / "a" / "run.json")
     plan["published"] = {LONG: {"c_index": 0.7, "sd": None, "dice": 0.7, "source": f"{LONG} 2022"}}
-    (folder / "a" / "run.json").write_text(json.dumps(plan))
+    write_json(folder / "a" / "run.json", plan)
     compared = compare_runs([folder / "a", folder / "b"])
     return {
         "report": render(folder / "a"),

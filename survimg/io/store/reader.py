@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from survimg.files import check_npy
+from survimg.files import check_npy, read_json
 from survimg.io.images.image import Image
 from survimg.io.patients import PatientTable
 from survimg.io.store.table import read_table
@@ -50,6 +49,11 @@ class StoreHeader:
     finer : tuple of (dict or None), or None
         Per patient ``shape``, ``spacing``, ``origin`` and ``direction`` of the block in ``finer/``;
         None where the patient has none, or nobody has.
+    table_sha256 : str or None
+        Checksum of ``table.csv``; None in cohorts of survimg's first days.
+    volume_crc32, mask_crc32 : tuple of (int or None)
+        Checksum of each patient's volume and mask, compared when they are first read; empty in
+        cohorts of survimg's first days.
     """
 
     folder: Path
@@ -63,6 +67,9 @@ class StoreHeader:
     geometry: tuple[dict[str, Any], ...] | None
     clinical_dtypes: dict[str, dict[str, Any]]
     finer: tuple[dict[str, Any] | None, ...] | None = None
+    table_sha256: str | None = None
+    volume_crc32: tuple[int | None, ...] = ()
+    mask_crc32: tuple[int | None, ...] = ()
 
     @property
     def finer_path(self) -> Path:
@@ -153,7 +160,8 @@ def read_store(folder: str | os.PathLike[str]) -> StoredCohort:
     """
     header = read_store_header(folder)
     path, names = header.folder / "table.csv", header.channel_names
-    parts = read_table(path, header.shape[0], names, header.clinical_dtypes)
+    n_rows, dtypes = header.shape[0], header.clinical_dtypes
+    parts = read_table(path, n_rows, names, dtypes, header.table_sha256)
     try:
         return StoredCohort(
             header=header, channel_names=names, time_unit=header.time_unit,
@@ -207,6 +215,9 @@ def read_store_header(folder: str | os.PathLike[str]) -> StoreHeader:
             geometry=None if geometry is None else tuple(dict(entry) for entry in geometry),
             clinical_dtypes=dict(content["clinical_dtypes"]),
             finer=_finer(content.get("finer")),
+            table_sha256=content.get("table_sha256"),
+            volume_crc32=tuple(content.get("volume_crc32", ())),
+            mask_crc32=tuple(content.get("mask_crc32", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'cohort.json'} is damaged ({error!r}).") from None
@@ -254,10 +265,10 @@ def _read_header_json(folder: Path) -> dict[str, Any]:
         )
         raise ValueError(f"{folder} is not a prepared survimg cohort: {state}.")
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}).") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        content = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error} Prepare the cohort again.") from None
+    if content.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a survimg cohort (format {FORMAT!r}).")
     version = content.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:

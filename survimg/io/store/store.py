@@ -14,7 +14,7 @@ A prepared cohort is a folder with
     ``present_<channel>``, and the clinical columns under the prefix ``clinical:``.
 ``cohort.json``
     Format, version, shape, channel names, time unit, spacing, settings, versions, the types of the
-    clinical columns, and where each volume lies in its patient.
+    clinical columns, where each volume lies in its patient, and checksums of all of these files.
 
 Everything is written to ``<folder>.partial`` and renamed at the end, ``cohort.json`` last: a folder
 that has a ``cohort.json`` under its final name is complete. While it grows, ``<folder>.partial``
@@ -24,11 +24,13 @@ lock that the operating system releases when the writer dies.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -43,12 +45,11 @@ from survimg.files import (
     allocate_npy,
     lock_folder,
     make_folder,
-    read_checked_json,
+    read_json,
     remove_empty,
     remove_temporaries,
     unlock,
     write_atomically,
-    write_checked_json,
     write_json,
     write_npy_row,
 )
@@ -178,14 +179,14 @@ class StoreWriter:
         if self.masks:
             mask_shape = (self.shape[0], *self.shape[2:])
             allocate_npy(self.partial / "masks.npy", mask_shape, np.dtype("u1"))
-        write_checked_json(record, begun)
+        write_json(record, begun)
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return the records of the patients that are finished, by position."""
         records = {}
         for path in sorted((self.partial / "done").glob("*.json")):
             try:
-                records[int(path.stem)] = read_checked_json(path)
+                records[int(path.stem)] = read_json(path)
             except ValueError as error:
                 warnings.warn(
                     f"A damaged record counts as none, and its patient is prepared again: {error}",
@@ -266,6 +267,7 @@ class StoreWriter:
             )
         has_mask = np.array([done[i]["has_mask"] for i in range(n)])
         frame, dtypes = table_frame(replace(table, has_mask=has_mask))
+        table_bytes = frame.to_csv(index=False, lineterminator="\n").encode()
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -279,10 +281,12 @@ class StoreWriter:
             "geometry": None if table.geometry is None else list(table.geometry),
             "clinical_dtypes": dtypes,
             "finer": _finer_places([done[i].get("finer") for i in range(n)]),
+            "table_sha256": hashlib.sha256(table_bytes).hexdigest(),
+            "volume_crc32": [done[i].get("volume_crc32") for i in range(n)],
+            "mask_crc32": [done[i].get("mask_crc32") for i in range(n)],
         }
         json.dumps(header, allow_nan=False)  # a header that cannot be written must not cost the run
-        text = frame.to_csv(index=False, lineterminator="\n")
-        write_atomically(self.partial / "table.csv", text.encode())
+        write_atomically(self.partial / "table.csv", table_bytes)
         write_json(self.partial / "cohort.json", header)
         if self.masks and not header["masks"]:
             (self.partial / "masks.npy").unlink()
@@ -365,10 +369,12 @@ def write_row(
     write_npy_row(partial / "volumes.npy", i, values)
     if mask_values is not None:
         write_npy_row(partial / "masks.npy", i, mask_values)
-    facts = {"has_mask": mask is not None, **(record or {})}
+    facts = {"has_mask": mask is not None, **(record or {}), "volume_crc32": zlib.crc32(values.data)}
+    if mask_values is not None:
+        facts["mask_crc32"] = zlib.crc32(mask_values.data)
     if finer is not None:
         facts["finer"] = _write_finer(partial, i, *finer, name)
-    write_checked_json(partial / "done" / f"{i}.json", facts)
+    write_json(partial / "done" / f"{i}.json", facts)
 
 
 def _write_finer(
@@ -398,7 +404,7 @@ def _as_mask(mask: npt.ArrayLike, shape: tuple[int, ...], partial: Path, name: s
 
 def _begun(record: Path) -> dict[str, Any]:
     try:
-        return read_checked_json(record)
+        return read_json(record)
     except ValueError as error:
         raise ValueError(f"{error} Delete the folder {record.parent}.") from None
 

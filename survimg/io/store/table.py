@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def read_table(
     n: int,
     channel_names: Sequence[str],
     clinical_dtypes: dict[str, dict[str, Any]],
+    sha256: str | None,
 ) -> dict[str, Any]:
     """Read ``table.csv``.
 
@@ -70,6 +73,8 @@ def read_table(
     channel_names : sequence of str
     clinical_dtypes : dict
         As returned by `table_frame`.
+    sha256 : str or None
+        Of the bytes that were written; None in cohorts of survimg's first days.
 
     Returns
     -------
@@ -79,11 +84,15 @@ def read_table(
     Raises
     ------
     ValueError
-        Missing, unreadable, of another length, or columns missing or of another type.
+        Missing, changed, unreadable, of another length, or columns missing or of another type.
     """
     try:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its checksum does not hold")
         # as text first: "007" is a name, and only an empty cell is a missing value
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        text = io.BytesIO(content)
+        frame = pd.read_csv(text, dtype=str, keep_default_na=False, na_values=[""])
         if len(frame) != n:
             raise ValueError(f"it has {len(frame)} rows instead of {n}")
         outcome = None

@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from survimg.files import read_checked_json, write_checked_json
+from survimg.files import read_json, write_json
 from survimg.radiomics.cache import digest
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.case_images import labels_of, read_image
@@ -183,7 +183,7 @@ def _stored_rows(
     if (stored := _stored(path)) is not None:
         return stored
     rows = _rows(case, extractor, all_labels, lesions, empty)
-    write_checked_json(path, {"rows": rows})
+    write_json(path, {"rows": rows})
     return rows
 
 
@@ -192,7 +192,7 @@ def _stored(path: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        rows = read_checked_json(path).get("rows")
+        rows = read_json(path).get("rows")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{path} holds no rows.")
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from survimg.columns import as_frame
+from survimg.files import write_json
 from survimg.io import (
     Image,
     PatientTable,
@@ -222,7 +224,25 @@ def _edit(name, change):
 
 
 def _edit_header(**changes):
-    return _edit("cohort.json", lambda b: json.dumps({**json.loads(b), **changes}).encode())
+    """Change the header, and let its checksum fit."""
+
+    def damage(folder):
+        content = json.loads((folder / "cohort.json").read_text())
+        del content["sha256"]
+        write_json(folder / "cohort.json", {**content, **changes})
+
+    return damage
+
+
+def _edit_table(change):
+    """Change the table, and let its checksum fit."""
+
+    def damage(folder):
+        _edit("table.csv", change)(folder)
+        digest = hashlib.sha256((folder / "table.csv").read_bytes()).hexdigest()
+        _edit_header(table_sha256=digest)(folder)
+
+    return damage
 
 
 @pytest.mark.parametrize(
@@ -232,10 +252,12 @@ def _edit_header(**changes):
         (lambda f: (f / "volumes.npy").unlink(), "volumes.npy is missing"),
         (lambda f: (f / "masks.npy").unlink(), "masks.npy is missing"),
         (lambda f: (f / "table.csv").unlink(), "table.csv is missing"),
-        (_edit("cohort.json", lambda b: b[:-20]), "not readable JSON"),
-        (_edit("cohort.json", lambda b: b"\xff\xfe"), "not readable JSON"),
-        (_edit("cohort.json", lambda b: b"[" * 100_000), "not readable JSON"),
-        (_edit("cohort.json", lambda b: b"[]"), "does not describe a survimg cohort"),
+        (_edit("cohort.json", lambda b: b[:-20]), "is not JSON"),
+        (_edit("cohort.json", lambda b: b"\xff\xfe"), "is not JSON"),
+        (_edit("cohort.json", lambda b: b"[" * 100_000), "is not JSON"),
+        (_edit("cohort.json", lambda b: b"[]"), "holds no JSON object"),
+        (_edit("cohort.json", lambda b: b.replace(b"PET", b"PEU")), "checksum does not hold"),
+        (_edit("table.csv", lambda b: b.replace(b",1.5,", b",1.6,")), "checksum does not hold"),
         (_edit_header(format="other"), "does not describe a survimg cohort"),
         (_edit_header(version=2), "has version 2; this survimg reads versions 1 to 1"),
         (_edit_header(version="1"), "has version '1'"),
@@ -254,11 +276,11 @@ def _edit_header(**changes):
         (_edit("volumes.npy", lambda b: b.replace(b"<f4", b"<i4")), "holds int32 values"),
         (_edit("volumes.npy", lambda b: b.replace(b"<f4'", b"|O' ")), "volumes.npy"),
         (_edit("masks.npy", lambda b: b[:-1]), "masks.npy has"),
-        (_edit("table.csv", lambda b: b[: b.rindex(b"b,")]), "it has 1 rows instead of 3"),
-        (_edit("table.csv", lambda b: b.replace(b"has_mask", b"had_mask")), "'has_mask'"),
-        (_edit("table.csv", lambda b: b.replace(b"007", b"")), "empty cells in column 'pat"),
-        (_edit("table.csv", lambda b: b""), "table.csv is damaged"),
-        (_edit("table.csv", lambda b: b"\xff" + b), "table.csv is damaged"),
+        (_edit_table(lambda b: b[: b.rindex(b"b,")]), "it has 1 rows instead of 3"),
+        (_edit_table(lambda b: b.replace(b"has_mask", b"had_mask")), "'has_mask'"),
+        (_edit_table(lambda b: b.replace(b"007", b"")), "empty cells in column 'pat"),
+        (_edit_table(lambda b: b""), "table.csv is damaged"),
+        (_edit_table(lambda b: b"\xff" + b), "table.csv is damaged"),
     ],
 )
 def test_damaged_folders_are_refused(tmp_path, damage, message):
@@ -325,7 +347,8 @@ def test_an_interrupted_run_is_continued_with_the_same_key_only(tmp_path):
         tmp_path / "s", 3, SHAPE, channel_names=NAMES, key={"spacing": 4, "crop": {"x": 1}},
         resume=True,
     ) as writer:
-        assert writer.done() == {1: {"has_mask": False, "note": "kept"}}
+        ((position, record),) = writer.done().items()
+        assert (position, record["note"], record["has_mask"]) == (1, "kept", False)
         writer.write_case(0, volumes[0])
         writer.write_case(2, volumes[2])
         writer.finish(_table(["a", "b", "c"]))
