@@ -101,7 +101,7 @@ def test_what_is_no_network_for_the_cohort_is_refused_in_words(cohort):
         quick(objective=Cox()).set_params(objective__tise="efron")
     with pytest.raises(ValueError, match="'ties' parameter of Cox"):
         quick(objective=Cox(ties="no")).fit(cohort, y)
-    with pytest.raises(ValueError, match=r"cuts=\[20, 5000, 9000\]: nobody failed"):
+    with pytest.raises(ValueError, match=r"Cuts \[20, 5000, 9000\]: nobody failed"):
         quick(objective=DiscreteTime(cuts=[20, 5000, 9000])).fit(cohort, y)
 
 
