@@ -104,8 +104,9 @@ class TrainingParameters:
     initial_weights : path-like, optional
         File with pretrained weights: written by ``torch.save``, of which tensors are read and code
         is not, or safetensors. Weights inside a dictionary (``state_dict``, ``model``) and behind a
-        prefix (``module.``, ``model.``) are found. Tensors with the same name and shape replace random initial
-        weights; `load_report_` lists them, and a warning says when few of them fitted.
+        prefix (``module.``, ``model.``) are found. Tensors with the same name and shape replace
+        random initial weights; `load_report_` lists them, and a warning says when few of them
+        fitted.
     adapt_channels : {"mean", "copy"}, optional
         What to do with a first convolution in `initial_weights` for another number of image
         channels: each channel gets the mean of its kernels, or copies of them in turn; both are
