@@ -42,10 +42,18 @@ def as_cohort(X: Volumes, masks: Masks = None, clinical: Clinical = None) -> Coh
                 "clinical= are for plain arrays."
             )
         return X
-    array = np.asarray(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:  # of rows that differ in length
+        raise ValueError(
+            f"X is a {type(X).__name__} whose volumes differ in size ({error}). Networks need one "
+            "size: bring them to a common grid with survimg.preprocessing.prepare."
+        ) from error
     if array.ndim not in (4, 5) or array.dtype.kind not in "fiub":
         raise TypeError(
             "X must be a survimg.Cohort or a numeric array of shape (n, channels, z, y, x) or "
-            f"(n, z, y, x); got {type(X).__name__} of shape {array.shape} and dtype {array.dtype}."
+            f"(n, z, y, x); got {type(X).__name__} of shape {array.shape} and dtype {array.dtype}. "
+            "Dictionaries of images, as MONAI's and TorchIO's data sets hold them: "
+            "Cohort.from_dicts(X, ...)."
         )
     return Cohort(array, masks=masks, clinical=clinical)

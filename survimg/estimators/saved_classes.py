@@ -63,11 +63,8 @@ _CLINICAL = {
     "clinical_encoder_": "model | none", "clinical_names_in_": "tuple=q",
     "_clinical_mean": "series=q", "_clinical_scale": "series=q",
 }  # fmt: skip
-_HAZARDS = Validator({**_NETWORK, **_CLINICAL, **_CURVES})
-_DISCRETE = Validator({
-    **_NETWORK, **_CLINICAL, "training_outcome_": "outcome[n]",
-    "time_cuts_": "float[?]", "risk_horizon_": "number",
-})  # fmt: skip
+_TOWARDS = {"objective_": "model", "time_cuts_": "float[?]", "risk_horizon_": "number"}
+_SURVIVAL = {**_NETWORK, **_CLINICAL, **_CURVES, **_TOWARDS}
 _FUSION = {
     **_NETWORK,
     "clinical_encoder_": "model | none", "extractor_": "model | none", "selection_": "model | none",
@@ -97,25 +94,17 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         TumourVolume: Validator({**_MEASURED, "n_features_out_": "size"}),
     }),
     **labelled("survimg.estimators", {
-        deep.DLPM: _DISCRETE,
-        deep.MDSN: _HAZARDS,
-        deep.CNNSurvival: _DISCRETE,
-        deep.DeepMTS: Validator({
-            **_HAZARDS.forms, "objective_": "model", "time_cuts_": "float[?]",
-            "risk_horizon_": "number",
-        }),
+        **dict.fromkeys((
+            deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.SingleTaskSurvival,
+        ), Validator(_SURVIVAL)),
         deep.DeepMTSClassifier: Validator({**_NETWORK, **_CLINICAL, **_LABELS}),
         deep.FrozenEncoderFeatures: Validator({
             **_NETWORK, "n_features_out_": "size", "_sklearn_output_config": "dict",
         }),
         deep.FusionClassifier: Validator({**_FUSION, **_LABELS}),
-        deep.FusionSurvival: Validator({**_FUSION, **_CURVES}),
+        deep.FusionSurvival: Validator({**_FUSION, **_CURVES, **_TOWARDS}),
         deep.ImageClassifier: Validator({**_NETWORK, **_CLINICAL, **_IMAGE, **_LABELS}),
-        deep.ImageSurvival: Validator({
-            **_HAZARDS.forms, **_IMAGE, "objective_": "model", "time_cuts_": "float[?]",
-            "risk_horizon_": "number",
-        }),
-        deep.SingleTaskSurvival: _HAZARDS,
+        deep.ImageSurvival: Validator({**_SURVIVAL, **_IMAGE}),
         deep.TumourSegmenter: Validator(_NETWORK),
         mtdlr.MTDLR: _SCORE_COX,
         mtdlr.ClinicalCox: _SCORE_COX,

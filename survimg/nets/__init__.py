@@ -19,7 +19,7 @@ from survimg.nets.encoder_with_head import EncoderWithHead, PooledEncoder
 from survimg.nets.fast_layers import use_fast_layers
 from survimg.nets.layers import global_average, initialise
 from survimg.nets.mdsn import MDSNNet
-from survimg.nets.outputs import DiscreteTimeOutput, LogitsOutput, RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput
 from survimg.nets.swin_fusion import SwinFusionNet
 from survimg.nets.swin_transformer import SwinTransformer3D
 from survimg.nets.transfer import (
@@ -38,7 +38,6 @@ __all__ = [
     "DeepMTSOutput",
     "DeepSurvNet",
     "DenseNetSurvivalNet",
-    "DiscreteTimeOutput",
     "EncoderWithHead",
     "LoadReport",
     "LogitsOutput",

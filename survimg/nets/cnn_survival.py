@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.nets.layers import check_clinical, check_images, conv2d, initialise, linear
-from survimg.nets.outputs import DiscreteTimeOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 
 __all__ = ["MIN_SIZE", "CNNSurvivalNet"]
 
@@ -41,8 +41,8 @@ class CNNSurvivalNet(nn.Module):
         of the DeepMTS paper.
     n_clinical : int, default=1
         Clinical variables; 0 for none.
-    n_intervals : int, default=6
-        Time intervals.
+    n_outputs : int or None, default=6
+        Outputs of a case, one per time interval; None for one log-hazard.
     image_size : sequence of 2 int, default=(128, 128)
         Height and width of the slices, at least 18: the fully connected layer depends on it.
     width : int, default=32
@@ -68,7 +68,7 @@ class CNNSurvivalNet(nn.Module):
         self,
         in_channels: int = 2,
         n_clinical: int = 1,
-        n_intervals: int = 6,
+        n_outputs: int | None = 6,
         *,
         image_size: Sequence[int] = (128, 128),
         width: int = 32,
@@ -83,6 +83,7 @@ class CNNSurvivalNet(nn.Module):
             )
         self.in_channels = in_channels
         self.n_clinical = n_clinical
+        self.n_outputs = n_outputs
         self.image_size = tuple(image_size)
         self.stages = nn.Sequential(
             *(
@@ -96,11 +97,11 @@ class CNNSurvivalNet(nn.Module):
         n_flat = width * height * breadth
         self.fc = linear(n_flat, hidden) if hidden else None
         self.n_features = hidden or n_flat
-        self.output = linear(self.n_features + n_clinical, n_intervals)
+        self.output = linear(self.n_features + n_clinical, n_outputs or 1)
         initialise(self, generator)
 
-    def forward(self, slices: Tensor, clinical: Tensor | None = None) -> DiscreteTimeOutput:
-        """Predict the conditional survival of each interval.
+    def forward(self, slices: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict the log-odds of surviving each interval, or the outputs of another objective.
 
         Parameters
         ----------
@@ -125,8 +126,8 @@ class CNNSurvivalNet(nn.Module):
             features = functional.relu(self.fc(features))
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         with torch.autocast(slices.device.type, enabled=False):
-            logits = self.output(torch.cat([features, values.to(features)], dim=1))
-        return DiscreteTimeOutput(logits, features)
+            outputs = self.output(torch.cat([features, values.to(features)], dim=1))
+        return output_of(outputs, features, self.n_outputs)
 
 
 def _stage(n_in: int, n_out: int, pool: int, dropout: float) -> nn.Sequential:

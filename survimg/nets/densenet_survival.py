@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from survimg.nets.dense import CascadedSurvivalNet
 from survimg.nets.layers import check_clinical, check_images, initialise, linear
-from survimg.nets.outputs import RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 
 __all__ = ["DenseNetSurvivalNet"]
 
@@ -36,6 +36,8 @@ class DenseNetSurvivalNet(nn.Module):
         Dropout on the inputs of both fully connected layers, clinical values included.
     dense_dropout : float, default=0.05
         Element-wise dropout after the convolutions.
+    n_outputs : int, optional
+        Outputs of a case; None for one log-hazard.
     generator : torch.Generator, optional
         CPU generator for the initial weights; torch's global generator if None.
 
@@ -56,6 +58,7 @@ class DenseNetSurvivalNet(nn.Module):
         *,
         dropout: float = 0.5,
         dense_dropout: float = 0.05,
+        n_outputs: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -64,15 +67,16 @@ class DenseNetSurvivalNet(nn.Module):
         self.dense = CascadedSurvivalNet(in_channels, dense_dropout)
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(self.n_features, 64)
-        self.output = linear(64 + n_clinical, 1)
+        self.n_outputs = n_outputs
+        self.output = linear(64 + n_clinical, n_outputs or 1)
         initialise(self, generator)
 
     def l2_penalty(self) -> Tensor:
         """Sum of squares of the kernels of the fully connected layers, as in DeepMTS."""
         return self.fc.weight.square().sum() + self.output.weight.square().sum()
 
-    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput:
-        """Predict the risk.
+    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict the risk, or the outputs of another objective.
 
         Parameters
         ----------
@@ -91,5 +95,5 @@ class DenseNetSurvivalNet(nn.Module):
         features = self.dense(volumes)
         with torch.autocast(volumes.device.type, enabled=False):
             hidden = functional.relu(self.fc(self.dropout(features)))
-            risk = self.output(self.dropout(torch.cat([hidden, values.to(features)], dim=1)))[:, 0]
-        return RiskOutput(risk, features)
+            outputs = self.output(self.dropout(torch.cat([hidden, values.to(features)], dim=1)))
+        return output_of(outputs, features, self.n_outputs)

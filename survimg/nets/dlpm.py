@@ -25,7 +25,7 @@ from survimg.nets.layers import (
     initialise,
     linear,
 )
-from survimg.nets.outputs import DiscreteTimeOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 
 __all__ = ["MIN_SIZE", "DLPMNet"]
 
@@ -50,8 +50,8 @@ class DLPMNet(nn.Module):
         Image channels; 1 in the original study.
     n_clinical : int, default=1
         Clinical variables, appended to the pooled features; 0 for none, as in the original study.
-    n_intervals : int, default=6
-        Time intervals.
+    n_outputs : int or None, default=6
+        Outputs of a case, one per time interval; None for one log-hazard.
     dropout : float, default=0.2
         Element-wise dropout in the transitions.
     generator : torch.Generator, optional
@@ -74,7 +74,7 @@ class DLPMNet(nn.Module):
         self,
         in_channels: int = 2,
         n_clinical: int = 1,
-        n_intervals: int = 6,
+        n_outputs: int | None = 6,
         *,
         dropout: float = 0.2,
         generator: torch.Generator | None = None,
@@ -82,6 +82,7 @@ class DLPMNet(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.n_clinical = n_clinical
+        self.n_outputs = n_outputs
         self.norm_in = batch_norm(in_channels)
         self.stem = conv3d(in_channels, 32, 3, bias=False)
         self.block1 = _dense_block(32, 2)
@@ -90,7 +91,7 @@ class DLPMNet(nn.Module):
         self.transition2 = _Transition(_TRANSITION + 2 * _GROWTH, dropout)
         self.block3 = _dense_block(_TRANSITION, 1)
         self.norm_out = batch_norm(self.n_features, rectify=True)
-        self.output = linear(self.n_features + n_clinical, n_intervals)
+        self.output = linear(self.n_features + n_clinical, n_outputs or 1)
         initialise(self, generator)
         nn.init.zeros_(self.output.weight)
 
@@ -108,8 +109,8 @@ class DLPMNet(nn.Module):
             yield from (transition.conv.weight, transition.norm.weight, transition.norm.bias)
         yield from (self.norm_out.weight, self.norm_out.bias)
 
-    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> DiscreteTimeOutput:
-        """Predict the conditional survival of each interval.
+    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict the log-odds of surviving each interval, or the outputs of another objective.
 
         Parameters
         ----------
@@ -130,8 +131,8 @@ class DLPMNet(nn.Module):
         features = self.block3(self.transition2(features))
         pooled = global_average(self.norm_out(features))
         with torch.autocast(volumes.device.type, enabled=False):
-            logits = self.output(torch.cat([pooled, values.to(pooled)], dim=1))
-        return DiscreteTimeOutput(logits, pooled)
+            outputs = self.output(torch.cat([pooled, values.to(pooled)], dim=1))
+        return output_of(outputs, pooled, self.n_outputs)
 
 
 class _DenseLayer(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from survimg.nets.layers import check_clinical, initialise, linear
-from survimg.nets.outputs import LogitsOutput, RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 from survimg.nets.probing import count_features, takes_channels_last
 
 __all__ = [
@@ -107,9 +107,7 @@ class EncoderWithHead(nn.Module):
                 outputs = self.head(torch.cat([self.dropout(features), table], dim=1))
             else:
                 outputs = self.head(self.dropout(features)) + table.sum(dim=1, keepdim=True)
-            if self.n_outputs is None:
-                return RiskOutput(outputs[:, 0], features)
-            return LogitsOutput(outputs, features)
+            return output_of(outputs, features, self.n_outputs)
 
     def l2_penalty(self) -> Tensor:
         """Sum of squares of the kernel of the last layer."""

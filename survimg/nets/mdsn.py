@@ -26,7 +26,7 @@ from survimg.nets.layers import (
     pad_end,
 )
 from survimg.nets.normalise import BatchNorm3d
-from survimg.nets.outputs import RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 
 __all__ = ["MDSNNet"]
 
@@ -50,6 +50,8 @@ class MDSNNet(nn.Module):
         arrays), or 3 x 3 x 3 with stride 2.
     dropout : float, default=0.05
         Channel-wise dropout of each bottleneck's new features.
+    n_outputs : int, optional
+        Outputs of a case; None for one log-hazard.
     generator : torch.Generator, optional
         CPU generator for the initial weights; torch's global generator if None.
 
@@ -81,6 +83,7 @@ class MDSNNet(nn.Module):
         *,
         stem: Literal["anisotropic", "isotropic"] = "anisotropic",
         dropout: float = 0.05,
+        n_outputs: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -108,12 +111,13 @@ class MDSNNet(nn.Module):
             )
             n_channels += depth * _GROWTH
         self.norm = BatchNorm3d(n_channels, rectify=True)
-        self.output = linear(n_channels + n_clinical, 1)
+        self.n_outputs = n_outputs
+        self.output = linear(n_channels + n_clinical, n_outputs or 1)
         use_fast_layers(self)
         initialise(self, generator)
 
-    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput:
-        """Predict the risk.
+    def forward(self, volumes: Tensor, clinical: Tensor | None = None) -> RiskOutput | LogitsOutput:
+        """Predict the risk, or the outputs of another objective.
 
         Parameters
         ----------
@@ -137,8 +141,8 @@ class MDSNNet(nn.Module):
             features = block(features)
         pooled = global_average(self.norm(features))
         with torch.autocast(volumes.device.type, enabled=False):
-            risk = self.output(torch.cat([pooled, values.to(pooled)], dim=1))[:, 0]
-        return RiskOutput(risk, pooled)
+            outputs = self.output(torch.cat([pooled, values.to(pooled)], dim=1))
+        return output_of(outputs, pooled, self.n_outputs)
 
 
 class _Bottleneck(nn.Module):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DiscreteTimeOutput", "LogitsOutput", "RiskOutput"]
+__all__ = ["LogitsOutput", "RiskOutput", "output_of"]
 
 
 class RiskOutput(NamedTuple):
@@ -19,22 +19,27 @@ class RiskOutput(NamedTuple):
     """Deep features from which the risk is computed, ``(b, n_features)``."""
 
 
-class DiscreteTimeOutput(NamedTuple):
-    """Output of a discrete-time network."""
-
-    logits: Tensor
-    """``(b, n_intervals)``: log-odds of surviving each interval given survival up to its start,
-    as `survimg.losses.discrete_time_loss` takes them; **higher = longer survival**."""
-
-    features: Tensor
-    """Deep features from which the logits are computed, ``(b, n_features)``."""
-
-
 class LogitsOutput(NamedTuple):
     """Output of a network with several numbers per case."""
 
     logits: Tensor
-    """``(b, n_outputs)``: what they mean is the objective's matter."""
+    """``(b, n_outputs)``: what they mean is the objective's matter; of `DiscreteTime`, log-odds of
+    surviving each interval given survival up to its start."""
 
     features: Tensor
     """Deep features from which the logits are computed, ``(b, n_features)``."""
+
+
+def output_of(values: Tensor, features: Tensor, n_outputs: int | None) -> RiskOutput | LogitsOutput:
+    """Return what a network's last layer has computed.
+
+    Parameters
+    ----------
+    values : Tensor of shape (b, 1) or (b, n_outputs)
+    features : Tensor of shape (b, n_features)
+    n_outputs : int or None
+        None for one number per case.
+    """
+    if n_outputs is None:
+        return RiskOutput(values[:, 0], features)
+    return LogitsOutput(values, features)

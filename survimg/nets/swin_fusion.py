@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.nets.layers import check_clinical, check_images, initialise, linear
-from survimg.nets.outputs import LogitsOutput, RiskOutput
+from survimg.nets.outputs import LogitsOutput, RiskOutput, output_of
 from survimg.nets.swin_transformer import SwinTransformer3D
 
 __all__ = ["SwinFusionNet"]
@@ -134,9 +134,7 @@ class SwinFusionNet(nn.Module):
             features = torch.cat([*(part.float() for part in parts), table.float()], dim=1)
             hidden = functional.relu(self.fc(self.dropout(features)))
             outputs = self.output(self.dropout(hidden))
-        if self.n_outputs is None:
-            return RiskOutput(outputs[:, 0], features)
-        return LogitsOutput(outputs, features)
+        return output_of(outputs, features, self.n_outputs)
 
     def _region_features(self, name: str, image: Tensor) -> Tensor:
         features = functional.relu(self.projections[name](self.encoders[name](image)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -93,14 +94,14 @@ def load_weights(
         A network, its ``state_dict()``, or a file with one written by ``torch.save`` (only
         tensors are unpickled, never code) or by safetensors (by its name ``.safetensors``). The
         state dict may lie in a dictionary as ``state_dict``, ``model`` or ``model_state_dict``; a
-        prefix of all names, such as ``module.``, is taken off.
+        prefix of the network's names, such as ``module.``, is taken off.
     strict : bool, default=True
         Demand that all names and shapes agree. False copies what agrees, e.g. the encoder of a
         segmentation network into a DeepMTS; read the report.
     adapt_channels : {"mean", "copy"}, optional
         What to do with a first convolution for another number of image channels: each channel gets
         the mean of its kernels, or copies of them in turn; both are scaled so that the response to
-        equal channels stays what it was. None leaves it as a mismatch.
+        equal channels stays what it was. None leaves it as a mismatch, with a warning.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def load_weights(
         No such file.
     """
     own = net.state_dict()
-    state = _adapted(_without_prefix(_state_of(source), own), own, adapt_channels)
+    state = _adapted(_without_prefix(_state_of(source), own), own, adapt_channels, warn=not strict)
     shared = own.keys() & state.keys()
     agrees = {name for name in shared if own[name].shape == state[name].shape}
     report = LoadReport(
@@ -138,31 +139,53 @@ def load_weights(
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Take off the first part of all names while none of them is one of the network's."""
-    while state and not own.keys() & state.keys():
-        first = {name.partition(".")[0] for name in state}
-        if len(first) > 1 or not all("." in name for name in state):
-            break
-        state = {name.partition(".")[2]: value for name, value in state.items()}
-    return state
+    """Take the prefix off behind which most of the network's names are, if none stands alone.
+
+    Names beside it stay as they are: of a head, a metric, the loss of a Lightning module.
+    """
+    if own.keys() & state.keys():
+        return state
+    cuts = ((name, i + 1) for name in state for i, letter in enumerate(name) if letter == ".")
+    counts = Counter(name[:cut] for name, cut in cuts if name[cut:] in own)
+    (prefix, count), *others = counts.most_common(2) or [("", 0)]
+    if others and others[0][1] == count:
+        raise ValueError(
+            f"The source holds {count} of the network's {len(own)} tensors behind {prefix!r} and "
+            f"as many behind {others[0][0]!r}. Save those that you mean in a file of their own."
+        )
+    return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 def _adapted(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor], how: Literal["mean", "copy"] | None
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    how: Literal["mean", "copy"] | None,
+    warn: bool,
 ) -> Mapping[str, Tensor]:
     """Fit the first convolution to the number of channels of the network's."""
     first = next((name for name, value in own.items() if value.ndim >= 4), None)
-    if how is None or first is None or first not in state:
+    if first is None or first not in state:
         return state
     weight, shape = state[first], own[first].shape
     if weight.ndim != len(shape) or weight.shape[0] != shape[0] or weight.shape[2:] != shape[2:]:
         return state
     n_before, n_now = weight.shape[1], shape[1]
+    if n_before == n_now or (how is None and not warn):
+        return state
+    if how is None:
+        warnings.warn(
+            f"The first convolution of the source ({first}) takes {n_before} image channel(s), and "
+            f"the network's {n_now}: it keeps its initial weights. adapt_channels='mean' or 'copy' "
+            "fits it to the channels.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return state
     if how == "mean":
         spread = weight.mean(dim=1, keepdim=True).expand(shape)
     else:
         spread = weight[:, torch.arange(n_now) % n_before]
-    return {**state, first: spread * (n_before / n_now)} if n_before != n_now else state
+    return {**state, first: spread * (n_before / n_now)}
 
 
 def freeze(net: nn.Module, *parts: str) -> None:
@@ -276,7 +299,9 @@ def _state_of(
     ):
         raise ValueError(
             "The source must be a network, a state dict (names to tensors), or a file with one "
-            f"saved by torch.save(net.state_dict(), path); got {type(state).__name__}."
+            f"saved by torch.save(net.state_dict(), path); got {type(state).__name__}"
+            + (f" with {list(state)[:8]}" if isinstance(state, Mapping) else "")
+            + f". A state dict inside a dictionary is found under {', '.join(_WRAPPERS)}."
         )
     return state
 
@@ -286,9 +311,14 @@ def _read(path: str | PathLike[str]) -> Any:
         if str(path).endswith(".safetensors"):
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError,
-    ) as error:  # fmt: skip
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds other objects than tensors, or is damaged: code in it is not run. Save "
+            "its weights in a file of their own. Where you trust it: "
+            "torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pt'), or of a "
+            "whole network its .state_dict()."
+        ) from error
+    except (EOFError, LookupError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"{path} is damaged or no file written by torch.save(net.state_dict(), path) or "
             f"safetensors ({type(error).__name__})."

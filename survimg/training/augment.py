@@ -75,7 +75,8 @@ class TransformedCases:
         Raises
         ------
         ValueError
-            The result is no dictionary with an image and a mask of the shapes given.
+            The transform fails, or its result is no dictionary with an image and a mask of the
+            shapes given.
         """
         cases = [
             self._case(image, None if masks is None else masks[i])
@@ -93,7 +94,17 @@ class TransformedCases:
         with seeded(self._generator, image.device) as seed:
             if hasattr(self._transform, "set_random_state"):
                 self._transform.set_random_state(seed)
-            result = self._transformed(case)
+            try:
+                result = self._transformed(case)
+            except (MemoryError, torch.OutOfMemoryError):  # which smaller batches may avoid
+                raise
+            except Exception as error:  # a user's own transform may raise anything
+                shapes = {name: tuple(value.shape) for name, value in case.items()}
+                raise ValueError(
+                    f"augmentation={type(self._transform).__name__} fails on a dictionary of "
+                    f"{shapes}: {type(error).__name__}: {error} (of MONAI's transforms, those of "
+                    "dictionaries, such as RandFlipd, fit)."
+                ) from error
         if not isinstance(result, Mapping) or not case.keys() <= result.keys():
             given = sorted(result) if isinstance(result, Mapping) else type(result).__name__
             raise ValueError(

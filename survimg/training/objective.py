@@ -15,7 +15,7 @@ from torch import Tensor
 
 from survimg.training.batches import Targets
 
-__all__ = ["Objective", "SurvivalObjective"]
+__all__ = ["Objective", "SurvivalObjective", "penalty_of"]
 
 Self = TypeVar("Self", bound="SurvivalObjective")
 
@@ -83,7 +83,7 @@ class SurvivalObjective(BaseEstimator):
         """Compute the terms of a batch; see `Objective`."""
         terms = {self.loss_name: self.loss(output, targets)}
         if self.l2 is not None:
-            terms["l2"] = self.l2 * net.l2_penalty()
+            terms["l2"] = self.l2 * penalty_of(net)
         return terms
 
     @abstractmethod
@@ -112,3 +112,25 @@ class SurvivalObjective(BaseEstimator):
         time_unit : str or None
         """
         return self
+
+
+def penalty_of(net: Any) -> Tensor:
+    """Return the network's own penalty, a scalar.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+
+    Raises
+    ------
+    ValueError
+        It has none.
+    """
+    if not hasattr(net, "l2_penalty"):
+        raise ValueError(
+            f"{type(net).__name__} has no penalty of its own (a method l2_penalty), which the "
+            "objective's l2 asks for. Leave l2 out, or give the optimiser a weight decay: "
+            "optimizer=torch.optim.AdamW, optimizer_params={'weight_decay': 1e-2}."
+        )
+    penalty: Tensor = net.l2_penalty()
+    return penalty

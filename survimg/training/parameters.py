@@ -103,13 +103,15 @@ class TrainingParameters:
         the training into 20 epochs.
     initial_weights : path-like, optional
         File with pretrained weights: written by ``torch.save``, of which tensors are read and code
-        is not, or safetensors. Weights inside a dictionary (``state_dict``, ``model``) and with the
-        prefix ``module.`` are found. Tensors with the same name and shape replace random initial
-        weights; `load_report_` lists them, and a warning says when few of them fitted.
+        is not, or safetensors. Weights inside a dictionary (``state_dict``, ``model``) and behind a
+        prefix (``module.``, ``model.``) are found. Tensors with the same name and shape replace
+        random initial weights; `load_report_` lists them, and a warning says when few of them
+        fitted.
     adapt_channels : {"mean", "copy"}, optional
         What to do with a first convolution in `initial_weights` for another number of image
         channels: each channel gets the mean of its kernels, or copies of them in turn; both are
-        scaled so that the response to equal channels stays what it was. None leaves it out.
+        scaled so that the response to equal channels stays what it was. None leaves it out, with
+        a warning.
     frozen : sequence of str, optional
         Parts of the network that keep their initial weights, e.g. ``["encoder"]``; names as in
         ``net_.module_.named_modules()``.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 __all__ = ["CosineSchedule", "LearningRate", "StepSchedule", "learning_rate_callback"]
 
@@ -98,7 +98,14 @@ class TorchSchedule(Callback):
         for group in net.optimizer_.param_groups:
             group["lr"] = self.learning_rate
             group.pop("initial_lr", None)
-        self.scheduler = self.make(net.optimizer_)
+        try:
+            self.scheduler = self.make(net.optimizer_)
+        except TypeError as error:
+            name = getattr(self.make, "__name__", repr(self.make))
+            raise ValueError(
+                f"schedule={name} cannot be built: {error}. Give its parameters by "
+                f"functools.partial, such as partial(StepLR, step_size=100)."
+            ) from error
         with warnings.catch_warnings():
             # torch warns of steps of a scheduler before those of its optimiser.
             warnings.simplefilter("ignore", UserWarning)
@@ -130,6 +137,12 @@ def learning_rate_callback(
         kind = StepSchedule if schedule == "step" else CosineSchedule
         return LearningRate(learning_rate, kind(n_iterations))
     made = schedule.func if isinstance(schedule, partial) else schedule
+    if made is ReduceLROnPlateau:
+        raise ValueError(
+            "ReduceLROnPlateau takes a score with each step, and schedules here go by the steps "
+            "alone. Use 'cosine', another class of torch.optim.lr_scheduler, or "
+            "validation_fraction with patience."
+        )
     if isinstance(made, type) and issubclass(made, LRScheduler):
         return TorchSchedule(learning_rate, schedule)
     return LearningRate(learning_rate, lambda iteration: float(schedule(iteration / n_iterations)))

@@ -36,6 +36,13 @@ class UserCallback(Callback):
             self.callback.on_epoch_end(net, **known)
         except KeyboardInterrupt:
             net.stop_ = True
+        except KeyError as error:
+            raise ValueError(
+                f"{type(self.callback).__name__} finds no {error} at the end of an epoch, whose "
+                f"row has {sorted(set(net.history[-1]) - {'batches'})}. Held-out patients "
+                "(validation_fraction) are scored as validation_c_index, of which more is better, "
+                "or validation_auc."
+            ) from error
 
 
 def _forwarded(event: str) -> Callable[..., None]:

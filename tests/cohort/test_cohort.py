@@ -335,8 +335,10 @@ def test_as_cohort_takes_arrays_and_refuses_doubled_parts():
         as_cohort(cohort, masks=np.ones((N, *SHAPE[1:])))
     with pytest.raises(TypeError, match=r"survimg\.Cohort"):
         as_cohort(np.zeros((3, 4)))
-    with pytest.raises(TypeError, match=r"survimg\.Cohort"):
-        as_cohort([["a"]])
+    with pytest.raises(TypeError, match=r"survimg\.Cohort.*Cohort\.from_dicts"):
+        as_cohort([{"image": np.zeros(SHAPE), "time": 3.0}])
+    with pytest.raises(ValueError, match=r"a list whose volumes differ in size.*prepare"):
+        as_cohort([np.zeros((2, 4, 4, 4)), np.zeros((2, 5, 4, 4))])
 
 
 def test_the_table_follows_the_slice_even_of_a_bootstrap_sample():

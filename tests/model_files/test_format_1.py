@@ -65,6 +65,7 @@ def as_before(content: dict[str, Any]) -> None:
         attributes = dict(node["attributes"])
         if attributes.get("slope_") == 1.0:  # models had none
             del attributes["slope_"]
+        attributes.pop("objective_", None)  # networks did not keep it
         for new, old_name in OLD_ATTRIBUTES.items():
             of_networks = new == "channel_names_in_" and "n_channels_in_" in attributes
             others = new == "estimator_" and name != "NetworkScoreAndRadiomics"

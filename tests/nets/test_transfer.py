@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,7 +69,8 @@ def test_a_segmentation_networks_backbone_goes_into_a_full_model():
 
 def test_shapes_that_differ_are_reported_and_skipped():
     source, target = DLPMNet(1, generator=seeded(1)), DLPMNet(2, generator=seeded(2))
-    report = load_weights(target, source, strict=False)
+    with pytest.warns(UserWarning, match=r"\(stem\.weight\) takes 1 image chan.*adapt_channels"):
+        report = load_weights(target, source, strict=False)
     assert "stem.weight" in report.mismatched
     assert "block1.0.conv.weight" in report.loaded
     assert "mismatched: norm_in.weight" in str(report)
@@ -96,7 +98,7 @@ def test_files_that_hold_no_weights_are_refused(damage, tmp_path):
         pickled = pickle.dumps({"a": 1}, protocol=2)
         found = {"text": b"epoch,loss\n", "empty": b"", "pickle": pickled, "cut": whole[:900]}
         path.write_bytes(found[damage])
-    with pytest.raises(ValueError, match=r"weights\.pt is damaged|a state dict"):
+    with pytest.raises(ValueError, match=r"weights\.pt is damaged|a state dict|other objects"):
         load_weights(net, path)
 
 
@@ -186,6 +188,37 @@ def test_weights_are_found_inside_what_training_scripts_write(wrap, tmp_path):
     assert set(report.loaded) == set(source.state_dict())
     for name, value in source.state_dict().items():
         assert torch.equal(value, target.state_dict()[name])
+
+
+@pytest.mark.parametrize("prefix", ["model.", "model.net.", "module.", "encoder."])
+def test_names_beside_the_networks_do_not_hide_its_prefix(prefix, tmp_path):
+    """A Lightning module's loss, an averaged model's count, the head behind an encoder."""
+    source, target = DeepSurvNet(4, generator=seeded(1)), DeepSurvNet(4, generator=seeded(2))
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    content = {"state_dict": {**state, "loss.weight": torch.ones(2), "n_averaged": torch.ones(())}}
+    torch.save(content, tmp_path / "net.ckpt")
+    report = load_weights(target, tmp_path / "net.ckpt", strict=False)
+    assert set(report.loaded) == set(source.state_dict())
+    assert report.unexpected == ("loss.weight", "n_averaged")
+    assert torch.equal(next(source.parameters()), next(target.parameters()))
+
+
+def test_two_copies_of_the_network_are_not_chosen_between():
+    net = DeepSurvNet(4, generator=seeded(1))
+    state = net.state_dict().items()
+    twice = {f"{copy}.{name}": value for copy in ("student", "teacher") for name, value in state}
+    with pytest.raises(ValueError, match=r"behind 'student\.' and as many behind 'teacher\.'"):
+        load_weights(net, twice, strict=False)
+
+
+def test_files_with_other_objects_and_unknown_dictionaries_are_refused_in_words(tmp_path):
+    net = DeepSurvNet(4, generator=seeded(1))
+    content = {"state_dict": net.state_dict(), "hyper_parameters": Path("x")}
+    torch.save(content, tmp_path / "net.ckpt")
+    with pytest.raises(ValueError, match=r"other objects than tensors.*\['state_dict'\]"):
+        load_weights(net, tmp_path / "net.ckpt")
+    with pytest.raises(ValueError, match=r"dict with \['model_ema', 'epoch'\].*found under state"):
+        load_weights(net, {"model_ema": net.state_dict(), "epoch": 3})
 
 
 def test_safetensors(tmp_path):

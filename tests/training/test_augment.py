@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose, OneOf, RandAffined, RandFlipd, RandGaussianNoised
+from monai.transforms import Compose, OneOf, RandAffined, RandFlip, RandFlipd, RandGaussianNoised
 
 from survimg.training.augment import TransformedCases
 
@@ -103,6 +103,7 @@ def test_slices_have_no_mask(batch):
         (lambda case: case["image"], "must return a dictionary"),
         (lambda case: {"image": case["image"]}, "it returned \\['image'\\]"),
         (lambda case: {**case, "image": case["image"][:, 1:]}, "must keep the shape"),
+        (RandFlip(prob=1), "RandFlip fails on a dictionary of .*'image'.*AttributeError.*Flipd"),
     ],
 )
 def test_other_results_are_refused(transform, message, batch):

@@ -129,6 +129,24 @@ def test_skorchs_early_stopping_ends_the_training(cohort):
     assert model.predict(cohort).shape == (12,)
 
 
+def test_a_callback_that_watches_another_column_is_told_which_there_are(cohort):
+    model = quick(callbacks=[EarlyStopping()])
+    with pytest.raises(ValueError, match=r"EarlyStopping finds no .*valid_loss.*'cox'.*'epoch'"):
+        model.fit(cohort, cohort.outcome)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (torch.optim.lr_scheduler.ReduceLROnPlateau, "ReduceLROnPlateau takes a score.*patience"),
+        (torch.optim.lr_scheduler.StepLR, "StepLR cannot be built: .*step_size.*partial"),
+    ],
+)
+def test_schedules_that_cannot_be_are_refused_in_words(schedule, message, cohort):
+    with pytest.raises(ValueError, match=message):
+        quick(schedule=schedule).fit(cohort, cohort.outcome)
+
+
 def test_an_interrupt_elsewhere_remains_one(cohort):
     class Interrupting(Callback):
         def on_batch_end(self, net, **_):

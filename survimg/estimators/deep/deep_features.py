@@ -18,7 +18,9 @@ __all__ = ["DeepFeaturesMixin"]
 class DeepFeaturesMixin(TransformerMixin):
     """`transform` of an estimator over volumes whose network's output has ``features``."""
 
-    # Without metadata routing this changes nothing; with it, it saves users set_transform_request.
+    # Without metadata routing these change nothing; with it, they save users set_fit_request.
+    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
+    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__transform = {"masks": True, "clinical": True}  # noqa: RUF012
 
     def fit_transform(

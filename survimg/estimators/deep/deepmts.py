@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from survimg.cohort import Cohort
 from survimg.cohort.conversion import Clinical, Masks, Volumes
 from survimg.estimators.deep.deepmts_body import DeepMTSBody, knows_masks
-from survimg.estimators.deep.objective_survival import ObjectiveSurvival
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
-from survimg.training.objective import Objective, SurvivalObjective
-from survimg.training.objectives import Cox
-from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["DeepMTS"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DeepMTS(PublishedRecipe, ObjectiveSurvival, CoxVolumeEstimator, DeepMTSBody):
+class DeepMTS(DeepMTSBody, CoxVolumeEstimator):
     """Deep multi-task survival model: one network predicts the risk and the tumour mask.
 
     A U-shaped backbone segments the tumour; a densely connected network reads the images together
     with the soft tumour map; features of both and the clinical columns give one log-hazard ratio.
     The loss is the negative Cox partial likelihood of each batch, plus the Dice loss, plus an L2
     term on the fully connected layers.
-
-    Parameters
-    ----------
-    objective : SurvivalObjective, optional
-        What takes the place of the Cox loss: `MTLR`, `DeepHit` or `DiscreteTime` of
-        `survimg.training`, whose outputs the last layer then has, with `l2` where the objective
-        gives none. None is the paper's Cox loss with `ties`.
 
     Attributes
     ----------
@@ -91,11 +77,6 @@ class DeepMTS(PublishedRecipe, ObjectiveSurvival, CoxVolumeEstimator, DeepMTSBod
     (12,)
     """
 
-    _published: ClassVar[Mapping[str, Any]] = {
-        **DEEPMTS_TRAINING, "l2": 0.1, "dropout": 0.5, "map_gradient": True,
-        "segmentation_weight": 1.0, "squared_dice": True,
-    }  # fmt: skip
-
     @available_if(knows_masks)
     def predict_risk_and_mask(
         self, X: Volumes, threshold: float = 0.5, *, masks: Masks = None, clinical: Clinical = None
@@ -122,18 +103,3 @@ class DeepMTS(PublishedRecipe, ObjectiveSurvival, CoxVolumeEstimator, DeepMTSBod
             risk[i] = self._risk_of(output).item()
             mask[i] = (output.segmentation[0] > threshold).cpu().numpy()
         return risk, mask
-
-    def _make_objective(self, cohort: Cohort) -> Objective:
-        return self._with_dice(self._objective, cohort)
-
-    def _cox(self) -> Cox:
-        return Cox(ties=self.ties, l2=self.l2)
-
-    @property
-    def _objective(self) -> SurvivalObjective:
-        # Model files from before there were other objectives hold none.
-        return getattr(self, "objective_", None) or self._cox()
-
-    def _check_objective(self, objective: SurvivalObjective) -> None:
-        if objective.l2 is None:
-            objective.set_params(l2=self.l2)

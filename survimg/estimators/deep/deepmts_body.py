@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from survimg.estimators.deep.volume_estimator import refuse_empty_masks
 from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.objective import Objective
 from survimg.training.objectives import Dice, WithDice
+from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 from survimg.training.views import View, masked_volume, whole_volume
 
 __all__ = ["DeepMTSBody", "Variant", "knows_masks"]
@@ -51,7 +53,7 @@ def knows_masks(model: DeepMTSBody) -> bool:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DeepMTSBody(ClinicalVolumeEstimator):
+class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
     """Base of the estimators that train a `survimg.nets.deepmts.DeepMTSNet`.
 
     Parameters
@@ -98,6 +100,10 @@ class DeepMTSBody(ClinicalVolumeEstimator):
     map_gradient: bool = False
 
     _net = DeepMTSNet
+    _published: ClassVar[Mapping[str, Any]] = {
+        **DEEPMTS_TRAINING, "l2": 0.1, "dropout": 0.5, "map_gradient": True,
+        "segmentation_weight": 1.0, "squared_dice": True,
+    }  # fmt: skip
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "variant": [StrOptions(set(_NET_OPTIONS))],
@@ -157,11 +163,11 @@ class DeepMTSBody(ClinicalVolumeEstimator):
         return masked_volume if self.masked_input else whole_volume
 
     def _net_options(self) -> dict[str, Any]:
-        options = {**super()._net_options(), **_NET_OPTIONS[self.variant]}
-        return {**options, "n_outputs": self._n_outputs}
+        return {**super()._net_options(), **_NET_OPTIONS[self.variant]}
 
-    def _with_dice(self, objective: Objective, cohort: Cohort) -> Objective:
+    def _make_objective(self, cohort: Cohort) -> Objective:
         """Add the Dice loss to the objective, where there are masks of those who train."""
+        objective: Objective = super()._make_objective(cohort)  # type: ignore[safe-super]
         weight = 0.0 if self.variant.startswith("sur-") else self.segmentation_weight
         if weight > 0 and not cohort.has_masks.any():
             warnings.warn(

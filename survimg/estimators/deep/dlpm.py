@@ -82,10 +82,6 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), callable, None],
     }
 
-    @property
-    def _l2(self) -> float | None:  # type: ignore[override]
-        return self.l2 or None  # 0 leaves the term out of the history
-
     def _make_augment(self, generator: torch.Generator) -> Augment | None:
         if self.augmentation != "one-of-ten":
             return super()._make_augment(generator)

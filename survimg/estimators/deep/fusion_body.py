@@ -225,7 +225,6 @@ class FusionBody(VolumeEstimator):
             n_channels,
             self._regions,
             n_clinical,
-            self._n_outputs,
             encoders=encoders,
             generator=generator,
             **self._net_options(),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
 from survimg.cohort import Cohort
 from survimg.estimators.deep.image_encoder import ImageEncoder, refuse_offset
 from survimg.estimators.deep.volume_classifier import VolumeClassifier
-from survimg.training.objective import Objective
-from survimg.training.objectives import Classification
 
 __all__ = ["ImageClassifier"]
 
@@ -25,8 +22,6 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
 
     Parameters
     ----------
-    objective : Classification, optional
-        `survimg.training.Classification`; None is ``Classification()``.
     clinical_path : {"joined", "undropped"}, default="joined"
         Clinical columns enter with the features, behind the same dropout or without any.
 
@@ -51,17 +46,6 @@ class ImageClassifier(ImageEncoder, VolumeClassifier):
     >>> model.fit(X, X.outcome["event"]).predict_proba(X).shape
     (12, 2)
     """
-
-    objective: Classification | None = None
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "objective": [Classification, None],
-    }
-
-    def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        objective = Classification() if self.objective is None else self.objective
-        objective._validate_params()
-        return objective
 
     def _encode_training(
         self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int

@@ -63,6 +63,28 @@ class ImageEncoder(ClinicalVolumeEstimator):
         "clinical_path": [StrOptions({"joined", "undropped", "offset"})],
     }
 
+    def set_params(self, **params: Any) -> ImageEncoder:
+        """Set parameters, those of a `Net` as ``net__growth_rate``.
+
+        Parameters
+        ----------
+        **params
+
+        Raises
+        ------
+        ValueError
+            A parameter of a network that is a module, which is built already.
+        """
+        inside = [name for name in params if name.startswith("net__")]
+        net = params.get("net", self.net)
+        if inside and isinstance(net, nn.Module):
+            name = type(net).__name__
+            raise ValueError(
+                f"{inside[0]} cannot be set: net is a {name} that is built already. Give its class "
+                f"and parameters, net=Net({name}, ...)."
+            )
+        return super().set_params(**params)
+
     def _make_module(
         self, n_channels: int, n_clinical: int, generator: torch.Generator
     ) -> EncoderWithHead:

@@ -5,37 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from survimg.estimators.deep.image_encoder import ImageEncoder, refuse_offset
-from survimg.estimators.deep.objective_survival import ObjectiveSurvival
+from survimg.estimators.deep.volume_survival_estimator import VolumeSurvivalEstimator
 from survimg.training.objective import SurvivalObjective
-from survimg.training.objectives import IntervalObjective
+from survimg.training.objectives import Cox, IntervalObjective
 
 __all__ = ["ImageSurvival"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageSurvival(ImageEncoder, ObjectiveSurvival):
+class ImageSurvival(ImageEncoder, VolumeSurvivalEstimator):
     """Survival from volumes by a network of your own, or of MONAI; **risk higher = earlier event**.
 
     One fully connected layer makes the outputs of the objective from the network's features and the
     clinical columns. Batches, augmentation, validation, checkpoints, devices and random states are
     those of all networks here.
 
-    Parameters
-    ----------
-    objective : SurvivalObjective, optional
-        `Cox`, `DiscreteTime`, `MTLR` or `DeepHit` of `survimg.training`; None is ``Cox()``.
-
     Attributes
     ----------
     net_ : skorch.NeuralNet
         ``net_.module_.encoder`` is the trained network, ``net_.module_.head`` the layer behind it.
-    objective_ : SurvivalObjective
-        With the cuts and the horizon that the fit has chosen.
     history_ : DataFrame
-    time_cuts_, risk_horizon_ : ndarray of shape (n_intervals,), float
-        Of an objective with intervals.
-    baseline_, unique_times_, clinical_encoder_, channel_names_in_, volume_shape_in_
+    objective_, time_cuts_, risk_horizon_, baseline_, unique_times_, clinical_encoder_
         See `VolumeSurvivalEstimator`.
+    channel_names_in_, volume_shape_in_, preparation_in_
+        See `VolumeEstimator`.
     clinical_coefficients_ : ndarray of shape (n_columns,)
         Of the Cox model of ``clinical_path="offset"``: log-hazard ratios per standard deviation.
 
@@ -57,6 +50,9 @@ class ImageSurvival(ImageEncoder, ObjectiveSurvival):
     >>> model.fit(X, X.outcome).predict(X).shape
     (12,)
     """
+
+    def _default_objective(self) -> SurvivalObjective:
+        return Cox()
 
     def _check_objective(self, objective: SurvivalObjective) -> None:
         if isinstance(objective, IntervalObjective):

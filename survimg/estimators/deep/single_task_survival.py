@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import Interval
 
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
 from survimg.nets.densenet_survival import DenseNetSurvivalNet
-from survimg.training.objectives import Cox
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
 
 __all__ = ["SingleTaskSurvival"]
@@ -68,7 +67,3 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "dense_dropout": [Interval(Real, 0, 1, closed="left")],
     }
-
-    @property
-    def _objective(self) -> Cox:
-        return Cox(ties=self.ties, l2=self.l2)

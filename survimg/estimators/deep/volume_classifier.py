@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,12 @@ class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
     The loss is the cross-entropy; the validation score is the AUC, with more than two classes the
     mean over each class against the others.
 
+    Parameters
+    ----------
+    objective : Classification, optional
+        `survimg.training.Classification`; its `l2`, where it gives none, is that of the estimator,
+        if it has one. None is ``Classification()``.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
@@ -49,9 +55,12 @@ class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
     training prevalence back (King & Zeng, Political Analysis 9:137-163, 2001).
     """
 
-    # Without metadata routing these change nothing; with it, they save users set_fit_request.
-    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
-    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+    objective: Classification | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "objective": [Classification, None],
+    }
+    # As in `DeepFeaturesMixin`.
     __metadata_request__predict_proba = {"masks": True, "clinical": True}  # noqa: RUF012
     __metadata_request__decision_function = {"masks": True, "clinical": True}  # noqa: RUF012
 
@@ -141,7 +150,8 @@ class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
         return to_float64([output.risk if binary else output.logits for output in outputs])
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        return Classification()
+        objective: Objective = self._checked(self.objective or Classification())
+        return objective
 
     def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:
         if len(np.unique(patients.event)) < len(self.classes_):

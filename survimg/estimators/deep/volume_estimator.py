@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from torch import Tensor, nn
@@ -87,8 +87,29 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
 
     def _net_options(self) -> dict[str, Any]:
         """Return arguments of the network; a subclass adds those that are no parameters of it."""
-        names = signature(self._net).parameters.keys() & self.get_params(deep=False).keys()
-        return {name: getattr(self, name) for name in names}
+        names = signature(self._net).parameters.keys()
+        options = {name: getattr(self, name) for name in names & self.get_params(deep=False).keys()}
+        if "n_outputs" in names:
+            options["n_outputs"] = self._n_outputs
+        elif self._n_outputs is not None:
+            raise ValueError(
+                f"{self._net.__name__} gives one number for a patient, and {self._n_outputs} are "
+                "needed. Give its constructor an argument n_outputs, or choose another objective."
+            )
+        return options
+
+    def _checked(self, objective: Any) -> Any:
+        """Return a copy of an objective, with the estimator's `l2` where it gives none."""
+        objective = clone(objective)
+        objective._validate_params()
+        if objective.l2 is None:
+            objective.set_params(l2=getattr(self, "l2", None))
+        return objective
+
+    def _learn_objective(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray
+    ) -> None:
+        """Choose what the objective needs to know of the outcome, from the patients `train`."""
 
     @abstractmethod
     def _make_objective(self, cohort: Cohort) -> Objective:
@@ -148,6 +169,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         self.preparation_in_ = preparation_of(cohort)
         self.volume_shape_in_ = cohort.shape[2:]
         train = self._training_part(event, streams)
+        self._learn_objective(cohort, event, time, train)
         encoded = self._encode_training(cohort, event, time, train, streams.validation_seed)
         objective = self._make_objective(cohort[train])
         with_masks = objective.needs_masks or callable(self.augmentation)

@@ -37,7 +37,14 @@ Self = TypeVar("Self", bound="VolumeSurvivalEstimator")
 class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVolumeEstimator):
     """Base of the survival estimators that train a network on volumes.
 
-    A subclass names its objective, which says how outputs of the network become risks and curves.
+    A subclass names its loss (`_default_objective`); any other objective can take its place.
+
+    Parameters
+    ----------
+    objective : SurvivalObjective, optional
+        What the network is trained for: `Cox`, `DiscreteTime`, `MTLR` or `DeepHit` of
+        `survimg.training`, whose outputs its last layer then has. None is the loss that the class
+        is described with. Where the objective gives no `l2`, that of the estimator holds.
 
     Attributes
     ----------
@@ -54,18 +61,54 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         `survimg.estimators.OutOfFold` risks.
     training_outcome_ : structured array of shape (n,)
         The outcome that the model was fitted on.
+    objective_ : SurvivalObjective
+        With the cuts and the horizon that the fit has chosen.
+    time_cuts_, risk_horizon_ : ndarray of shape (n_intervals,), float
+        Of an objective with intervals.
     """
 
-    # Without metadata routing these change nothing; with it, they save users set_fit_request.
-    __metadata_request__fit = {"masks": True, "clinical": True}  # noqa: RUF012
-    __metadata_request__predict = {"masks": True, "clinical": True}  # noqa: RUF012
+    objective: SurvivalObjective | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "objective": [SurvivalObjective, None],
+    }
 
     slope_ = 1.0  # of model files from before it was estimated
 
-    @property
     @abstractmethod
+    def _default_objective(self) -> SurvivalObjective:
+        """Return the objective that None stands for."""
+
+    def _check_objective(self, objective: SurvivalObjective) -> None:
+        """Refuse an objective that the network cannot be trained for."""
+
+    def _learn_objective(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray
+    ) -> None:
+        given = self._default_objective() if self.objective is None else self.objective
+        objective = self._checked(given)
+        self._check_objective(objective)
+        for name in ("time_cuts_", "risk_horizon_"):
+            self.__dict__.pop(name, None)
+        self.objective_ = objective.learned(event, time, train, cohort.time_unit)
+        if isinstance(self.objective_, IntervalObjective):
+            self.time_cuts_ = self.objective_.bounds[1:]
+            self.risk_horizon_ = self.objective_.horizon
+
+    @property
     def _objective(self) -> SurvivalObjective:
         """What the network is trained for, with the intervals that the fit has chosen."""
+        objective = getattr(self, "objective_", None)
+        if objective is None:  # before the fit, and of model files from before there was a choice
+            objective = self._checked(self._default_objective())
+            if hasattr(self, "time_cuts_"):
+                cuts = tuple(self.time_cuts_.tolist())
+                objective.set_params(cuts=cuts, horizon=self.risk_horizon_)
+        return objective
+
+    @property
+    def _n_outputs(self) -> int | None:
+        return self._objective.n_outputs
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
         return self._objective
@@ -272,8 +315,7 @@ class CoxVolumeEstimator(VolumeSurvivalEstimator):
         "ties": Cox._parameter_constraints["ties"],
     }
 
-    @property
-    def _objective(self) -> SurvivalObjective:
+    def _default_objective(self) -> SurvivalObjective:
         return Cox(ties=self.ties)
 
 
@@ -317,25 +359,12 @@ class DiscreteTimeEstimator(VolumeSurvivalEstimator):
         "risk_horizon": IntervalObjective._parameter_constraints["horizon"],
     }
 
-    def _net_options(self) -> dict[str, Any]:
-        return {**super()._net_options(), "n_intervals": len(self.time_cuts_)}
+    def _default_objective(self) -> SurvivalObjective:
+        return DiscreteTime(cuts=self.time_cuts, horizon=self.risk_horizon)
 
-    #: Weight of the network's own penalty, for subclasses that have one.
-    _l2: ClassVar[float | None] = None
-
-    @property
-    def _objective(self) -> SurvivalObjective:
-        return DiscreteTime(
-            cuts=tuple(self.time_cuts_.tolist()), horizon=self.risk_horizon_, l2=self._l2
-        )
-
-    def _encode_training(
-        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray, seed: int
-    ) -> np.ndarray:
-        """Choose the intervals, which only the patients `train` inform; encode as in the base."""
-        objective = DiscreteTime(cuts=self.time_cuts, horizon=self.risk_horizon).learned(
-            event, time, train, cohort.time_unit, names=("time_cuts", "risk_horizon")
-        )
-        self.time_cuts_ = np.array(objective.cuts)
-        self.risk_horizon_ = float(objective.horizon)  # type: ignore[arg-type]
-        return super()._encode_training(cohort, event, time, train, seed)
+    def _check_objective(self, objective: SurvivalObjective) -> None:
+        if self.objective is not None and (self.time_cuts, self.risk_horizon) != (None, None):
+            raise ValueError(
+                f"time_cuts and risk_horizon are of the default objective, and {objective!r} is "
+                "given. Give them to the objective, as its cuts and horizon."
+            )

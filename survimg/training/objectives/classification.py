@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from survimg.training.batches import Targets
+from survimg.training.objective import penalty_of
 
 __all__ = ["Classification"]
 
@@ -51,7 +52,7 @@ class Classification(BaseEstimator):
         """Compute the terms of a batch: `targets.event` tells the classes."""
         terms = {"cross_entropy": self._loss(output, targets)}
         if self.l2 is not None:
-            terms["l2"] = self.l2 * net.l2_penalty()
+            terms["l2"] = self.l2 * penalty_of(net)
         return terms
 
     def _loss(self, output: Any, targets: Targets) -> Tensor:

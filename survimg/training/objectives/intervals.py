@@ -92,8 +92,6 @@ class IntervalObjective(SurvivalObjective):
         time: np.ndarray,
         train: np.ndarray,
         time_unit: str | None,
-        *,
-        names: tuple[str, str] = ("cuts", "horizon"),
     ) -> Self:
         """Return the objective with cuts and a horizon.
 
@@ -104,8 +102,6 @@ class IntervalObjective(SurvivalObjective):
         train : ndarray of shape (n_train,), int
             Positions of those who train the network: only they inform an interval.
         time_unit : str or None
-        names : tuple of str, default=("cuts", "horizon")
-            What messages call the two parameters.
 
         Raises
         ------
@@ -116,31 +112,29 @@ class IntervalObjective(SurvivalObjective):
         if self.cuts is None:
             cuts = self._default_cuts(event, time, time_unit)
         else:
-            cuts = _checked_cuts(self.cuts, names[0])
+            cuts = _checked_cuts(self.cuts)
         n_informed = _count_informed(cuts, event[train], time[train])
         follow_up = _follow_up(time[train], len(time), time_unit)
         if self.cuts is not None and n_informed < len(cuts):
             beyond = ", ".join(f"{cut:g}" for cut in cuts[n_informed:])
             raise ValueError(
-                f"{names[0]}={list(self.cuts)}: nobody failed in, or was followed to the "
-                f"middle of, the interval(s) that end at {beyond}, so that nothing can be learned "
-                f"about them. {follow_up} Leave these cuts out, or give {names[0]}=None, which "
-                "ends at the last interval that somebody reached."
+                f"Cuts {list(self.cuts)}: nobody failed in, or was followed to the middle of, the "
+                f"interval(s) that end at {beyond}, so that nothing can be learned about them. "
+                f"{follow_up} Leave these cuts out, or give None, which ends at the last interval "
+                "that somebody reached."
             )
         informed = cuts[:n_informed]
-        horizon = self._choose_horizon(cuts, float(informed[-1]), follow_up, names)
+        horizon = self._choose_horizon(cuts, float(informed[-1]), follow_up)
         return clone(self).set_params(cuts=tuple(informed.tolist()), horizon=horizon)
 
-    def _choose_horizon(
-        self, cuts: np.ndarray, last: float, follow_up: str, names: tuple[str, str]
-    ) -> float:
+    def _choose_horizon(self, cuts: np.ndarray, last: float, follow_up: str) -> float:
         if self.horizon is None:
             return min(float(cuts[(len(cuts) - 1) // 2]), last)
         if self.horizon > last:
             raise ValueError(
-                f"{names[1]}={self.horizon} lies beyond the last cut, {last:g}: the model "
-                f"says nothing about it. {follow_up} Choose an earlier one, or, within the "
-                f"follow-up, later {names[0]}."
+                f"The horizon {self.horizon} lies beyond the last cut, {last:g}: the model says "
+                f"nothing about it. {follow_up} Choose an earlier one, or, within the follow-up, "
+                "later cuts."
             )
         return float(self.horizon)
 
@@ -191,12 +185,12 @@ def _follow_up(time: np.ndarray, n_patients: int, time_unit: str | None) -> str:
     return f"The last follow-up of {whom} is {time.max():g}{f' {time_unit}' if time_unit else ''}."
 
 
-def _checked_cuts(given: Sequence[float], name: str) -> np.ndarray:
+def _checked_cuts(given: Sequence[float]) -> np.ndarray:
     cuts = np.asarray(given, dtype=np.float64)
     rises = cuts.ndim == 1 and len(cuts) > 0 and (np.diff(cuts, prepend=0.0) > 0).all()
     if not rises or np.isinf(cuts[-1]):
         raise ValueError(
-            f"{name} are the upper bounds of intervals, the first of which starts at 0: they "
-            f"must increase from above 0 and be finite; got {list(given)}."
+            "Cuts are the upper bounds of intervals, the first of which starts at 0: they must "
+            f"increase from above 0 and be finite; got {list(given)}."
         )
     return cuts

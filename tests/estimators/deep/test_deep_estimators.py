@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from torch import nn
 
+import survimg
 from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import (
@@ -22,11 +24,12 @@ from survimg.estimators import (
     TumourSegmenter,
     deepmts_variant,
 )
+from survimg.estimators.deep import CoxVolumeEstimator
 from survimg.estimators.deep.deepmts_variants import VARIANT_NAMES
 from survimg.losses import discrete_survival_curve
 from survimg.model_selection import EventStratifiedKFold
 from survimg.target import make_outcome
-from survimg.training import TrainingParameters
+from survimg.training import MTLR, Cox, DiscreteTime, TrainingParameters
 from survimg.training.objectives.intervals import PAPER_CUTS_MONTHS
 
 SHAPE = (16, 18, 18)
@@ -65,14 +68,16 @@ CHANGES = {
     CNNSurvival: {
         "slice_choice": "central", "masked_input": False, "width": 5, "hidden": 0, "dropout": 0.1,
         "time_cuts": [10, 30, 90], "risk_horizon": 20.0, "clinical_columns": [],
+        "objective": Cox(),
     },
     DLPM: {
         "dropout": 0.6, "l2": 1.0, "time_cuts": [10, 30, 90], "risk_horizon": 20.0,
-        "clinical_columns": [],
+        "clinical_columns": [], "objective": Cox(),
     },
-    MDSN: {"stem": "isotropic", "dropout": 0.5, "clinical_columns": []},
+    MDSN: {"stem": "isotropic", "dropout": 0.5, "clinical_columns": [], "objective": MTLR()},
     SingleTaskSurvival: {
         "l2": 10.0, "dropout": 0.1, "dense_dropout": 0.5, "clinical_columns": [],
+        "objective": DiscreteTime(),
     },
 }  # fmt: skip
 COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
@@ -80,7 +85,8 @@ COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_every_own_parameter_is_tried(kind):
-    assert set(CHANGES[kind]) == set(kind().get_params()) - COMMON  # COMMON: test_training.py
+    own = set(kind().get_params(deep=False)) - COMMON  # COMMON: test_training.py
+    assert set(CHANGES[kind]) == own
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,49 @@ def test_networks_learn_the_order_they_are_shown(kind):
 
 
 # ---------------------------------------------------------------- discrete time
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_every_network_can_be_trained_for_any_objective(kind, cohort, tmp_path):
+    objective = Cox(ties="efron") if kind in DISCRETE else MTLR(cuts=[24.0, 60.0])
+    model = kind(**QUICK, objective=objective).fit(cohort, cohort.outcome)
+    if kind in DISCRETE:
+        assert not hasattr(model, "time_cuts_")
+        times = model.baseline_.times
+    else:
+        assert model.time_cuts_.tolist() == [24.0, 60.0]
+        times = [0.0, 24.0, 60.0]
+    np.testing.assert_array_equal(model.unique_times_, times)
+    survival = model.predict_survival_function(cohort, return_array=True)
+    assert (np.diff(survival, axis=1) <= 0).all()
+    assert np.ptp(survival[:, -1]) > 0
+    survimg.save(model, tmp_path / "model")
+    again = survimg.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(cohort), model.predict(cohort))
+
+
+def test_objectives_that_do_not_fit_the_estimator_are_refused(cohort):
+    y = cohort.outcome
+    with pytest.raises(ValueError, match=r"time_cuts and risk_horizon .* MTLR\(\) is given"):
+        CNNSurvival(**QUICK, time_cuts=[24], objective=MTLR()).fit(cohort, y)
+    with pytest.raises(ValueError, match="MDSNNet has no penalty.*weight_decay"):
+        MDSN(**QUICK, objective=Cox(l2=0.1)).fit(cohort, y)
+    with pytest.raises(ValueError, match=r"OneNumber gives one number .* 2 are needed.*n_outputs"):
+        OneNumberSurvival(**QUICK, objective=MTLR(cuts=[24, 60])).fit(cohort, y)
+
+
+class OneNumber(nn.Module):
+    """A network of a user's that knows the Cox loss only."""
+
+    def __init__(self, n_channels, n_clinical, generator):
+        super().__init__()
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class OneNumberSurvival(CoxVolumeEstimator):
+    """Its estimator."""
+
+    _net = OneNumber
 
 
 @pytest.mark.parametrize("kind", DISCRETE)

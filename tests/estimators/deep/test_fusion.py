@@ -21,7 +21,7 @@ from survimg.radiomics import RadiomicsFeatures
 from survimg.survival import status_at
 from survimg.target import make_outcome
 from survimg.testing import check_survival_estimator
-from survimg.training import Net, TrainingParameters
+from survimg.training import MTLR, Classification, Net, TrainingParameters
 from survimg.training.views import RegionView
 from tests.estimators.deep.networks_of_users import SmallNet
 
@@ -46,7 +46,7 @@ CHANGES = {
     "net": Net(SmallNet),
 }  # fmt: skip
 BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
-COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
+COMMON = {field.name for field in fields(TrainingParameters)} | {"ties", "objective"}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,19 @@ def test_every_own_parameter_is_tried(kind):
 def test_every_own_parameter_changes_the_result(kind, name, fitted, cohort):
     model = kind(**{**QUICK, name: CHANGES[name]}).fit(cohort, target(kind, cohort))
     assert not np.array_equal(answer(model, cohort), answer(fitted[kind], cohort))
+
+
+def test_both_take_another_objective(fitted, cohort, tmp_path):
+    smoothed = FusionClassifier(**QUICK, objective=Classification(label_smoothing=0.5))
+    smoothed.fit(cohort, LABELS)
+    assert not np.array_equal(answer(smoothed, cohort), answer(fitted[FusionClassifier], cohort))
+    model = FusionSurvival(**QUICK, objective=MTLR()).fit(cohort, cohort.outcome)
+    curves = model.predict_survival_function(cohort, return_array=True)
+    assert curves.shape == (N, len(model.time_cuts_) + 1)
+    assert (np.diff(curves) <= 0).all()
+    survimg.save(model, tmp_path / "model")
+    again = survimg.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(cohort), model.predict(cohort))
 
 
 @pytest.mark.parametrize("kind", [FusionClassifier, FusionSurvival])

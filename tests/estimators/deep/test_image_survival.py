@@ -97,11 +97,14 @@ def test_what_is_no_network_for_the_cohort_is_refused_in_words(cohort):
         quick(SmallNet(1)).fit(cohort, y)
     with pytest.raises(ValueError, match="'net' parameter"):
         quick(SmallNet).fit(cohort, y)
+    with pytest.raises(ValueError, match=r"net__width cannot be set: .* net=Net\(SmallNet"):
+        quick(SmallNet(2)).set_params(net__width=3)
+    assert quick(SmallNet(2)).set_params(net=Net(SmallNet), net__width=3).net.parameters
     with pytest.raises(ValueError, match="objective__tise|Invalid parameter 'tise'"):
         quick(objective=Cox()).set_params(objective__tise="efron")
     with pytest.raises(ValueError, match="'ties' parameter of Cox"):
         quick(objective=Cox(ties="no")).fit(cohort, y)
-    with pytest.raises(ValueError, match=r"cuts=\[20, 5000, 9000\]: nobody failed"):
+    with pytest.raises(ValueError, match=r"Cuts \[20, 5000, 9000\]: nobody failed"):
         quick(objective=DiscreteTime(cuts=[20, 5000, 9000])).fit(cohort, y)
 
 

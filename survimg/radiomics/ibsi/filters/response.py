@@ -8,7 +8,7 @@ from itertools import permutations, product
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions
 
@@ -144,9 +144,12 @@ def convolve(volume: np.ndarray, kernel: np.ndarray, boundary: str) -> np.ndarra
         Of odd sizes.
     boundary : {"mirror", "nearest", "periodic", "zero"}
     """
+    # Imported here: it would be a large part of the time that `import survimg.estimators` takes.
+    from scipy.signal import fftconvolve
+
     padding = [(size // 2, size // 2) for size in kernel.shape]
     padded = np.pad(volume, padding, mode=_BOUNDARIES[boundary][1])  # type: ignore[call-overload]
-    return np.asarray(signal.fftconvolve(padded, kernel, mode="valid"))
+    return np.asarray(fftconvolve(padded, kernel, mode="valid"))
 
 
 def pool(responses: list[np.ndarray], pooling: str) -> np.ndarray:
