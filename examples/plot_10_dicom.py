@@ -26,13 +26,13 @@ TAGS |= {"0028|0100": "16", "0028|0101": "16", "0028|0102": "15", "0028|0103": "
 
 def write_pet(folder: Path, pet: np.ndarray) -> None:
     folder.mkdir(parents=True)
-    tags = TAGS | {"0020|000d": uid.generate_uid(), "0020|000e": uid.generate_uid()}  # study, series
+    study_and_series = {"0020|000d": uid.generate_uid(), "0020|000e": uid.generate_uid()}
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for z in range(len(pet)):
         image = sitk.GetImageFromArray(pet[z : z + 1])
         image.SetSpacing((4.0, 4.0, 4.0))
-        for tag, value in (tags | {"0020|0032": rf"0\0\{4.0 * z}"}).items():
+        for tag, value in (TAGS | study_and_series | {"0020|0032": rf"0\0\{4.0 * z}"}).items():
             image.SetMetaData(tag, value)
         writer.Execute(image, f"{folder}/{z:02d}.dcm", False, -1)
 

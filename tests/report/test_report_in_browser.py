@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from contestants import Failing, Segmenter, StageCox, make_cohort, with_centres
