@@ -6,6 +6,7 @@ hand on. Tests ask which permissions it has, and what it tells about patients.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ __all__ = ["WRITING_COMMANDS", "Site", "make_site", "write_by_commands", "write_
 
 #: Commands that leave files; the others print.
 WRITING_COMMANDS = (
-    "prepare", "radiomics", "benchmark", "report", "compare", "fit", "predict", "explain",
+    "prepare", "radiomics", "benchmark", "report", "compare", "mtdlr", "fit", "predict", "explain",
 )  # fmt: skip
 N = 8
 _SHAPE = ["--shape", "16", "16", "16", "--spacing", "8"]
@@ -100,6 +101,11 @@ def write_by_commands(site: Site, out: Path, *options: str) -> None:
     _call("benchmark", "--cohort", site.manifest, *_SHAPE, *raw, "--out", out / "raw-run")
     _call("report", run, "--figures", out / "figures")
     _call("compare", run, out / "raw-run", "--html", out / "difference.html")
+    with warnings.catch_warnings():  # a network of one step finds no tumour
+        warnings.simplefilter("ignore", UserWarning)
+        _call("mtdlr", "--cohort", "phantom", "--patients", "24", *_SHAPE[:4], "--internal", "8",
+              "--horizons", "12", "--folds", "2", "--lasso-folds", "2", "--iterations", "1",
+              "--threads", "1", "--out", out / "mtdlr")
     _call("fit", "--cohort", store, "--model", "deepmts", *_QUICK, "--out", out / "network")
     _call("fit", "--cohort", store, "--model", "clinical-volume-cox", "--out", out / "cox")
     new = ["--model", out / "network", "--cohort", *dicom, "--masks", "--horizons", "2"]
