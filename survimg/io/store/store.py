@@ -366,11 +366,11 @@ def write_row(
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: the volume holds values that are not finite in float32.")
     mask_values = None if mask is None else _as_mask(mask, tuple(shape[2:]), partial, name)
+    facts = {"has_mask": mask is not None, **(record or {})}
     write_npy_row(partial / "volumes.npy", i, values)
+    facts["volume_crc32"] = zlib.crc32(values.data)
     if mask_values is not None:
         write_npy_row(partial / "masks.npy", i, mask_values)
-    facts = {"has_mask": mask is not None, **(record or {}), "volume_crc32": zlib.crc32(values.data)}
-    if mask_values is not None:
         facts["mask_crc32"] = zlib.crc32(mask_values.data)
     if finer is not None:
         facts["finer"] = _write_finer(partial, i, *finer, name)
