@@ -26,7 +26,7 @@ TAGS |= {"0028|0100": "16", "0028|0101": "16", "0028|0102": "15", "0028|0103": "
 
 def write_pet(folder: Path, pet: np.ndarray) -> None:
     folder.mkdir(parents=True)
-    tags = TAGS | {"0020|000d": uid.generate_uid(), "0020|000e": uid.generate_uid()}  # study, series
+    tags = TAGS | {"0020|000d": uid.generate_uid(), "0020|000e": uid.generate_uid()}
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for z in range(len(pet)):
