@@ -60,8 +60,8 @@ def roc_figure(run: Run) -> Markup | None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 5.2), layout="constrained")
         axes = figure.subplots()
-        legend = plots.plot_roc_curves(curves, axes).get_legend()
-        assert legend is not None
+        plots.plot_roc_curves(curves, axes)
+        legend = axes.legend(frameon=False, loc="lower right")
         for line, label, (name, curve) in zip(
             axes.lines[:-1], legend.get_texts(), curves.items(), strict=True
         ):  # the last line is the diagonal
