@@ -126,12 +126,8 @@ def test_what_our_classes_store_has_a_form():
         parameters = cls._get_param_names() if hasattr(cls, "_get_param_names") else []
         if missing := names - {*parameters, *validator.forms, "net_"}:
             without[label] = missing
-    discrete = {"baseline_", "slope_"}  # a branch of the base class that these do not take
     fusion = {"_clinical_mean", "_clinical_scale", "clinical_names_in_"}
-    assert without == {
-        "survimg.estimators.DLPM": discrete, "survimg.estimators.CNNSurvival": discrete,
-        "survimg.estimators.FusionSurvival": fusion,
-    }  # fmt: skip
+    assert without == {"survimg.estimators.FusionSurvival": fusion}
 
 
 def stored_by(cls: type) -> set[str]:

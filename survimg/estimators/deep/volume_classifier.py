@@ -150,7 +150,7 @@ class VolumeClassifier(ClassifierMixin, DeepFeaturesMixin, VolumeEstimator):
         return to_float64([output.risk if binary else output.logits for output in outputs])
 
     def _make_objective(self, cohort: Cohort) -> Objective:  # noqa: ARG002
-        objective: Objective = self._checked(self.objective or Classification())
+        objective: Objective = self._checked_objective(self.objective or Classification())
         return objective
 
     def _validation(self, patients: Patients) -> tuple[str, Callable[[list[Any]], float]]:

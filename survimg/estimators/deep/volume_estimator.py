@@ -98,7 +98,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
             )
         return options
 
-    def _checked(self, objective: Any) -> Any:
+    def _checked_objective(self, objective: Any) -> Any:
         """Return a copy of an objective, with the estimator's `l2` where it gives none."""
         objective = clone(objective)
         objective._validate_params()

@@ -86,7 +86,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray
     ) -> None:
         given = self._default_objective() if self.objective is None else self.objective
-        objective = self._checked(given)
+        objective = self._checked_objective(given)
         self._check_objective(objective)
         for name in ("time_cuts_", "risk_horizon_"):
             self.__dict__.pop(name, None)
@@ -100,7 +100,7 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         """What the network is trained for, with the intervals that the fit has chosen."""
         objective = getattr(self, "objective_", None)
         if objective is None:  # before the fit, and of model files from before there was a choice
-            objective = self._checked(self._default_objective())
+            objective = self._checked_objective(self._default_objective())
             if hasattr(self, "time_cuts_"):
                 cuts = tuple(self.time_cuts_.tolist())
                 objective.set_params(cuts=cuts, horizon=self.risk_horizon_)
