@@ -91,7 +91,7 @@ def compare_models(
     y = getattr(X, "outcome", None) if y is None else y
     if y is None:
         raise ValueError("There is no outcome: give y, or a cohort that has one (X.outcome).")
-    chosen = next(iter(models), None) if reference is None else reference
+    reference_name = next(iter(models), None) if reference is None else reference
     return run_benchmark(
         models,
         X,
@@ -99,7 +99,7 @@ def compare_models(
         out=out,
         seeds=seeds,
         ids=_row_numbers(X) if ids is None else ids,
-        reference=chosen,
+        reference=reference_name,
         n_jobs=n_jobs,
         progress=progress,
         **_splits(cv, X, y, groups, seeds[0] if len(seeds) else 0),

@@ -30,8 +30,10 @@ def without_identifiers(run: Run) -> Run:
         identifier is taken for one.)
     """
     width = len(str(len(run.ids)))
-    known = dict.fromkeys([*run.ids.tolist(), *([] if run.clusters is None else run.clusters)])
-    names = {str(name): f"patient {k:0{width}d}" for k, name in enumerate(known, start=1)}
+    identifiers = dict.fromkeys(
+        [*run.ids.tolist(), *([] if run.clusters is None else run.clusters)]
+    )
+    names = {str(name): f"patient {k:0{width}d}" for k, name in enumerate(identifiers, start=1)}
     longest_first = sorted(names, key=len, reverse=True)
     anyone = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
 

@@ -85,8 +85,8 @@ def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
     from survimg.survival import outcome_of_labels
 
     read = _of_column if arguments.label is not None else _at_time
-    labels, known, name, settings, caveats = read(arguments, cohort)
-    positions = np.flatnonzero(known)
+    labels, has_label, name, settings, caveats = read(arguments, cohort)
+    positions = np.flatnonzero(has_label)
     labels = labels[positions]
     if labels.all() or not labels.any():
         which = "every" if labels.all() else "no"
@@ -94,11 +94,11 @@ def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
     settings |= {"label": name, "positive": int(labels.sum())}
     if n_out := len(cohort) - len(positions):
         settings["left_out_without_label"] = n_out
-    taken = cohort[positions]
+    patients = cohort[positions]
     if arguments.label is not None:
-        taken = taken.without_clinical([_column(arguments.label)[0]])
+        patients = patients.without_clinical([_column(arguments.label)[0]])
     return Labelled(
-        taken.with_outcome(outcome_of_labels(labels)), positions, name, settings, caveats
+        patients.with_outcome(outcome_of_labels(labels)), positions, name, settings, caveats
     )
 
 
@@ -123,12 +123,12 @@ def _of_column(arguments: argparse.Namespace, cohort: Cohort) -> Any:
     if clinical is None or column not in clinical:
         columns = "no clinical columns" if clinical is None else ", ".join(map(str, clinical))
         raise ValueError(f"--label {arguments.label}: no such column; the cohort has {columns}.")
-    known = clinical[column].notna().to_numpy()
-    cells = [cell for cell, there in zip(clinical[column], known, strict=True) if there]
+    has_label = clinical[column].notna().to_numpy()
+    cells = [cell for cell, there in zip(clinical[column], has_label, strict=True) if there]
     labels = np.zeros(len(cohort), dtype=bool)
     if value is not None:
-        labels[known] = [_is_value(cell, value) for cell in cells]
-        return labels, known, f"{column} = {value}", {}, ()
+        labels[has_label] = [_is_value(cell, value) for cell in cells]
+        return labels, has_label, f"{column} = {value}", {}, ()
     truths = [event_of(cell) for cell in cells]
     if any(truth is None for truth in truths):
         values = ", ".join(dict.fromkeys(str(cell) for cell in cells))
@@ -136,8 +136,8 @@ def _of_column(arguments: argparse.Namespace, cohort: Cohort) -> Any:
             f"--label {column} holds {values}: which is the positive one? Give --label "
             f"{column}=VALUE."
         )
-    labels[known] = truths
-    return labels, known, column, {}, ()
+    labels[has_label] = truths
+    return labels, has_label, column, {}, ()
 
 
 def _is_value(cell: Any, value: str) -> bool:
@@ -159,20 +159,20 @@ def _at_time(arguments: argparse.Namespace, cohort: Cohort) -> Any:
         horizon = None if text == "end" else float(text)
     except ValueError:
         raise ValueError(f"--label-at takes a time, or end; got {text!r}.") from None
-    labels, known = status_at(cohort.outcome, horizon)
+    labels, has_label = status_at(cohort.outcome, horizon)
     if horizon is None:
         caveat = (
             "How likely the event is by any time: a patient counts as negative who was not seen to "
             "have it by the end of follow-up, however short that was."
         )
-        return labels, known, "the event by the end of follow-up", {}, (caveat,)
+        return labels, has_label, "the event by the end of follow-up", {}, (caveat,)
     unit = f" {cohort.time_unit}" if cohort.time_unit else ""
     name = f"the event by {horizon:g}{unit}"
     caveats: tuple[str, ...] = ()
-    if n_out := int((~known).sum()):
+    if n_out := int((~has_label).sum()):
         caveats = (
             f"The probability of the event among all patients: {counted(n_out, 'patient')} "
             f"censored before {horizon:g}{unit} are left out of training and test, so that events "
             "are more frequent among those who remain.",
         )
-    return labels, known, name, {"label_at": horizon}, caveats
+    return labels, has_label, name, {"label_at": horizon}, caveats

@@ -153,8 +153,8 @@ def _software(run: Run) -> str:
 def _sources(run: Run) -> list[str]:
     records = [r for name in run.models for r in run.successful_records(name).values()]
     classes = {c for r in records for c in _classes(r.details["estimator"])}
-    own = [source for name, source in _SOURCES.items() if name in classes]
-    return [*own, *([_HARRELL] if run.label is None else []), _HOLM, _SCIKIT_SURVIVAL]
+    sources = [source for name, source in _SOURCES.items() if name in classes]
+    return [*sources, *([_HARRELL] if run.label is None else []), _HOLM, _SCIKIT_SURVIVAL]
 
 
 def _classes(description: Any) -> Iterator[str]:

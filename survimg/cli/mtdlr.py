@@ -161,16 +161,16 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _columns(arguments: argparse.Namespace, cohort: Cohort) -> list[str]:
-    known = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
-    if not known:
+    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
+    if not columns:
         raise ValueError("MTDLR joins clinical columns with its scores, and the cohort has none.")
-    absent = [name for name in arguments.columns or [] if name not in known]
+    absent = [name for name in arguments.columns or [] if name not in columns]
     if absent:
         raise ValueError(
             f"--columns: the cohort has no clinical column {absent[0]!r}; it has "
-            f"{', '.join(known)}."
+            f"{', '.join(columns)}."
         )
-    return arguments.columns or known
+    return arguments.columns or columns
 
 
 def _parts(arguments: argparse.Namespace, study: Study) -> dict[str, np.ndarray]:
@@ -179,19 +179,20 @@ def _parts(arguments: argparse.Namespace, study: Study) -> dict[str, np.ndarray]
     from sklearn.model_selection import train_test_split
 
     every = np.arange(len(study.cohort))
-    own, external = np.split(every, [study.n_training or every.size])
-    event = outcome_of(study.cohort, arguments.cohort)["event"][own]
-    held_out = own.size // 3 if arguments.internal is None else arguments.internal
-    training, internal = own, own[:0]
+    development, external = np.split(every, [study.n_training or every.size])
+    event = outcome_of(study.cohort, arguments.cohort)["event"][development]
+    held_out = development.size // 3 if arguments.internal is None else arguments.internal
+    training, internal = development, development[:0]
     if held_out:
         smaller = min(np.count_nonzero(event), np.count_nonzero(~event))
-        if smaller < 2 or not 2 <= held_out <= own.size - 2:
+        if smaller < 2 or not 2 <= held_out <= development.size - 2:
             raise ValueError(
-                f"--internal {held_out}: {own.size} patients with {np.count_nonzero(event)} events "
-                "cannot be divided so that both parts have patients with and without an event."
+                f"--internal {held_out}: {development.size} patients with "
+                f"{np.count_nonzero(event)} events cannot be divided so that both parts have "
+                "patients with and without an event."
             )
         training, internal = train_test_split(
-            own, test_size=held_out, stratify=event, random_state=arguments.seed[0]
+            development, test_size=held_out, stratify=event, random_state=arguments.seed[0]
         )
     parts = {"training": training, "internal": internal, "external": external}
     return {name: np.sort(rows) for name, rows in parts.items() if rows.size}

@@ -111,14 +111,14 @@ def _is_table(arguments: argparse.Namespace) -> bool:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    given = {
+    options = {
         "--engine": arguments.engine != "native",
         "--standard": arguments.standard != "pyradiomics",
         "--bin-count": arguments.bin_count is not None,
         "--bin-width": arguments.bin_width is not None,
         "--images": arguments.images is not None,
     }
-    extra = [name for name, present in given.items() if present]
+    extra = [name for name, present in options.items() if present]
     if extra and (arguments.params or _is_table(arguments)):
         raise ValueError(
             f"{', '.join(extra)} cannot go with --params or a CSV of cases: the parameter file "

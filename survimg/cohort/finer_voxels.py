@@ -98,12 +98,12 @@ def finer_table(
     places : sequence of (mapping or None)
         Per patient ``spacing``, ``origin`` and ``direction``; None without a mask, and so a block.
     """
-    own = np.ones((len(table), 3)) if table.spacing is None else table.spacing
+    spacing = np.ones((len(table), 3)) if table.spacing is None else table.spacing
     return replace(
         table,
         has_mask=np.array([place is not None for place in places]),
         spacing=np.array(
-            [own[i] if place is None else place["spacing"] for i, place in enumerate(places)]
+            [spacing[i] if place is None else place["spacing"] for i, place in enumerate(places)]
         ),
         geometry=tuple(
             {**_image(table, i), **({} if place is None else place)}

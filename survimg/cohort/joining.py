@@ -171,9 +171,9 @@ def _clinical(tables: Sequence[PatientTable]) -> pd.DataFrame | None:
         declared = [f[name] for f in frames if isinstance(f[name].dtype, pd.CategoricalDtype)]
         if declared and whole[name].dtype != declared[0].dtype:
             # Levels of the first cohort come first; concat falls back to plain objects.
-            known = [level_of(value) for column in declared for value in column.cat.categories]
+            categories = [level_of(value) for column in declared for value in column.cat.categories]
             texts = whole[name].map(level_of, na_action="ignore").astype(object)
-            levels = list(dict.fromkeys([*known, *sorted(texts.dropna().unique())]))
+            levels = list(dict.fromkeys([*categories, *sorted(texts.dropna().unique())]))
             ordered = all(column.cat.ordered for column in declared)
             whole[name] = pd.Categorical(texts, categories=levels, ordered=ordered)
     return whole

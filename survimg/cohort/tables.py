@@ -108,8 +108,8 @@ def parts_of_frame(
         frame, [mask] if isinstance(mask, str) else {"mask": mask}
     )
     time, event, group = (
-        given if given is not None or default not in frame else default
-        for given, default in ((time, "time"), (event, "event"), (group, "group"))
+        column if column is not None or default not in frame else default
+        for column, default in ((time, "time"), (event, "event"), (group, "group"))
     )
     if patient_id is None and "patient_id" in frame:
         patient_id = "patient_id"
@@ -176,11 +176,11 @@ def _channels(
     rows: list[list[Source]] = [[] for _ in ids]
     channels: list[str] = []
     for name, values in cells.items():
-        found = [
+        sources = [
             channels_of(cell, f"Patient {patient!r}, column {name!r}", folder)
             for patient, cell in zip(ids, values, strict=True)
         ]
-        wide = widen(found, f"Column {name!r}")
+        wide = widen(sources, f"Column {name!r}")
         for row, more in zip(rows, wide, strict=True):
             row.extend(more)
         width = len(wide[0])

@@ -115,8 +115,8 @@ def plain_values(values: np.ndarray) -> Any:
     TypeError
         Cells that are no text, number or truth value.
     """
-    known = {value: _read(value) for value in set(values.tolist()) if isinstance(value, str)}
-    cells = [known[v] if isinstance(v, str) else _read(v) for v in values.tolist()]
+    readings = {value: _read(value) for value in set(values.tolist()) if isinstance(value, str)}
+    cells = [readings[v] if isinstance(v, str) else _read(v) for v in values.tolist()]
     gone = np.fromiter((cell is None for cell in cells), dtype=bool, count=len(cells))
     present = [cell for cell in cells if cell is not None]
     if present and all(isinstance(cell, bool) for cell in present):

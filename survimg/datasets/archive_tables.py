@@ -107,22 +107,22 @@ def read_tables(
         A workbook, and openpyxl is not installed.
     """
     joined: dict[str, dict[str, str]] = {}
-    seen: set[str] = set()
+    column_names: set[str] = set()
     paths = sorted(path for path in folder.rglob(name) if path.suffix.lower() in _TABLES)
     for path in paths:
         for sheet in _sheets(path):
             sheet.columns = [plain(name) for name in sheet.columns]
             if plain(cohort.patient) not in sheet:
                 continue
-            seen.update(sheet.columns)
+            column_names.update(sheet.columns)
             for values in sheet.to_numpy().tolist():
                 names = map(str, sheet.columns)
                 cells = {key: _cell(value) for key, value in zip(names, values, strict=True)}
                 patient = cells.pop(plain(cohort.patient))
                 if patient is not None:
-                    known = {key: text for key, text in cells.items() if text is not None}
-                    joined.setdefault(patient, {}).update(known)
-    absent = [text for text in headings if plain(text) not in seen]
+                    entries = {key: text for key, text in cells.items() if text is not None}
+                    joined.setdefault(patient, {}).update(entries)
+    absent = [text for text in headings if plain(text) not in column_names]
     if not joined or absent:
         columns = " and ".join(repr(text) for text in [cohort.patient, *absent])
         raise FileNotFoundError(
@@ -199,8 +199,8 @@ def region_labels(mask: str, wanted: Sequence[str]) -> list[str]:
     dataset = read_dataset(Path(mask), "read the names of its regions", stop_before_pixels=True)
     regions = [str(roi.ROIName) for roi in dataset.get("StructureSetROISequence") or []]
     regions += [str(segment.SegmentLabel) for segment in dataset.get("SegmentSequence") or []]
-    asked = {plain(name) for name in wanted}
-    return [name for name in regions if plain(name) in asked]
+    plain_names = {plain(name) for name in wanted}
+    return [name for name in regions if plain(name) in plain_names]
 
 
 def cohort_of(patients: Patients, cohort: PublicCohort, channels: Sequence[str]) -> Cohort:

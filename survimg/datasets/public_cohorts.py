@@ -252,23 +252,23 @@ def from_head_neck_pet_ct(
     images = dicom_images(
         root, _HEAD_NECK, r"HN-[A-Z]+-\d+", ("PET", "CT"), series, masks
     )
-    for found in images:
-        patient = found["patient_id"]
+    for image_row in images:
+        patient = image_row["patient_id"]
         cells = row_of(table, patient)
         event = _event(cells.get(plain(events[endpoint])), patient)
         since = endpoints[endpoint] if event else "last follow-up"
         headings = ["Name GTV Primary", "Name GTV Lymph Nodes"][: 2 if "nodes" in region else 1]
-        wanted = [name for h in headings for name in re.split(r"[,;]", cells.get(plain(h)) or "")]
+        regions = [name for h in headings for name in re.split(r"[,;]", cells.get(plain(h)) or "")]
         _take(
             patients,
             {
-                **found,
+                **image_row,
                 "time": cells.get(plain(f"Time - diagnosis to {since} (days)")),
                 "event": event,
                 "group": patient.split("-")[1],
                 **clinical_of(cells, _HEAD_NECK),
             },
-            [name for name in wanted if name.strip()],
+            [name for name in regions if name.strip()],
         )
     return cohort_of(patients, _HEAD_NECK, ("PET", "CT"))
 
@@ -320,13 +320,13 @@ def from_nsclc_radiomics(
     images = dicom_images(
         root, _LUNG1, r"LUNG1-\d+", ("CT",), series, masks
     )
-    for found in images:
-        cells = row_of(table, found["patient_id"])
+    for image_row in images:
+        cells = row_of(table, image_row["patient_id"])
         outcome = {
             "time": cells.get(plain("Survival.time")),
-            "event": _event(cells.get(plain("deadstatus.event")), found["patient_id"]),
+            "event": _event(cells.get(plain("deadstatus.event")), image_row["patient_id"]),
         }
-        row: Row = {**found, **outcome, **clinical_of(cells, _LUNG1)}
+        row: Row = {**image_row, **outcome, **clinical_of(cells, _LUNG1)}
         _take(patients, row, regions, first=True)
     return cohort_of(patients, _LUNG1, ("CT",))
 
@@ -380,8 +380,8 @@ def from_sts(
     root, patients = Path(folder), Patients()
     table = read_tables(root, _STS, ["Outcome", "Status (NED, AWD, D)"])
     images = dicom_images(root, _STS, r"STS_\d+", ("PET", "CT"), series, masks)
-    for found in images:
-        cells = row_of(table, found["patient_id"])
+    for image_row in images:
+        cells = row_of(table, image_row["patient_id"])
         failure = cells.get("outcome")
         event = {
             "os": (cells.get(plain("Status (NED, AWD, D)")) or "").upper() == "D",
@@ -391,7 +391,7 @@ def from_sts(
         fails = failure is not None and endpoint != "os"
         since = "outcome" if fails else "last follow-up"
         row: Row = {
-            **found,
+            **image_row,
             "time": cells.get(plain(f"Time - diagnosis to {since} (days)")),
             "event": int(event) if cells else None,
             **clinical_of(cells, _STS),

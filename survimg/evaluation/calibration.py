@@ -251,8 +251,8 @@ def d_calibration(
     curves, grid = check_survival_curves(survival, times, event.size, y=y)
     if n_bins < 2:
         raise ValueError(f"n_bins must be at least 2; got {n_bins}.")
-    distinct, own = np.unique(time, return_inverse=True)
-    s = step_values(curves, grid, distinct)[np.arange(event.size), own]
+    distinct, columns = np.unique(time, return_inverse=True)
+    s = step_values(curves, grid, distinct)[np.arange(event.size), columns]
     edges = np.linspace(0, 1, n_bins + 1)
     # Bins are closed below, the last one at both ends.
     bins = np.minimum(np.searchsorted(edges, s, side="right") - 1, n_bins - 1)

@@ -171,10 +171,10 @@ def plot_calibration(
     -------
     Axes
     """
-    known = np.isfinite(groups.lower)
+    has_interval = np.isfinite(groups.lower)
     bars = np.zeros((2, groups.observed.size))
-    bars[0, known] = (groups.observed - groups.lower)[known]
-    bars[1, known] = (groups.upper - groups.observed)[known]
+    bars[0, has_interval] = (groups.observed - groups.lower)[has_interval]
+    bars[1, has_interval] = (groups.upper - groups.observed)[has_interval]
     ax.errorbar(
         groups.predicted,
         groups.observed,

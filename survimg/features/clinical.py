@@ -136,8 +136,8 @@ class ClinicalFeatures(TransformerMixin, BaseEstimator):
         self._empty = [name for name, levels in numbers.items() if levels == NOTHING]
         self.references_ = {name: levels[0] for name, levels in self.levels_.items()}
         values = self._as_values(table, patients)
-        known = values.notna().any()
-        numeric = [n for n in self.columns_ if n not in self.levels_ and known[n]]
+        has_values = values.notna().any()
+        numeric = [n for n in self.columns_ if n not in self.levels_ and has_values[n]]
         _refuse_equal_names(values, numeric, self.levels_)
         self.encoder_ = _make_encoder(numeric, self.levels_)
         encoded = self.encoder_.fit_transform(values)
@@ -300,8 +300,8 @@ class TumourVolume(TransformerMixin, BaseEstimator):
         name = type(self).__name__
         X, measured_on = self._voxels(X)
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
-        known = getattr(self, "voxels_in_", getattr(self, "preparation_in_", None))
-        check_preparation(X, known, name)
+        preparation = getattr(self, "voxels_in_", getattr(self, "preparation_in_", None))
+        check_preparation(X, preparation, name)
         voxels = np.array([np.count_nonzero(X.mask(i)) for i in range(len(X))], dtype=np.float64)
         if (voxels == 0).any():
             empty = X.ids[voxels == 0]
@@ -400,7 +400,7 @@ def _refuse_equal_names(
     ]
     more += [
         (f"{name}_{level}", f"level {level!r} of {name!r}")
-        for name, known in levels.items() for level in known[1:]
+        for name, column_levels in levels.items() for level in column_levels[1:]
     ]
     for encoded, source in more:
         if encoded in sources:

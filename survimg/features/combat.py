@@ -190,12 +190,12 @@ class ComBat(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                 "columns. Name fewer."
             )
         n_centres = one_hot.shape[1]
-        known = ~np.isnan(values)
-        count = one_hot.T @ known
-        coef, estimable = _least_squares(design, values, known)
-        residual = np.where(known, values - design @ coef, 0.0)
-        spread = np.sqrt((residual**2).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-        varies = spread > _NO_SPREAD * np.abs(np.where(known, values, 0.0)).max(axis=0)
+        observed = ~np.isnan(values)
+        count = one_hot.T @ observed
+        coef, estimable = _least_squares(design, values, observed)
+        residual = np.where(observed, values - design @ coef, 0.0)
+        spread = np.sqrt((residual**2).sum(axis=0) / np.maximum(observed.sum(axis=0), 1))
+        varies = spread > _NO_SPREAD * np.abs(np.where(observed, values, 0.0)).max(axis=0)
         self.harmonised_ = (count >= 2).all(axis=0) & estimable & varies
         self._check_harmonised(values)
         harmonised = self.harmonised_

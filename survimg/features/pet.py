@@ -233,9 +233,9 @@ class PETParameters(TransformerMixin, BaseEstimator):
         if cohort.spacing is not None and self.spacing is None:
             return cohort.spacing
         if cohort.spacing is None and self.spacing is not None:
-            given = np.asarray(self.spacing, dtype=np.float64)
-            if given.shape in ((), (3,)) and (np.isfinite(given) & (given > 0)).all():
-                return np.broadcast_to(given, (len(cohort), 3))
+            spacing = np.asarray(self.spacing, dtype=np.float64)
+            if spacing.shape in ((), (3,)) and (np.isfinite(spacing) & (spacing > 0)).all():
+                return np.broadcast_to(spacing, (len(cohort), 3))
         raise ValueError(
             "PET parameters need one voxel size: that of the cohort, or else spacing= in mm (one "
             f"size or a (z, y, x) triple). The cohort brings "
@@ -304,9 +304,9 @@ class PETParameters(TransformerMixin, BaseEstimator):
             )
         radius = 10 * (3 * _PEAK_ML / (4 * np.pi)) ** (1 / 3)
         peak = float(sphere_means(suv, mask, spacing, radius).max())
-        found = [suv_max, float(values.mean()), peak]
+        parameters = [suv_max, float(values.mean()), peak]
         for threshold in self._thresholds(suv_max).values():
             active = values[values >= threshold]
             # The glycolysis is the sum itself: volume times mean, without a mean of nothing.
-            found += [active.size * voxel_ml, float(active.sum()) * voxel_ml]
-        return found
+            parameters += [active.size * voxel_ml, float(active.sum()) * voxel_ml]
+        return parameters

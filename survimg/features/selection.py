@@ -107,9 +107,9 @@ class SpearmanFilter(SelectorMixin, BaseEstimator):
                 ranks, None if y is None else as_outcome(y, X)
             )
             order = varies[np.argsort(-np.abs(self.concordance_[varies] - 0.5), kind="stable")]
-        kept, stands_for = _greedy(_unit_vectors(ranks[:, order]), float(self.threshold))
+        selection, stands_for = _greedy(_unit_vectors(ranks[:, order]), float(self.threshold))
         self.support_ = np.zeros(features.shape[1], dtype=bool)
-        self.support_[order[kept]] = True
+        self.support_[order[selection]] = True
         self.representative_ = np.full(features.shape[1], -1, dtype=np.intp)
         self.representative_[order] = order[stands_for]
         return self

@@ -393,12 +393,12 @@ def _check_ids(cells: list[str], path: Path) -> None:
 def _read_outcome(
     table: dict[str, list[str]], ids: list[str], path: Path
 ) -> np.ndarray | None:
-    given = [name for name in ("time", "event") if name in table]
-    if not given:
+    columns = [name for name in ("time", "event") if name in table]
+    if not columns:
         return None
-    if len(given) == 1:
-        other = "event" if given == ["time"] else "time"
-        raise ValueError(f"{path} has a column {given[0]!r} but no column {other!r}.")
+    if len(columns) == 1:
+        other = "event" if columns == ["time"] else "time"
+        raise ValueError(f"{path} has a column {columns[0]!r} but no column {other!r}.")
     time = np.empty(len(ids))
     event = np.empty(len(ids), dtype=bool)
     for i, patient in enumerate(ids):

@@ -62,8 +62,8 @@ def holds_paths(cells: list[str], folder: Path) -> bool:
 
 def _which_are_paths(cells: list[str], folder: Path) -> list[bool | None]:
     """Tell which cells look like paths; None where they are empty."""
-    known = {cell: _looks_like_path(cell, folder) for cell in set(cells)}
-    return [known[cell] if cell else None for cell in cells]
+    answers = {cell: _looks_like_path(cell, folder) for cell in set(cells)}
+    return [answers[cell] if cell else None for cell in cells]
 
 
 def _looks_like_path(cell: str, folder: Path) -> bool:
@@ -126,21 +126,21 @@ def read_paths(
         if not cell:
             paths.append(None)
             continue
-        found = folder / cell
+        path = folder / cell
         try:
-            exists, inside = found.exists(), _is_inside(found, root, parents)
+            exists, inside = path.exists(), _is_inside(path, root, parents)
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise ValueError(f"Patient {patient!r}, column {column!r}: {error}.") from None
-        if not allow_outside and not (inside and _links_stay(found, root)):
+        if not allow_outside and not (inside and _links_stay(path, root)):
             raise ValueError(
                 f"Patient {patient!r}, column {column!r}: {cell!r} leads outside the manifest's "
                 f"folder {folder}. {REMEDY}"
             )
         if not exists:
             raise ValueError(
-                f"Patient {patient!r}, column {column!r}: there is no file {found}."
+                f"Patient {patient!r}, column {column!r}: there is no file {path}."
             )
-        paths.append(found)
+        paths.append(path)
     return paths
 
 

@@ -68,8 +68,8 @@ class PatientTable:
     def __post_init__(self) -> None:
         ids = check_ids(self.ids)
         n, names = len(ids), check_channel_names(self.channel_names)
-        given = np.zeros(n, bool) if self.has_mask is None else self.has_mask
-        has_mask = aligned(given, "has_mask", ids)
+        flags = np.zeros(n, bool) if self.has_mask is None else self.has_mask
+        has_mask = aligned(flags, "has_mask", ids)
         parts = {
             "ids": ids,
             "channel_names": names,

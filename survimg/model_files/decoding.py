@@ -270,20 +270,20 @@ class Decoder:
         if issubclass(cls, BaseEstimator):
             parameters = self._parameters(cls, node.get("parameters"))
         elif dataclasses.is_dataclass(cls):
-            known = {each.name for each in dataclasses.fields(cls)}
-            if set(attributes) != known:
+            field_names = {each.name for each in dataclasses.fields(cls)}
+            if set(attributes) != field_names:
                 raise _damaged(f"a {node['class']} has the parts {sorted(attributes)}")
-        made = cls.__new__(cls)
-        vars(made).update(parameters)
-        vars(made).update(attributes)
+        instance = cls.__new__(cls)
+        vars(instance).update(parameters)
+        vars(instance).update(attributes)
         if "requests" in node:
-            decode_requests(made, node["requests"])
+            decode_requests(instance, node["requests"])
         validator = self.classes.validator_of(cls)
         if validator is not None:
-            validate(made, attributes, validator)
+            validate(instance, attributes, validator)
         if "network" in node:
-            self._network(made, f"{_text(node['network'])}.")
-        return made
+            self._network(instance, f"{_text(node['network'])}.")
+        return instance
 
     def _parameters(self, cls: Any, encoded: Any) -> dict[str, Any]:
         names = cls._get_param_names()
@@ -348,12 +348,12 @@ def _hashable(name: Any) -> Any:
 
 def _dtype(text: str) -> np.dtype:
     try:
-        found = np.dtype(text)
+        dtype = np.dtype(text)
     except (TypeError, ValueError, SyntaxError):
         raise _damaged(f"{text[:60]!r} is no type") from None
-    if found.names is not None or found.subdtype is not None:
+    if dtype.names is not None or dtype.subdtype is not None:
         raise _damaged(f"{text[:60]!r} is no simple type")
-    return found
+    return dtype
 
 
 def _scalar(text: Any, value: Any) -> np.generic:

@@ -131,8 +131,8 @@ class Encoder:
             return self._scalar(value, place)
         if isinstance(value, np.dtype):
             return {"dtype": self._dtype(value, place)}
-        if callable(value) and (known := self._class(value, place)) is not None:
-            return known
+        if callable(value) and (node := self._class(value, place)) is not None:
+            return node
         return {"path": str(value)} if isinstance(value, Path) else self._object(value, place)
 
     @property
@@ -185,8 +185,8 @@ class Encoder:
             return {"loss": label}
         if not isinstance(value, type):
             return None
-        for name, known in TYPES.items():
-            if value is known:
+        for name, kind in TYPES.items():
+            if value is kind:
                 return {"type": name}
         raise ModelFileError(
             f"{place} is the class {value.__qualname__}, not an object of it. If it is the class "
@@ -344,22 +344,22 @@ class Encoder:
 
     def _refusal(self, value: Any, place: str) -> ModelFileError:
         kind = type(value)
-        found = f"{place} is a {kind.__module__}.{kind.__qualname__}"
+        fault = f"{place} is a {kind.__module__}.{kind.__qualname__}"
         if hasattr(value, "best_estimator_") or hasattr(value, "param_grid"):
             return ModelFileError(
-                f"{found}. A search is not a model: save its best_estimator_ instead."
+                f"{fault}. A search is not a model: save its best_estimator_ instead."
             )
         if isinstance(value, nn.Module):
             return ModelFileError(
-                f"{found}, a network itself. Give net=Net({kind.__name__}, **parameters), which "
+                f"{fault}, a network itself. Give net=Net({kind.__name__}, **parameters), which "
                 f"can be built again, and trusted=[{kind.__name__}]."
             )
         if callable(value) and not hasattr(value, "get_params"):
             return ModelFileError(
-                f"{found}, which is code, and a model file holds none. Fit without it."
+                f"{fault}, which is code, and a model file holds none. Fit without it."
             )
         return ModelFileError(
-            f"{found}, which a model file does not hold. If it is a class of your own whose state "
+            f"{fault}, which a model file does not hold. If it is a class of your own whose state "
             "is plain data, pass it: survimg.save(..., trusted=[...]), and the same to "
             "survimg.load."
         )

@@ -78,12 +78,12 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(_not_there(folder))
-    found = {entry.name: entry for entry in os.scandir(folder)}
-    if MANIFEST not in found:
+    entries = {entry.name: entry for entry in os.scandir(folder)}
+    if MANIFEST not in entries:
         raise ModelFileError(
             f"{folder} has no {MANIFEST}: it is no folder that survimg.save wrote."
         )
-    for name, entry in found.items():
+    for name, entry in entries.items():
         # A link or a pipe could lead anywhere, or never end.
         if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
             raise ModelFileError(
@@ -92,8 +92,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             )
     manifest = _read_manifest(folder)
     described = _described(folder, manifest)
-    _check_names(folder, set(found) - {MANIFEST}, set(described))
-    return manifest, {name: _read(folder / name, *known) for name, known in described.items()}
+    _check_names(folder, set(entries) - {MANIFEST}, set(described))
+    return manifest, {name: _read(folder / name, *facts) for name, facts in described.items()}
 
 
 def own_checksum(manifest: Mapping[str, Any]) -> str:
@@ -182,11 +182,11 @@ def _check_names(folder: Path, found: set[str], expected: set[str]) -> None:
 
 def _read(path: Path, size: int, sha256: str) -> bytes:
     with open(path, "rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if found != size:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes != size:
             raise ModelFileError(
-                f"{path} has {found} bytes instead of {size}: it is "
-                f"{'truncated' if found < size else 'not the file that was written'}. Copy the "
+                f"{path} has {n_bytes} bytes instead of {size}: it is "
+                f"{'truncated' if n_bytes < size else 'not the file that was written'}. Copy the "
                 "folder again."
             )
         content = file.read()

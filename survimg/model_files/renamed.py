@@ -46,8 +46,8 @@ def _dice(parameters: dict[str, Any]) -> None:
 
 def _branches(parameters: dict[str, Any]) -> None:
     if set(_BRANCHES) <= set(parameters):
-        chosen = [name for name in _BRANCHES if parameters.pop(name) is True]
-        parameters["branches"] = {"tuple": chosen}
+        branches = [name for name in _BRANCHES if parameters.pop(name) is True]
+        parameters["branches"] = {"tuple": branches}
 
 
 def _features(parameters: dict[str, Any]) -> None:

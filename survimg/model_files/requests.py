@@ -39,16 +39,16 @@ def decode_requests(estimator: Any, encoded: Any) -> None:
         not isinstance(encoded, dict)
         or not set(encoded) <= set(SIMPLE_METHODS)
         or not hasattr(type(estimator), "_get_metadata_request")
-        or not all(isinstance(asked, dict) for asked in encoded.values())
+        or not all(isinstance(parameters, dict) for parameters in encoded.values())
         or not all(
             value is None or isinstance(value, bool | str)
-            for asked in encoded.values()
-            for value in asked.values()
+            for parameters in encoded.values()
+            for value in parameters.values()
         )
     ):
         raise ModelFileError("Invalid metadata requests of an estimator; the file is damaged.")
     requests = estimator._get_metadata_request()
-    for method, asked in encoded.items():
-        made = MethodMetadataRequest(owner=estimator, method=method, requests=dict(asked))
-        setattr(requests, method, made)
+    for method, parameters in encoded.items():
+        request = MethodMetadataRequest(owner=estimator, method=method, requests=dict(parameters))
+        setattr(requests, method, request)
     setattr(estimator, _ATTRIBUTE, requests)

@@ -156,10 +156,10 @@ def _is_sorted(values: Any) -> bool:
     if values.dtype.kind != "O":
         return bool(np.array_equal(np.unique(values), values, equal_nan=values.dtype.kind == "f"))
     missing = pd.isna(values)
-    known = values[~missing]
-    if missing[: len(known)].any() or missing.sum() > 2:
+    observed = values[~missing]
+    if missing[: len(observed)].any() or missing.sum() > 2:
         return False
-    return all(a < b for a, b in itertools.pairwise(known))
+    return all(a < b for a, b in itertools.pairwise(observed))
 
 
 def check_one_hot(encoder: Any, lengths: Mapping[str, int]) -> None:
@@ -188,9 +188,11 @@ def check_ordinal(encoder: Any, lengths: Mapping[str, int]) -> None:
 
 def _check_categories(encoder: Any) -> None:
     """Demand sorted levels, which are searched, and numbers of infrequent ones that follow."""
-    given = encoder.categories if isinstance(encoder.categories, list) else None
+    categories = encoder.categories if isinstance(encoder.categories, list) else None
     for i, levels in enumerate(encoder.categories_):
-        as_given = given is not None and levels.dtype.kind == "O" and _same(levels, given[i])
+        as_given = (
+            categories is not None and levels.dtype.kind == "O" and _same(levels, categories[i])
+        )
         _demand(as_given or _is_sorted(levels), encoder, "categories_ are not sorted")
     enabled = encoder.max_categories is not None or encoder.min_frequency is not None
     _demand(encoder._infrequent_enabled is enabled, encoder, "_infrequent_enabled is wrong")

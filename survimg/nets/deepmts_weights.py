@@ -50,9 +50,9 @@ def load_official_weights(net: DeepMTSNet, path: str | PathLike[str]) -> None:
         not finite; `net` is an ablation.
     """
     layers = _read_keras(path)
-    wanted = _creation_order(net)
+    modules_by_kind = _creation_order(net)
     new: dict[nn.Module, dict[str, Tensor]] = {}
-    for kind, modules in wanted.items():
+    for kind, modules in modules_by_kind.items():
         names = _names_of_kind(layers, kind)
         if len(names) != len(modules):
             raise ValueError(
@@ -121,8 +121,8 @@ def _names(group: h5py.Group, attribute: str) -> list[str] | None:
 
 def _names_of_kind(layers: KerasLayers, kind: str) -> list[str]:
     pattern = re.compile(rf"{kind}(?:_(\d+))?")
-    found = [(match, name) for name in layers if (match := pattern.fullmatch(name))]
-    return [name for _, name in sorted((int(match[1] or 0), name) for match, name in found)]
+    matches = [(match, name) for name in layers if (match := pattern.fullmatch(name))]
+    return [name for _, name in sorted((int(match[1] or 0), name) for match, name in matches)]
 
 
 def _creation_order(net: DeepMTSNet) -> dict[str, list[nn.Module]]:

@@ -197,7 +197,7 @@ def pad_end(volumes: Tensor, size: Sequence[int]) -> Tensor:
     returned as it is.
     """
     present = volumes.shape[-len(size) :]
-    missing = [max(0, wanted - have) for wanted, have in zip(size, present, strict=True)]
+    missing = [max(0, target - length) for target, length in zip(size, present, strict=True)]
     if not any(missing):
         return volumes
     widths = [width for amount in reversed(missing) for width in (0, amount)]
@@ -256,9 +256,9 @@ def check_clinical(clinical: Tensor | None, images: Tensor, n_clinical: int) -> 
     if clinical is None and n_clinical == 0:
         return images.new_zeros(expected)
     if clinical is None or clinical.shape != expected:
-        got = "none" if clinical is None else str(tuple(clinical.shape))
+        shape = "none" if clinical is None else str(tuple(clinical.shape))
         raise ValueError(
             f"The network was built with n_clinical={n_clinical} and got {len(images)} image(s), "
-            f"so clinical values must have shape {expected}; got {got}."
+            f"so clinical values must have shape {expected}; got {shape}."
         )
     return clinical

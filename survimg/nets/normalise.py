@@ -153,8 +153,8 @@ def _differentiable(
     out = functional.batch_norm(features, None, None, weight, shift, training=True, eps=eps)
     out = functional.relu(out) if rectify else out
     inputs = [tensor for tensor in (features, weight, shift) if tensor.requires_grad]
-    found = iter(torch.autograd.grad(out, inputs, g, create_graph=True))
-    return tuple(next(found) if t.requires_grad else None for t in (features, weight, shift))
+    gradients = iter(torch.autograd.grad(out, inputs, g, create_graph=True))
+    return tuple(next(gradients) if t.requires_grad else None for t in (features, weight, shift))
 
 
 def _moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:

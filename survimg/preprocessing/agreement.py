@@ -71,15 +71,15 @@ def check_preparation(cohort: Cohort, trained_on: Mapping[str, Any] | None, mode
     ValueError
         The message names the settings that differ.
     """
-    found = preparation_of(cohort)
-    if found is None or trained_on is None:
+    preparation = preparation_of(cohort)
+    if preparation is None or trained_on is None:
         return
     trained_on = {**BEFORE_CHOICE, **trained_on}
-    compared = [name for name in found if name not in _FEATURES]
-    differing = [name for name in compared if found[name] != trained_on.get(name)]
+    compared = [name for name in preparation if name not in _FEATURES]
+    differing = [name for name in compared if preparation[name] != trained_on.get(name)]
     if differing:
         listed = "; ".join(
-            f"{name} = {found[name]!r}, and in training {trained_on.get(name)!r}"
+            f"{name} = {preparation[name]!r}, and in training {trained_on.get(name)!r}"
             for name in differing
         )
         raise ValueError(

@@ -138,8 +138,8 @@ class Alignment:
 
     def figures(self) -> dict[str, float | str]:
         """Return the figures of quality by name."""
-        kept = {field.name for field in fields(self)} - {"found", "start", "error"}
-        return {name: value for name, value in asdict(self).items() if name in kept}
+        names = {field.name for field in fields(self)} - {"found", "start", "error"}
+        return {name: value for name, value in asdict(self).items() if name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable values, from which `from_dict` restores the alignment."""
@@ -159,9 +159,9 @@ class Alignment:
             name: math.nan if value is None else value
             for name, value in content.items() if name not in ("found", "start", "error")
         }
-        found = content["found"]
+        world_map = content["found"]
         return cls(
-            found=None if found is None else WorldMap.from_dict(found),
+            found=None if world_map is None else WorldMap.from_dict(world_map),
             start=WorldMap.from_dict(content["start"]),
             error=content["error"],
             **figures,

@@ -98,6 +98,6 @@ def _own_grid(place: dict, patient: str) -> Image:
             f"Patient {patient!r}: the store was written before survimg kept the grid of the "
             "patient's own image; give that image (like=read_image(...))."
         )
-    own = place["image"]
-    empty = np.broadcast_to(np.float32(0), tuple(own["shape"]))
-    return Image(empty, tuple(own["spacing"]), tuple(own["origin"]), tuple(own["direction"]))
+    grid = place["image"]
+    empty = np.broadcast_to(np.float32(0), tuple(grid["shape"]))
+    return Image(empty, tuple(grid["spacing"]), tuple(grid["origin"]), tuple(grid["direction"]))

@@ -372,14 +372,14 @@ def _opened(
     of_dicom: Mapping[str, Any],
 ) -> Iterator[Cohort]:
     """Open a source as a raw cohort, for as long as its images are needed."""
-    wanted = [name for name in ("clinical", "series") if of_dicom[name] is not None]
+    dicom_options = [name for name in ("clinical", "series") if of_dicom[name] is not None]
     is_folder = isinstance(source, str | os.PathLike) and Path(source).is_dir()
-    if wanted and not is_folder:
-        raise ValueError(f"{wanted[0]} is for a folder of DICOM; source is none.")
+    if dicom_options and not is_folder:
+        raise ValueError(f"{dicom_options[0]} is for a folder of DICOM; source is none.")
     if isinstance(source, Cohort):
-        given = [name for name, value in reading.items() if value]
-        if given:
-            raise ValueError(f"{given[0]} is for manifests and folders; a Cohort has its own.")
+        options = [name for name, value in reading.items() if value]
+        if options:
+            raise ValueError(f"{options[0]} is for manifests and folders; a Cohort has its own.")
         if label not in (None, source.label):
             raise ValueError(
                 f"settings.label is {label!r}; the masks of the cohort are read with label "

@@ -131,10 +131,10 @@ def listed_errors(errors: Mapping[str, str], n: int, partial: Path | None) -> st
     lines = [f"Patient {patient!r}, {error}" for patient, error in errors.items()]
     if len(lines) == 1 and partial is None:
         return lines[0] if lines[0].endswith(".") else f"{lines[0]}."
-    kept = "" if partial is None else f"; the others are kept in {partial}"
+    note = "" if partial is None else f"; the others are kept in {partial}"
     return "\n".join(
         [
-            f"{len(lines)} of {n} patients cannot be prepared{kept}. Correct these and run again:",
+            f"{len(lines)} of {n} patients cannot be prepared{note}. Correct these and run again:",
             _some(lines, "\n"),
         ]
     )

@@ -75,10 +75,10 @@ class RegistrationLimits:
         ValueError
             There is no such limit, or it is outside its range.
         """
-        known = [each.name for each in fields(cls)]
-        unknown = sorted(set(content) - set(known))
+        limits = [each.name for each in fields(cls)]
+        unknown = sorted(set(content) - set(limits))
         if unknown:
-            raise ValueError(f"There is no limit {unknown[0]!r}; there are {known}.")
+            raise ValueError(f"There is no limit {unknown[0]!r}; there are {limits}.")
         return cls(**content)
 
 

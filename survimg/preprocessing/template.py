@@ -150,10 +150,10 @@ def register(template: Template, image: Image, transform: str = "rigid") -> Alig
         return _measure(fixed, moving, identity, identity, template.grid)
     try:
         with _one_thread():
-            found = _optimise(fixed, moving, start, transform)
+            world_map = _optimise(fixed, moving, start, transform)
     except RuntimeError as error:
         return Alignment(None, start, f"the optimiser gave up ({_last_line(error)})")
-    return _measure(fixed, moving, start, found, template.grid)
+    return _measure(fixed, moving, start, world_map, template.grid)
 
 
 def _working(image: Image) -> _Working:
@@ -178,14 +178,14 @@ def _working(image: Image) -> _Working:
 def _blurred(image: Image, step: float) -> Image:
     """Blur along the axes that become coarser, so that what is left out does not alias."""
     converted = to_sitk(image)
-    for axis, own in enumerate(image.spacing[::-1]):
-        if own < step:
+    for axis, spacing in enumerate(image.spacing[::-1]):
+        if spacing < step:
             if converted.GetSize()[axis] < _THINNEST:
                 raise ValueError(
                     f"the image has {converted.GetSize()[axis]} voxels along {'xyz'[axis]}, and "
                     f"registration needs {_THINNEST} or more"
                 )
-            sigma = 0.5 * math.sqrt(step**2 - own**2)
+            sigma = 0.5 * math.sqrt(step**2 - spacing**2)
             converted = sitk.RecursiveGaussian(converted, sigma, False, 0, axis)
     array = sitk.GetArrayFromImage(converted)
     return Image(array, image.spacing, image.origin, image.direction)
@@ -271,7 +271,7 @@ def _measure(
     fixed: _Working, moving: _Working, start: WorldMap, found: WorldMap, grid: Image
 ) -> Alignment:
     mi_before, overlap_before, _, _ = _likeness(fixed, moving, start)
-    mi_after, overlap_after, coverage, own = _likeness(fixed, moving, found)
+    mi_after, overlap_after, coverage, mi_template = _likeness(fixed, moving, found)
     corners = grid.corners()
     scale_min, scale_max = found.scales
     return Alignment(
@@ -279,7 +279,7 @@ def _measure(
         start=start,
         mi_before=mi_before,
         mi_after=mi_after,
-        mi_share=mi_after / own if own > 0 else math.nan,
+        mi_share=mi_after / mi_template if mi_template > 0 else math.nan,
         overlap_before=overlap_before,
         overlap_after=overlap_after,
         coverage=coverage,
@@ -306,8 +306,8 @@ def _likeness(
     total = int(body.sum() + own_body.sum())
     overlap = 2.0 * int((body & own_body).sum()) / total if total else math.nan
     coverage = float(own_body.sum() / fixed.body.array.sum())
-    own = mutual_information(own_values, own_values)
-    return mutual_information(own_values, values), overlap, coverage, own
+    own_information = mutual_information(own_values, own_values)
+    return mutual_information(own_values, values), overlap, coverage, own_information
 
 
 def _inside(image: Image, grid: Image) -> np.ndarray:

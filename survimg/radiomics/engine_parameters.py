@@ -80,7 +80,7 @@ def extract_case(case: RadiomicsCase, settings: ParameterSettings) -> CaseFeatur
     extractor = FeatureExtractor(replace(settings.parameters, setting=settings_of_file))
     label = extractor.parameters.settings["label"]
     mask = _image(case.region.astype(np.uint32) * label, case.spacing)
-    found: dict[str, float] = {}
+    features: dict[str, float] = {}
     for c, channel in enumerate(case.channel_names):
         # Shape needs an image to lie on, whichever channel that is.
         only_shape = not case.present[c]
@@ -97,9 +97,9 @@ def extract_case(case: RadiomicsCase, settings: ParameterSettings) -> CaseFeatur
             raise ValueError(f"Patient {case.patient!r}, channel {channel!r}: {error}") from error
         for name, value in values.items():
             shared = _is_shape(name) and not settings.shape_per_channel
-            found[name if shared else f"{channel}_{name}"] = value
+            features[name if shared else f"{channel}_{name}"] = value
     columns = [name for name, _ in settings.iter_columns(case.channel_names)]
-    values_in_order = np.array([found.get(name, np.nan) for name in columns], dtype=np.float64)
+    values_in_order = np.array([features.get(name, np.nan) for name in columns], dtype=np.float64)
     return CaseFeatures(values_in_order, np.zeros((len(case.channel_names), 0), dtype=np.int64))
 
 

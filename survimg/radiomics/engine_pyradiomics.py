@@ -80,7 +80,7 @@ def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatu
     radiomics = _import_pyradiomics()
     mask = sitk.GetImageFromArray(case.region.astype(np.uint8))
     mask.SetSpacing(case.spacing[::-1].tolist())
-    found: dict[str, float] = {}
+    features: dict[str, float] = {}
     n_levels = np.zeros((len(case.channel_names), len(settings.filtered_image_types)), np.int64)
     for c, channel in enumerate(case.channel_names):
         # Shape needs an image to lie on, whichever channel that is.
@@ -106,10 +106,10 @@ def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatu
         for name, value in result.items():
             prefix = "" if name.startswith("original_shape_") else f"{channel}_"
             # numpy >= 2.5 makes eigenvalue features complex.
-            found[prefix + name] = float(np.real(value))
+            features[prefix + name] = float(np.real(value))
         if case.present[c]:
             n_levels[c] = _count_levels(radiomics, image, case, settings)
-    return CaseFeatures(_in_order(found, case, settings), n_levels)
+    return CaseFeatures(_in_order(features, case, settings), n_levels)
 
 
 def _check_finite(
@@ -137,12 +137,12 @@ def _extractor(
     )
     extractor.disableAllFeatures()
     extractor.disableAllImageTypes()
-    chosen = {
+    names_by_class = {
         name: list(names)
         for name, names in settings.features
         if (with_shape if name == "shape" else with_images)
     }
-    extractor.enableFeaturesByName(**chosen)
+    extractor.enableFeaturesByName(**names_by_class)
     if with_images:
         for name, arguments in _pyradiomics_filters(settings).items():
             extractor.enableImageTypeByName(name, customArgs=arguments)

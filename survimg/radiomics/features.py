@@ -275,8 +275,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             return read_parameters(self.params).to_dict()
         if self.standard != "pyradiomics":
             raise ValueError("Parameter files are PyRadiomics'; there is none for IBSI's standard.")
-        asked = self.features, self.image_types, self.log_sigma
-        settings = native_settings(*asked, *checked_bins(self.bin_width, self.bin_count))
+        choice = self.features, self.image_types, self.log_sigma
+        settings = native_settings(*choice, *checked_bins(self.bin_width, self.bin_count))
         images = self.image_types or ("original", "wavelet")
         return parameters_of(dict(settings.features), images, settings)
 
@@ -304,8 +304,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             The engine is PyRadiomics, and it is not installed.
         """
         self._validate_params()
-        given = as_cohort(X, masks=masks)
-        cohort, self.measured_on_ = measured_voxels(given, self.mask_from)
+        input_cohort = as_cohort(X, masks=masks)
+        cohort, self.measured_on_ = measured_voxels(input_cohort, self.mask_from)
         settings = self._settings(cohort.channel_names)
         self._load_engine()
         if self.mask_from is not None:
@@ -321,7 +321,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
                 stacklevel=2,
             )
         self.channel_names_in_ = cohort.channel_names
-        self.preparation_in_, self.voxels_in_ = preparation_of(given), preparation_of(cohort)
+        self.preparation_in_, self.voxels_in_ = preparation_of(input_cohort), preparation_of(cohort)
         prefix = "" if self.shell_mm is None else f"shell-{self.shell_mm:g}mm_"
         self.ibsi_identifiers_ = {
             prefix + column: identifier
@@ -367,9 +367,9 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         check_measured_on(measured_on, getattr(self, "measured_on_", None), name)
         check_preparation(cohort, getattr(self, "voxels_in_", self.preparation_in_), name)
         settings = self._settings(cohort.channel_names)
-        found = self._extract(cohort, settings)
-        warn_of_few_levels(cohort, settings, found)
-        values = np.array([case.values for case in found], dtype=np.float64)
+        cases = self._extract(cohort, settings)
+        warn_of_few_levels(cohort, settings, cases)
+        values = np.array([case.values for case in cases], dtype=np.float64)
         return pd.DataFrame(
             values.reshape(len(cohort), self.n_features_out_), columns=self.get_feature_names_out()
         )
@@ -444,11 +444,11 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         if self.params is not None:
             check_alone(self.get_params(deep=False))
             return ParameterSettings(read_parameters(self.params))
-        asked = self.features, self.image_types, self.log_sigma
+        choice = self.features, self.image_types, self.log_sigma
         bins = checked_bins(self.bin_width, self.bin_count)
         if self.standard == "pyradiomics":
-            return native_settings(*asked, *bins)
-        return configure(self.standard, *asked, channels, *bins)
+            return native_settings(*choice, *bins)
+        return configure(self.standard, *choice, channels, *bins)
 
     def _spacings(self, cohort: Cohort, settings: AnySettings) -> np.ndarray:
         return voxel_sizes(cohort, self.spacing, settings, shell=self.shell_mm is not None)

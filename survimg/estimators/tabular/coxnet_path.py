@@ -188,8 +188,8 @@ class _Solver:
         """
         from survimg.estimators.tabular.coordinate_descent import descend  # loads Numba
 
-        given = self._hessian, self.gradient[self._columns], start, l1, l2, 0.01 * self._tol
-        goal, n_sweeps = descend(*given, min(_FIRST_SWEEPS, self._max_iter))
+        problem = self._hessian, self.gradient[self._columns], start, l1, l2, 0.01 * self._tol
+        goal, n_sweeps = descend(*problem, min(_FIRST_SWEEPS, self._max_iter))
         if n_sweeps < _FIRST_SWEEPS:
             return goal, n_sweeps
         inside = np.flatnonzero(goal)
@@ -199,9 +199,9 @@ class _Solver:
         try:
             exact = np.linalg.solve(hessian, pull - l1[inside] * sign)
         except np.linalg.LinAlgError:  # columns that repeat each other
-            return descend(*given, self._max_iter)
+            return descend(*problem, self._max_iter)
         if (np.sign(exact) != sign).any():
-            return descend(*given, self._max_iter)
+            return descend(*problem, self._max_iter)
         goal = np.zeros(goal.size)
         goal[inside] = exact
         return goal, n_sweeps

@@ -321,19 +321,19 @@ class ICARE(ProportionalHazardsMixin, BaseEstimator):
         return np.asarray(_check_feature_names_in(self), dtype=object)
 
     def _parameter_sets(self) -> list[dict[str, Any]]:
-        given = [{}] if self.parameter_sets is None else list(self.parameter_sets)
-        if not given:
+        parameter_sets = [{}] if self.parameter_sets is None else list(self.parameter_sets)
+        if not parameter_sets:
             raise ValueError("parameter_sets must hold one or more sets, or be None.")
         sets = []
-        for values in given:
+        for values in parameter_sets:
             unknown = sorted(set(values) - set(_PER_MEMBER))
             if unknown:
                 raise ValueError(
                     f"parameter_sets names {unknown}; a set may hold {', '.join(_PER_MEMBER)}."
                 )
-            own = {name: getattr(self, name) for name in _PER_MEMBER} | dict(values)
-            ICARE(**own)._validate_params()
-            sets.append(own)
+            parameters = {name: getattr(self, name) for name in _PER_MEMBER} | dict(values)
+            ICARE(**parameters)._validate_params()
+            sets.append(parameters)
         unknown = sorted(set(self.sign_methods) - {"harrell", "uno", "auc"})
         if unknown or not self.sign_methods:
             raise ValueError(

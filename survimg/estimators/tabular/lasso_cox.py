@@ -246,13 +246,13 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         return np.array([f"x{j}" for j in range(self.n_features_in_)], dtype=object)
 
     def _resolve_penalty_factor(self) -> np.ndarray:
-        given, n_features = self.penalty_factor, self.n_features_in_
-        if given is None:
+        penalty_factor, n_features = self.penalty_factor, self.n_features_in_
+        if penalty_factor is None:
             return np.ones(n_features)
-        if isinstance(given, Mapping):
+        if isinstance(penalty_factor, Mapping):
             names = self._feature_names()
             factors = np.ones(n_features)
-            for pattern, factor in given.items():
+            for pattern, factor in penalty_factor.items():
                 matched = [name == pattern or fnmatchcase(name, pattern) for name in names]
                 if not any(matched):
                     raise ValueError(
@@ -261,7 +261,7 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
                     )
                 factors[matched] = factor
         else:
-            factors = np.asarray(given, dtype=np.float64)
+            factors = np.asarray(penalty_factor, dtype=np.float64)
         if factors.shape != (n_features,) or not (np.isfinite(factors) & (factors >= 0)).all():
             raise ValueError(
                 f"penalty_factor must be {n_features} finite, non-negative numbers, one per "
@@ -332,10 +332,10 @@ class LassoCox(ProportionalHazardsMixin, BaseEstimator):
         best = int(np.argmin(self.cv_deviance_))
         within = self.cv_deviance_ <= self.cv_deviance_[best] + self.cv_deviance_se_[best]
         sparsest = int(np.argmax(within))
-        chosen = best if self.rule == "lambda_min" else sparsest
+        position = best if self.rule == "lambda_min" else sparsest
         self.alpha_min_, self.alpha_1se_ = float(self.alphas_[best]), float(self.alphas_[sparsest])
-        self.alpha_, self.coef_ = float(self.alphas_[chosen]), self.coef_path_[:, chosen].copy()
-        if whole_path and chosen == self.alphas_.size - 1:
+        self.alpha_, self.coef_ = float(self.alphas_[position]), self.coef_path_[:, position].copy()
+        if whole_path and position == self.alphas_.size - 1:
             warnings.warn(
                 f"The best penalty, {self.alpha_:.3g}, is the smallest that was tried; a smaller "
                 "alpha_min_ratio may fit better.",

@@ -145,31 +145,31 @@ def manifest_of_dicom(
         pydicom is not installed.
     """
     folder, out = Path(folder), Path(out)
-    wanted = {
-        name: [given] if isinstance(given, str) else list(given)
-        for name, given in (series or {}).items()
+    choices = {
+        name: [choice] if isinstance(choice, str) else list(choice)
+        for name, choice in (series or {}).items()
     }
-    unknown = [name for name in (*(modalities or []), *wanted) if name not in _COLUMNS.values()]
+    unknown = [name for name in (*(modalities or []), *choices) if name not in _COLUMNS.values()]
     if unknown:
         raise ValueError(
             f"{folder}: images called {unknown[0]!r} cannot be found in a folder of DICOM, where "
             f"modalities are {', '.join(_COLUMNS.values())}; write a manifest that names them."
         )
     table = {} if clinical is None else read_patient_table(clinical)
-    if taken := set(table) & {"mask", *_COLUMNS.values()}:
-        raise ValueError(f"{clinical}: the column {min(taken)!r} is made from the DICOM folder.")
+    if clashes := set(table) & {"mask", *_COLUMNS.values()}:
+        raise ValueError(f"{clinical}: the column {min(clashes)!r} is made from the DICOM folder.")
     files = _read_headers(folder, by_patient_id, n_jobs, progress)
     patients = _patients(folder, files, by_patient_id, [masks] if isinstance(masks, str) else masks)
     if modalities is None:
-        found = {file.column for file in files}
-        modalities = [name for name in _COLUMNS.values() if name in found]
-    if idle := set(wanted) - set(modalities):
+        file_columns = {file.column for file in files}
+        modalities = [name for name in _COLUMNS.values() if name in file_columns]
+    if idle := set(choices) - set(modalities):
         raise ValueError(
             f"{folder}: a {min(idle)} series is chosen by its description, but the modalities are "
             f"{', '.join(modalities)}."
         )
-    damaged = _damaged_in_use(files, patients, modalities, wanted)
-    _check_patients(patients, modalities, wanted, damaged, folder, by_patient_id)
+    damaged = _damaged_in_use(files, patients, modalities, choices)
+    _check_patients(patients, modalities, choices, damaged, folder, by_patient_id)
     if clinical is not None:
         _check_rows(table["patient_id"], patients, every_row, f"{clinical} and {folder}")
     n_files = Counter(file.path.parent for file in files)
@@ -179,7 +179,7 @@ def manifest_of_dicom(
         links = [out / "series" / f"{i:05d}" / name for i in range(len(patients))]
         pairs = zip(patients, links, strict=True)
         columns[name] = [
-            _series(patient.series_of(name, wanted.get(name)), n_files, link)
+            _series(patient.series_of(name, choices.get(name)), n_files, link)
             for patient, link in pairs
         ]
     if any(patient.masks for patient in patients):
@@ -221,7 +221,7 @@ def _is_object(path: Path) -> bool:
 
 def _read_files(part: Sequence[Path]) -> list[_File]:
     inside = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in part)
-    read = (_read_file(path) for found in inside for path in found)
+    read = (_read_file(path) for paths in inside for path in paths)
     return [file for file in read if file is not None]
 
 
@@ -289,8 +289,8 @@ def _damaged_in_use(
     used = {path for patient in patients for path in patient.masks}
     for patient in patients:
         for name in modalities:
-            for found in patient.series_of(name, wanted.get(name)):
-                used.update(file.path for file in found)
+            for series in patient.series_of(name, wanted.get(name)):
+                used.update(file.path for file in series)
     beside: dict[Path, list[_File]] = defaultdict(list)
     for file in files:
         if not file.damage:
@@ -353,17 +353,17 @@ def _problems(
     meant = "keep the one that is meant, or write a manifest that names it."
     texts = []
     for column in modalities:
-        every, asked = patient.series_of(column), wanted.get(column)
-        found = patient.series_of(column, asked)
-        if len(found) == 1 or not every:
+        every, choice = patient.series_of(column), wanted.get(column)
+        matches = patient.series_of(column, choice)
+        if len(matches) == 1 or not every:
             continue
-        such = "" if asked is None else f" with the description {' or '.join(map(repr, asked))}"
+        such = "" if choice is None else f" with the description {' or '.join(map(repr, choice))}"
         there = "; ".join(
             f"{files[0].description!r} ({files[0].path} and {len(files) - 1} more)"
-            for files in found or every
+            for files in matches or every
         )
         texts.append(
-            f"Patient {patient.name!r} has {len(found) or 'no'} {column} series{such}: {there}; "
+            f"Patient {patient.name!r} has {len(matches) or 'no'} {column} series{such}: {there}; "
             f"choose by description (series=, or --series {column}=...), {meant}"
         )
     if len(patient.masks) > 1:

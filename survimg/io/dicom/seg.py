@@ -71,12 +71,12 @@ def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> 
     marked = np.zeros(len(frames.values), dtype=bool)
     masks = np.zeros(frames.values.shape, dtype=bool)
     for number in numbers:
-        own = np.flatnonzero(np.isin(frames.numbers, (number, 0)))
-        part = _binary(frames, own, number, path)
+        indices = np.flatnonzero(np.isin(frames.numbers, (number, 0)))
+        part = _binary(frames, indices, number, path)
         if not part.any():
             raise ValueError(f"The segment {number} in {path} is empty.")
-        masks[own] |= part
-        marked[own] = True
+        masks[indices] |= part
+        marked[indices] = True
     normal = _check_parallel(frames, path)
     spacing = _plane_distance(frames, normal, path)
     positions = frames.positions[marked]
@@ -168,18 +168,18 @@ def _floats(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _number(segments: list[tuple[int, str]], wanted: int | str | None, path: Path) -> int:
-    found = [
+    numbers = [
         number for number, label in segments
         if wanted is None or wanted == label or str(wanted) == str(number)
     ]
-    if len(found) != 1:
+    if len(numbers) != 1:
         what = (
             "Say which segment is the tumour (label=..., or --mask-label)" if wanted is None
             else f"There is not exactly one segment {wanted!r}"
         )
         listed = ", ".join(f"{number} ({label})" for number, label in segments)
         raise ValueError(f"{what}; {path} holds {listed}.")
-    return found[0]
+    return numbers[0]
 
 
 def _binary(frames: _Frames, chosen: np.ndarray, number: int, path: Path) -> np.ndarray:

@@ -101,7 +101,7 @@ def read_mask_image(
         As in `read_mask`.
     """
     path = Path(path)
-    wanted = _labels(label)
+    labels = _labels(label)
     folder = readable_root(path, root, allow_outside)
     if path.is_file() and is_dicom(path):
         header = read_dataset(
@@ -110,8 +110,8 @@ def read_mask_image(
         with damage_refused(path):
             modality = str(header.get("Modality"))
         if modality == "SEG":
-            return _placed_mask(read_segmentation(path, wanted), like, path)  # type: ignore[arg-type]
-        marked = read_rtstruct(path, like, wanted if wanted is None else [*map(str, wanted)])
+            return _placed_mask(read_segmentation(path, labels), like, path)  # type: ignore[arg-type]
+        marked = read_rtstruct(path, like, labels if labels is None else [*map(str, labels)])
         return Image(marked, like.spacing, like.origin, like.direction)
     return placed_mask(read_stored(path, folder, suv=False), like, label, path)
 
@@ -173,18 +173,18 @@ def select_labels(array: np.ndarray, label: Label, path: Path) -> np.ndarray:
     labels = np.unique(array)
     if not np.isfinite(labels).all():
         raise ValueError(f"{path} holds values that are not finite (NaN or infinity).")
-    wanted = _labels(label)
-    if wanted is None:
+    tumour_labels = _labels(label)
+    if tumour_labels is None:
         if not np.isin(labels, (0, 1)).all():
             raise ValueError(
                 f"The mask {path} holds the labels {_listed(labels)}; 0 and 1 are expected. Say "
                 "which label is the tumour (label=..., or --mask-label)."
             )
         return array.astype(np.uint8)
-    if wanted == ["any"]:
+    if tumour_labels == ["any"]:
         return (array != 0).astype(np.uint8)
     mask = np.zeros(array.shape, dtype=bool)
-    for one in wanted:
+    for one in tumour_labels:
         mask |= array == labels[_same_label(labels, one, path)][0]
     return mask.astype(np.uint8)
 

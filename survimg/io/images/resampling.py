@@ -133,9 +133,9 @@ def with_organs(marks: np.ndarray, organs: Image, grid: Image) -> np.ndarray:
 
 def _blur(image: Image, grid: Image) -> np.ndarray:
     """Return the blur along each axis of an image, in its voxels (z, y, x)."""
-    own = np.asarray(image.direction, dtype=np.float64).reshape(3, 3)
+    axes = np.asarray(image.direction, dtype=np.float64).reshape(3, 3)
     steps = np.asarray(grid.direction).reshape(3, 3) * np.asarray(grid.spacing)[::-1]
-    new = np.linalg.norm(own.T @ steps, axis=1)[::-1]  # of the new voxel along the image's axes
+    new = np.linalg.norm(axes.T @ steps, axis=1)[::-1]  # of the new voxel along the image's axes
     old = np.asarray(image.spacing)
     coarser = new > old * 1.001  # headers are rounded: equal spacings blur nothing
     return np.where(coarser, np.sqrt(np.maximum(new**2 - old**2, 0) / 12) / old, 0.0)

@@ -48,27 +48,27 @@ def diagnostics_of(
         "Versions_Python": platform.python_version(),
         "Configuration_Settings": dict(settings),
         "Configuration_EnabledImageTypes": {
-            name: dict(own) for name, own in parameters.image_types.items()
+            name: dict(overrides) for name, overrides in parameters.image_types.items()
         },
     }
     for stage, (content, image) in stages.items():
         kind, step = stage.split("-")
-        found = (
+        facts = (
             _of_image(content, step)
             if kind == "image"
             else _of_mask(content, int(settings["label"]), image)
         )
         prefix = f"{kind.capitalize()}-{step}_"
-        values |= {f"{prefix}{name}": value for name, value in found.items()}
+        values |= {f"{prefix}{name}": value for name, value in facts.items()}
     return {f"diagnostics_{name}": value for name, value in values.items()}
 
 
 def _of_image(image: sitk.Image, step: str) -> dict[str, Any]:
     voxels = sitk.GetArrayFromImage(image).astype(np.float64)
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if step == "original":
-        found = {"Hash": sitk.Hash(image), "Dimensionality": f"{image.GetDimension()}D"}
-    return found | {
+        facts = {"Hash": sitk.Hash(image), "Dimensionality": f"{image.GetDimension()}D"}
+    return facts | {
         "Spacing": image.GetSpacing(),
         "Size": image.GetSize(),
         "Mean": voxels.mean(),
@@ -82,8 +82,8 @@ def _of_mask(mask: sitk.Image, label: int, image: sitk.Image | None) -> dict[str
     positions = np.argwhere(region)
     first, last = positions.min(axis=0)[::-1], positions.max(axis=0)[::-1]
     centre = tuple(positions.mean(axis=0)[::-1].tolist())
-    found: dict[str, Any] = {} if image is not None else {"Hash": sitk.Hash(mask)}
-    found |= {
+    facts: dict[str, Any] = {} if image is not None else {"Hash": sitk.Hash(mask)}
+    facts |= {
         "Spacing": mask.GetSpacing(),
         "Size": mask.GetSize(),
         "BoundingBox": (*first.tolist(), *(last - first + 1).tolist()),
@@ -93,6 +93,6 @@ def _of_mask(mask: sitk.Image, label: int, image: sitk.Image | None) -> dict[str
         "CenterOfMass": mask.TransformContinuousIndexToPhysicalPoint(centre),
     }
     if image is None:
-        return found
+        return facts
     values = sitk.GetArrayFromImage(image)[region].astype(np.float64)
-    return found | {"Mean": values.mean(), "Minimum": values.min(), "Maximum": values.max()}
+    return facts | {"Mean": values.mean(), "Minimum": values.min(), "Maximum": values.max()}

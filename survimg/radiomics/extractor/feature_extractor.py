@@ -117,23 +117,23 @@ class FeatureExtractor:
         if settings["resegmentRange"] is not None:
             measured = resegmented(case, settings)
             stages["mask-resegmented"] = (measured.mask, measured.image)
-        found: OrderedDict[str, Any] = OrderedDict()
+        results: OrderedDict[str, Any] = OrderedDict()
         if settings["additionalInfo"]:
-            found.update(diagnostics_of(self.parameters, settings, stages))
+            results.update(diagnostics_of(self.parameters, settings, stages))
         if voxelBased:
-            found.update(voxel_maps(measured, self.parameters, settings))
-            return found
+            results.update(voxel_maps(measured, self.parameters, settings))
+            return results
         window = bounding_box(measured.region)
         shape_case = measured if settings["resegmentShape"] else case
         geometry = region_geometry(shape_case.region[window])
-        found.update(self._shape(geometry, shape_case.region[window], case.spacing, settings))
+        results.update(self._shape(geometry, shape_case.region[window], case.spacing, settings))
         # The same region has the same geometry for textures.
         geometries: dict[Any, RegionGeometry] = {}
         if shape_case is measured:
             geometries[settings["label"], TextureDefinition()] = geometry
         for name, values in self._images(measured, window, settings, geometries):
-            found.update((f"{name}_{feature}", value) for feature, value in values.items())
-        return found
+            results.update((f"{name}_{feature}", value) for feature, value in values.items())
+        return results
 
     def feature_names(self) -> list[str]:
         """Return the names of the features, without measuring anything."""
@@ -183,23 +183,25 @@ class FeatureExtractor:
         # Image types of equal settings share their geometry and their scratch memory.
         measurements: dict[Any, ImageMeasurement] = {}
         labels = sitk.GetArrayViewFromImage(case.mask)[window]
-        for image_type, own in self.parameters.image_types.items():
-            special = {**settings, **own}
-            wanted = extraction_settings(self.parameters, special)
-            names = [f"{c}_{name}" for c, features in wanted.image_features for name in features]
+        for image_type, overrides in self.parameters.image_types.items():
+            special = {**settings, **overrides}
+            image_settings = extraction_settings(self.parameters, special)
+            names = [
+                f"{c}_{name}" for c, features in image_settings.image_features for name in features
+            ]
             if not names:
                 continue
-            region, key = labels == special["label"], (special["label"], wanted.texture)
+            region, key = labels == special["label"], (special["label"], image_settings.texture)
             if key not in geometries:
-                geometries[key] = region_geometry(region, wanted.texture)
-            if (key, wanted) not in measurements:
-                measure = ImageMeasurement(geometries[key], case.spacing, wanted)
-                measurements[key, wanted] = measure
+                geometries[key] = region_geometry(region, image_settings.texture)
+            if (key, image_settings) not in measurements:
+                measure = ImageMeasurement(geometries[key], case.spacing, image_settings)
+                measurements[key, image_settings] = measure
             for image, box in filtered_images(case.image, case.region, window, image_type, special):
                 inside = box.reshape(-1)[geometries[key].in_box]
                 refuse_not_finite(inside, image)
                 try:
-                    values, _ = measurements[key, wanted](inside)
+                    values, _ = measurements[key, image_settings](inside)
                 except ValueError as error:
                     raise ValueError(f"Image {image!r}: {error}.") from error
                 yield image, dict(zip(names, values.tolist(), strict=True))

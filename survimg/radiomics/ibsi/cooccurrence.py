@@ -103,21 +103,21 @@ def _aggregate(
             per_slice["2D_avg"].append(measure(matrices, voxels.size))
         if "2D_comb" in aggregations:
             per_slice["2D_comb"].append(_merged(matrices, voxels.size, measure))
-    found = {name: _mean(np.concatenate(rows)) for name, rows in per_slice.items() if rows}
+    features = {name: _mean(np.concatenate(rows)) for name, rows in per_slice.items() if rows}
     n = block.in_block.size
     summed = np.asarray(in_plane)
     if "2_5D_avg" in aggregations:
-        found["2_5D_avg"] = _mean(measure(summed, n))
+        features["2_5D_avg"] = _mean(measure(summed, n))
     if "2_5D_comb" in aggregations:
-        found["2_5D_comb"] = _mean(_merged(summed, n, measure))
+        features["2_5D_comb"] = _mean(_merged(summed, n, measure))
     if {"3D_avg", "3D_comb"} & set(aggregations):
         between = count(block.in_block, block.offsets[IN_PLANE:])
         everywhere = np.concatenate([summed, between])
         if "3D_avg" in aggregations:
-            found["3D_avg"] = _mean(measure(everywhere, n))
+            features["3D_avg"] = _mean(measure(everywhere, n))
         if "3D_comb" in aggregations:
-            found["3D_comb"] = _mean(_merged(everywhere, n, measure))
-    return found
+            features["3D_comb"] = _mean(_merged(everywhere, n, measure))
+    return features
 
 
 def _merged(matrices: np.ndarray, n_voxels: int, measure: _Measure) -> np.ndarray:

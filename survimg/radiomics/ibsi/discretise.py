@@ -42,7 +42,7 @@ def ibsi_grey_levels(
         count = bin_count or 0
         scale = (high - low) or 1.0
         levels = np.minimum(np.floor(count * (values - low) / scale) + 1, count)
-        wanted = float(count)
+        n_levels = float(count)
     else:
         edge = low if first_edge is None else first_edge
         if low < edge:
@@ -52,10 +52,10 @@ def ibsi_grey_levels(
                 "intensity_range"
             )
         levels = np.floor((values - edge) / bin_width) + 1
-        wanted = float(levels.max())
-    if wanted > MOST_LEVELS:
+        n_levels = float(levels.max())
+    if n_levels > MOST_LEVELS:
         raise ValueError(
-            f"the discretisation gives {wanted:.0f} grey levels; at most {MOST_LEVELS} are "
+            f"the discretisation gives {n_levels:.0f} grey levels; at most {MOST_LEVELS} are "
             "supported. Choose a larger bin_width or a smaller bin_count"
         )
     return levels.astype(np.int64), int(levels.max())

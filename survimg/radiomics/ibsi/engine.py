@@ -33,7 +33,7 @@ ENGINE_VERSION = "ibsi-2"
 _ROUNDING = 1e-6
 
 # (family, aggregation or None) -> values in the order of `FAMILIES`.
-_Found = dict[tuple[str, str | None], np.ndarray]
+_Features = dict[tuple[str, str | None], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _measure_channel(
     region: _Region,
     configuration: IBSIConfiguration,
     mesh_volume: float,
-) -> tuple[dict[str, _Found], list[int]]:
+) -> tuple[dict[str, _Features], list[int]]:
     image = region.grid.sample(volume, region.window, configuration.image_order)
     families = _families(configuration)
     needed = image if "local_intensity" in families else image[region.mask]
@@ -140,17 +140,19 @@ def _measure_channel(
     intensity_mask = resegment(image, region.mask, bounds, configuration.outlier_sigma)
     edge = dict(configuration.first_edge).get(channel, None if bounds is None else bounds[0])
     masks = region.mask, intensity_mask
-    found, n_levels = _measure_image(image, *masks, configuration, bounds, edge)
+    features, n_levels = _measure_image(image, *masks, configuration, bounds, edge)
     if "morphology" in families:
         of_intensities = intensity_morphology(
             *masks, image[intensity_mask], region.grid.spacing, mesh_volume
         )
-        found["morphology", None] = np.array(
+        features["morphology", None] = np.array(
             [of_intensities.get(tag, np.nan) for tag in FAMILIES["morphology"]]
         )
     if "local_intensity" in families:
-        found["local_intensity", None] = local_intensity(image, intensity_mask, region.grid.spacing)
-    measured = [(found, n_levels)]
+        features["local_intensity", None] = local_intensity(
+            image, intensity_mask, region.grid.spacing
+        )
+    measured = [(features, n_levels)]
     for response in _responses(volume, channel, region, configuration):
         measured.append(_measure_image(response, *masks, configuration, None, None))
     by_image = dict(zip(configuration.image_types, (each for each, _ in measured), strict=True))
@@ -187,24 +189,24 @@ def _measure_image(
     configuration: IBSIConfiguration,
     bounds: tuple[float, float] | None,
     edge: float | None,
-) -> tuple[_Found, int]:
+) -> tuple[_Features, int]:
     families, values = _families(configuration), image[intensity_mask]
-    found: _Found = {}
+    features: _Features = {}
     if "statistics" in families:
-        found["statistics", None] = intensity_statistics(values)
+        features["statistics", None] = intensity_statistics(values)
     if "intensity_volume_histogram" in families:
-        found["intensity_volume_histogram", None] = volume_histogram_features(
+        features["intensity_volume_histogram", None] = volume_histogram_features(
             values, bounds, configuration.ivh_bin_width, configuration.ivh_bin_count
         )
     if not families & WITH_BINS:
-        return found, 0
+        return features, 0
     levels, n_levels = ibsi_grey_levels(
         values, configuration.bin_width, configuration.bin_count, edge
     )
     if "intensity_histogram" in families:
-        found["intensity_histogram", None] = histogram_features(levels, n_levels)
-    found |= _textures(levels, n_levels, mask, intensity_mask, configuration)
-    return found, n_levels
+        features["intensity_histogram", None] = histogram_features(levels, n_levels)
+    features |= _textures(levels, n_levels, mask, intensity_mask, configuration)
+    return features, n_levels
 
 
 def resegment(
@@ -234,13 +236,13 @@ def resegment(
     if sigma is not None:
         mean, deviation = image[mask].mean(), image[mask].std()
         low, high = max(low, mean - sigma * deviation), min(high, mean + sigma * deviation)
-    kept = mask & (image >= low) & (image <= high)
-    if not kept.any():
+    intensity_mask = mask & (image >= low) & (image <= high)
+    if not intensity_mask.any():
         raise UnmeasurableRegionError(
             f"Resegmentation to [{low:g}, {high:g}] leaves no voxel of the region, whose "
             f"intensities are {image[mask].min():g} to {image[mask].max():g}."
         )
-    return kept
+    return intensity_mask
 
 
 def _textures(
@@ -249,11 +251,11 @@ def _textures(
     mask: np.ndarray,
     intensity_mask: np.ndarray,
     configuration: IBSIConfiguration,
-) -> _Found:
+) -> _Features:
     families, wanted = _families(configuration), configuration.aggregations
     box = bounding_box(intensity_mask)
     block = make_block(levels, intensity_mask[box], n_levels)
-    found: _Found = {}
+    found: _Features = {}
     measures: dict[str, Callable[..., dict[str, np.ndarray]]] = {
         "glcm": cooccurrence_by_aggregation,
         "glrlm": runs_by_aggregation,
