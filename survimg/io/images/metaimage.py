@@ -45,9 +45,14 @@ _READ = frozenset(
      "ElementNumberOfChannels", "ElementType", "ElementDataFile", "DistanceUnits",
      "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"}
 )  # fmt: skip
+#: Those of one or four numbers; a reader that looks for more would take them from the next line.
+_IDLE_NUMBERS = {
+    "ID": 1, "ParentID": 1, "CompressionLevel": 1, "ElementMin": 1, "ElementMax": 1, "Color": 4,
+}  # fmt: skip
 #: Fields whose length is the number of axes.
 _AFTER_NDIMS = frozenset(
-    {"TransformMatrix", "Offset", "CenterOfRotation", "ElementSpacing", "ElementSize", "DimSize"}
+    {"TransformMatrix", "Offset", "CenterOfRotation", "ElementSpacing", "ElementSize", "DimSize",
+     "SequenceID"}
 )
 #: What ITK keeps of a file that it converted: DICOM tags and notes of its own.
 _NOTES = re.compile(r"[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}|ITK_\w+")
@@ -143,6 +148,10 @@ def _read(path: Path, root: Path | None, fields: dict[str, str], start: int) -> 
     matrix = np.array(
         numbers(fields.get("TransformMatrix", unturned), n_axes**2, "TransformMatrix")
     ).reshape(n_axes, n_axes)
+    per_axis = dict.fromkeys(("CenterOfRotation", "ElementSize", "SequenceID"), n_axes)
+    for name, count in (_IDLE_NUMBERS | per_axis).items():
+        if name in fields:
+            numbers(fields[name], count, name)
     offset = numbers(fields.get("Offset", " ".join("0" * n_axes)), n_axes, "Offset")
     spacing = numbers(fields["ElementSpacing"], n_axes, "ElementSpacing")
     voxels, name = path, fields["ElementDataFile"]

@@ -165,6 +165,12 @@ def test_nrrd_headers_outside_the_grammar(tmp_path, old, new):
     ("ElementType", "ElementToIntensityFunctionSlope = 2\nElementType"),
     ("ElementType", "CompressedData = True\nElementType"),
     ("ElementType", "CompressedData = True\nCompressedDataSize = 672\nElementType"),
+    # ITK would take what is missing from the next line, and lose the field that stands there
+    ("ElementSpacing", "CenterOfRotation = 0\nElementSpacing"),
+    ("ElementSpacing", "ElementSize = 1 1\nElementSpacing"),
+    ("ElementSpacing", "SequenceID = 1\nElementSpacing"),
+    ("ElementSpacing", "Color = 1 1 1\nElementSpacing"), ("ElementSpacing", "ID =\nElementSpacing"),
+    ("ElementSpacing", "ElementMin = x\nElementSpacing"),
 ])  # fmt: skip
 def test_metaimage_headers_outside_the_grammar(tmp_path, old, new):
     text = META.format("LOCAL").replace(old, new)
