@@ -148,9 +148,9 @@ def _check_risk_is_a_fresh_float64_vector(estimator: Any, X: Any, y: np.ndarray)
     _require(risk.shape == (len(y),), f"predict returns shape {risk.shape} for {len(y)} patients")
     _require(risk.dtype == np.float64, f"predict returns {risk.dtype}")
     _require(bool(np.isfinite(risk).all()), "predict returns values that are not finite")
-    kept = risk.copy()
+    original = risk.copy()
     risk *= -1  # as scikit-survival's score does for models on the time scale
-    _require(np.array_equal(model.predict(X), kept), "predict hands out an array that it keeps")
+    _require(np.array_equal(model.predict(X), original), "predict hands out an array that it keeps")
 
 
 def _check_prediction_does_not_depend_on_company_or_order(
@@ -165,10 +165,10 @@ def _check_prediction_does_not_depend_on_company_or_order(
         "of one patient": np.array([2]),
     }
     for what, patients in pairs.items():
-        found, expected = model.predict(_safe_indexing(X, patients)), risk[patients]
+        prediction, expected = model.predict(_safe_indexing(X, patients)), risk[patients]
         _require(
-            np.allclose(found, expected, rtol=1e-6, atol=1e-9),
-            f"predictions {what} differ by up to {np.abs(found - expected).max():.3g}",
+            np.allclose(prediction, expected, rtol=1e-6, atol=1e-9),
+            f"predictions {what} differ by up to {np.abs(prediction - expected).max():.3g}",
         )
 
 

@@ -249,27 +249,27 @@ def resolve_feature_set(
                 f"or a sequence of classes out of {list(IBSI_IDENTIFIERS)}."
             )
         return dict(FEATURE_SETS[features])
-    wanted = features if isinstance(features, Mapping) else dict.fromkeys(features)
-    unknown = [name for name in wanted if name not in IBSI_IDENTIFIERS]
-    if unknown or not wanted:
+    choices = features if isinstance(features, Mapping) else dict.fromkeys(features)
+    unknown = [name for name in choices if name not in IBSI_IDENTIFIERS]
+    if unknown or not choices:
         raise ValueError(
             f"features must select at least one of the classes {list(IBSI_IDENTIFIERS)}; got "
             f"{unknown or 'none'}."
         )
-    chosen = {}
-    for feature_class, known in IBSI_IDENTIFIERS.items():
-        if feature_class not in wanted:
+    feature_set = {}
+    for feature_class, identifiers in IBSI_IDENTIFIERS.items():
+        if feature_class not in choices:
             continue
-        asked = wanted[feature_class]
-        names = _default_names(feature_class) if asked is None else tuple(asked)
-        wrong = [name for name in names if name not in known]
+        choice = choices[feature_class]
+        names = _default_names(feature_class) if choice is None else tuple(choice)
+        wrong = [name for name in names if name not in identifiers]
         if wrong or not names:
             raise ValueError(
                 f"{wrong or 'No feature'} is not a feature of class {feature_class!r}; it has "
-                f"{list(known)}."
+                f"{list(identifiers)}."
             )
-        chosen[feature_class] = names
-    return chosen
+        feature_set[feature_class] = names
+    return feature_set
 
 
 def filtered_images(
@@ -423,9 +423,9 @@ def native_settings(
         A feature or an image is unknown, or widths do not go with the images.
     """
     sigma = tuple(float(s) for s in log_sigma or ())
-    wanted = resolve_feature_set("deepmts-1456" if features is None else features)
+    feature_set = resolve_feature_set("deepmts-1456" if features is None else features)
     return ExtractionSettings(
-        features=tuple(wanted.items()),
+        features=tuple(feature_set.items()),
         image_types=filtered_images(image_types, sigma),
         log_sigma=sigma,
         bin_width=bin_width,

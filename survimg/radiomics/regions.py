@@ -149,17 +149,17 @@ def shell(mask: np.ndarray, spacing: np.ndarray, thickness: float) -> np.ndarray
     ndarray of shape (z, y, x), bool
         Empty for an empty mask, or where the thickness is below the voxel size.
     """
-    found = np.zeros(mask.shape, dtype=bool)
+    region = np.zeros(mask.shape, dtype=bool)
     if not mask.any():
-        return found
+        return region
     reach = np.ceil(thickness / np.asarray(spacing)).astype(int)
     window = tuple(
         slice(max(int(positions.min()) - r, 0), int(positions.max()) + r + 1)
         for positions, r in zip(np.nonzero(mask), reach, strict=True)
     )
     distance = ndimage.distance_transform_edt(~mask[window], sampling=spacing)
-    found[window] = (distance > 0) & (distance <= thickness)
-    return found
+    region[window] = (distance > 0) & (distance <= thickness)
+    return region
 
 
 def measurable(region: np.ndarray) -> bool:

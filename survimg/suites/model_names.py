@@ -97,8 +97,8 @@ def build_models(
     """
     if len(set(names)) < len(names):
         raise ValueError(f"A model is named twice: {', '.join(names)}.")
-    known, others = (LABEL_MODELS, MODELS) if classifiers else (MODELS, LABEL_MODELS)
-    return {name: _build(name, settings, known, others) for name in names}
+    models, others = (LABEL_MODELS, MODELS) if classifiers else (MODELS, LABEL_MODELS)
+    return {name: _build(name, settings, models, others) for name in names}
 
 
 def parameter_names(model: Any, parameter: str) -> list[str]:
@@ -147,10 +147,10 @@ def _build(name: str, settings: ModelSettings, known: Models, others: Models) ->
     if name in known:
         return known[name](settings)
     if name in others:
-        wanted = "needs labels: give --label or --label-at"
+        reason = "needs labels: give --label or --label-at"
         if others is MODELS:
-            wanted = f"learns times, not labels; classifiers are {', '.join(known)}"
-        raise ValueError(f"Model {name!r} {wanted}.")
+            reason = f"learns times, not labels; classifiers are {', '.join(known)}"
+        raise ValueError(f"Model {name!r} {reason}.")
     if ":" not in name:
         raise ValueError(
             f"Unknown model {name!r}{_nearest(name, known)} Known are {', '.join(known)}; your own "

@@ -208,16 +208,16 @@ def survival_values(
     """
     grid = np.atleast_1d(as_times(times, "times"))
     values = np.ones((len(functions), grid.size))
-    known = np.ones(values.shape, dtype=bool)
+    in_domain = np.ones(values.shape, dtype=bool)
     if past_end == "nan":
-        known = grid <= np.array([function.domain[1] for function in functions]).reshape(-1, 1)
-    for row, inside, function in zip(values, known, functions, strict=True):
-        given = inside & (grid >= function.x[0])
-        if given.any():
-            row[given] = function(grid[given])
+        in_domain = grid <= np.array([function.domain[1] for function in functions]).reshape(-1, 1)
+    for row, inside, function in zip(values, in_domain, functions, strict=True):
+        after_start = inside & (grid >= function.x[0])
+        if after_start.any():
+            row[after_start] = function(grid[after_start])
     order = np.argsort(grid, kind="stable")
-    check_curves(np.where(known, values, 0.0)[:, order])
-    return np.where(known, values, np.nan)
+    check_curves(np.where(in_domain, values, 0.0)[:, order])
+    return np.where(in_domain, values, np.nan)
 
 
 def check_curves(curves: np.ndarray) -> None:

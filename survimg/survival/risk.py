@@ -147,11 +147,11 @@ def _fitted_models(estimator: Any) -> list[Any]:
         models = _models_in([getattr(estimator, attribute, None)])
         if models:
             return models
-    held = vars(estimator) if hasattr(estimator, "__dict__") else {}
+    attributes = vars(estimator) if hasattr(estimator, "__dict__") else {}
     parameters = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
-    fitted = [value for name, value in held.items() if name not in parameters]
+    fitted = [value for name, value in attributes.items() if name not in parameters]
     # What is not fitted in `fit` was given fitted, as to FrozenEstimator.
-    return _models_in(fitted) or _models_in(held.values())
+    return _models_in(fitted) or _models_in(attributes.values())
 
 
 def _models_in(values: Iterable[Any]) -> list[Any]:

@@ -92,8 +92,8 @@ class RiskSets:
         -------
         ndarray of shape () or (k,)
         """
-        own = self._weight[self._deaths] @ log_risk[self._order][self._deaths]
-        likelihood: np.ndarray = own - self.row_weight @ self._log_totals(log_risk)
+        log_risk_of_deaths = self._weight[self._deaths] @ log_risk[self._order][self._deaths]
+        likelihood: np.ndarray = log_risk_of_deaths - self.row_weight @ self._log_totals(log_risk)
         return likelihood
 
     def saturated_log_likelihood(self) -> float:
@@ -175,8 +175,8 @@ class RiskSetSums:
     def score(self, row_factor: np.ndarray | float = 1.0) -> np.ndarray:
         """Score vector, shape (p,), each row multiplied by `row_factor` (n_rows,)."""
         sets = self._sets
-        own = sets._weight[sets._deaths] * row_factor
-        return own @ self._X[sets._deaths] - (sets.row_weight * row_factor) @ self.mean
+        death_weights = sets._weight[sets._deaths] * row_factor
+        return death_weights @ self._X[sets._deaths] - (sets.row_weight * row_factor) @ self.mean
 
     def information(self, row_factor: np.ndarray | float = 1.0) -> np.ndarray:
         """Observed information, (p, p), each row multiplied by `row_factor` (n_rows,)."""

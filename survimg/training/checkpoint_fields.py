@@ -141,10 +141,10 @@ def _check_optimizer(state: Any, net: NeuralNet) -> None:
     expected = net.optimizer_.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
         raise ValueError("optimizer is no state of an optimiser")
-    groups, own = state["param_groups"], expected["param_groups"]
-    if not isinstance(groups, list) or len(groups) != len(own):
+    groups, own_groups = state["param_groups"], expected["param_groups"]
+    if not isinstance(groups, list) or len(groups) != len(own_groups):
         raise ValueError("optimizer, param_groups, is of another optimiser")
-    for group, mine in zip(groups, own, strict=True):
+    for group, mine in zip(groups, own_groups, strict=True):
         if not isinstance(group, dict) or set(mine) - set(group):
             raise ValueError("optimizer, param_groups, is of another optimiser")
         for name, value in mine.items():

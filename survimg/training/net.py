@@ -82,8 +82,8 @@ class Net(BaseEstimator):
         return type(self)(self.cls, **parameters)
 
     def __repr__(self, *_: Any, **__: Any) -> str:
-        given = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
-        return f"Net({_name(self.cls)}{given})"
+        arguments = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
+        return f"Net({_name(self.cls)}{arguments})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the class, as ``cls``, and the parameters that were given.
@@ -197,10 +197,10 @@ class Net(BaseEstimator):
         n_channels, *size = shape
         names = _signature(self.cls)[0]
         channels = next((name for name in _CHANNELS if name in names), None)
-        given = self.parameters.get(channels or "", n_channels)
-        if given != n_channels:
+        setting = self.parameters.get(channels or "", n_channels)
+        if setting != n_channels:
             raise ValueError(
-                f"{self!r} is built for {given} channel(s) and the volumes have {n_channels}. "
+                f"{self!r} is built for {setting} channel(s) and the volumes have {n_channels}. "
                 f"Leave {channels} out: the cohort tells it."
             )
         inferred: dict[str, Any] = {} if channels is None else {channels: n_channels}
@@ -275,12 +275,12 @@ def _signature(cls: Any) -> tuple[dict[str, Any], bool]:
     return.
     """
     try:
-        own = inspect.signature(cls).parameters.values()
+        parameters = inspect.signature(cls).parameters.values()
     except (TypeError, ValueError):  # built in, without a signature
         return {}, True
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    names = {each.name: each.default for each in own if each.kind not in kinds}
-    if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own):
+    names = {each.name: each.default for each in parameters if each.kind not in kinds}
+    if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return names, False
     behind = _behind(cls)
     if behind is None:
@@ -292,11 +292,13 @@ def _signature(cls: Any) -> tuple[dict[str, Any], bool]:
 def _required(cls: Any) -> list[str]:
     """Names of the parameters of a class or function that have no default."""
     try:
-        own = inspect.signature(cls).parameters.values()
+        parameters = inspect.signature(cls).parameters.values()
     except (TypeError, ValueError):  # built in, without a signature
         return []
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return [each.name for each in own if each.default is each.empty and each.kind not in kinds]
+    return [
+        each.name for each in parameters if each.default is each.empty and each.kind not in kinds
+    ]
 
 
 def _behind(cls: Any) -> type | None:

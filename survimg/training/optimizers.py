@@ -28,14 +28,14 @@ def optimizer_settings(parameters: TrainingParameters) -> dict[str, Any]:
     ValueError
         The optimiser does not have one of `optimizer_params`.
     """
-    given = dict(parameters.optimizer_params or {})
+    settings = dict(parameters.optimizer_params or {})
     cls = torch.optim.Adam if parameters.optimizer is None else parameters.optimizer
     names = set(inspect.signature(cls).parameters) - {"params", "lr"}
-    if unknown := sorted(set(given) - names):
+    if unknown := sorted(set(settings) - names):
         raise ValueError(
-            f"optimizer_params={given}: {cls.__name__} has no {', '.join(unknown)}. It has "
+            f"optimizer_params={settings}: {cls.__name__} has no {', '.join(unknown)}. It has "
             f"{sorted(names)}; the learning rate is learning_rate."
         )
     if parameters.optimizer is None:
-        given = {**_ADAM, **given}
-    return {"optimizer": cls, **{f"optimizer__{name}": value for name, value in given.items()}}
+        settings = {**_ADAM, **settings}
+    return {"optimizer": cls, **{f"optimizer__{name}": value for name, value in settings.items()}}

@@ -76,7 +76,7 @@ def extract_case(case: RadiomicsCase, configuration: IBSIConfiguration) -> CaseF
             values.extend([np.nan] * len(columns))
             continue
         try:
-            found, n_levels[c] = _measure_channel(
+            features, n_levels[c] = _measure_channel(
                 case.volume[c], channel, region, configuration, shape.get("morph_volume", np.nan)
             )
         except UnmeasurableRegionError as error:
@@ -84,7 +84,7 @@ def extract_case(case: RadiomicsCase, configuration: IBSIConfiguration) -> CaseF
         except ValueError as error:
             raise ValueError(f"{name_image(case, c, 'original')}: {error}.") from error
         for image, family, aggregation, tag, _ in columns:
-            values.append(found[image][family, aggregation][_POSITIONS[family][tag]])
+            values.append(features[image][family, aggregation][_POSITIONS[family][tag]])
     return CaseFeatures(np.array(values, dtype=np.float64), n_levels)
 
 
@@ -252,27 +252,27 @@ def _textures(
     intensity_mask: np.ndarray,
     configuration: IBSIConfiguration,
 ) -> _Features:
-    families, wanted = _families(configuration), configuration.aggregations
+    families, aggregations = _families(configuration), configuration.aggregations
     box = bounding_box(intensity_mask)
     block = make_block(levels, intensity_mask[box], n_levels)
-    found: _Features = {}
+    features: _Features = {}
     measures: dict[str, Callable[..., dict[str, np.ndarray]]] = {
         "glcm": cooccurrence_by_aggregation,
         "glrlm": runs_by_aggregation,
     }
     for family, measure in measures.items():
         if family in families:
-            asked = [name for name in wanted if name in AGGREGATIONS[family]]
-            found |= {(family, name): row for name, row in measure(block, asked).items()}
-    asked = [name for name in wanted if name in AGGREGATIONS["ngtdm"]]
+            names = [name for name in aggregations if name in AGGREGATIONS[family]]
+            features |= {(family, name): row for name, row in measure(block, names).items()}
+    names = [name for name in aggregations if name in AGGREGATIONS["ngtdm"]]
     if families & {"ngtdm", "ngldm"}:
-        tone, dependences = neighbourhoods_by_aggregation(block, asked)
-        found |= {("ngtdm", name): row for name, row in tone.items()}
-        found |= {("ngldm", name): row for name, row in dependences.items()}
+        tone, dependences = neighbourhoods_by_aggregation(block, names)
+        features |= {("ngtdm", name): row for name, row in tone.items()}
+        features |= {("ngldm", name): row for name, row in dependences.items()}
     if not families & {"glszm", "gldzm"}:
-        return found
+        return features
     for by_slice in (True, False):
-        of_kind = [name for name in asked if (name != "3D") == by_slice]
+        of_kind = [name for name in names if (name != "3D") == by_slice]
         if not of_kind:
             continue
         # Distances are those in the morphological mask; zones are of the intensity mask.
@@ -280,5 +280,5 @@ def _textures(
         zones = find_zones(block, distances, by_slice=by_slice)
         for family, of_zones in (("glszm", zones.size), ("gldzm", zones.distance)):
             rows = zones_by_aggregation(block, of_zones, zones, of_kind)
-            found |= {(family, name): row for name, row in rows.items()}
-    return found
+            features |= {(family, name): row for name, row in rows.items()}
+    return features

@@ -60,13 +60,13 @@ def shape_morphology(mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
     """
     geometry = region_geometry(mask)
     shape = shape_features(geometry, spacing)
-    found = {tag: shape[name] for tag, name in _AS_SHAPE.items()}
+    features = {tag: shape[name] for tag, name in _AS_SHAPE.items()}
     # IBSI's covariance divides by n - 1, PyRadiomics' by n.
     n = geometry.in_block.size
     axes = [shape[name] * math.sqrt(n / (n - 1)) for name in _AXES.values()]
-    found |= dict(zip(_AXES, axes, strict=True))
-    volume, area = found["morph_volume"], found["morph_area_mesh"]
-    found["morph_asphericity"] = (area**3 / (36 * math.pi * volume**2)) ** (1 / 3) - 1
+    features |= dict(zip(_AXES, axes, strict=True))
+    volume, area = features["morph_volume"], features["morph_area_mesh"]
+    features["morph_asphericity"] = (area**3 / (36 * math.pi * volume**2)) ** (1 / 3) - 1
     padded = np.pad(mask[geometry.window], 1).astype(np.uint8)
     points = surface_points(padded) * (spacing / 2)
     hull = ConvexHull(points)
@@ -77,9 +77,9 @@ def shape_morphology(mask: np.ndarray, spacing: np.ndarray) -> dict[str, float]:
         "conv_hull": (float(hull.volume), float(hull.area)),
     }
     for name, (body_volume, body_area) in bodies.items():
-        found[f"morph_vol_dens_{name}"] = volume / body_volume if body_volume > 0 else math.nan
-        found[f"morph_area_dens_{name}"] = area / body_area
-    return found
+        features[f"morph_vol_dens_{name}"] = volume / body_volume if body_volume > 0 else math.nan
+        features[f"morph_area_dens_{name}"] = area / body_area
+    return features
 
 
 def _box_area(sides: np.ndarray) -> float:

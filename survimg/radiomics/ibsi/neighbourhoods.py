@@ -67,7 +67,7 @@ def neighbourhoods_by_aggregation(
     tone_differences, dependences : dict of ndarray of shape (5,) and of shape (17,)
         Tone differences of a region without two neighbouring voxels are NaN.
     """
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if {"2D", "2_5D"} & set(aggregations):
         total = _Matrices(block.n_levels, 2 * IN_PLANE)
         slices = []
@@ -77,13 +77,13 @@ def neighbourhoods_by_aggregation(
             if "2D" in aggregations:
                 slices.append(matrices.features())
         if "2D" in aggregations:
-            found["2D"] = _mean([tone for tone, _ in slices]), _mean([d for _, d in slices])
+            features["2D"] = _mean([tone for tone, _ in slices]), _mean([d for _, d in slices])
         if "2_5D" in aggregations:
-            found["2_5D"] = total.features()
+            features["2_5D"] = total.features()
     if "3D" in aggregations:
         space = _Matrices(block.n_levels, 2 * block.offsets.size)
-        found["3D"] = space.count(block, slice(None), block.offsets).features()
-    return {k: tone for k, (tone, _) in found.items()}, {k: d for k, (_, d) in found.items()}
+        features["3D"] = space.count(block, slice(None), block.offsets).features()
+    return {k: tone for k, (tone, _) in features.items()}, {k: d for k, (_, d) in features.items()}
 
 
 def _mean(rows: list[np.ndarray]) -> np.ndarray:

@@ -79,25 +79,25 @@ class Grid:
 
     def around(self, region: np.ndarray) -> tuple[slice, slice, slice]:
         """Return the part of the grid that covers a region of the image, and a voxel more."""
-        found = []
+        slices = []
         for part, step, first, size in zip(
             bounding_box(region), self.step, self.first, self.shape, strict=True
         ):
             low = int(np.floor((part.start - 1 - first) / step))
             high = int(np.ceil((part.stop - first) / step)) + 1
-            found.append(slice(max(low, 0), min(high, int(size))))
-        return found[0], found[1], found[2]
+            slices.append(slice(max(low, 0), min(high, int(size))))
+        return slices[0], slices[1], slices[2]
 
     def _source(
         self, shape: tuple[int, ...], window: tuple[slice, ...], margin: int
     ) -> tuple[slice, ...]:
-        found = []
+        slices = []
         for part, step, first, size in zip(window, self.step, self.first, shape, strict=True):
             low = int(np.floor(first + part.start * step)) - margin
             high = int(np.ceil(first + (part.stop - 1) * step)) + margin + 1
             low = min(max(low, 0), size - 1)
-            found.append(slice(low, max(min(high, size), low + 1)))
-        return tuple(found)
+            slices.append(slice(low, max(min(high, size), low + 1)))
+        return tuple(slices)
 
 
 def resampled_grid(shape: tuple[int, ...], spacing: np.ndarray, wanted: np.ndarray) -> Grid:

@@ -350,21 +350,21 @@ def resolve_families(
     """
     if features is None:
         return {family: tuple(tags) for family, tags in FAMILIES.items()}
-    wanted = {features: None} if isinstance(features, str) else features
-    if not isinstance(wanted, Mapping):
-        wanted = dict.fromkeys(wanted)
-    unknown = [name for name in wanted if name not in FAMILIES]
-    if unknown or not wanted:
+    choices = {features: None} if isinstance(features, str) else features
+    if not isinstance(choices, Mapping):
+        choices = dict.fromkeys(choices)
+    unknown = [name for name in choices if name not in FAMILIES]
+    if unknown or not choices:
         raise ValueError(
             f"With standard='ibsi', features must select families out of {list(FAMILIES)}, or be "
             f"None for all; got {unknown or 'none'}."
         )
     resolved = {}
     for family, tags in FAMILIES.items():
-        if family not in wanted:
+        if family not in choices:
             continue
-        asked = wanted[family]
-        names = tuple(tags) if asked is None else tuple(asked)
+        choice = choices[family]
+        names = tuple(tags) if choice is None else tuple(choice)
         wrong = [name for name in names if name not in tags]
         if wrong or not names:
             raise ValueError(

@@ -90,18 +90,18 @@ def zones_by_aggregation(
     aggregations : collection of str
         Of `VALUE_AGGREGATIONS` that fit the zones.
     """
-    found = {}
+    features = {}
     for name in aggregations:
         if name != "2D":
-            found[name] = _features(zones.level, of_zones, block.n_levels, block.in_block.size)
+            features[name] = _features(zones.level, of_zones, block.n_levels, block.in_block.size)
             continue
         rows = []
         for part in block.slices:
             inside = slice(*np.searchsorted(zones.first, [part.start, part.stop]))
             n = part.stop - part.start
             rows.append(_features(zones.level[inside], of_zones[inside], block.n_levels, n))
-        found[name] = np.mean(rows, axis=0)
-    return found
+        features[name] = np.mean(rows, axis=0)
+    return features
 
 
 def _features(level: np.ndarray, of_zones: np.ndarray, n_levels: int, n: int) -> np.ndarray:

@@ -34,12 +34,12 @@ def cooccurrence_features(pairs: np.ndarray, n_present: int, with_mcc: bool) -> 
     ndarray of shape (24,)
         Directions without a pair are left out; NaN when none is left.
     """
-    found = np.zeros(24, dtype=np.float64)
+    features = np.zeros(24, dtype=np.float64)
     n_levels = pairs.shape[1] - 1
-    used = _add_up(pairs, _X_LOG_X, 1, n_levels, _scratch(n_levels), found)
-    found = np.divide(found, used) if used else np.full(24, np.nan)
-    found[15] = mean_maximal_correlation(pairs, n_present) if with_mcc else np.nan
-    return found
+    used = _add_up(pairs, _X_LOG_X, 1, n_levels, _scratch(n_levels), features)
+    features = np.divide(features, used) if used else np.full(24, np.nan)
+    features[15] = mean_maximal_correlation(pairs, n_present) if with_mcc else np.nan
+    return features
 
 
 def _scratch(n_levels: int) -> np.ndarray:

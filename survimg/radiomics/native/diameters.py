@@ -49,12 +49,12 @@ def largest_diameters(padded: np.ndarray, spacing: np.ndarray) -> tuple[float, f
 
 def surface_points(padded: np.ndarray) -> np.ndarray:
     """Return the surface points in doubled index coordinates, shape (n, 3), int64."""
-    found = []
+    points = []
     for axis in range(3):
         positions = np.argwhere(np.diff(padded.view(np.int8), axis=axis)) * 2
         positions[:, axis] += 1
-        found.append(positions)
-    return np.concatenate(found)
+        points.append(positions)
+    return np.concatenate(points)
 
 
 @kernel

@@ -42,8 +42,8 @@ def grey_levels(
     if np.issubdtype(values.dtype, np.integer):
         low, high = np.int64(low), np.int64(high)
     if bin_width is not None:
-        wanted = (float(high) - float(low)) / bin_width + 1
-        _check_levels(wanted)
+        n_levels = (float(high) - float(low)) / bin_width + 1
+        _check_levels(n_levels)
         # As PyRadiomics computes them, in every digit.
         edges = np.arange(low - low % bin_width, high + 2 * bin_width, bin_width)
     else:

@@ -44,17 +44,17 @@ def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatu
     n_levels = np.zeros((len(case.channel_names), n_images), dtype=np.int64)
     measure = ImageMeasurement(geometry, case.spacing, settings)
     for c in range(len(case.channel_names)):
-        found: dict[str, np.ndarray] = {}
+        features: dict[str, np.ndarray] = {}
         if case.present[c] and n_images:
             for image_type, voxels in _region_values(case, c, geometry, settings):
                 try:
-                    found[image_type], levels = measure(voxels)
+                    features[image_type], levels = measure(voxels)
                 except ValueError as error:
                     raise ValueError(f"{name_image(case, c, image_type)}: {error}.") from error
                 n_levels[c, settings.image_types.index(image_type)] = levels
         missing = np.full(settings.n_per_image, np.nan)
         for image_type in settings.filtered_image_types:
-            values.extend(found.get(image_type, missing))
+            values.extend(features.get(image_type, missing))
     return CaseFeatures(np.array(values, dtype=np.float64), n_levels)
 
 

@@ -137,7 +137,7 @@ def _second_eigenpair(matrix: np.ndarray, top: np.ndarray) -> tuple[float, np.nd
     beside = np.empty(most + 1, dtype=np.float64)
     product = np.empty(n, dtype=np.float64)
     _start(top, basis[0])
-    found = 0.0
+    eigenvalue = 0.0
     size = most
     for k in range(most):
         _multiply(matrix, basis[k], product)
@@ -151,14 +151,14 @@ def _second_eigenpair(matrix: np.ndarray, top: np.ndarray) -> tuple[float, np.nd
         small = beside[k] < 1e-11
         if small or k == most - 1 or (k >= _FIRST_CHECK and k % _CHECK_EVERY == 0):
             latest = _largest_ritz(diagonal, beside, k + 1)
-            settled = abs(latest - found) < 1e-12
-            found = latest
+            settled = abs(latest - eigenvalue) < 1e-12
+            eigenvalue = latest
             if small or settled or k == most - 1:
                 size = k + 1
                 break
         for i in range(n):
             basis[k + 1, i] = product[i] / beside[k]
-    return found, _ritz_vector(basis, diagonal, beside, size, found)
+    return eigenvalue, _ritz_vector(basis, diagonal, beside, size, eigenvalue)
 
 
 @kernel

@@ -102,28 +102,28 @@ class ImageMeasurement:
             by_class.update(self._pair_classes(level_counts))
         if "ngtdm" in self.classes:
             by_class["ngtdm"] = self._tone_differences(level_counts)
-        found: list[float] = []
+        features: list[float] = []
         for feature_class, names in settings.image_features:
             if feature_class == "firstorder":
                 statistics = first_order(
                     values, level_counts, float(np.prod(self.spacing)), settings.texture.array_shift
                 )
-                found.extend(statistics[name] for name in names)
+                features.extend(statistics[name] for name in names)
             else:
                 order = {name: k for k, name in enumerate(IBSI_IDENTIFIERS[feature_class])}
-                found.extend(by_class[feature_class][order[name]] for name in names)
-        return np.array(found, dtype=np.float64), n_levels
+                features.extend(by_class[feature_class][order[name]] for name in names)
+        return np.array(features, dtype=np.float64), n_levels
 
     def _pair_classes(self, level_counts: np.ndarray) -> dict[str, np.ndarray]:
         geometry, width = self.geometry, level_counts.size
         n_directions = geometry.offsets.size
         pairs = np.zeros((n_directions, width, width), dtype=np.int32)
         count_pairs(self._grey, geometry.in_block, geometry.offsets, pairs, self._same)
-        found = {}
+        features = {}
         if "glcm" in self.classes:
-            found["glcm"] = self._cooccurrence(pairs, int(np.count_nonzero(level_counts)))
+            features["glcm"] = self._cooccurrence(pairs, int(np.count_nonzero(level_counts)))
         if self._position.size == 0:
-            return found
+            return features
         # No run is longer than the longest side of the bounding box.
         reached = np.zeros((n_directions, max(geometry.block_shape) + 1, width), dtype=np.int32)
         self._dependence.fill(0)
@@ -139,14 +139,14 @@ class ImageMeasurement:
             self._dependence,
         )
         if "glrlm" in self.classes:
-            found["glrlm"] = run_features(
+            features["glrlm"] = run_features(
                 level_counts, pairs, reached, longest, geometry.has_runs, self._run_weights
             )
         if "glszm" in self.classes:
-            found["glszm"] = self._zones(width)
+            features["glszm"] = self._zones(width)
         if "gldm" in self.classes:
-            found["gldm"] = self._dependences(width)
-        return found
+            features["gldm"] = self._dependences(width)
+        return features
 
     def _cooccurrence(self, pairs: np.ndarray, n_present: int) -> np.ndarray:
         geometry, texture = self.geometry, self.settings.texture

@@ -85,7 +85,7 @@ class Parameters:
                 if self.named_classes
                 else {}
             ),
-            "imageType": {name: dict(own) for name, own in self.image_types.items()},
+            "imageType": {name: dict(overrides) for name, overrides in self.image_types.items()},
         }
         return {name: section for name, section in sections.items() if section}
 
@@ -122,10 +122,10 @@ def read_parameters(source: ParameterSource) -> Parameters:
             raise ValueError(_unknown("The parameters have the", "key", key, _SECTIONS))
     sections = {name: _section(content, name) for name in _SECTIONS}
     image_types: dict[str, dict[str, Any]] = {}
-    for name, own in (sections["imageType"] or {"Original": {}}).items():
+    for name, overrides in (sections["imageType"] or {"Original": {}}).items():
         if name not in IMAGE_TYPES:
             raise ValueError(_unknown("imageType has the", "image type", name, IMAGE_TYPES))
-        image_types[name] = _checked(own or {}, SETTINGS, f"imageType: {name}")
+        image_types[name] = _checked(overrides or {}, SETTINGS, f"imageType: {name}")
     setting = _checked(sections["setting"], SETTINGS, "setting")
     if "LoG" in image_types and not ({**setting, **image_types["LoG"]}).get("sigma"):
         raise ValueError(
