@@ -31,8 +31,7 @@ from survimg.features import TumourVolume
 from survimg.io import manifest_of_dicom, read_image, write_image
 from survimg.io.dicom.seg_writing import write_segmentation
 from survimg.model_selection import EventStratifiedKFold
-from survimg.radiomics import RadiomicsFeatures
-from survimg.radiomics.extractor.voxel_maps import write_maps
+from survimg.radiomics import RadiomicsFeatures, write_maps
 from survimg.report import export_figures, render
 from survimg.report.comparison import compare_runs
 from survimg.report.comparison_page import render_comparison
