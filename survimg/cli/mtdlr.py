@@ -152,7 +152,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         "c_index": scores,
         "c_index_of_true_risk": _oracle(study, positions),
         "dice": _dice(models.mtdlr, cohorts),
-        "pet_parameters": without_pet or list(pet["training"].columns),
+        "pet_parameters": list(pet["training"].columns) if pet else [],
+        "no_pet_parameters": without_pet,
         "regions": {
             name: models.mtdlr.flags(cohort)["region"].value_counts().to_dict()
             for name, cohort in cohorts.items()
@@ -372,7 +373,10 @@ def _oracle(study: Study, positions: Mapping[str, np.ndarray]) -> dict[str, floa
 def _write_settings(
     arguments: argparse.Namespace, study: Study, record: Mapping[str, Any], out: Path
 ) -> None:
-    """Keep what was run beside its tables, without the places of this machine."""
+    """Keep what was run beside its tables, without the places of this machine, or patients' names.
+
+    Warnings of the preparation name patients, as may the reason why there are no PET parameters.
+    """
     from survimg.benchmark.environment import environment
     from survimg.benchmark.places import without_places
     from survimg.files import write_json
@@ -380,9 +384,9 @@ def _write_settings(
     content = {
         "command": arguments.command_line,
         "cohort": study.label,
-        "settings": study.settings,
+        "settings": {k: v for k, v in study.settings.items() if k != "preparation_warning"},
         "caveats": list(study.caveats),
-        **{name: value for name, value in record.items() if name != "folder"},
+        **{k: v for k, v in record.items() if k not in ("folder", "no_pet_parameters")},
         "environment": environment(),
     }
     write_json(out / _SETTINGS, without_places(content))

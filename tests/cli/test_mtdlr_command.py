@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import warnings
 
@@ -11,7 +12,8 @@ import pytest
 
 from survimg import Cohort
 from survimg.cli import main
-from survimg.cli.mtdlr import _range
+from survimg.cli.cohorts import Study
+from survimg.cli.mtdlr import _pet_parameters, _range, _write_settings
 from survimg.datasets import make_phantom_cohort
 from survimg.evaluation import concordance_index
 from survimg.files import write_json
@@ -139,6 +141,18 @@ def test_results_of_another_command_do_not_stay_beside_new_ones(
     write_json(tmp_path / "settings.json", earlier)
     assert mtdlr("--cohort", store, "--out", tmp_path, "--horizons", 12) == 2
     assert f"holds results of another command {stale}" in capsys.readouterr().err
+
+
+def test_settings_name_no_patient(tmp_path):
+    cohort = make_phantom_cohort(n=6, shape=SHAPE, random_state=3).cohort  # PET as z-scores
+    _, reason = _pet_parameters({"training": cohort})
+    assert f"patient {cohort.ids[0]!r} is no SUV" in reason
+    study = Study(cohort, "", settings={"n": 1, "preparation_warning": f"{cohort.ids[1]}: coarse"})
+    record = {"pet_parameters": [], "no_pet_parameters": reason}
+    _write_settings(argparse.Namespace(command_line="survimg mtdlr"), study, record, tmp_path)
+    text = (tmp_path / "settings.json").read_text("utf-8")
+    assert json.loads(text)["settings"] == {"n": 1}
+    assert not [name for name in cohort.ids if name in text]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
