@@ -44,6 +44,7 @@ EXAMPLES = (
     "--out runs/trial",
 )
 _PHANTOM_HORIZONS = [24.0, 36.0]
+_SETTINGS = "settings.json"
 _MOST_LEVELS = 6  # a column with more values has a continuous axis
 
 
@@ -120,6 +121,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     cohorts = {name: study.cohort[rows] for name, rows in positions.items()}
     training = cohorts["training"]
     horizons = _horizons(arguments, training)
+    _check_folder(out, list(positions), horizons)
     y = outcome_of(training, arguments.cohort)
     models = _models(arguments, columns, out / "cache").fit(training, y)
     scored = [models.training("training", training, horizons)]
@@ -130,6 +132,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     ]
     pet, without_pet = _pet_parameters(cohorts)
     scored = [_joined(part, pet[part.name]) if pet else part for part in scored]
+    (out / _SETTINGS).unlink(missing_ok=True)  # until the tables beside it are of one run again
     write_analysis(
         scored,
         out,
@@ -144,11 +147,13 @@ def run(arguments: argparse.Namespace) -> Answer:
     record = {
         "folder": out,
         "patients": {name: len(cohort) for name, cohort in cohorts.items()},
+        "horizons": horizons,
         "events": {part.name: int(part.outcome["event"].sum()) for part in scored},
         "c_index": scores,
         "c_index_of_true_risk": _oracle(study, positions),
         "dice": _dice(models.mtdlr, cohorts),
-        "pet_parameters": without_pet or list(pet["training"].columns),
+        "pet_parameters": list(pet["training"].columns) if pet else [],
+        "no_pet_parameters": without_pet,
         "regions": {
             name: models.mtdlr.flags(cohort)["region"].value_counts().to_dict()
             for name, cohort in cohorts.items()
@@ -214,6 +219,22 @@ def _horizons(arguments: argparse.Namespace, training: Cohort) -> list[float]:
             f"training patients, at {last:g}."
         )
     return sorted(horizons)
+
+
+def _check_folder(out: Path, parts: list[str], horizons: list[float]) -> None:
+    """Refuse a folder with results of patients or times that this command would leave there."""
+    from survimg.files import read_json
+
+    if not (out / _SETTINGS).is_file():
+        return
+    earlier = read_json(out / _SETTINGS)
+    stale = [name for name in earlier.get("patients", {}) if name not in parts]
+    stale += [f"horizon {time:g}" for time in earlier.get("horizons", []) if time not in horizons]
+    if stale:
+        raise ValueError(
+            f"--out {out} holds results of another command ({', '.join(stale)}), which would stay "
+            "beside those of this one. Choose another folder."
+        )
 
 
 def _models(arguments: argparse.Namespace, columns: list[str], cache: Path) -> MtdlrModels:
@@ -308,8 +329,11 @@ def _range(values: pd.Series) -> tuple[float, float] | dict[str, dict[str, float
     levels = np.unique(values)
     if 1 < levels.size <= _MOST_LEVELS:
         return {f"{level:g}": {str(values.name): float(level)} for level in levels}
-    low, high = np.round(np.quantile(values, [0.01, 0.99]), 3)
-    return float(low), float(high)
+    low, high = np.quantile(values, [0.01, 0.99])
+    if not low < high:  # nearly all patients have one value
+        low, high = levels[0], levels[-1]
+    decimals = int(np.ceil(2 - np.log10(high - low)))
+    return round(float(low), decimals), round(float(high), decimals)
 
 
 def _concordance(outcome: np.ndarray, scores: pd.DataFrame) -> dict[str, float]:
@@ -349,7 +373,10 @@ def _oracle(study: Study, positions: Mapping[str, np.ndarray]) -> dict[str, floa
 def _write_settings(
     arguments: argparse.Namespace, study: Study, record: Mapping[str, Any], out: Path
 ) -> None:
-    """Keep what was run beside its tables, without the places of this machine."""
+    """Keep what was run beside its tables, without the places of this machine, or patients' names.
+
+    Warnings of the preparation name patients, as may the reason why there are no PET parameters.
+    """
     from survimg.benchmark.environment import environment
     from survimg.benchmark.places import without_places
     from survimg.files import write_json
@@ -357,12 +384,12 @@ def _write_settings(
     content = {
         "command": arguments.command_line,
         "cohort": study.label,
-        "settings": study.settings,
+        "settings": {k: v for k, v in study.settings.items() if k != "preparation_warning"},
         "caveats": list(study.caveats),
-        **{name: value for name, value in record.items() if name != "folder"},
+        **{k: v for k, v in record.items() if k not in ("folder", "no_pet_parameters")},
         "environment": environment(),
     }
-    write_json(out / "settings.json", without_places(content))
+    write_json(out / _SETTINGS, without_places(content))
 
 
 def _table(scores: Mapping[str, Mapping[str, float]]) -> str:

@@ -230,7 +230,7 @@ def write_analysis(
     variables : sequence of str, optional
         Clinical columns of tables 1 to 3; without any column there is no table 1.
     measured : sequence of str, optional
-        Further columns of tables 1 and 2, such as PET parameters; no model here contains them.
+        Further columns of tables 1 and 2, such as PET parameters; table 3 does not contain them.
     significance : float, default=0.05
         Univariate p value below which a variable enters the multivariate model.
     random_state : int, default=0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import warnings
 
@@ -11,8 +12,11 @@ import pytest
 
 from survimg import Cohort
 from survimg.cli import main
+from survimg.cli.cohorts import Study
+from survimg.cli.mtdlr import _pet_parameters, _range, _write_settings
 from survimg.datasets import make_phantom_cohort
 from survimg.evaluation import concordance_index
+from survimg.files import write_json
 from survimg.suites.mtdlr_tables import SCORES
 from survimg.target import make_outcome
 
@@ -122,6 +126,45 @@ def test_what_is_wrong_is_said_before_anything_is_fitted(given, words, store, tm
     assert mtdlr("--cohort", store, "--out", out, *given) == 2
     assert words in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "stale"),
+    [
+        ({"patients": {"training": 9, "external": 9}, "horizons": [12.0]}, "(external)"),
+        ({"patients": {"training": 9}, "horizons": [12.0, 30.0]}, "(horizon 30)"),
+    ],
+)
+def test_results_of_another_command_do_not_stay_beside_new_ones(
+    earlier, stale, store, tmp_path, capsys
+):
+    write_json(tmp_path / "settings.json", earlier)
+    assert mtdlr("--cohort", store, "--out", tmp_path, "--horizons", 12) == 2
+    assert f"holds results of another command {stale}" in capsys.readouterr().err
+
+
+def test_settings_name_no_patient(tmp_path):
+    cohort = make_phantom_cohort(n=6, shape=SHAPE, random_state=3).cohort  # PET as z-scores
+    _, reason = _pet_parameters({"training": cohort})
+    assert f"patient {cohort.ids[0]!r} is no SUV" in reason
+    study = Study(cohort, "", settings={"n": 1, "preparation_warning": f"{cohort.ids[1]}: coarse"})
+    record = {"pet_parameters": [], "no_pet_parameters": reason}
+    _write_settings(argparse.Namespace(command_line="survimg mtdlr"), study, record, tmp_path)
+    text = (tmp_path / "settings.json").read_text("utf-8")
+    assert json.loads(text)["settings"] == {"n": 1}
+    assert not [name for name in cohort.ids if name in text]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_axis_of_a_score_rises_whatever_its_scale(scale):
+    values = pd.Series(np.random.default_rng(0).normal(size=80) * scale, name="AutoRadio-Score")
+    low, high = _range(values)
+    assert (low, high) == pytest.approx(tuple(np.quantile(values, [0.01, 0.99])), rel=0.01)
+
+
+def test_the_axis_of_a_value_that_nearly_all_have_covers_the_others():
+    values = pd.Series([*range(8), *[0] * 992], name="nodes", dtype=float)
+    assert _range(values) == (0.0, 7.0)
 
 
 def test_a_cohort_without_clinical_columns_is_refused(tmp_path, capsys):

@@ -363,7 +363,8 @@ class DiscreteTimeEstimator(VolumeSurvivalEstimator):
         return DiscreteTime(cuts=self.time_cuts, horizon=self.risk_horizon)
 
     def _check_objective(self, objective: SurvivalObjective) -> None:
-        if self.objective is not None and (self.time_cuts, self.risk_horizon) != (None, None):
+        given = self.time_cuts is not None or self.risk_horizon is not None
+        if self.objective is not None and given:
             raise ValueError(
                 f"time_cuts and risk_horizon are of the default objective, and {objective!r} is "
                 "given. Give them to the objective, as its cuts and horizon."

@@ -198,7 +198,7 @@ def _coordinates(contour: Any) -> bytes:
     element = contour.get_item("ContourData")
     if element.VR not in ("DS", "UN", None):  # none where it is implicit
         raise ValueError("no decimal numbers")
-    return bytes(element.value or b"")
+    return bytes(element.value or b"").rstrip(b" \0")  # some writers pad with a zero
 
 
 def _points(contour: Any, text: bytes, path: Path) -> np.ndarray:

@@ -14,7 +14,8 @@ A prepared cohort is a folder with
     ``present_<channel>``, and the clinical columns under the prefix ``clinical:``.
 ``cohort.json``
     Format, version, shape, channel names, time unit, spacing, settings, versions, the types of the
-    clinical columns, where each volume lies in its patient, and checksums of all of these files.
+    clinical columns, where each volume lies in its patient, and checksums: of the table, of each
+    patient's volume and mask, and of itself. Finer blocks have those of their archives.
 
 Everything is written to ``<folder>.partial`` and renamed at the end, ``cohort.json`` last: a folder
 that has a ``cohort.json`` under its final name is complete. While it grows, ``<folder>.partial``

@@ -345,6 +345,15 @@ def test_coordinates_under_another_type_are_refused(write, kind):
         read_rtstruct(path, _image())
 
 
+def test_coordinates_padded_with_a_zero_are_read(write):
+    path = write([_SQUARE])
+    content, text = path.read_bytes(), b"\\".join(f"{v:g}".encode() for v in np.ravel(_SQUARE))
+    assert content.count(text + b" ") == 1
+    mask = read_rtstruct(path, _image())
+    path.write_bytes(content.replace(text + b" ", text + b"\0"))
+    np.testing.assert_array_equal(read_rtstruct(path, _image()), mask)
+
+
 def test_many_points_of_an_outline_mark_what_few_points_do(write):
     corners = np.array(_SQUARE)
     steps = np.linspace(0, 1, 500, endpoint=False)[:, None]
