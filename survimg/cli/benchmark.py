@@ -223,9 +223,12 @@ class _Comparison:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Pairs of the suite's paper, then those that were asked for."""
+        """Pairs of the suite's paper, then those that were asked for, each in one order."""
         of_suite = () if self.suite is None else self.suite.pairs
-        return list(dict.fromkeys([*of_suite, *self.asked_pairs]))
+        pairs: dict[frozenset[str], tuple[str, str]] = {}
+        for pair in (*of_suite, *self.asked_pairs):
+            pairs.setdefault(frozenset(pair), pair)
+        return list(pairs.values())
 
     @property
     def published(self) -> dict[str, Any]:

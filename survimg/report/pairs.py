@@ -75,8 +75,9 @@ def pair_table(run: Run) -> Table | None:
 def _test_pair(run: Run, first: str, second: str) -> _Pair:
     pair = replace(run, plan={**run.plan, "models": [first, second], "reference": second})
     scores = {score.model: score for score in score_run(pair)}
-    tests, reasons = fold_tests(run, {first: scores[first].fold_c}, scores[second].fold_c)
-    return _Pair(scores[first].comparison, tests.get(first), reasons)
+    name = f"{first} – {second}"  # either may be the one that is not finished
+    tests, reasons = fold_tests(run, {name: scores[first].fold_c}, scores[second].fold_c)
+    return _Pair(scores[first].comparison, tests.get(name), reasons)
 
 
 def _adjusted(comparisons: list[Comparison | None]) -> list[float | None]:

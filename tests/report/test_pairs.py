@@ -75,6 +75,16 @@ def test_the_report_holds_the_table_and_says_why_there_is_no_test(folder, cohort
     assert pair_table(run).rows[0][4:] == ("–", "–")
 
 
+def test_a_model_that_is_not_finished_is_not_said_to_be_the_other(folder):
+    run = read_run(folder)
+    records = {place: record for place, record in run.records.items() if place[0] != "volume"}
+    table = pair_table(replace(run, records=records))
+    assert [row[5] == "–" for row in table.rows] == [False, True, True]
+    assert table.note.count("0 of 5 fits") == 2
+    assert "for volume – stage: 0 of 5 fits" in table.note
+    assert "for both – volume: 0 of 5 fits" in table.note
+
+
 def test_runs_of_before_have_no_pairs(folder, cohort, tmp_path):
     plan = json.loads((folder / "run.json").read_text())
     assert plan["pairs"] == [list(pair) for pair in PAIRS]
@@ -110,7 +120,8 @@ def test_the_command_takes_pairs(cohort, tmp_path, capsys):
     assert main([*given, "mt-hs"]) == 2
     assert "'mt-hs', which is not one of the models" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert main([*given, "clinical-cox"]) == 0
+    turned = ("--pair", "clinical-cox", "clinical-volume-cox")
+    assert main([*given, "clinical-cox", *turned]) == 0
     assert read_run(tmp_path / "run").pairs == [("clinical-volume-cox", "clinical-cox")]
 
 

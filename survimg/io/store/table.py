@@ -89,7 +89,10 @@ def read_table(
     try:
         content = path.read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError("its checksum does not hold")
+            raise ValueError(
+                "its checksum does not hold. To change values, change the manifest, and prepare "
+                "the cohort again"
+            )
         # as text first: "007" is a name, and only an empty cell is a missing value
         text = io.BytesIO(content)
         frame = pd.read_csv(text, dtype=str, keep_default_na=False, na_values=[""])

@@ -257,7 +257,7 @@ def _edit_table(change):
         (_edit("cohort.json", lambda b: b"[" * 100_000), "is not JSON"),
         (_edit("cohort.json", lambda b: b"[]"), "holds no JSON object"),
         (_edit("cohort.json", lambda b: b.replace(b"PET", b"PEU")), "checksum does not hold"),
-        (_edit("table.csv", lambda b: b.replace(b",1.5,", b",1.6,")), "checksum does not hold"),
+        (_edit("table.csv", lambda b: b.replace(b",1.5,", b",1.6,")), "change the manifest"),
         (_edit_header(format="other"), "does not describe a survimg cohort"),
         (_edit_header(version=2), "has version 2; this survimg reads versions 1 to 1"),
         (_edit_header(version="1"), "has version '1'"),
