@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 from fault import PATIENT, Fault, blob
 
 from survimg import Cohort
+from survimg.files import read_json, write_json
 from survimg.io import read_manifest, write_image
 from survimg.target import check_outcome, event_quantiles, make_outcome
 
@@ -173,8 +173,7 @@ def _damaged(name: str, damage: Callable[[Path], None], *named: str) -> Fault:
 
 def _header(**changes: object) -> Callable[[Path], None]:
     def damage(store: Path) -> None:
-        content = json.loads((store / "cohort.json").read_text())
-        (store / "cohort.json").write_text(json.dumps({**content, **changes}))
+        write_json(store / "cohort.json", {**read_json(store / "cohort.json"), **changes})
 
     return damage
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
+import shutil
 import warnings
 from pathlib import Path
 
@@ -180,8 +179,9 @@ def test_pipeline_memory_reuses_features_until_the_file_changes(stored, tmp_path
         assert TRANSFORMED == [N]
         clone(cached).fit(Cohort.load(folder), cohort.outcome)
         assert TRANSFORMED == [N]  # the same file: from the cache
-        np.save(folder / "volumes.npy", np.load(folder / "volumes.npy") + 1)
-        os.utime(folder / "volumes.npy", ns=(time.time_ns(), time.time_ns() + 10**9))
+        brighter = np.load(folder / "volumes.npy") + 1
+        shutil.rmtree(folder)
+        Cohort(brighter, outcome=stored.outcome, channel_names=("PET", "CT")).save(folder)
         clone(cached).fit(Cohort.load(folder), cohort.outcome)
     assert TRANSFORMED == [N, N]  # the file changed: computed again
 

@@ -206,6 +206,7 @@ def test_a_tumour_volume_in_ml_is_that_of_the_patient_after_an_affine_registrati
         registration=Registration("affine"),
     )
     case = prepare_case([ct], mask, ["CT"], settings, mapped_grid(block, truth))
+    case = replace(case, volume=(case.volume + 1100) / 100)  # as SUV
     cohort = _prepared(
         case, ct, {"status": "x", **truth.to_dict()}, masks=case.mask[np.newaxis],
         channel_names=("PET",), outcome=make_outcome([1], [5.0]),

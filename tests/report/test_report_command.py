@@ -10,8 +10,8 @@ from survimg import Cohort
 from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.leaderboard import score_lines
-from survimg.cli import benchmark as command
 from survimg.cli import main
+from survimg.cli.caveats import mask_caveats
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 
@@ -44,12 +44,12 @@ def test_the_report_says_that_masks_of_test_patients_are_used(tmp_path, store, c
 
 
 def test_masks_are_named_only_where_they_are_used(cohort):
-    assert command._mask_caveats(["deepmts"], cohort) == []
+    assert mask_caveats(["deepmts"], cohort) == []
     bare = Cohort(np.zeros((2, 1, 4, 4, 4), np.float32))
-    assert command._mask_caveats(["clinical-volume-cox"], bare) == []
+    assert mask_caveats(["clinical-volume-cox"], bare) == []
     cropped = cohort[np.arange(30)]
     cropped.settings = {"crop": "mask"}
-    (sentence,) = command._mask_caveats(["deepmts"], cropped)
+    (sentence,) = mask_caveats(["deepmts"], cropped)
     assert "cropped around the mask" in sentence
     assert "clinical-volume-cox" not in sentence
 

@@ -132,9 +132,9 @@ class IntervalObjective(SurvivalObjective):
             return min(float(cuts[(len(cuts) - 1) // 2]), last)
         if self.horizon > last:
             raise ValueError(
-                f"The horizon {self.horizon} lies beyond the last cut, {last:g}: the model says "
+                f"risk_horizon={self.horizon:g} lies beyond the last cut, {last:g}: the model says "
                 f"nothing about it. {follow_up} Choose an earlier one, or, within the follow-up, "
-                "later cuts."
+                "later cuts. (DiscreteTime calls it horizon.)"
             )
         return float(self.horizon)
 
