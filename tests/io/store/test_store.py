@@ -304,7 +304,8 @@ def test_a_folder_that_is_not_there(tmp_path):
          "geometry", "clinical_dtypes", "time_unit"]
     ),
     value=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        st.none() | st.booleans() | st.integers() | st.text()
+        | st.floats(allow_nan=False, allow_infinity=False),
         lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=3),
         max_leaves=6,
     ),
