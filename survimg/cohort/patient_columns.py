@@ -96,10 +96,10 @@ class PatientColumns:
         event, time = check_outcome(outcome, n_patients=len(self), ids=list(self.ids))
         changed = copy.copy(self)
         # Patients outside this slice stay without an outcome; no index of `changed` reaches them.
-        known = np.zeros(len(self._table), dtype=OUTCOME_DTYPE)
-        known["event"][self._index], known["time"][self._index] = event, time
+        outcomes = np.zeros(len(self._table), dtype=OUTCOME_DTYPE)
+        outcomes["event"][self._index], outcomes["time"][self._index] = event, time
         unit = self.time_unit if time_unit is None else time_unit
-        changed._table = replace(self._table, outcome=known, time_unit=unit)
+        changed._table = replace(self._table, outcome=outcomes, time_unit=unit)
         return changed
 
     def with_clinical(
@@ -121,13 +121,13 @@ class PatientColumns:
         more = declare(as_frame(clinical), kinds)
         added = replace(self.table, clinical=more).clinical  # checked, and in the order of ids
         assert added is not None
-        known = self._table.clinical
-        whole = pd.DataFrame(index=pd.RangeIndex(len(self._table))) if known is None else known
+        before = self._table.clinical
+        whole = pd.DataFrame(index=pd.RangeIndex(len(self._table))) if before is None else before
         rows = added.set_axis(self._index, axis=0).reindex(whole.index)
         rows = rows.astype(added.dtypes) if len(self) == len(whole) else rows
         changed = copy.copy(self)
-        kept = whole.drop(columns=[name for name in rows if name in whole])
-        changed._table = replace(self._table, clinical=pd.concat([kept, rows], axis=1))
+        others = whole.drop(columns=[name for name in rows if name in whole])
+        changed._table = replace(self._table, clinical=pd.concat([others, rows], axis=1))
         return changed
 
     def without_clinical(self, columns: Sequence[str]) -> Self:

@@ -194,8 +194,8 @@ class _Block(nn.Module):
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path
-        kept = torch.rand(len(branch), 1, 1, 1, 1, device=branch.device) < keep
-        return branch * kept.to(branch.dtype) / keep
+        stays = torch.rand(len(branch), 1, 1, 1, 1, device=branch.device) < keep
+        return branch * stays.to(branch.dtype) / keep
 
 
 class _Merge(nn.Module):

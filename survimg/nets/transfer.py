@@ -115,15 +115,16 @@ def load_weights(
     FileNotFoundError
         No such file.
     """
-    own = net.state_dict()
-    state = _adapted(_without_prefix(_state_of(source), own), own, adapt_channels, warn=not strict)
-    shared = own.keys() & state.keys()
-    agrees = {name for name in shared if own[name].shape == state[name].shape}
+    expected = net.state_dict()
+    state = _without_prefix(_state_of(source), expected)
+    state = _adapted(state, expected, adapt_channels, warn=not strict)
+    shared = expected.keys() & state.keys()
+    agrees = {name for name in shared if expected[name].shape == state[name].shape}
     report = LoadReport(
-        loaded=tuple(name for name in own if name in agrees),
-        missing=tuple(name for name in own if name not in state),
-        unexpected=tuple(name for name in state if name not in own),
-        mismatched=tuple(name for name in own if name in shared - agrees),
+        loaded=tuple(name for name in expected if name in agrees),
+        missing=tuple(name for name in expected if name not in state),
+        unexpected=tuple(name for name in state if name not in expected),
+        mismatched=tuple(name for name in expected if name in shared - agrees),
     )
     if strict and (report.missing or report.unexpected or report.mismatched):
         raise ValueError(

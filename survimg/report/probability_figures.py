@@ -41,12 +41,12 @@ def calibration_figure(probabilities: Probabilities, when: str) -> Markup | None
             axes.plot(smooth.predicted, smooth.observed, color=VERMILION, lw=1.8, label="smooth")
         if groups is not None:
             observed = 1 - groups.observed
-            known = np.isfinite(groups.lower)
-            limits = np.where(known, [1 - groups.upper, 1 - groups.lower], observed)
+            has_limits = np.isfinite(groups.lower)
+            limits = np.where(has_limits, [1 - groups.upper, 1 - groups.lower], observed)
             bars = np.abs(limits - observed)
             label = f"{observed.size} groups"
-            if known.any():
-                label += ", 95 % CI" if known.all() else f", 95 % CI of {known.sum()}"
+            if has_limits.any():
+                label += ", 95 % CI" if has_limits.all() else f", 95 % CI of {has_limits.sum()}"
             axes.errorbar(
                 1 - groups.predicted, observed, yerr=bars, fmt="o", color=BLUE, ms=5, capsize=3,
                 lw=1.2, label=label,

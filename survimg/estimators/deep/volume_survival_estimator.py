@@ -318,6 +318,13 @@ class CoxVolumeEstimator(VolumeSurvivalEstimator):
     def _default_objective(self) -> SurvivalObjective:
         return Cox(ties=self.ties)
 
+    def _check_objective(self, objective: SurvivalObjective) -> None:
+        if self.objective is not None and self.ties != type(self).ties:
+            raise ValueError(
+                f"ties={self.ties!r} is of the default objective, and {objective!r} is given. Give "
+                f"it to the objective, Cox(ties={self.ties!r}), or leave it out."
+            )
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DiscreteTimeEstimator(VolumeSurvivalEstimator):

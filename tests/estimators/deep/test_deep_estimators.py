@@ -203,6 +203,8 @@ def test_objectives_that_do_not_fit_the_estimator_are_refused(cohort):
         CNNSurvival(**QUICK, time_cuts=[24], objective=MTLR()).fit(cohort, y)
     with pytest.raises(ValueError, match=r"time_cuts and risk_horizon .* MTLR\(\) is given"):
         CNNSurvival(**QUICK, time_cuts=np.array([24, 60]), objective=MTLR()).fit(cohort, y)
+    with pytest.raises(ValueError, match=r"ties='efron' .* MTLR\(\) is given.*leave it out"):
+        MDSN(**QUICK, ties="efron", objective=MTLR()).fit(cohort, y)
     with pytest.raises(ValueError, match="MDSNNet has no penalty.*weight_decay"):
         MDSN(**QUICK, objective=Cox(l2=0.1)).fit(cohort, y)
     with pytest.raises(ValueError, match=r"OneNumber gives one number .* 2 are needed.*n_outputs"):
