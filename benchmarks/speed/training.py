@@ -7,12 +7,17 @@
 Every variant trains the same network with the same losses on the same random patients, in a
 process of its own; their steps alternate, and the medians are compared. Variants:
 
-* plain: contiguous layout, float32, stock layers and Adam, one fixed batch;
-* engine: survimg's training step on the same batch, within what a fit sets up around it;
-* compiled: the same, its network compiled by torch.compile (by default on CUDA only);
+* plain: contiguous layout, float32, stock layers and Adam, one fixed batch: MONAI's recipe without
+  its loading;
+* plain, channels last; plain, bfloat16 (autocast): the same loop, one thing changed;
+* engine: survimg's training step on the same batch, in float32;
+* engine, bfloat16: the same, where the hardware computes it;
+* compiled; graphs: the same, its network compiled by torch.compile, and replayed as CUDA graphs
+  (by default on CUDA only);
 * monai (if it is installed): patients read and moved by MONAI's CPU transforms (affine, flip) in a
   DataLoader, then the plain loop;
-* engine, whole: survimg's batches, drawn, read and moved on the device, and its training step.
+* engine, whole: survimg's batches, drawn, read and moved on the device, and its training step, in
+  the precision that a fit has by default.
 
 On CUDA the time of each step is also compared with the roofline: for every convolution the larger
 of FLOPs / peak rate and bytes / bandwidth, forward and backward.
@@ -49,7 +54,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 from survimg import Cohort
-from survimg.compute.devices import RandomStreams, choose_precision, isolated_torch
+from survimg.compute.autocast import bfloat16_autocast
+from survimg.compute.devices import (
+    Precision,
+    RandomStreams,
+    choose_precision,
+    has_bfloat16,
+    isolated_torch,
+)
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets import DeepMTSNet, backbone, channels_last
@@ -95,10 +107,13 @@ def plain_network(device: torch.device) -> DeepMTSNet:
     return net
 
 
-def plain_step(net: DeepMTSNet, optimiser: torch.optim.Optimizer, batch: Any) -> None:
+def plain_step(
+    net: DeepMTSNet, optimiser: torch.optim.Optimizer, batch: Any, bfloat16: bool = False
+) -> None:
     """Forward, losses, backward, step."""
     volumes, masks, event, times = batch
-    output = net(volumes)
+    with bfloat16_autocast(volumes.device, bfloat16):
+        output = net(volumes)
     loss = dice_loss(output.segmentation, masks) + cox_loss(output.risk, times, event)
     loss = loss + 0.1 * net.l2_penalty()
     optimiser.zero_grad()
@@ -115,12 +130,16 @@ def fixed_batch(cohort: Cohort, size: int, device: torch.device) -> Any:
     return tuple(part.to(device) for part in (volumes, masks, event, times))
 
 
-def plain(cohort: Cohort, options: argparse.Namespace) -> Callable[[], None]:
+def plain(
+    cohort: Cohort, options: argparse.Namespace, *, bfloat16: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Callable[[], None]:
     """Return the step of the plain loop."""
-    net = plain_network(options.device)
+    net = plain_network(options.device).to(memory_format=layout)
     optimiser = torch.optim.Adam(net.parameters(), 1e-4)
-    batch = fixed_batch(cohort, options.batch, options.device)
-    return lambda: plain_step(net, optimiser, batch)
+    volumes, *targets = fixed_batch(cohort, options.batch, options.device)
+    batch = volumes.contiguous(memory_format=layout), *targets
+    return lambda: plain_step(net, optimiser, batch, bfloat16)
 
 
 class MonaiPatients(Dataset):
@@ -171,10 +190,13 @@ def monai(cohort: Cohort, options: argparse.Namespace) -> Callable[[], None]:
 
 
 def engine(
-    cohort: Cohort, options: argparse.Namespace, *, whole: bool = False, compiled: bool = False
+    cohort: Cohort, options: argparse.Namespace, *, precision: Precision = "auto",
+    whole: bool = False, compiled: str | None = None,
 ) -> Callable[[], None]:
     """Return the step of survimg's engine, on one batch or with its own batches."""
-    model = DeepMTS(clinical_columns=[], batch_size=options.batch, n_iterations=10**6)
+    model = DeepMTS(
+        clinical_columns=[], batch_size=options.batch, n_iterations=10**6, precision=precision
+    )
     model.volume_shape_in_ = cohort.shape[2:]
     streams = RandomStreams.from_seed(0)
     event = cohort.outcome["event"]
@@ -186,8 +208,8 @@ def engine(
     module = DeepMTSNet(2, 0, generator=streams.weights)
     net = make_training_net(module, model._make_objective(cohort), model, options.device)
     net.history.new_epoch()
-    if compiled:
-        net.module_.compile(dynamic=False)
+    if compiled is not None:
+        net.module_.compile(dynamic=False, mode=compiled)
     batch = batches.draw()
 
     def step() -> None:
@@ -235,11 +257,25 @@ def measure(step: Callable[[], None], device: torch.device, clock: Callable[[], 
 
 VARIANTS: dict[str, Callable[[Cohort, argparse.Namespace], Callable[[], None]]] = {
     "plain": plain,
-    "engine": engine,
-    "compiled": partial(engine, compiled=True),
+    "plain, channels last": partial(plain, layout=torch.channels_last_3d),
+    "plain, bfloat16": partial(plain, bfloat16=True),
+    "engine": partial(engine, precision="float32"),
+    "engine, bfloat16": partial(engine, precision="bfloat16"),
+    "compiled": partial(engine, compiled="default"),
+    "graphs": partial(engine, compiled="reduce-overhead"),
     "monai": monai,
     "engine, whole": partial(engine, whole=True),
 }
+
+
+def default_variants(device: torch.device) -> list[str]:
+    """Return all that this machine can compute in minutes."""
+    without = set() if device.type == "cuda" else {"compiled", "graphs"}
+    if find_spec("monai") is None:  # survimg does not need it: pip install monai
+        without.add("monai")
+    if not has_bfloat16(device):
+        without |= {name for name in VARIANTS if "bfloat16" in name}
+    return [name for name in VARIANTS if name not in without]
 
 
 def serve(name: str, options: argparse.Namespace, pipe: Connection) -> None:
@@ -299,20 +335,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     on_cuda = options.device.type == "cuda"
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {options.threads} threads",
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{options.threads} threads",
+        "native_bfloat16": has_bfloat16(options.device),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(options.device) if on_cuda else "cpu",
-        "precision": choose_precision("auto", options.device),
+        "default_precision": choose_precision("auto", options.device),
         "clock": "process_time" if one_core(options) else "perf_counter",
         "seconds": {name: [round(v, 4) for v in values] for name, values in seconds.items()},
         "median": {name: round(value, 4) for name, value in medians.items()},
         "samples_per_second": {n: round(options.batch / value, 2) for n, value in medians.items()},
         "peak_memory_gib": {name: round(value, 2) for name, value in memory.items()},
     }
-    first = {"engine": "plain", "compiled": "engine", "engine, whole": "monai"}
+    compared = [
+        ("plain, channels last", "plain"), ("plain, bfloat16", "plain"), ("engine", "plain"),
+        ("engine, bfloat16", "plain"), ("engine, bfloat16", "engine"), ("compiled", "engine"),
+        ("graphs", "engine"), ("engine, whole", "monai"),
+    ]  # fmt: skip
     found["times_as_fast"] = {
         f"{name} / {other}": round(medians[other] / medians[name], 2)
-        for name, other in first.items()
+        for name, other in compared
         if name in medians and other in medians
     }
     if on_cuda:
@@ -343,10 +385,7 @@ def main() -> None:
     options = parser.parse_args()
     options.size = options.size * 3 if len(options.size) == 1 else options.size
     if options.variants is None:
-        without = set() if options.device.type == "cuda" else {"compiled"}
-        if find_spec("monai") is None:  # survimg does not need it: pip install monai
-            without.add("monai")
-        options.variants = [name for name in VARIANTS if name not in without]
+        options.variants = default_variants(options.device)
     text = json.dumps(run(options), indent=1)
     sys.stdout.write(text + "\n")
     if options.json is not None:

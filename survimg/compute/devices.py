@@ -177,9 +177,7 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     Raises
     ------
     ValueError
-        bfloat16 was asked for and the hardware only emulates it. That is slow, and on processors
-        with AVX-512 but without its bf16 extension, torch 2.13 returns NaN in weight gradients of
-        small 3D convolutions (seen in three of four training steps at 16 voxels).
+        bfloat16 was asked for and the hardware only emulates it, which is slow.
     """
     if precision == "float32":
         return precision

@@ -15,6 +15,7 @@ from skorch.callbacks import PassthroughScoring as BatchMean
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from survimg.compute.autocast import bfloat16_autocast
 from survimg.compute.devices import choose_precision
 from survimg.nets.transfer import train_unfrozen
 from survimg.training.accumulation import backward_in_parts, parts_of
@@ -162,8 +163,7 @@ class TrainingNet(NeuralNet):
                 "keeps one value per channel, which batch normalisation cannot average. Let more "
                 "patients pass at once (micro_batch_size, batch_size), or prepare larger volumes."
             )
-        enabled = self.precision == "bfloat16"
-        with torch.autocast(volumes.device.type, dtype=torch.bfloat16, enabled=enabled):
+        with bfloat16_autocast(volumes.device, self.precision == "bfloat16"):
             if volumes.ndim == 5 and getattr(self.module_, "channels_last", True):
                 volumes = volumes.contiguous(memory_format=torch.channels_last_3d)
             return self.module_(volumes, x["clinical"], **fit_params)

@@ -1,0 +1,77 @@
+"""bfloat16 in the forward pass, without the convolutions that processors compute wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["bfloat16_autocast"]
+
+CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
+ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+
+
+@contextmanager
+def bfloat16_autocast(device: torch.device, enabled: bool) -> Iterator[None]:
+    """Compute in bfloat16 what autocast computes so; on processors not the thin convolutions.
+
+    A convolution is thin here if its kernel is longer than the map along some axis, so that it
+    reaches beyond both ends. Of these, oneDNN 3.12 (torch 2.13) returns weight gradients that hold
+    whatever lay in memory, and writes past the ends of its buffers: seen with AVX512-BF16 for
+    kernels of 2 to 7 in three dimensions, where the forward pass and the gradient of the map are
+    right. They are computed in float32 and rounded, which costs nothing on maps so small.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network computes.
+    enabled : bool
+        False: nothing changes.
+    """
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+        if enabled and device.type == "cpu":
+            with _ThinInFloat32():
+                yield
+        else:
+            yield
+
+
+class _ThinInFloat32(TorchFunctionMode):
+    """Sees every convolution that a network calls, whoever wrote it."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in CONVOLUTIONS:
+            return func(*args, **kwargs)
+        named = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
+        if not (_in_bfloat16(named["input"]) and _is_thin(**named)):
+            return func(*args, **kwargs)
+        with torch.autocast("cpu", enabled=False):
+            for name in ("input", "weight", "bias"):
+                if named.get(name) is not None:
+                    named[name] = named[name].float()
+            return func(**named).to(torch.bfloat16)
+
+
+def _in_bfloat16(features: Tensor) -> bool:
+    return torch.is_autocast_enabled("cpu") or features.dtype == torch.bfloat16
+
+
+def _is_thin(input: Tensor, weight: Tensor, dilation: Any = 1, **_: Any) -> bool:  # noqa: A002
+    """Whether the kernel is longer than the map along some axis."""
+    n_axes = weight.ndim - 2
+    steps = (dilation,) * n_axes if isinstance(dilation, int) else tuple(dilation) * n_axes
+    lengths = zip(input.shape[-n_axes:], weight.shape[2:], steps, strict=False)
+    return any(length < 1 + step * (taps - 1) for length, taps, step in lengths)
