@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping
 
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import ImageSurvival
+from survimg.estimators import DeepMTS, ImageSurvival
 from survimg.estimators.deep.volume_estimator import mean_of_mirrored
 from survimg.explain import saliency
 from survimg.nets import DeepMTSOutput
@@ -217,6 +217,21 @@ def test_a_mirror_image_is_predicted_like_the_image(cohort):
     np.testing.assert_allclose(np.mean(single, axis=0), both[0], rtol=1e-5)
     with pytest.raises(ValueError, match="test_time_flip=False"):
         saliency(model.set_params(test_time_flip=True), volumes[:1])
+
+
+@pytest.mark.parametrize("options", [{}, {"test_time_flip": True}])
+def test_patients_that_pass_together_are_predicted_as_alone(cohort, options):
+    model = quick(**options).fit(cohort, cohort.outcome)
+    alone = model.predict(cohort)
+    model.set_params(prediction_batch_size=5)  # the last of twelve patients are two
+    np.testing.assert_allclose(model.predict(cohort), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_of_patients_that_pass_together_are_those_of_each(cohort):
+    model = DeepMTS(n_iterations=2, batch_size=4, random_state=0).fit(cohort, cohort.outcome)
+    alone = model.predict_mask(cohort[:5])
+    model.set_params(prediction_batch_size=3)
+    assert (np.asarray(model.predict_mask(cohort[:5])) != alone).mean() < 1e-3
 
 
 def test_masks_of_the_mirror_image_are_turned_back():

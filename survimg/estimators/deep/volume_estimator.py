@@ -329,21 +329,23 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
     def _forward(self, module: nn.Module, patients: Patients) -> Iterator[Any]:
         """Yield the network's output for one patient after the other.
 
-        One at a time, so that a patient's prediction does not depend on who else is in `X`:
-        convolutions round differently for different batch sizes.
+        By default one passes at a time, so that a patient's prediction does not depend on who else
+        is in `X`: convolutions round differently for different batch sizes.
         """
         module.eval()
         device = next(module.parameters()).device
         with_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
-        for i in range(len(patients)):
-            inputs = patients.inputs(np.array([i]), device)
+        size = self.prediction_batch_size
+        for start in range(0, len(patients), size):
+            positions = np.arange(start, min(start + size, len(patients)))
+            inputs = patients.inputs(positions, device)
             with torch.inference_mode():
                 with OneDNNForSingleCases() if with_onednn else nullcontext():
                     flipped = inputs["volumes"].flip(-1) if self.test_time_flip else None
                     output = module(inputs["volumes"], inputs["clinical"])
                     if flipped is not None:
                         output = mean_of_mirrored(output, module(flipped, inputs["clinical"]))
-                yield output
+                yield from [output] if size == 1 else by_patient(output, len(positions))
 
     def _outputs(self, patients: Patients) -> Iterator[Any]:
         """Yield the fitted network's output for one patient after the other."""
@@ -372,6 +374,12 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
 def to_float64(values: list[Tensor]) -> np.ndarray:
     """Join per-patient tensors into a fresh float64 array."""
     return torch.cat(values).cpu().numpy().astype(np.float64)
+
+
+def by_patient(output: Any, n: int) -> Iterator[Any]:
+    """Yield the outputs of each of the `n` patients of a batch, as if it had passed alone."""
+    for i in range(n):
+        yield type(output)(*(None if part is None else part[i : i + 1] for part in output))
 
 
 def mean_of_mirrored(output: Any, mirrored: Any) -> Any:

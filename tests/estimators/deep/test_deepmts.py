@@ -140,7 +140,7 @@ OTHER_EFFECTS = {"iterations_per_epoch", "device", "precision", "n_threads", "ve
 ELSEWHERE = {
     "adapt_channels", "callbacks", "checkpoint_every", "checkpoint_folder", "frozen",
     "initial_weights", "micro_batch_size", "objective", "optimizer", "optimizer_params", "patience",
-    "ties", "validation_fraction", "warm_start",
+    "prediction_batch_size", "ties", "validation_fraction", "warm_start",
 }  # fmt: skip
 """Tried in test_training.py, test_training_options.py, test_deepmts_objectives.py."""
 
