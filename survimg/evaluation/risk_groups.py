@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
 from survimg.evaluation.predictions import as_array, check_risk
+from survimg.survival.distributions import chi_squared_p_value
 from survimg.target import check_outcome, in_order_of
 
 __all__ = ["Cutoff", "LogRankResult", "learn_cutoff", "logrank_test", "maximally_selected_logrank"]
@@ -136,7 +136,7 @@ def logrank_test(
     df = labels.size - 1
     return LogRankResult(
         statistic,
-        float(chdtrc(df, statistic)),
+        chi_squared_p_value(df, statistic),
         df,
         labels,
         np.bincount(member, minlength=labels.size),
