@@ -15,7 +15,8 @@ from survimg.benchmark.hidden import without_identifiers
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run_folder import Run, read_run
-from survimg.benchmark.scores import ModelScore, score_run, write_tables
+from survimg.benchmark.scores import ModelScore, score_run
+from survimg.benchmark.tables import write_tables
 from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.files import write_atomically
 from survimg.report.classification import classification_table, roc_figure
