@@ -60,13 +60,13 @@ def finished_run(tmp_path_factory):
 
 #: Of reading a run: pandas, SciPy, Numba and matplotlib would take four fifths of its time.
 _READING = HEAVY - {"numpy"}
-_FITTING = {"sklearn", "sksurv", "torch", "monai", "skorch", "SimpleITK", "numba"}
+_DRAWING = _READING - {"jinja2", "pyarrow"}
 
 
 @pytest.mark.parametrize(
     ("command", "heavy"),
     [*((name, _READING) for name in ("info", "summary", "methods", "checklist", "compare")),
-     ("report", _FITTING)],
+     ("report", _DRAWING)],
 )  # fmt: skip
 def test_what_a_finished_run_does_not_load(command, heavy, finished_run):
     line = [command, *[str(finished_run)] * (2 if command == "compare" else 1)]
