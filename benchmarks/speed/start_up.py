@@ -25,9 +25,9 @@ COMMANDS = (
 
 def cost(words: list[str]) -> tuple[float, float]:
     """Processor seconds and the largest size in MiB of one call."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "survimg", *words], stdout=subprocess.DEVNULL, env=kept
+        [sys.executable, "-m", "survimg", *words], stdout=subprocess.DEVNULL, env=variables
     )
     _, status, used = os.wait4(process.pid, 0)
     if status:

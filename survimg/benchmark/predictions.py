@@ -85,14 +85,14 @@ def _columns(run: Run) -> dict[str, np.ndarray]:
     sizes = [record.arrays["test_ids"].size for _, record in records]
     repeat_of = {fold: k + 1 for k, folds in enumerate(run.repeats) for fold in folds}
 
-    def repeated(values: list[int] | list[str], kind: type) -> np.ndarray:
+    def per_patient(values: list[int] | list[str], kind: type) -> np.ndarray:
         return np.repeat(np.array(values, dtype=kind), sizes)
 
     columns = {
-        "model": repeated([model for (model, _, _), _ in records], str),
-        "repeat": repeated([repeat_of[fold] for (_, fold, _), _ in records], np.int64),
-        "fold": repeated([fold + 1 for (_, fold, _), _ in records], np.int64),
-        "seed": repeated([seed for (_, _, seed), _ in records], np.int64),
+        "model": per_patient([model for (model, _, _), _ in records], str),
+        "repeat": per_patient([repeat_of[fold] for (_, fold, _), _ in records], np.int64),
+        "fold": per_patient([fold + 1 for (_, fold, _), _ in records], np.int64),
+        "seed": per_patient([seed for (_, _, seed), _ in records], np.int64),
         "patient_id": run.ids[rows],
     }
     if run.clusters is not None:

@@ -52,7 +52,7 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
     if not scores:
         raise ValueError(f"No model of {run} has predicted anything: there is nothing to draw.")
     with mpl.rc_context(_STYLE):
-        return _written(_figures(finished, scores), Path(folder))
+        return _write(_figures(finished, scores), Path(folder))
 
 
 def _figures(finished: Run, scores: Sequence[ModelScore]) -> dict[str, Figure]:
@@ -93,7 +93,7 @@ def _kaplan_meier(finished: Run, groups: RiskGroups) -> Figure:
     return figure
 
 
-def _written(figures: dict[str, Figure], folder: Path) -> list[Path]:
+def _write(figures: dict[str, Figure], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):

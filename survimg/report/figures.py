@@ -42,7 +42,7 @@ def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) ->
     limits = (min(0.4, np.floor(lowest * 20) / 20 - 0.02), 1.02)
     values = {name: _value_text(score.within_folds) for name, score in shown.items()}
     if narrow:
-        plot = Plot(302, 49 * len(shown) + 46, limits, (-0.45, len(shown) - 0.2), left=6)
+        plot = Plot(302, 49 * len(shown) + 46, limits, (-0.45, len(shown) - 0.2), left=12)
     else:
         names = max(text_width(shortened(name, 34)) for name in shown)
         room = max(map(text_width, values.values()))
@@ -120,7 +120,7 @@ def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
     if not shown:
         return None
     size = 317, 61 * len(shown) + 43
-    plot = Plot(*size, (-0.01, 1.01), (-0.45, len(shown) - 0.4), left=8)
+    plot = Plot(*size, (-0.01, 1.01), (-0.45, len(shown) - 0.4), left=12)
     for row, score in enumerate(reversed(shown)):
         dice, name = np.sort(score.dice), score.model
         low, median, high = np.quantile(dice, (0.25, 0.5, 0.75))
@@ -154,7 +154,7 @@ def rank_figure(summary: RankSummary) -> Markup:
     """
     n = len(summary.ranks)
     end = n + 0.4 + 0.16 * len(summary.groups)
-    plot = Plot(317, 33 * n + 54, (0.9, end), (-0.4, n - 0.3), left=6)
+    plot = Plot(317, 33 * n + 54, (0.9, end), (-0.4, n - 0.3), left=12)
     row_of = {name: n - 1 - k for k, name in enumerate(summary.ranks)}
     for name, rank in summary.ranks.items():
         plot.line([1, rank], [row_of[name]] * 2, "line")

@@ -54,10 +54,11 @@ def contoured(
 
 def _edge(mask: np.ndarray) -> np.ndarray:
     """Pixels of a mask within two of its edge."""
-    inner = np.pad(mask, 2, mode="edge")
+    padded = np.pad(mask, 2, mode="edge")
     height, width = mask.shape
-    shifted = (inner[i : i + height, j : j + width] for i, j in ((0, 2), (4, 2), (2, 0), (2, 4)))
-    return mask & ~np.logical_and.reduce(list(shifted))
+    places = ((0, 2), (4, 2), (2, 0), (2, 4))  # above, below, left, right
+    neighbours = [padded[i : i + height, j : j + width] for i, j in places]
+    return mask & ~np.logical_and.reduce(neighbours)
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -49,7 +49,7 @@ def templates() -> Environment:
     """Templates of the report's pages; text is escaped, since names come from users' tables."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
-        bytecode_cache=_compiled(),
+        bytecode_cache=_bytecode_cache(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -59,7 +59,7 @@ def templates() -> Environment:
     return environment
 
 
-def _compiled() -> FileSystemBytecodeCache | None:
+def _bytecode_cache() -> FileSystemBytecodeCache | None:
     """Place where Python keeps the compiled modules of this folder, if it may write there.
 
     Compiling the templates takes a third of the time of a report.

@@ -33,7 +33,7 @@ def forest_figure(subgroups: Subgroups, overall: Estimate | None) -> Markup | No
     estimates = [e for level in levels for e in (level.concordance, level.auc) if e is not None]
     lowest = min(float(np.nanmin([e.value, e.lower])) for e in estimates)
     limits = min(0.4, lowest) - 0.02, 1.02
-    plot = Plot(317, 56 * len(levels) + 44, limits, (-0.5, len(levels) - 0.25), left=6)
+    plot = Plot(317, 56 * len(levels) + 44, limits, (-0.5, len(levels) - 0.25), left=12)
     if overall is not None:
         plot.vertical(overall.value, "blue", FOLLOWED)
     plot.vertical(0.5, "figure-grey", CHANCE)

@@ -19,6 +19,7 @@ __all__ = ["CHANCE", "COLOURS", "DASHES", "FOLLOWED", "Plot", "shortened", "step
 COLOURS = ("blue", "vermilion", "green", "pink", "sky", "orange", "figure-grey")
 DASHES = ("", "6 3", "1.5 2", "6 2 1.5 2")
 CHANCE, FOLLOWED = "4 3", "1 2"
+_BEHIND = "stroke-linejoin: round; paint-order: stroke"
 _FONT = 10  # of the axes, in the units of all lengths here
 
 
@@ -89,8 +90,9 @@ class Plot:
         across, down = f"{self.x(x):.1f}", f"{self.y(y):.1f}"
         if shape == "diamond":
             style += f"; {_stroke('page', 0.8)}"
-            turned = f"M0 {-size:g}L{size:g} 0L0 {size:g}L{-size:g} 0Z"
-            drawing = f'<path transform="translate({across} {down})" d="{turned}" style="{style}"/>'
+            outline = f"M0 {-size:g}L{size:g} 0L0 {size:g}L{-size:g} 0Z"
+            place = f"translate({across} {down})"
+            drawing = f'<path transform="{place}" d="{outline}" style="{style}"/>'
         else:
             drawing = f'<circle cx="{across}" cy="{down}" r="{size / 2:g}" style="{style}"/>'
         self._add(drawing, model, title)
@@ -101,7 +103,7 @@ class Plot:
     ) -> None:  # fmt: skip
         """Write a text at a place, not at values: its baseline is at `y`."""
         # A margin in the colour of the page keeps the text legible over lines.
-        style = f"fill: var(--{colour}); {_stroke('page', 3)}; paint-order: stroke"
+        style = f"fill: var(--{colour}); {_stroke('page', 5)}; {_BEHIND}"
         place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:g}"'
         turn = f' transform="{transform}"' if transform else ""
         self._add(f'<text {place}{turn} style="{style}">{escape(text)}</text>', model, "")
