@@ -19,7 +19,7 @@ from survimg.benchmark.within_fold import (
 from survimg.evaluation.concordance import concordance_index
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
 
-__all__ = ["ModelScore", "holm", "record_concordance", "score_run"]
+__all__ = ["ModelScore", "holm", "record_concordance", "score_models", "score_run"]
 
 _NO_VARIATION = 1e-12  # of a standard error: what rounding leaves of zero
 ORACLE = "oracle"
@@ -109,6 +109,15 @@ def score_run(run: Run) -> list[ModelScore]:
     -------
     list of ModelScore
     """
+    scores = score_models(run)
+    if run.oracle_risk is not None:
+        scores.append(_score_oracle(run))
+    control = run.negative_control
+    return scores if control is None else [*scores, *_score_control(control, run.models)]
+
+
+def score_models(run: Run) -> list[ModelScore]:
+    """Score the models of a run as `score_run`, without the oracle and the negative control."""
     units = {name: _units(run, run.successful_records(name)) for name in run.models}
     concordances = {name: _pool(run, units[name]) for name in run.models}
     scores = [_score_model(run, name, concordances[name]) for name in run.models]
@@ -121,11 +130,7 @@ def score_run(run: Run) -> list[ModelScore]:
         for score in scores
     ]
     scores = _with_fold_tests(run, scores)
-    scores = [replace(score, verdict=_verdict(run, score)) for score in scores]
-    if run.oracle_risk is not None:
-        scores.append(_score_oracle(run))
-    control = run.negative_control
-    return scores if control is None else [*scores, *_score_control(control, run.models)]
+    return [replace(score, verdict=_verdict(run, score)) for score in scores]
 
 
 def _with_fold_tests(run: Run, scores: list[ModelScore]) -> list[ModelScore]:

@@ -15,7 +15,7 @@ from survimg.benchmark.hidden import without_identifiers
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run_folder import Run, read_run
-from survimg.benchmark.scores import ModelScore, score_run
+from survimg.benchmark.scores import ModelScore, score_models, score_run
 from survimg.benchmark.tables import write_tables
 from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.files import write_atomically
@@ -187,7 +187,7 @@ def _simple_reference(run: Run) -> Table | None:
     if run.simple_reference in (None, run.reference):
         return None
     other = replace(run, plan={**run.plan, "reference": run.simple_reference})
-    table = reference_table(other, score_run(other))
+    table = reference_table(other, score_models(other))
     return None if table is None else replace(table, name="simple_reference")
 
 
