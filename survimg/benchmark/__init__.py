@@ -11,7 +11,8 @@ from survimg.benchmark.leaderboard import Result, leaderboard
 from survimg.benchmark.predictions import prediction_table
 from survimg.benchmark.records import Record
 from survimg.benchmark.run_folder import Run, read_run
-from survimg.benchmark.scores import ModelScore, fold_table, score_run, score_table, write_tables
+from survimg.benchmark.scores import ModelScore, score_run
+from survimg.benchmark.tables import fold_table, score_table, write_tables
 
 if TYPE_CHECKING:
     from survimg.benchmark.compare import compare_models

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import holm
 from survimg.evaluation.estimates import Comparison, Estimate
 from survimg.evaluation.risk_groups import learn_cutoff
 from survimg.evaluation.roc import compare_status_auc, status_auc
+from survimg.survival.distributions import normal_p_value, normal_quantile
 
 __all__ = ["ClassificationScore", "OutOfFold", "classification_scores", "out_of_fold"]
 
-_Z = float(ndtri(0.975))
+_Z = normal_quantile(0.975)
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def _compared(
     first, second, d, error = np.mean(
         [[p.first, p.second, p.difference, p.standard_error] for p in parts], axis=0
     ).tolist()
-    p_value = float(2 * ndtr(-abs(d) / error))
+    p_value = normal_p_value(d / error)
     comparison = Comparison(
         first, second, d, d - _Z * error, d + _Z * error, error, p_value, 0.95, "DeLong"
     )

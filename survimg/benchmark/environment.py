@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,8 @@ def environment() -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of survimg and of the libraries that compute its results, installed ones only."""
+    import importlib.metadata  # as subprocess below: not needed to read a run
+
     numbers = {"survimg": survimg_version()}
     for name in _PACKAGES:
         try:
@@ -128,18 +128,22 @@ def _processor() -> str:
 
 @functools.cache
 def _revision() -> str | None:
+    from subprocess import SubprocessError
+
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None  # an installed package may lie inside somebody else's repository
     try:
         head = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, SubprocessError):
         return None
     return f"{head}+changes" if changes else head
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
+    from subprocess import run
+
+    return run(
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
     ).stdout.strip()

@@ -9,7 +9,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from survimg.benchmark.run_folder import Run, read_run
-from survimg.benchmark.scores import ORACLE, ModelScore, score_run, score_table
+from survimg.benchmark.scores import ORACLE, ModelScore, score_run
+from survimg.benchmark.tables import score_table
 
 if TYPE_CHECKING:
     import pandas as pd

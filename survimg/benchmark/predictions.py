@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import io
-from pathlib import Path
+import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from survimg.benchmark.run_folder import Run
-from survimg.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["prediction_table", "write_parquet"]
-
-_COLUMNS = (
-    "model", "repeat", "fold", "seed", "patient_id", "cluster", "group", "event", "time", "risk",
-)
+__all__ = ["csv_text", "prediction_table", "predictions_as_parquet"]
 
 
 def prediction_table(run: Run) -> pd.DataFrame:
@@ -37,39 +34,72 @@ def prediction_table(run: Run) -> pd.DataFrame:
         has them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
         a fold). Models that failed or only segment have no rows.
     """
-    import pandas as pd  # loads for half a second
+    import pandas as pd
 
-    position = {name: i for i, name in enumerate(run.ids.tolist())}
-    repeat_of = {fold: k + 1 for k, folds in enumerate(run.repeats) for fold in folds}
-    parts = []
-    for (model, fold, seed), record in run.records.items():
-        if record is None or not record.has_risk:
-            continue
-        rows = np.array([position[name] for name in record.arrays["test_ids"].tolist()])
-        columns: dict[str, object] = {
-            "model": model,
-            "repeat": repeat_of[fold],
-            "fold": fold + 1,
-            "seed": seed,
-            "patient_id": run.ids[rows],
-            "event": run.outcome["event"][rows],
-            "time": run.outcome["time"][rows],
-            "risk": record.arrays["test_risk"],
-        }
-        if run.clusters is not None:
-            columns["cluster"] = run.clusters[rows]
-        if run.groups is not None:
-            columns["group"] = run.groups[rows]
-        parts.append(pd.DataFrame(columns))
-    optional = {"cluster": run.clusters, "group": run.groups}
-    order = [name for name in _COLUMNS if optional.get(name, name) is not None]
-    if not parts:
-        return pd.DataFrame(columns=order)
-    return pd.concat(parts, ignore_index=True)[order]
+    return pd.DataFrame(_columns(run))
 
 
-def write_parquet(path: Path, table: pd.DataFrame) -> None:
-    """Write a table in one step."""
+def predictions_as_parquet(run: Run) -> bytes:
+    """Bytes of a Parquet file with the `prediction_table`."""
+    # By way of CSV, in which a number has all its digits: pyarrow's other constructors load pandas.
+    from pyarrow import bool_, float64, int64, parquet, string
+    from pyarrow.csv import ConvertOptions, ParseOptions, read_csv
+
+    columns = _columns(run)
+    types = {"i": int64(), "b": bool_(), "f": float64(), "U": string()}
+    table = read_csv(
+        io.BytesIO(csv_text(columns).encode()),
+        parse_options=ParseOptions(newlines_in_values=True),
+        convert_options=ConvertOptions(
+            column_types={name: types[values.dtype.kind] for name, values in columns.items()}
+        ),
+    )
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_atomically(path, buffer.getvalue())
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def csv_text(columns: Mapping[str, Iterable[object]]) -> str:
+    """Lay out columns as comma-separated values; None and NaN are empty cells."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if _is_missing(cell) else cell for cell in row])
+    return text.getvalue()
+
+
+def _is_missing(cell: object) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _columns(run: Run) -> dict[str, np.ndarray]:
+    records = [
+        (place, record)
+        for place, record in run.records.items()
+        if record is not None and record.has_risk
+    ]
+    position = {name: i for i, name in enumerate(run.ids.tolist())}
+    names = [name for _, record in records for name in record.arrays["test_ids"].tolist()]
+    rows = np.array([position[name] for name in names], dtype=np.intp)
+    sizes = [record.arrays["test_ids"].size for _, record in records]
+    repeat_of = {fold: k + 1 for k, folds in enumerate(run.repeats) for fold in folds}
+
+    def per_patient(values: list[int] | list[str], kind: type) -> np.ndarray:
+        return np.repeat(np.array(values, dtype=kind), sizes)
+
+    columns = {
+        "model": per_patient([model for (model, _, _), _ in records], str),
+        "repeat": per_patient([repeat_of[fold] for (_, fold, _), _ in records], np.int64),
+        "fold": per_patient([fold + 1 for (_, fold, _), _ in records], np.int64),
+        "seed": per_patient([seed for (_, _, seed), _ in records], np.int64),
+        "patient_id": run.ids[rows],
+    }
+    if run.clusters is not None:
+        columns["cluster"] = run.clusters[rows]
+    if run.groups is not None:
+        columns["group"] = run.groups[rows]
+    columns["event"], columns["time"] = run.outcome["event"][rows], run.outcome["time"][rows]
+    risks = [record.arrays["test_risk"] for _, record in records]
+    columns["risk"] = np.concatenate([np.zeros(0), *risks])
+    return columns

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
-from survimg.benchmark.predictions import prediction_table, write_parquet
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run_folder import Run
@@ -20,19 +18,8 @@ from survimg.benchmark.within_fold import (
 )
 from survimg.evaluation.concordance import concordance_index
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
-from survimg.files import write_atomically
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = [
-    "ModelScore",
-    "fold_table",
-    "holm",
-    "score_run",
-    "score_table",
-    "write_tables",
-]
+__all__ = ["ModelScore", "holm", "record_concordance", "score_models", "score_run"]
 
 _NO_VARIATION = 1e-12  # of a standard error: what rounding leaves of zero
 ORACLE = "oracle"
@@ -122,6 +109,15 @@ def score_run(run: Run) -> list[ModelScore]:
     -------
     list of ModelScore
     """
+    scores = score_models(run)
+    if run.oracle_risk is not None:
+        scores.append(_score_oracle(run))
+    control = run.negative_control
+    return scores if control is None else [*scores, *_score_control(control, run.models)]
+
+
+def score_models(run: Run) -> list[ModelScore]:
+    """Score the models of a run as `score_run`, without the oracle and the negative control."""
     units = {name: _units(run, run.successful_records(name)) for name in run.models}
     concordances = {name: _pool(run, units[name]) for name in run.models}
     scores = [_score_model(run, name, concordances[name]) for name in run.models]
@@ -134,11 +130,7 @@ def score_run(run: Run) -> list[ModelScore]:
         for score in scores
     ]
     scores = _with_fold_tests(run, scores)
-    scores = [replace(score, verdict=_verdict(run, score)) for score in scores]
-    if run.oracle_risk is not None:
-        scores.append(_score_oracle(run))
-    control = run.negative_control
-    return scores if control is None else [*scores, *_score_control(control, run.models)]
+    return [replace(score, verdict=_verdict(run, score)) for score in scores]
 
 
 def _with_fold_tests(run: Run, scores: list[ModelScore]) -> list[ModelScore]:
@@ -189,86 +181,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def score_table(scores: Sequence[ModelScore]) -> pd.DataFrame:
-    """One row per model, as in ``scores.csv``. Time and memory are in `fold_table`.
-
-    Of labels the columns that begin with ``c_`` begin with ``auc_``.
-    """
-    import pandas as pd  # loads for half a second, which `survimg summary` does not need
-
-    places = sorted({place for score in scores for place in score.fold_c})
-    rows = []
-    for score in scores:
-        interval, compared = score.within_folds, score.comparison
-        c = score.index.lower()
-        row = {
-            "model": score.model,
-            "folds_done": score.n_done,
-            "folds_planned": score.n_planned,
-            f"{c}_mean": score.c_mean,
-            f"{c}_sd": score.c_sd,
-            f"{c}_within_folds": None if interval is None else interval.value,
-            f"{c}_lower95": None if interval is None else interval.lower,
-            f"{c}_upper95": None if interval is None else interval.upper,
-            "interval_contains_0.5": score.contains_chance,
-            "difference": None if compared is None else compared.difference,
-            "difference_lower95": None if compared is None else compared.lower,
-            "difference_upper95": None if compared is None else compared.upper,
-            "p_holm": score.p_adjusted,
-            "p_holm_folds": score.p_folds_adjusted,
-            "dice_mean": float(score.dice.mean()) if score.dice.size else None,
-            "dice_sd": float(score.dice.std(ddof=1)) if score.dice.size > 1 else None,
-            "dice_patients": score.dice.size,
-            "verdict": score.verdict,
-        }
-        for fold, seed in places:
-            row[f"{c}_fold{fold + 1}_seed{seed}"] = score.fold_c.get((fold, seed))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def fold_table(run: Run) -> pd.DataFrame:
-    """One row per model, fold and seed: status, concordance, Dice, seconds, memory."""
-    import pandas as pd
-
-    event = run.outcome["event"]
-    rows = []
-    for (model, fold, seed), record in run.records.items():
-        test = run.folds[fold][1]
-        row: dict[str, object] = {
-            "model": model,
-            "fold": fold + 1,
-            "seed": seed,
-            "status": _status(record),
-            "test_patients": test.size,
-            "test_events": int(event[test].sum()),
-        }
-        if record is not None and not record.failed:
-            if record.has_risk:
-                row["c_index" if run.label is None else "auc"] = _fold_concordance(run, record)
-            if record.arrays.get("dice", np.zeros(0)).size:
-                row["dice_mean"] = float(record.arrays["dice"].mean())
-            row["fit_seconds"] = record.details["fit_seconds"]
-            row["predict_seconds"] = record.details["predict_seconds"]
-            row["memory_increase_bytes"] = record.details.get("memory_increase_bytes")
-        elif record is not None and record.error is not None:
-            row["error"] = f"{record.error['type']}: {record.error['message']}"
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def write_tables(run: Run) -> None:
-    """Write the tables of a run into its folder.
-
-    ``scores.csv``: one row per model. ``folds.csv``: one per model, fold and seed.
-    ``predictions.parquet``: one per prediction of a test patient, see `prediction_table`.
-    """
-    tables = {"scores.csv": score_table(score_run(run)), "folds.csv": fold_table(run)}
-    for name, table in tables.items():
-        write_atomically(run.folder / name, table.to_csv(index=False).encode())
-    write_parquet(run.folder / "predictions.parquet", prediction_table(run))
-
-
 def _at_positions(run: Run, ids: np.ndarray, values: np.ndarray) -> Unit:
     position = {name: i for i, name in enumerate(run.ids.tolist())}
     return np.array([position[name] for name in ids.tolist()], dtype=np.intp), values
@@ -289,7 +201,8 @@ def _pool(run: Run, units: list[Unit]) -> WithinFoldConcordance | None:
     return within_fold_concordance(*outcome, units, run.clusters)
 
 
-def _fold_concordance(run: Run, record: Record) -> float:
+def record_concordance(run: Run, record: Record) -> float:
+    """Concordance index of one fold's test patients."""
     test, risk = _at_positions(run, record.arrays["test_ids"], record.arrays["test_risk"])
     return concordance_index(run.outcome[test], risk)
 
@@ -322,7 +235,7 @@ def _mean_and_sd(fold_c: dict[tuple[int, int], float]) -> tuple[float | None, fl
 def _score_model(run: Run, name: str, concordance: WithinFoldConcordance | None) -> ModelScore:
     records = run.successful_records(name)
     fold_c = {
-        place: _fold_concordance(run, record)
+        place: record_concordance(run, record)
         for place, record in records.items()
         if record.has_risk
     }
@@ -395,12 +308,6 @@ def _score_oracle(run: Run) -> ModelScore:
         verdict="true risk: no model can be expected to rank better",
         index=run.index,
     )
-
-
-def _status(record: Record | None) -> str:
-    if record is None:
-        return "missing"
-    return "failed" if record.failed else "done"
 
 
 def _verdict(run: Run, score: ModelScore) -> str:

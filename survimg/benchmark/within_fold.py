@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from survimg.evaluation.concordance import no_comparable_pair
 from survimg.evaluation.estimates import (
@@ -17,6 +16,7 @@ from survimg.evaluation.estimates import (
     require_enough_events,
 )
 from survimg.evaluation.pairs import pair_sums, pair_sums_later
+from survimg.survival.distributions import normal_p_value
 
 __all__ = [
     "WithinFoldConcordance", "compare_within_folds", "patient_pairs", "within_fold_concordance",
@@ -164,7 +164,7 @@ def compare_within_folds(
         return None
     error = float(np.sqrt(np.sum(gap**2)))
     lower, upper = normal_interval(difference, error, level)
-    p_value = float(2 * ndtr(-abs(difference) / error))
+    p_value = normal_p_value(difference / error)
     return Comparison(
         first.value, second.value, difference, lower, upper, error, p_value, level, "analytic"
     )

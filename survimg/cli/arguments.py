@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from survimg.cohort import Cohort
 
 __all__ = [
     "PREPARATION", "add_dicom", "add_empty_masks", "add_preparation", "add_reading", "at_least",
-    "manifest_reading", "names", "preparation", "refuse", "table_reading",
+    "clinical_columns", "manifest_reading", "names", "preparation", "refuse", "table_reading",
 ]  # fmt: skip
 
 #: Options that say how volumes are resampled, cropped and normalised.
@@ -249,3 +252,21 @@ def _normalisation(text: str) -> Any:
     except ValueError:
         raise ValueError(f"--normalise: a window is window:LOW:HIGH; got {text!r}.") from None
     return ("window", low, high)
+
+
+def clinical_columns(cohort: Cohort, asked: list[str] | None, option: str) -> list[str]:
+    """Names of the clinical columns of a cohort.
+
+    Raises
+    ------
+    ValueError
+        One of those that the option asks for is not among them.
+    """
+    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
+    absent = [name for name in asked or [] if name not in columns]
+    if absent:
+        raise ValueError(
+            f"{option}: the cohort has no clinical column {absent[0]!r}; it has "
+            f"{', '.join(columns) or 'none'}."
+        )
+    return columns

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, names
+from survimg.cli.arguments import (
+    add_empty_masks,
+    add_preparation,
+    at_least,
+    clinical_columns,
+    names,
+)
 from survimg.cli.caveats import control_caveat, ensemble_caveats, mask_caveats
 from survimg.cli.cluster import add_cluster, check_cluster, cluster_of
 from survimg.cli.cohorts import (
@@ -187,7 +193,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     for first, second in pairs:
         check_pair(models, first, second)
     check_unfitted(models)
-    _check_subgroups(arguments, source.cohort)
+    clinical_columns(source.cohort, arguments.subgroups, "--subgroups")  # before hours of fits
     if arguments.protocol != "external":  # check the splits before the preparation
         _plan(arguments, unprepared, arguments.permute_outcome)
     patients = with_labels(arguments, without_empty_masks(arguments, source.load()))
@@ -197,17 +203,6 @@ def run(arguments: argparse.Namespace) -> Answer:
     caveats = mask_caveats(names, patients.cohort) + ensemble_caveats(arguments)
     comparison = _Comparison(models, reference, suite, caveats, parameters, pairs)
     return _run_and_report(arguments, patients, comparison)
-
-
-def _check_subgroups(arguments: argparse.Namespace, cohort: Cohort) -> None:
-    """Refuse columns that are not there before hours of fits."""
-    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
-    absent = [name for name in arguments.subgroups or [] if name not in columns]
-    if absent:
-        raise ValueError(
-            f"--subgroups: the cohort has no clinical column {absent[0]!r}; it has "
-            f"{', '.join(columns) or 'none'}."
-        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from survimg.cli.arguments import add_empty_masks, add_preparation, at_least, names
+from survimg.cli.arguments import (
+    add_empty_masks,
+    add_preparation,
+    at_least,
+    clinical_columns,
+    names,
+)
 from survimg.cli.cohorts import (
     Study,
     add_phantoms,
@@ -108,9 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Fit the models and write the analysis."""
-    from survimg.suites.mtdlr_tables import write_analysis
+    from survimg.files import locked
 
-    out = Path(arguments.out)
     source = find_cohort(arguments)
     outcome_of(source.cohort, arguments.cohort)
     columns = _columns(arguments, source.cohort)
@@ -118,10 +123,21 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.external is not None:
         study = with_external(arguments, study)
     positions = _parts(arguments, study)
+    horizons = _horizons(arguments, study.cohort[positions["training"]])
+    out = Path(arguments.out)
+    with locked(out):
+        _check_folder(out, list(positions), horizons)
+        return _analyse(arguments, study, positions, columns, horizons, out)
+
+
+def _analyse(
+    arguments: argparse.Namespace, study: Study, positions: Mapping[str, np.ndarray],
+    columns: list[str], horizons: list[float], out: Path,
+) -> Answer:  # fmt: skip
+    from survimg.suites.mtdlr_tables import write_analysis
+
     cohorts = {name: study.cohort[rows] for name, rows in positions.items()}
     training = cohorts["training"]
-    horizons = _horizons(arguments, training)
-    _check_folder(out, list(positions), horizons)
     y = outcome_of(training, arguments.cohort)
     models = _models(arguments, columns, out / "cache").fit(training, y)
     scored = [models.training("training", training, horizons)]
@@ -166,15 +182,9 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _columns(arguments: argparse.Namespace, cohort: Cohort) -> list[str]:
-    columns = [] if cohort.clinical is None else [str(name) for name in cohort.clinical.columns]
+    columns = clinical_columns(cohort, arguments.columns, "--columns")
     if not columns:
         raise ValueError("MTDLR joins clinical columns with its scores, and the cohort has none.")
-    absent = [name for name in arguments.columns or [] if name not in columns]
-    if absent:
-        raise ValueError(
-            f"--columns: the cohort has no clinical column {absent[0]!r}; it has "
-            f"{', '.join(columns)}."
-        )
     return arguments.columns or columns
 
 

@@ -71,7 +71,8 @@ def make_parser() -> argparse.ArgumentParser:
     Returns
     -------
     argparse.ArgumentParser
-        The parsed arguments include ``run``, the function of the command, and the ``parser``.
+        The parsed arguments include ``run``, the function of the command, its ``usage``, and the
+        ``parser``.
     """
     parser = argparse.ArgumentParser(
         prog="survimg",
@@ -93,5 +94,5 @@ def make_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         add_output(command)
-        command.set_defaults(run=module.run, parser=parser)
+        command.set_defaults(run=module.run, parser=parser, usage=command.format_usage)
     return parser

@@ -37,7 +37,7 @@ def options_for(
     text : str
         Message; where it names an option itself, nothing is found.
     arguments : argparse.Namespace
-        Of the command: an attribute for each of its options.
+        Of the command; its ``usage`` names its options.
     models : mapping of str to estimator
         Models whose parameters ``--set`` sets, by what stands before the parameter, such as
         ``"radiomics-rsf."``, or nothing.
@@ -49,18 +49,18 @@ def options_for(
     """
     if " --" in text:
         return []
-    found = []
+    options = []
     for keyword in dict.fromkeys(_KEYWORD.findall(text)):
-        option = _OTHER_NAMES.get(keyword, keyword)
-        if hasattr(arguments, option):
-            found.append(f"--{option.replace('_', '-')}")
+        option = f"--{_OTHER_NAMES.get(keyword, keyword).replace('_', '-')}"
+        if re.search(rf"{option}(?![\w-])", arguments.usage()):
+            options.append(option)
         else:
-            found += [
+            options += [
                 f"--set {model}{parameter}=VALUE"
                 for model, estimator in models.items()
                 for parameter in parameter_names(estimator, keyword)
             ]
-    return found
+    return options
 
 
 def tell_of_failures(

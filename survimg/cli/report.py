@@ -35,13 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Render the report."""
-    from survimg.report import export_figures, render
+    from survimg.report import render
 
     page = render(
         arguments.folder, subgroups=arguments.subgroups, hide_ids=arguments.hide_ids
     )
     figures = []
     if arguments.figures is not None:
+        from survimg.report import export_figures  # loads matplotlib
+
         figures = export_figures(arguments.folder, arguments.figures)
     text = "".join(f"{path}\n" for path in (page, *figures))
     return Answer(text, {"report": page, "figures": figures})

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.pairs import pair_sums
 from survimg.evaluation.predictions import as_array
+from survimg.survival.distributions import normal_cdf, normal_quantile
 from survimg.target import as_outcome, check_outcome, in_order_of
 
 __all__ = [
@@ -284,14 +284,14 @@ def bca_interval(
             "All bootstrap values lie on one side of the estimate, so the bias correction is "
             "undefined; use the percentile interval."
         )
-    bias = ndtri(below)
+    bias = normal_quantile(below)
     gap = left_out.mean() - left_out
     spread = np.sum(gap**2)
     acceleration = float(np.sum(gap**3) / (6 * spread**1.5)) if spread > 0 else 0.0
     limits = []
     for quantile in (-z, z):
         shifted = bias + (bias + quantile) / (1 - acceleration * (bias + quantile))
-        limits.append(float(np.quantile(draws, ndtr(shifted))))
+        limits.append(float(np.quantile(draws, normal_cdf(shifted))))
     return limits[0], limits[1]
 
 

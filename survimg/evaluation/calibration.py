@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
 from survimg.evaluation.cox_regression import fit_cox
 from survimg.evaluation.estimates import check_level
 from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.predictions import check_horizon, check_survival_curves, step_values
+from survimg.survival.distributions import chi_squared_p_value
 from survimg.target import as_outcome, check_outcome
 
 __all__ = [
@@ -211,7 +211,7 @@ def greenwood_nam_dagostino_test(
         )
     statistic = float(np.sum(((groups.observed - groups.predicted) / groups.standard_error) ** 2))
     df = groups.observed.size - 1
-    p_value = float(chdtrc(df, statistic))
+    p_value = chi_squared_p_value(df, statistic)
     return ChiSquareTest(statistic, df, p_value, groups.observed, groups.predicted)
 
 
@@ -264,7 +264,7 @@ def d_calibration(
             observed += np.clip(value - edges[:-1], 0, 1 / n_bins) / value
     expected = np.full(n_bins, event.size / n_bins)
     statistic = float(np.sum((observed - expected) ** 2 / expected))
-    p_value = float(chdtrc(n_bins - 1, statistic))
+    p_value = chi_squared_p_value(n_bins - 1, statistic)
     return ChiSquareTest(statistic, n_bins - 1, p_value, observed, expected)
 
 

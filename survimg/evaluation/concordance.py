@@ -7,7 +7,6 @@ from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from survimg.evaluation.bootstrap import (
     RandomState,
@@ -27,6 +26,7 @@ from survimg.evaluation.estimates import (
 from survimg.evaluation.influence import concordance_influence, no_comparable_pair
 from survimg.evaluation.pairs import pair_sums
 from survimg.evaluation.predictions import check_risk, check_weights
+from survimg.survival.distributions import normal_p_value
 from survimg.target import check_outcome
 
 __all__ = [
@@ -261,7 +261,7 @@ def compare_concordance(
         else:
             error = _jackknife_error(loo_a - loo_b)
         lower, upper = difference - z * error, difference + z * error
-        p_value = float(2 * ndtr(-abs(difference) / error))
+        p_value = normal_p_value(difference / error)
     else:
         raise ValueError(
             f"method must be 'analytic', 'jackknife' or 'bootstrap'; got {method!r}."

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
 from survimg.evaluation.estimates import Estimate, check_level
 from survimg.evaluation.predictions import check_weights
 from survimg.survival.cox import CoxModel, maximise_partial_likelihood
+from survimg.survival.distributions import chi_squared_p_value
 from survimg.survival.risk_sets import Ties
 from survimg.target import check_outcome, in_order_of
 
@@ -59,13 +59,13 @@ class CoxFit(CoxModel):
         """Statistic, degrees of freedom and p value of the test against the empty model."""
         statistic = 2 * (self.log_likelihood - self.null_log_likelihood)
         df = self.coefficients.size
-        return float(statistic), df, float(chdtrc(df, statistic))
+        return float(statistic), df, chi_squared_p_value(df, statistic)
 
     @property
     def score_test(self) -> tuple[float, int, float]:
         """Statistic, degrees of freedom and p value of Rao's score test."""
         df = self.coefficients.size
-        return self.score_statistic, df, float(chdtrc(df, self.score_statistic))
+        return self.score_statistic, df, chi_squared_p_value(df, self.score_statistic)
 
     def hazard_ratios(self, level: float = 0.95) -> list[Estimate]:
         """Hazard ratio of each covariate with its Wald interval and p value."""

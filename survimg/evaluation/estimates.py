@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+
+from survimg.survival.distributions import normal_quantile
 
 __all__ = [
     "LEAST_EVENTS",
@@ -102,7 +103,7 @@ def check_level(level: float) -> float:
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95; got {level}.")
-    return float(ndtri(0.5 + level / 2))
+    return normal_quantile(0.5 + level / 2)
 
 
 def require_enough_events(event: np.ndarray, *, what: str = "events") -> None:

@@ -19,6 +19,7 @@ from survimg.evaluation.kaplan_meier import kaplan_meier
 from survimg.evaluation.nomogram_figure import plot_nomogram
 from survimg.evaluation.risk_groups import logrank_test
 from survimg.evaluation.roc import RocCurve
+from survimg.evaluation.ticks import round_ticks
 from survimg.evaluation.time_dependent_auc import TimeDependentAuc
 from survimg.target import as_outcome, check_outcome, in_order_of
 
@@ -41,6 +42,7 @@ def plot_kaplan_meier(
     groups: npt.ArrayLike,
     ax: Axes,
     *,
+    strata: npt.ArrayLike | None = None,
     time_label: str = "Time",
     labels: Mapping[object, str] | None = None,
     n_ticks: int = 6,
@@ -55,6 +57,8 @@ def plot_kaplan_meier(
     groups : array-like of shape (n,)
     ax : Axes
         The table of numbers at risk hangs below it; leave room (``constrained`` layout does).
+    strata : array-like of shape (n,), optional
+        Such as folds: the log-rank test is stratified by them.
     time_label : str, default="Time"
         With the unit, such as "Months".
     labels : mapping of group to str, optional
@@ -88,13 +92,8 @@ def plot_kaplan_meier(
     ax.set_xlim(left=0)
     ax.set_ylabel("Survival")
     if len(names) > 1:
-        few = outcome["event"].sum() < LEAST_EVENTS
-        text = (
-            f"fewer than {LEAST_EVENTS} events: no test"
-            if few
-            else _p_text(logrank_test(y, groups).p_value)
-        )
-        ax.text(0.03, 0.05, text, transform=ax.transAxes)
+        stratum = None if strata is None else in_order_of(y, strata, "y", "strata")
+        ax.text(0.03, 0.05, _test_text(outcome, member, stratum), transform=ax.transAxes)
     ax.legend(frameon=False)
     _risk_table(ax, outcome, member, shown, n_ticks, time_label)
     return ax
@@ -251,7 +250,8 @@ def plot_concordance_forest(
         e = estimates[name]
         ax.plot([e.lower, e.upper], [row, row], color=COLOURS[0], linewidth=1.5)
         ax.plot(e.value, row, "s", color=COLOURS[0], markersize=6)
-        text = f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})"
+        limits = f"{e.lower:.3f} to {e.upper:.3f}" if np.isfinite(e.lower) else "no interval"
+        text = f"{e.value:.3f} ({limits})"
         if differences is not None and name in differences:
             text += f"   {differences[name]}"
         ax.annotate(
@@ -280,7 +280,13 @@ def _diagonal(ax: Axes) -> None:
     ax.set_aspect("equal")
 
 
-def _p_text(p_value: float) -> str:
+def _test_text(outcome: np.ndarray, member: np.ndarray, stratum: npt.ArrayLike | None) -> str:
+    if outcome["event"].sum() < LEAST_EVENTS:
+        return f"fewer than {LEAST_EVENTS} events: no test"
+    try:
+        p_value = logrank_test(outcome, member, stratum).p_value
+    except ValueError:  # no event time with patients of several groups at risk
+        return "log-rank p undefined"
     return "log-rank p < 0.001" if p_value < 0.001 else f"log-rank p = {p_value:.3f}"
 
 
@@ -293,7 +299,7 @@ def _risk_table(
     time_label: str,
 ) -> None:
     end = float(check_outcome(outcome)[1].max())
-    ticks = _round_ticks(end, n_ticks)
+    ticks = round_ticks(0, end, max(n_ticks - 1, 1))
     ax.set_xticks(ticks)
     lines: Sequence[tuple[object, str]] = list(shown.items())
     ax.set_xlabel(time_label)
@@ -316,10 +322,3 @@ def _risk_table(
                 fontsize="small",
                 annotation_clip=False,
             )
-
-
-def _round_ticks(end: float, n_ticks: int) -> np.ndarray:
-    rough = end / max(n_ticks - 1, 1)
-    magnitude = 10 ** np.floor(np.log10(rough))
-    step = next(m * magnitude for m in (1, 2, 3, 5, 6, 10) if m * magnitude >= rough)
-    return np.arange(0, end + 1e-9, step)

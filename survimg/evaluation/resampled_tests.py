@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
 
 from survimg.evaluation.estimates import Comparison
+from survimg.survival.distributions import student_p_value, student_quantile
 
 __all__ = ["corrected_resampled_t_test"]
 
@@ -67,8 +67,8 @@ def corrected_resampled_t_test(
         )
     mean = float(differences.mean())
     error = spread * float(np.sqrt(1 / a.size + n_test / n_train))
-    margin = float(stdtrit(a.size - 1, 0.5 + level / 2)) * error
-    p_value = float(2 * stdtr(a.size - 1, -abs(mean) / error))
+    margin = student_quantile(a.size - 1, level) * error
+    p_value = student_p_value(a.size - 1, mean / error)
     return Comparison(
         float(a.mean()),
         float(b.mean()),

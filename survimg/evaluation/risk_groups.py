@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
 from survimg.evaluation.predictions import as_array, check_risk
+from survimg.survival.distributions import chi_squared_p_value
 from survimg.target import check_outcome, in_order_of
 
 __all__ = ["Cutoff", "LogRankResult", "learn_cutoff", "logrank_test", "maximally_selected_logrank"]
@@ -136,7 +136,7 @@ def logrank_test(
     df = labels.size - 1
     return LogRankResult(
         statistic,
-        float(chdtrc(df, statistic)),
+        chi_squared_p_value(df, statistic),
         df,
         labels,
         np.bincount(member, minlength=labels.size),
@@ -330,14 +330,12 @@ def _expected_events(
 
 
 def _labels(values: npt.ArrayLike, n_patients: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    import pandas as pd  # loads for half a second
-
     array = np.asarray(values)
     if array.shape != (n_patients,):
         raise ValueError(
             f"{name} must have one entry per patient, shape ({n_patients},); got {array.shape}."
         )
-    missing = np.flatnonzero(pd.isna(array))
+    missing = _missing(array)
     if missing.size:
         raise ValueError(
             f"{name} has {missing.size} missing value(s), first at position {missing[0]}; leave "
@@ -345,3 +343,12 @@ def _labels(values: npt.ArrayLike, n_patients: int, name: str) -> tuple[np.ndarr
         )
     labels, member = np.unique(array, return_inverse=True)
     return labels, member
+
+
+def _missing(array: np.ndarray) -> np.ndarray:
+    """Positions of missing values, which truth values, whole numbers and text cannot hold."""
+    if array.dtype.kind in "biuSU":
+        return np.zeros(0, dtype=np.intp)
+    import pandas as pd  # loads for half a second
+
+    return np.flatnonzero(pd.isna(array))

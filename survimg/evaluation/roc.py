@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from survimg.evaluation.estimates import (
     Comparison,
@@ -22,7 +21,9 @@ from survimg.evaluation.estimates import (
     normal_interval,
     require_enough_events,
 )
+from survimg.evaluation.midranks import midranks
 from survimg.evaluation.predictions import check_risk
+from survimg.survival.distributions import normal_p_value
 from survimg.target import check_outcome
 
 __all__ = ["RocCurve", "compare_status_auc", "status_auc", "status_roc_curve"]
@@ -147,7 +148,7 @@ def status_auc(
         lower, upper = (float(limit) for limit in np.clip(normal_interval(auc, error, level), 0, 1))
     else:
         raise ValueError(f"interval must be 'normal' or 'logit'; got {interval!r}.")
-    p_value = float(2 * ndtr(-abs(auc - 0.5) / error))
+    p_value = normal_p_value((auc - 0.5) / error)
     return Estimate(auc, lower, upper, error, level, f"DeLong, {interval}", p_value)
 
 
@@ -191,7 +192,7 @@ def compare_status_auc(
             "variance, so a test is undefined."
         )
     d = a - b
-    p_value = float(2 * ndtr(-abs(d) / error))
+    p_value = normal_p_value(d / error)
     return Comparison(a, b, d, d - z * error, d + z * error, error, p_value, level, "DeLong")
 
 
@@ -210,11 +211,9 @@ def _delong_components(
             f"DeLong's variance needs two patients in either class; there are {cases.size} with "
             f"and {controls.size} without the event."
         )
-    from scipy.stats import rankdata
-
-    overall = rankdata(risk)
-    by_case = (overall[event] - rankdata(cases)) / controls.size
-    by_control = 1 - (overall[~event] - rankdata(controls)) / cases.size
+    overall = midranks(risk)
+    by_case = (overall[event] - midranks(cases)) / controls.size
+    by_control = 1 - (overall[~event] - midranks(controls)) / cases.size
     return float(by_case.mean()), by_case, by_control
 
 

@@ -6,13 +6,14 @@ import numpy as np
 
 __all__ = ["round_ticks"]
 
+_STEPS = np.array([1, 2, 2.5, 5, 10])
+
 
 def round_ticks(low: float, high: float, n: int) -> np.ndarray:
-    """Return about `n` round values within [low, high]."""
-    from matplotlib.ticker import MaxNLocator  # `import survimg.evaluation` draws nothing
-
-    locator = MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10])
-    ticks = np.asarray(locator.tick_values(low, high), dtype=np.float64)
-    slack = 1e-9 * (high - low)
-    inside = ticks[(ticks >= low - slack) & (ticks <= high + slack)]
-    return np.round(inside, 12) + 0.0  # no negative zero
+    """Return round values within [low, high], at most `n` steps apart."""
+    rough = (high - low) / n
+    magnitude = 10.0 ** np.floor(np.log10(rough))
+    step = magnitude * _STEPS[np.searchsorted(_STEPS, rough / magnitude * (1 - 1e-9))]
+    slack = 1e-9 * (high - low) / step
+    first, last = np.ceil(low / step - slack), np.floor(high / step + slack)
+    return np.round(np.arange(first, last + 1) * step, 12) + 0.0  # no negative zero

@@ -14,7 +14,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    # When asked for: a comparison of runs and a checklist do without matplotlib.
+    # When asked for: images need matplotlib, a page templates; a comparison of runs neither.
     if name == "export_figures":
         from survimg.report.export import export_figures
 

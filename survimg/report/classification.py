@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from survimg.benchmark.classification import classification_scores, out_of_fold
 from survimg.benchmark.run_folder import Run
-from survimg.evaluation import plots
 from survimg.evaluation.roc import status_roc_curve
-from survimg.report.figures import shortened
-from survimg.report.svg import STYLE, mark, mark_legend, svg
+from survimg.report.svg import CHANCE, COLOURS, DASHES, Plot, shortened
 from survimg.report.table_formats import Table, interval_text, p_text
 
 __all__ = ["classification_table", "roc_figure"]
@@ -57,15 +53,17 @@ def roc_figure(run: Run) -> Markup | None:
         curves[name] = curve
     if not curves:
         return None
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 5.2), layout="constrained")
-        axes = figure.subplots()
-        plots.plot_roc_curves(curves, axes)
-        legend = axes.legend(frameon=False, loc="lower right")
-        for line, label, (name, curve) in zip(
-            axes.lines[:-1], legend.get_texts(), curves.items(), strict=True
-        ):  # the last line is the diagonal
-            mark(line, f"{name}: AUC {curve.auc:.3f}", model=name)
-            label.set_text(f"{shortened(name, 30)} (AUC {curve.auc:.3f})")
-        mark_legend(legend, curves)
-    return svg(figure, f"ROC curves of {', '.join(curves)}")
+    bottom = 40 + 13 * len(curves)
+    plot = Plot(374, 330 + bottom, (0, 1), (0, 1.02), bottom=bottom)
+    plot.line([0, 1], [0, 1], "figure-grey", dash=CHANCE)
+    entries = []
+    for k, (name, curve) in enumerate(curves.items()):
+        colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
+        places = curve.false_positive_rate, curve.true_positive_rate
+        title = f"{name}: AUC {curve.auc:.3f}"
+        plot.line(*places, colour, 1.6, dash=dash, model=name, title=title)
+        entries.append((f"{shortened(name, 30)} (AUC {curve.auc:.3f})", colour, dash))
+    plot.x_axis("1 - specificity")
+    plot.y_axis("sensitivity")
+    plot.legend(plot.left, plot.height - bottom + 46, entries, list(curves))
+    return plot.svg(f"ROC curves of {', '.join(curves)}")

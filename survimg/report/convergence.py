@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from survimg.benchmark.records import Record
-from survimg.report.figures import COLOURS, LINES, shortened
-from survimg.report.svg import STYLE, mark, mark_legend, svg
+from survimg.report.svg import COLOURS, DASHES, Plot, shortened
 
 __all__ = ["Curves", "history_figures", "shared_history_figures", "training_curves"]
 
@@ -179,36 +175,50 @@ def _in_words(name: str, parts: Mapping[str, Curves]) -> str:
 
 
 def _figure(title: str, parts: Mapping[str, Curves], *, with_lines: bool = True) -> Markup:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.7, 2.5 if len(parts) < 4 else 3.0), layout="constrained")
-        axes = figure.subplots()
-        for k, (label, curves) in enumerate(parts.items()):
-            style = LINES[k // len(COLOURS) % len(LINES)]
-            _draw(axes, curves, shortened(label, 24), COLOURS[k % len(COLOURS)], style, with_lines)
-            if not with_lines and curves.x.size:  # a line for each model
-                mark(axes.collections[-1], model=label)
-                mark(axes.lines[-1], f"{label}, last: {curves.mean[-1]:.4g}", model=label)
-        axes.set_xlabel(next(iter(parts.values())).x_name)
-        axes.ticklabel_format(axis="y", useOffset=False)
-        axes.margins(x=0.03)
-        if len(parts) > 1:
-            legend = axes.legend(frameon=False, fontsize=8, handlelength=1.4)
-            mark_legend(legend, () if with_lines else parts)
-    return svg(figure, f"{title}: {', '.join(filter(None, parts)) or 'folds'}, by epoch")
+    n_entries = len(parts) if len(parts) > 1 else 0
+    bottom = 36 + 13 * n_entries
+    across, values = zip(*map(_extremes, parts.values()), strict=True)
+    size = 266, 144 + bottom
+    plot = Plot(*size, _limits(across), _limits(values), left=50, bottom=bottom)
+    entries = []
+    for k, (label, curves) in enumerate(parts.items()):
+        colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
+        if with_lines or not curves.x.size:
+            for x, line in curves.lines:
+                plot.line(x, line, colour, 0.7, opacity=0.4)
+                if line.size == 1:  # a single epoch leaves no line to see
+                    plot.point(x[0], line[0], colour, 3, opacity=0.4)
+        if curves.x.size:
+            _draw_mean(plot, curves, colour, dash, None if with_lines else label)
+        entries.append((shortened(label, 24), colour, dash))
+    plot.x_axis(next(iter(parts.values())).x_name)
+    plot.y_axis()
+    if n_entries:
+        models = () if with_lines else list(parts)
+        plot.legend(plot.left, plot.height - bottom + 46, entries, models)
+    return plot.svg(f"{title}: {', '.join(filter(None, parts)) or 'folds'}, by epoch")
 
 
-def _draw(
-    axes: Axes, curves: Curves, label: str, colour: str, style: str, with_lines: bool
-) -> None:
-    if with_lines or not curves.x.size:
-        for x, values in curves.lines:
-            dot = "o" if values.size == 1 else None  # a single epoch would leave no line to see
-            axes.plot(x, values, marker=dot, ms=3, color=colour, lw=0.7, alpha=0.4)
-    if not curves.x.size:
-        return
-    lower, upper = curves.mean - curves.sd, curves.mean + curves.sd
-    axes.fill_between(curves.x, lower, upper, color=colour, alpha=0.16, linewidth=0)
-    dot = "o" if curves.x.size < 30 else None
-    axes.plot(
-        curves.x, curves.mean, marker=dot, ms=3, color=colour, lw=1.9, ls=style, label=label or None
-    )
+def _draw_mean(plot: Plot, curves: Curves, colour: str, dash: str, model: str | None) -> None:
+    """Draw the mean with its spread, which disappear with the model if there is one."""
+    mean, sd = curves.mean, curves.sd
+    plot.area(curves.x, mean - sd, mean + sd, colour, 0.16, model=model)
+    last = "" if model is None else f"{model}, last: {mean[-1]:.4g}"
+    plot.line(curves.x, mean, colour, 1.9, dash=dash, model=model, title=last)
+    for x, value in zip(curves.x, mean, strict=True) if curves.x.size < 30 else ():
+        plot.point(x, value, colour, 3, model=model)
+
+
+def _extremes(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
+    """All x and all values that may be drawn."""
+    lines = [*curves.lines, *((curves.x, curves.mean + sign * curves.sd) for sign in (-1, 1))]
+    x, values = (np.concatenate(parts) for parts in zip(*lines, strict=True))
+    return x, values[np.isfinite(values)]
+
+
+def _limits(parts: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Range of an axis, with room at either end."""
+    values = np.concatenate(parts)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    room = 0.04 * (high - low) or 0.5 * abs(high) or 0.5
+    return low - room, high + room

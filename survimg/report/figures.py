@@ -1,77 +1,26 @@
-"""Figures of the report: SVG (PNG for images) as text that goes into the page itself."""
+"""Figures of the report, as SVG that goes into the page itself."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import RiskGroups
 from survimg.benchmark.scores import ORACLE, ModelScore
 from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.kaplan_meier import KaplanMeier, kaplan_meier
-from survimg.files import writing
+from survimg.evaluation.ticks import round_ticks
 from survimg.report.ranks import RankSummary
-from survimg.report.svg import CLEAR, GREY, STYLE, mark, svg
+from survimg.report.svg import CHANCE, FOLLOWED, Plot, shortened, steps, text_width
 
-__all__ = [
-    "COLOURS",
-    "LINES",
-    "concordance_figure",
-    "dice_figure",
-    "draw_concordance",
-    "draw_kaplan_meier",
-    "example_figure",
-    "kaplan_meier_figure",
-    "rank_figure",
-    "shortened",
-    "write_png",
-]
+__all__ = ["concordance_figure", "dice_figure", "kaplan_meier_figure", "rank_figure"]
 
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
-DARK = "#374151"
-#: One per model in figures that hold several; line styles tell those apart that share one.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6b7280")
-LINES = ("solid", "dashed", "dotted", "dashdot")
 _MOST_POINTS = 40  # of a curve that show their values to the pointer
 
 
-
 def concordance_figure(scores: Sequence[ModelScore], *, narrow: bool = False) -> Markup | None:
-    """Draw `draw_concordance` as SVG.
-
-    Parameters
-    ----------
-    scores : sequence of ModelScore
-    narrow : bool, default=False
-        For small screens: names and values are above each row instead of beside it.
-
-    Returns
-    -------
-    Markup or None
-        SVG; None if no model has predictions.
-    """
-    figure = draw_concordance(scores, narrow=narrow)
-    values = [f"{s.model} {_value_text(s.within_folds)}" for s in scores if s.within_folds]
-    return None if figure is None else svg(figure, f"{_index_name(scores)}: {'; '.join(values)}")
-
-
-def _index_name(scores: Sequence[ModelScore]) -> str:
-    return "AUC" if any(score.index == "AUC" for score in scores) else "C-index"
-
-
-def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> Figure | None:
     """Draw each model's concordance index with its 95 % interval, folds as small dots.
 
     Parameters
@@ -79,41 +28,47 @@ def draw_concordance(scores: Sequence[ModelScore], *, narrow: bool = False) -> F
     scores : sequence of ModelScore
         Models without predictions are left out.
     narrow : bool, default=False
+        For small screens: names and values are above each row instead of beside it.
 
     Returns
     -------
-    Figure or None
+    Markup or None
         None if no model has predictions.
     """
-    shown = [score for score in scores if score.within_folds is not None]
+    shown = {score.model: score for score in scores if score.within_folds is not None}
     if not shown:
         return None
-    size = (4.2, 0.68 * len(shown) + 0.75) if narrow else (9.6, 0.5 * len(shown) + 0.8)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        for row, score in enumerate(reversed(shown)):
-            _draw_row(axes, row, score)
-            (_label_above if narrow else _label_beside)(axes, row, score)
-        lowest = min(_lowest(score) for score in shown)
-        axes.axvline(0.5, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-        axes.set_xlim(min(0.4, np.floor(lowest * 20) / 20 - 0.02), 1.02)
-        axes.set_ylim(-0.45, len(shown) - (0.2 if narrow else 0.5))
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{_index_name(scores)} (0.5 = chance, 1 = perfect order)")
-    return figure
+    lowest = min(_lowest(score) for score in shown.values())
+    limits = (min(0.4, np.floor(lowest * 20) / 20 - 0.02), 1.02)
+    values = {name: _value_text(score.within_folds) for name, score in shown.items()}
+    if narrow:
+        plot = Plot(302, 49 * len(shown) + 46, limits, (-0.45, len(shown) - 0.2), left=12)
+    else:
+        names = max(text_width(shortened(name, 34)) for name in shown)
+        room = max(map(text_width, values.values()))
+        plot = Plot(
+            691, 36 * len(shown) + 44, limits, (-0.45, len(shown) - 0.5), left=names + 12,
+            right=room + 12,
+        )  # fmt: skip
+    plot.vertical(0.5, "figure-grey", CHANCE)
+    for row, (name, score) in enumerate(reversed(shown.items())):
+        _draw_row(plot, row, score)
+        middle = float(plot.y(row))
+        if narrow:
+            text = f"{shortened(name, 24)}:  {values[name]}"
+            plot.text(plot.left, middle - 11, text, model=name)
+        else:
+            plot.text(plot.left - 8, middle + 3.5, shortened(name, 34), anchor="end", model=name)
+            place = plot.width - plot.right + 8
+            plot.text(place, middle + 3.5, values[name], colour="figure-text", model=name)
+    index = "AUC" if any(score.index == "AUC" for score in scores) else "C-index"
+    plot.x_axis(f"{index} (0.5 = chance, 1 = perfect order)")
+    return plot.svg(f"{index}: {'; '.join(f'{name} {text}' for name, text in values.items())}")
 
 
 def kaplan_meier_figure(
     y: np.ndarray, groups: RiskGroups, time_unit: str | None, model: str
 ) -> Markup:
-    """Draw `draw_kaplan_meier` as SVG, named after the model."""
-    figure = draw_kaplan_meier(y, groups, time_unit)
-    return svg(figure, f"Kaplan-Meier curves of low and high risk by {model}")
-
-
-def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) -> Figure:
     """Draw Kaplan-Meier curves of the risk groups, with numbers at risk.
 
     Parameters
@@ -122,57 +77,31 @@ def draw_kaplan_meier(y: np.ndarray, groups: RiskGroups, time_unit: str | None) 
         Outcome of all patients of the run.
     groups : RiskGroups
     time_unit : str or None
+    model : str
     """
     outcome = y[groups.position]
-    time = outcome[outcome.dtype.names[1]]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.9, 3.4))
-        axes = figure.subplots()
-        figure.subplots_adjust(left=0.15, right=0.97, top=0.98, bottom=0.32)
-        halves = (("low risk", BLUE, ~groups.high), ("high risk", VERMILION, groups.high))
-        curves = {name: (colour, kaplan_meier(outcome[half])) for name, colour, half in halves}
-        for name, (colour, curve) in curves.items():
-            _draw_curve(axes, curve, colour, f"{name} (n = {int(curve.n_at_risk[0])})")
-        axes.set_ylim(0, 1.03)
-        axes.set_xlim(0, time.max() * 1.02)
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, steps=[1, 2, 3, 5, 10]))
-        axes.set_ylabel("event-free", labelpad=2)
-        axes.set_xlabel("time" if time_unit is None else f"time ({time_unit})")
-        axes.legend(loc="upper right", frameon=False, fontsize=9)
-        _write_numbers_at_risk(axes, curves)
-    return figure
-
-
-def example_figure(record: Record, k: int) -> Markup:
-    """Draw one example slice, a panel per channel, with the true and the predicted contour.
-
-    Returns
-    -------
-    Markup
-        Source of an HTML image (PNG in a data URI).
-    """
-    example = record.details["examples"][k]
-    image = record.arrays[f"example{k}_image"]
-    truth, predicted = (record.arrays[f"example{k}_{name}"] for name in ("truth", "predicted"))
-    spacing = example["spacing"] or [1.0, 1.0]
-    aspect = spacing[0] / spacing[1]
-    n_channels, height, width = image.shape
-    with mpl.rc_context(STYLE):
-        size = (2.1 * n_channels, 2.1 * aspect * height / width)
-        figure = Figure(figsize=size, dpi=130)
-        panels = figure.subplots(1, n_channels, squeeze=False)[0]
-        for axes, channel, name in zip(panels, image, example["channels"], strict=True):
-            low, high = np.percentile(channel, (1, 99.5))
-            colours = "gray_r" if name.upper() in ("PET", "PT") else "gray"
-            axes.imshow(channel, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
-            for mask, colour, line in ((truth, GREEN, "solid"), (predicted, VERMILION, "dashed")):
-                if mask.any() and not mask.all():
-                    axes.contour(mask, [0.5], colors=colour, linestyles=line, linewidths=1.5)
-            axes.set_axis_off()
-        figure.subplots_adjust(0, 0, 1, 1, wspace=0.03)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", transparent=True, metadata={"Software": None})
-    return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
+    halves = (("low risk", "blue", ~groups.high), ("high risk", "vermilion", groups.high))
+    curves = {name: (colour, kaplan_meier(outcome[half])) for name, colour, half in halves}
+    end = float(outcome[outcome.dtype.names[1]].max()) * 1.02
+    plot = Plot(281, 245, (0, end), (0, 1.03), left=50, bottom=70)
+    for name, (colour, curve) in curves.items():
+        _draw_curve(plot, curve, colour, name)
+    ticks = round_ticks(0, end, 5)
+    plot.x_axis("time" if time_unit is None else f"time ({time_unit})", ticks)
+    plot.y_axis("event-free")
+    entries = [
+        (f"{name} (n = {int(curve.n_at_risk[0])})", colour, "")
+        for name, (colour, curve) in curves.items()
+    ]
+    room = max(text_width(label, 9) for label, *_ in entries) + 20
+    plot.legend(plot.width - plot.right - room, plot.top + 10, entries)
+    floor = plot.height - plot.bottom
+    plot.text(plot.left - 12, floor + 43, "at risk", anchor="end", colour="figure-text", size=9)
+    for line, (colour, curve) in enumerate(curves.values()):
+        for tick, number in zip(ticks, curve.number_at_risk(ticks), strict=True):
+            place = float(plot.x(tick)), floor + 43 + 13 * line
+            plot.text(*place, str(int(number)), anchor="middle", colour=colour, size=9)
+    return plot.svg(f"Kaplan-Meier curves of low and high risk by {model}")
 
 
 def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
@@ -190,33 +119,26 @@ def dice_figure(scores: Sequence[ModelScore]) -> Markup | None:
     shown = [score for score in scores if score.dice.size]
     if not shown:
         return None
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 0.85 * len(shown) + 0.6), layout="constrained")
-        axes = figure.subplots()
-        for row, score in enumerate(reversed(shown)):
-            quartiles = np.quantile(score.dice, (0.25, 0.5, 0.75))
-            ends = [score.dice.min(), score.dice.max()]
-            parts: list[Artist] = [*axes.plot(ends, [row, row], color=BLUE, linewidth=1)]
-            box = axes.barh(row, np.ptp(quartiles[[0, 2]]), 0.3, quartiles[0], color="#cfe3f1")
-            box[0].set_edgecolor(BLUE)
-            parts += [box[0]]
-            parts += axes.plot([quartiles[1]] * 2, [row - 0.15, row + 0.15], color=BLUE, lw=2.2)
-            # Patients in a fixed zigzag below the box: no random jitter, the same page each time.
-            offset = np.resize((0.26, 0.32, 0.29, 0.35), score.dice.size)
-            dice = np.sort(score.dice)
-            parts += axes.plot(dice, row - offset, "o", color=DARK, ms=3, mew=0, alpha=0.5)
-            label = f"{shortened(score.model, 24)}:  median {quartiles[1]:.3f}"
-            edge = axes.get_yaxis_transform()
-            parts += [axes.text(0.0, row + 0.2, label, transform=edge, ha="left", va="bottom")]
-            limits = f"quartiles {quartiles[0]:.3f} to {quartiles[2]:.3f}, lowest {ends[0]:.3f}"
-            for part in parts:
-                mark(part, f"{score.model}: median {quartiles[1]:.3f}, {limits}", model=score.model)
-        axes.set_xlim(-0.01, 1.01)
-        axes.set_ylim(-0.45, len(shown) - 0.4)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel("Dice of a test patient (1 = same mask)")
-    return svg(figure, "Dice coefficients of the test patients by model")
+    size = 317, 61 * len(shown) + 43
+    plot = Plot(*size, (-0.01, 1.01), (-0.45, len(shown) - 0.4), left=12)
+    for row, score in enumerate(reversed(shown)):
+        dice, name = np.sort(score.dice), score.model
+        low, median, high = np.quantile(dice, (0.25, 0.5, 0.75))
+        limits = f"quartiles {low:.3f} to {high:.3f}, lowest {dice[0]:.3f}"
+        title = f"{name}: median {median:.3f}, {limits}"
+        plot.line(dice[[0, -1]], [row, row], "blue", model=name, title=title)
+        bottom, top = row - 0.15, row + 0.15
+        plot.area([low, high], [bottom] * 2, [top] * 2, "figure-box", 1, model=name)
+        box = [low, high, high, low, low], [bottom, bottom, top, top, bottom]
+        plot.line(*box, "blue", model=name, title=title)
+        plot.line([median] * 2, [bottom, top], "blue", 2.2, model=name, title=title)
+        # Patients in a fixed zigzag below the box: no random jitter, the same page each time.
+        for value, offset in zip(dice, np.resize((0.26, 0.32, 0.29, 0.35), dice.size), strict=True):
+            plot.point(value, row - offset, "figure-text", 3, opacity=0.5, model=name)
+        label = f"{shortened(name, 24)}:  median {median:.3f}"
+        plot.text(plot.left, float(plot.y(row + 0.22)), label, model=name)
+    plot.x_axis("Dice of a test patient (1 = same mask)")
+    return plot.svg("Dice coefficients of the test patients by model")
 
 
 def rank_figure(summary: RankSummary) -> Markup:
@@ -231,75 +153,36 @@ def rank_figure(summary: RankSummary) -> Markup:
     Markup
     """
     n = len(summary.ranks)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 0.46 * n + 0.75), layout="constrained")
-        axes = figure.subplots()
-        row_of = {name: n - 1 - k for k, name in enumerate(summary.ranks)}
-        for name, rank in summary.ranks.items():
-            axes.plot([1, rank], [row_of[name]] * 2, color="#e5e7eb", linewidth=1, zorder=0)
-            (point,) = axes.plot(rank, row_of[name], "D", color=BLUE, markersize=6)
-            text = f"{shortened(name, 28)}:  {rank:.2f}"
-            label = axes.text(1, row_of[name] + 0.14, text, ha="left", va="bottom")
-            for part in (point, label):
-                mark(part, f"{name}: average rank {rank:.2f}", model=name)
-        for k, group in enumerate(summary.groups):
-            x = n + 0.25 + 0.16 * k
-            ends = [row_of[group[0]] + 0.15, row_of[group[-1]] - 0.15]
-            axes.plot([x, x], ends, color=DARK, linewidth=3, solid_capstyle="butt")
-        axes.set_xlim(0.9, n + 0.4 + 0.16 * len(summary.groups))
-        axes.set_ylim(-0.4, n - 0.3)
-        axes.set_xticks(range(1, n + 1))
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel("average rank over folds (1 = best)")
+    end = n + 0.4 + 0.16 * len(summary.groups)
+    plot = Plot(317, 33 * n + 54, (0.9, end), (-0.4, n - 0.3), left=12)
+    row_of = {name: n - 1 - k for k, name in enumerate(summary.ranks)}
+    for name, rank in summary.ranks.items():
+        plot.line([1, rank], [row_of[name]] * 2, "line")
+        title = f"{name}: average rank {rank:.2f}"
+        plot.point(rank, row_of[name], "blue", 5.5, shape="diamond", model=name, title=title)
+        text = f"{shortened(name, 28)}:  {rank:.2f}"
+        plot.text(float(plot.x(1)), float(plot.y(row_of[name])) - 8, text, model=name)
+    for k, group in enumerate(summary.groups):
+        ends = [row_of[group[0]] + 0.15, row_of[group[-1]] - 0.15]
+        plot.line([n + 0.25 + 0.16 * k] * 2, ends, "figure-text", 3)
+    plot.x_axis("average rank over folds (1 = best)", range(1, n + 1))
     values = ", ".join(f"{name} {rank:.2f}" for name, rank in summary.ranks.items())
-    return svg(figure, f"Average ranks: {values}")
+    return plot.svg(f"Average ranks: {values}")
 
 
-def write_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, 160 dots an inch."""
-    with mpl.rc_context(STYLE), writing(path) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={"Software": None})
-
-
-def _draw_row(axes: Axes, row: int, score: ModelScore) -> None:
-    interval = score.within_folds
+def _draw_row(plot: Plot, row: int, score: ModelScore) -> None:
+    interval, name = score.within_folds, score.model
     if interval is None:
         return
-    colour = GREEN if score.model == ORACLE else BLUE
-    if score.model == ORACLE:
-        axes.axvline(interval.value, color=GREEN, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+    colour = "green" if name == ORACLE else "blue"
+    if name == ORACLE:
+        plot.vertical(interval.value, colour, FOLLOWED)
     for (fold, seed), value in score.fold_c.items():
-        (dot,) = axes.plot(value, row - 0.17, "o", color=colour, alpha=0.45, markersize=4, mew=0)
-        text = f"{score.model}, fold {fold + 1}, seed {seed}: C = {value:.3f}"
-        mark(dot, text, model=score.model)
-    text = f"{score.model}: C = {_value_text(interval)}"
-    if np.isfinite(interval.lower):
-        (bar,) = axes.plot([interval.lower, interval.upper], [row, row], color=colour, linewidth=2)
-        mark(bar, text, model=score.model)
-    (point,) = axes.plot(interval.value, row, "D", color=colour, ms=6.5, mec="white", mew=0.8)
-    mark(point, text, model=score.model)
-
-
-def _label_beside(axes: Axes, row: int, score: ModelScore) -> None:
-    """Write the name to the left and the value to the right of the axes."""
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    name = axes.text(-0.015, row, shortened(score.model, 34), ha="right", **place)
-    value = axes.text(1.015, row, _value_text(score.within_folds), ha="left", color=DARK, **place)
-    for text in (name, value):
-        mark(text, model=score.model)
-
-
-def _label_above(axes: Axes, row: int, score: ModelScore) -> None:
-    text = f"{shortened(score.model, 24)}:  {_value_text(score.within_folds)}"
-    edge = axes.get_yaxis_transform()
-    label = axes.text(0.0, row + 0.22, text, transform=edge, ha="left", va="bottom", bbox=CLEAR)
-    mark(label, model=score.model)
-
-
-def shortened(name: str, length: int) -> str:
-    """Cut a name that is too long, and mark it with an ellipsis."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+        text = f"{name}, fold {fold + 1}, seed {seed}: C = {value:.3f}"
+        plot.point(value, row - 0.17, colour, 4, opacity=0.45, model=name, title=text)
+    text = f"{name}: C = {_value_text(interval)}"
+    plot.line([interval.lower, interval.upper], [row, row], colour, 2, model=name, title=text)
+    plot.point(interval.value, row, colour, 5, shape="diamond", model=name, title=text)
 
 
 def _value_text(interval: Estimate | None) -> str:
@@ -310,31 +193,22 @@ def _value_text(interval: Estimate | None) -> str:
     return f"{interval.value:.3f} ({interval.lower:.3f} to {interval.upper:.3f})"
 
 
-def _draw_curve(axes: Axes, curve: KaplanMeier, colour: str, label: str) -> None:
+def _draw_curve(plot: Plot, curve: KaplanMeier, colour: str, name: str) -> None:
     time = np.concatenate(([0.0], curve.time))
-    survival = np.concatenate(([1.0], curve.survival))
-    axes.step(time, survival, where="post", color=colour, linewidth=1.8, label=label)
-    lower, upper = (np.concatenate(([1.0], limit)) for limit in (curve.lower, curve.upper))
-    axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.13, linewidth=0)
-    censored = curve.n_censored > 0
-    axes.plot(curve.time[censored], curve.survival[censored], "|", color=colour, markersize=6)
+    survival, lower, upper = (
+        np.concatenate(([1.0], values)) for values in (curve.survival, curve.lower, curve.upper)
+    )
+    across, low = steps(time, lower)
+    plot.area(across, low, steps(time, upper)[1], colour, 0.13)
+    plot.line(*steps(time, survival), colour, 1.8)
+    for k in np.flatnonzero(curve.n_censored > 0):
+        ends = curve.survival[k] + np.array([-0.02, 0.02])
+        plot.line([curve.time[k]] * 2, ends, colour)
     events = np.flatnonzero(curve.n_events > 0)
     for k in events[:: max(1, events.size // _MOST_POINTS)]:
-        (point,) = axes.plot(curve.time[k], curve.survival[k], "o", color=colour, ms=7, alpha=0)
         limits = f"{curve.lower[k]:.2f} to {curve.upper[k]:.2f}"
-        name = label.partition(" (")[0]
-        mark(point, f"{name}, {curve.time[k]:.3g}: {curve.survival[k]:.2f} ({limits})")
-
-
-def _write_numbers_at_risk(axes: Axes, curves: Mapping[str, tuple[str, KaplanMeier]]) -> None:
-    ticks = [t for t in axes.get_xticks() if 0 <= t <= axes.get_xlim()[1]]
-    below = axes.get_xaxis_transform()
-    axes.text(0, -0.29, "at risk", transform=below, fontsize=9, color=DARK, ha="center")
-    for line, (colour, curve) in enumerate(curves.values()):
-        for tick, number in zip(ticks, curve.number_at_risk(ticks), strict=True):
-            text = str(int(number))
-            y = -0.37 - 0.085 * line
-            axes.text(tick, y, text, transform=below, ha="center", fontsize=9, color=colour)
+        text = f"{name}, {curve.time[k]:.3g}: {curve.survival[k]:.2f} ({limits})"
+        plot.point(curve.time[k], curve.survival[k], colour, 7, opacity=0, title=text)
 
 
 def _lowest(score: ModelScore) -> float:

@@ -15,7 +15,8 @@ from survimg.benchmark.hidden import without_identifiers
 from survimg.benchmark.records import Record
 from survimg.benchmark.risk_groups import risk_groups, too_few_events
 from survimg.benchmark.run_folder import Run, read_run
-from survimg.benchmark.scores import ModelScore, score_run, write_tables
+from survimg.benchmark.scores import ModelScore, score_models, score_run
+from survimg.benchmark.tables import write_tables
 from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.files import write_atomically
 from survimg.report.classification import classification_table, roc_figure
@@ -23,7 +24,6 @@ from survimg.report.convergence import history_figures, shared_history_figures
 from survimg.report.figures import (
     concordance_figure,
     dice_figure,
-    example_figure,
     kaplan_meier_figure,
     rank_figure,
 )
@@ -31,6 +31,7 @@ from survimg.report.links import run_files
 from survimg.report.pairs import pair_table
 from survimg.report.parameters import in_words, model_parameters
 from survimg.report.patients import patient_rows, thumbnail
+from survimg.report.pictures import contoured
 from survimg.report.probabilities import Probabilities, evaluate_probabilities, report_horizon
 from survimg.report.probability_figures import calibration_figure, decision_figure
 from survimg.report.ranks import rank_models
@@ -186,7 +187,7 @@ def _simple_reference(run: Run) -> Table | None:
     if run.simple_reference in (None, run.reference):
         return None
     other = replace(run, plan={**run.plan, "reference": run.simple_reference})
-    table = reference_table(other, score_run(other))
+    table = reference_table(other, score_models(other))
     return None if table is None else replace(table, name="simple_reference")
 
 
@@ -321,7 +322,22 @@ def _examples(run: Run, models: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _slice(record: Record, k: int, rank: str) -> dict[str, Any]:
-    return {**record.details["examples"][k], "image": example_figure(record, k), "rank": rank}
+    example = record.details["examples"][k]
+    truth, predicted = (record.arrays[f"example{k}_{name}"] for name in ("truth", "predicted"))
+    spacing = example["spacing"] or [1.0, 1.0]
+    volumes = zip(record.arrays[f"example{k}_image"], example["channels"], strict=True)
+    channels = [
+        _grey(channel, inverted=name.upper() in ("PET", "PT")) for channel, name in volumes
+    ]
+    aspect = spacing[0] / spacing[1]
+    image = contoured(channels, truth > 0, predicted > 0, width=273, aspect=aspect)
+    return {**example, "image": image, "rank": rank}
+
+
+def _grey(channel: np.ndarray, *, inverted: bool) -> np.ndarray:
+    low, high = np.percentile(channel, (1, 99.5))
+    grey = (255 * ((channel - low) / max(high - low, 1e-6)).clip(0, 1)).astype(np.uint8)
+    return 255 - grey if inverted else grey
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.risk_groups import too_few_events
 from survimg.benchmark.run_folder import Run
-from survimg.benchmark.scores import holm, score_run
+from survimg.benchmark.scores import holm, score_models
 from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
 from survimg.report.table_formats import ABSENT, Table, interval_text, p_text, signed
 
@@ -74,7 +74,7 @@ def pair_table(run: Run) -> Table | None:
 
 def _test_pair(run: Run, first: str, second: str) -> _Pair:
     pair = replace(run, plan={**run.plan, "models": [first, second], "reference": second})
-    scores = {score.model: score for score in score_run(pair)}
+    scores = {score.model: score for score in score_models(pair)}
     name = f"{first} – {second}"  # either may be the one that is not finished
     tests, reasons = fold_tests(run, {name: scores[first].fold_c}, scores[second].fold_c)
     return _Pair(scores[first].comparison, tests.get(name), reasons)

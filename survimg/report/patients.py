@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.within_fold import patient_pairs
+from survimg.report.pictures import contoured
 
 __all__ = ["PatientRow", "patient_rows", "risk_ranks", "thumbnail"]
-
-_GREEN, _VERMILION = "#009E73", "#D55E00"
 
 
 @dataclass(frozen=True)
@@ -145,29 +140,9 @@ def thumbnail(run: Run, models: Sequence[str], position: int) -> tuple[str, Mark
             ids = record.arrays.get("dice_ids", np.zeros(0, dtype=str)).tolist()
             name = str(run.ids[position])
             if name in ids and f"thumbnail{ids.index(name)}" in record.arrays:
-                return model, _drawn(record.arrays[f"thumbnail{ids.index(name)}"])
+                *channels, truth, predicted = record.arrays[f"thumbnail{ids.index(name)}"]
+                return model, contoured(channels, truth > 0, predicted > 0, width=128)
     return None
-
-
-def _drawn(layers: np.ndarray) -> Markup:
-    channels, masks = layers[:-2], layers[-2:]
-    height, width = layers.shape[1:]
-    size = (1.3 * len(channels), 1.3 * height / width)
-    with mpl.rc_context({"figure.dpi": 100}):
-        figure = Figure(figsize=size)
-        panels = figure.subplots(1, len(channels), squeeze=False)[0]
-        for axes, channel in zip(panels, channels, strict=True):
-            axes.imshow(channel, cmap="gray", vmin=0, vmax=255)
-            for mask, colour, line in zip(
-                masks, (_GREEN, _VERMILION), ("solid", "dashed"), strict=True
-            ):
-                if mask.any() and not mask.all():
-                    axes.contour(mask, [0.5], colors=colour, linestyles=line, linewidths=1.2)
-            axes.set_axis_off()
-        figure.subplots_adjust(0, 0, 1, 1, wspace=0.03)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", transparent=True, metadata={"Software": None})
-    return Markup("data:image/png;base64,") + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _units(run: Run, model: str) -> list[tuple[np.ndarray, np.ndarray]]:

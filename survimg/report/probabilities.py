@@ -206,12 +206,14 @@ def evaluate_probabilities(run: Run, model: str, horizon: float) -> Probabilitie
 def _decision(y: np.ndarray, survival: np.ndarray, horizon: float) -> DecisionCurve:
     """Net benefit up to the first threshold at which it cannot be estimated."""
     outcome = make_outcome(y["event"], y["time"])
-    n_estimable = 0
-    for threshold in _THRESHOLDS:
+    n_estimable, above = 0, _THRESHOLDS.size
+    while n_estimable < above:  # by bisection, the whole range first
+        n_tried = above if above == _THRESHOLDS.size else (n_estimable + above + 1) // 2
         try:
-            decision_curve(outcome, 1 - survival, horizon, [threshold])
+            curve = decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[:n_tried])
         except ValueError:
-            break
-        n_estimable += 1
-    # If the whole range fails, the first threshold says why.
-    return decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[: max(n_estimable, 1)])
+            above = n_tried - 1
+        else:
+            n_estimable = n_tried
+    # If no threshold can be estimated, the first one says why.
+    return curve if n_estimable else decision_curve(outcome, 1 - survival, horizon, _THRESHOLDS[:1])

@@ -11,6 +11,7 @@ import numpy as np
 from survimg.benchmark.fold_tests import fold_comparison, mean_by_fold, require_folds
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore, holm
+from survimg.evaluation.midranks import midranks
 
 __all__ = ["RankSummary", "rank_models"]
 
@@ -65,14 +66,13 @@ def rank_models(run: Run, scores: Mapping[str, ModelScore]) -> RankSummary:
     .. [1] Demšar J. J Mach Learn Res 2006;7:1-30.
     .. [2] Benavoli A, Corani G, Mangili F. J Mach Learn Res 2016;17(5):1-10.
     """
-    from scipy.stats import rankdata  # loads for a second
-
     require_folds(run)
     finished = {name: s for name, s in scores.items() if len(s.fold_c) == s.n_planned}
     if len(finished) < 3:
         raise ValueError(f"Ranks need at least three finished models; there are {len(finished)}.")
     values = np.array([mean_by_fold(run, score.fold_c) for score in finished.values()])
-    average = rankdata(-values, axis=0).mean(axis=1)  # the highest C-index has rank 1
+    # The highest C-index of a fold has rank 1.
+    average = np.mean([midranks(fold) for fold in -values.T], axis=0)
     names = np.array(list(finished))[np.argsort(average, kind="stable")].tolist()
     ranks = dict(zip(names, np.sort(average, kind="stable").tolist(), strict=True))
     pairs = list(combinations(names, 2))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtrc
 
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.within_fold import within_fold_concordance
 from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.time_dependent_auc import cumulative_dynamic_auc
 from survimg.report.probabilities import survival_at
+from survimg.survival.distributions import chi_squared_p_value
 
 __all__ = ["Level", "Subgroups", "concordance_of", "evaluate_subgroups", "levels_of"]
 
@@ -204,7 +204,7 @@ def heterogeneity(estimates: Sequence[Estimate | None]) -> float | None:
     weight = (spread / np.array([e.standard_error for e in usable])) ** 2
     logit = np.log(value / (1 - value))
     statistic = np.sum(weight * (logit - np.average(logit, weights=weight)) ** 2)
-    return float(chdtrc(len(usable) - 1, statistic))
+    return chi_squared_p_value(len(usable) - 1, float(statistic))
 
 
 def _auc_of(run: Run, model: str, inside: np.ndarray, horizon: float) -> Estimate | None:

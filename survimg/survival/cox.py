@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, ndtr
 
+from survimg.survival.distributions import chi_squared_p_value, normal_p_value
 from survimg.survival.risk_sets import RiskSets, RiskSetSums, Ties
 from survimg.survival.standardisation import column_scale, is_constant
 from survimg.target import as_times
@@ -57,14 +57,14 @@ class CoxModel:
     @property
     def wald_p_values(self) -> np.ndarray:
         """Two-sided Wald test of each coefficient."""
-        return 2 * ndtr(-np.abs(self.coefficients) / self.standard_errors)
+        return np.array([normal_p_value(z) for z in self.coefficients / self.standard_errors])
 
     def wald_p_value(self, names: Sequence[str]) -> float:
         """Wald test that the coefficients of `names` are all zero."""
         positions = [self.names.index(name) for name in names]
         beta = self.coefficients[positions]
         block = self.covariance[np.ix_(positions, positions)]
-        return float(chdtrc(len(positions), beta @ np.linalg.solve(block, beta)))
+        return chi_squared_p_value(len(positions), float(beta @ np.linalg.solve(block, beta)))
 
     def survival(self, covariates: npt.ArrayLike, times: npt.ArrayLike) -> np.ndarray:
         """Predicted survival ``S(t | x)``, of shape (n, n_times); 1 before the first event.

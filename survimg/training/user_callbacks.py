@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from traceback import extract_tb
 from typing import Any
 
+import skorch.history
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
@@ -37,6 +39,8 @@ class UserCallback(Callback):
         except KeyboardInterrupt:
             net.stop_ = True
         except KeyError as error:
+            if extract_tb(error.__traceback__)[-1].filename != skorch.history.__file__:
+                raise  # of something else than a row of the history
             raise ValueError(
                 f"{type(self.callback).__name__} finds no {error} at the end of an epoch, whose "
                 f"row has {sorted(set(net.history[-1]) - {'batches'})}. Held-out patients "

@@ -16,7 +16,7 @@ from survimg.cli.cohorts import Study
 from survimg.cli.mtdlr import _pet_parameters, _range, _write_settings
 from survimg.datasets import make_phantom_cohort
 from survimg.evaluation import concordance_index
-from survimg.files import write_json
+from survimg.files import lock_folder, unlock, write_json
 from survimg.suites.mtdlr_tables import SCORES
 from survimg.target import make_outcome
 
@@ -141,6 +141,16 @@ def test_results_of_another_command_do_not_stay_beside_new_ones(
     write_json(tmp_path / "settings.json", earlier)
     assert mtdlr("--cohort", store, "--out", tmp_path, "--horizons", 12) == 2
     assert f"holds results of another command {stale}" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_write_into_one_folder(store, tmp_path, capsys):
+    lock = lock_folder(tmp_path)
+    try:
+        assert mtdlr("--cohort", store, "--out", tmp_path, "--horizons", 12) == 2
+    finally:
+        unlock(lock)
+    assert str(tmp_path) in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def test_settings_name_no_patient(tmp_path):

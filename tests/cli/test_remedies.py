@@ -11,7 +11,8 @@ from survimg.cli import main
 from survimg.cli.remedies import options_for, with_options
 from survimg.estimators import radiomics_lasso_cox
 
-HERE = argparse.Namespace(na_values=None, kinds=None, mask_label=None, threads=1, set=[])
+USAGE = "[--na-values V] [--kinds K] [--mask-label N] [--threads N] [--set S]"
+HERE = argparse.Namespace(endpoint=None, usage=lambda: USAGE)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,7 @@ def few_events(tmp_path_factory):
         ("Say which label is the tumour (label=2).", ["--mask-label"]),
         ("It takes its own threads (n_threads=2).", ["--threads"]),
         ("Say which label is the tumour (label=..., or --mask-label).", []),
+        ("Say which endpoint (endpoint='os').", []),  # an attribute of commands without the option
         ("The model has x == 1 and y.cv=3.", []),
         ("Choose a smaller cv (cv=10).", ["--set lasso.model__cv=VALUE"]),
     ],

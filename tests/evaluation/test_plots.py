@@ -53,6 +53,17 @@ def test_kaplan_meier_with_numbers_at_risk(ax, data):
     assert ax.get_xlabel() == "Months"
 
 
+def test_the_log_rank_test_is_stratified_on_request(ax, data):
+    y, risk = data
+    strata = np.arange(y.size) % 3
+    plots.plot_kaplan_meier(y, risk > 0, ax, strata=strata)
+    expected = ev.logrank_test(y, risk > 0, strata).p_value
+    assert f"log-rank p = {expected:.3f}" in texts(ax)
+    apart = Figure().subplots()
+    plots.plot_kaplan_meier(y, risk > 0, apart, strata=risk > 0)  # no stratum holds both groups
+    assert "log-rank p undefined" in texts(apart)
+
+
 def test_roc_auc_calibration_and_decision_curves(ax, data):
     y, risk = data
     figure = Figure(layout="constrained")

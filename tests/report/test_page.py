@@ -12,13 +12,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from contestants import Failing, Reversed, Segmenter, StageCox, make_cohort
-from matplotlib.figure import Figure
 
 from survimg.benchmark import read_run, run_benchmark, score_run
 from survimg.model_selection import EventStratifiedKFold
 from survimg.report import render
 from survimg.report.style import model_class
-from survimg.report.svg import mark_legend, svg
+from survimg.report.svg import Plot
 
 NASTY = '<script>alert("x")</script>&'
 VOID = {"meta", "img", "br", "link", "input"}
@@ -132,14 +131,13 @@ def test_each_model_can_be_switched_off(html, page):
 
 
 def test_an_entry_of_a_legend_disappears_with_its_model():
-    figure = Figure()
-    axes = figure.subplots()
-    for label in ("a", "b", "chance"):
-        axes.plot([0, 1], label=label)
-    mark_legend(axes.legend(), ["a", "b"])
-    drawing = str(svg(figure, "lines"))
+    plot = Plot(100, 100, (0, 1), (0, 1))
+    plot.legend(0, 0, [("a", "blue", ""), ("b", "pink", ""), ("chance", "ink", "")], ["a", "b"])
+    root = ET.fromstring(str(plot.svg("lines")))
     for name in ("a", "b"):
-        assert drawing.count(f'class="{model_class(name)}"') == 2  # line and word
+        parts = [g for g in root.iter("g") if g.get("class") == model_class(name)]
+        assert ["".join(part.itertext()) for part in parts] == ["", name]
+    assert [text.text for text in root.findall("text")] == ["chance"]
 
 
 def test_durations_are_sorted_by_their_seconds(page, folder):

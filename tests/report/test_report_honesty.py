@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from survimg.benchmark import run_benchmark, score_run
 from survimg.benchmark.risk_groups import RiskGroups
 from survimg.evaluation import CalibrationGroups
 from survimg.model_selection import EventStratifiedKFold
-from survimg.report import export_figures, page, probability_figures, render
+from survimg.report import export_figures, page, render
 from survimg.report.convergence import history_figures
-from survimg.report.figures import draw_concordance
+from survimg.report.figures import concordance_figure
 from survimg.report.parameters import in_words
 from survimg.report.probabilities import Probabilities
+from survimg.report.probability_figures import calibration_figure
 from survimg.report.ranks import RankSummary
 
 
@@ -143,16 +145,12 @@ def test_lines_between_ranks_are_explained_where_they_are_drawn(
     ("n_estimable", "label"),
     [(3, "3 groups, 95 % CI"), (2, "3 groups, 95 % CI of 2"), (0, "3 groups")],
 )
-def test_the_legend_of_calibration_names_the_intervals_that_are_drawn(
-    monkeypatch, n_estimable, label
-):
-    monkeypatch.setattr(probability_figures, "svg", lambda figure, title: figure)
+def test_the_legend_of_calibration_names_the_intervals_that_are_drawn(n_estimable, label):
     level = np.array([0.2, 0.5, 0.8])
     limit = np.where(np.arange(3) < n_estimable, 0.1, np.nan)
     groups = CalibrationGroups(level, level, level - limit, level + limit, limit, level, level, 1.0)
     drawn = Probabilities("m", 9, 3, 0.1, 0.1, groups, None, None, None, ())
-    (legend,) = probability_figures.calibration_figure(drawn, "1 year").legends
-    assert [text.get_text() for text in legend.get_texts()] == [label]
+    assert f">{label}</text>" in calibration_figure(drawn, "1 year")
 
 
 def test_settings_of_a_preparation_are_rows_to_read(tmp_path, patients):
@@ -183,12 +181,13 @@ def test_a_negative_dice_column_is_called_a_loss(tmp_path, patients):
 
 def test_values_stand_outside_the_axes(tmp_path, patients):
     scores = score_run(make_run(tmp_path, patients, {"cox": StageCox(), "s": Segmenter()}))
-    axes = draw_concordance(scores).axes[0]
-    places = {text.get_text(): text.get_position()[0] for text in axes.texts}
+    root = ET.fromstring(concordance_figure(scores))
+    places = {text.text: float(text.get("x")) for text in root.iter("text")}
+    ticks = [x for text, x in places.items() if re.fullmatch(r"[\d.]+", text)]
     for score in scores:
         value = f"{score.within_folds.value:.3f}"
-        assert next(x for text, x in places.items() if text.startswith(value)) > 1
-        assert places[score.model] < 0
+        assert next(x for text, x in places.items() if text.startswith(value)) > max(ticks)
+        assert places[score.model] < min(ticks)
 
 
 def test_figures_can_be_had_as_images(tmp_path, patients):

@@ -135,6 +135,12 @@ def test_a_callback_that_watches_another_column_is_told_which_there_are(cohort):
         model.fit(cohort, cohort.outcome)
 
 
+def test_an_error_inside_a_callback_stays_as_it_is(cohort):
+    model = quick(callbacks=[Watcher(stop_after=1, error=KeyError("own table"))])
+    with pytest.raises(KeyError, match="own table"):
+        model.fit(cohort, cohort.outcome)
+
+
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [

@@ -1,0 +1,40 @@
+"""Distributions from finite sums are those of SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special
+
+from survimg.survival.distributions import (
+    chi_squared_p_value,
+    normal_cdf,
+    normal_p_value,
+    normal_quantile,
+    student_p_value,
+    student_quantile,
+)
+
+STATISTICS = (0.0, 0.02, 0.7, 1.96, 3.3, 11.0, 30.0)
+
+
+def test_the_normal_distribution_in_both_tails():
+    for z in (-30.0, *STATISTICS):
+        np.testing.assert_allclose(normal_cdf(z), special.ndtr(z), rtol=1e-12)
+        np.testing.assert_allclose(normal_p_value(z), 2 * special.ndtr(-abs(z)), rtol=1e-12)
+    for share in (1e-12, 0.025, 0.5, 0.9, 0.995):
+        np.testing.assert_allclose(normal_quantile(share), special.ndtri(share), rtol=1e-12)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 9, 10, 99, 400])
+def test_chi_squared_and_student(df):
+    for t in STATISTICS:
+        chi_squared = 20 * t
+        expected = special.chdtrc(df, chi_squared)
+        np.testing.assert_allclose(chi_squared_p_value(df, chi_squared), expected, rtol=1e-10)
+        for side in (t, -t):
+            expected = 2 * special.stdtr(df, -abs(t))
+            np.testing.assert_allclose(student_p_value(df, side), expected, rtol=0, atol=1e-13)
+    for level in (0.5, 0.9, 0.95, 0.999):
+        expected = special.stdtrit(df, 0.5 + level / 2)
+        np.testing.assert_allclose(student_quantile(df, level), expected, rtol=1e-10)
