@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from survimg.cli.arguments import at_least
-from survimg.cli.cohorts import outcome_of
+from survimg.cli.cohorts import Study, outcome_of
 from survimg.cli.labels import label_wanted
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "check_protocol",
     "make_protocol",
     "permuted",
+    "weights_of",
     "wrap_models",
 ]
 
@@ -203,6 +204,21 @@ def permuted(
         within = np.arange(len(cohort)) < n_training
     outcome = outcome_of(cohort, arguments.cohort)
     return cohort.with_outcome(permute_outcome(outcome, seed, within=within))
+
+
+def weights_of(
+    arguments: argparse.Namespace, patients: Study, permutation: int | None
+) -> np.ndarray | None:
+    """Return the weights of labels; permuted as the labels are, to which they belong."""
+    from survimg.target import make_outcome
+
+    weights = patients.sample_weight
+    if weights is None or permutation is None:
+        return weights
+    labels = outcome_of(patients.cohort, arguments.cohort)["event"]
+    cohort = patients.cohort.with_outcome(make_outcome(labels, weights))
+    cohort = permuted(arguments, cohort, permutation, patients.n_training)
+    return outcome_of(cohort, arguments.cohort)["time"]
 
 
 def _kept_together(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray | None:
