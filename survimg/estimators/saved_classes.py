@@ -63,7 +63,10 @@ _CLINICAL = {
     "clinical_encoder_": "model | none", "clinical_names_in_": "tuple=q",
     "_clinical_mean": "series=q", "_clinical_scale": "series=q",
 }  # fmt: skip
-_TOWARDS = {"objective_": "model", "time_cuts_": "float[?]", "risk_horizon_": "number"}
+_TOWARDS = {
+    "objective_": "model", "time_cuts_": "float[?]", "risk_horizon_": "number",
+    "clinical_p_values_": "dict",
+}  # fmt: skip
 _SURVIVAL = {**_NETWORK, **_CLINICAL, **_CURVES, **_TOWARDS}
 _FUSION = {
     **_NETWORK,
