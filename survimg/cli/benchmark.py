@@ -427,8 +427,8 @@ def _settings(
     settings: dict[str, Any] = {"cohort": patients.label, **patients.settings}
     numbers = protocol.parameters
     ensemble = (
-        "; each model is an ensemble over {inner_folds} training folds, with risks averaged as "
-        "z-scores"
+        "; each model is an ensemble over {inner_folds} training folds, with "
+        + ("risks averaged as z-scores" if patients.label_name is None else "mean probabilities")
     )
     words = {
         "kfold": "{n_folds}, stratified by event",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from survimg import training
 from survimg.estimators import deep, mtdlr, tabular
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.compose.fold_ensemble_classifier import FoldEnsembleClassifier
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
 from survimg.estimators.compose.survival_voting import SurvivalVoting
@@ -148,6 +149,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             **_CURVES,
             "members_": "models=m", "means_": "float[m]", "scales_": "float[m]", "slope_": "number",
         }),
+        FoldEnsembleClassifier: Validator({"members_": "models=m", "classes_": "label[k]"}),
         OutOfFold: Validator({
             "method_": "text", "estimator_": "model", "_unit": "tuple=2 | none",
             "feature_names_out_": "object[?]", "_sklearn_output_config": "dict",

@@ -163,6 +163,9 @@ def test_another_cohort_is_labelled_alike(store, tmp_path):
     run = read_run(out)
     ((train, test),) = run.folds
     assert (len(train), len(test)) == (45, 30)
+    described = run.records["clinical-logistic", 0, 0].details["estimator"]
+    assert described["class"].endswith(".FoldEnsembleClassifier")
+    assert run.plan["settings"]["folds"].endswith("over 5 training folds, with mean probabilities")
     assert run.outcome["event"][test].tolist() == (columns["spread"] == "yes").tolist()
     assert (out / "report.html").is_file()
 
