@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from survimg.evaluation.concordance import concordance_counts
-from survimg.evaluation.predictions import check_risk
+from survimg.evaluation.predictions import check_risk, check_weights
 from survimg.target import event_of, is_table, make_outcome
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "check_oracle",
     "check_pair",
     "check_published",
+    "check_sample_weight",
     "check_seeds",
     "check_splits",
     "n_patients",
@@ -121,6 +122,27 @@ def check_labels(y: Any, n: int, name: str | None) -> np.ndarray | None:
     if labels.all() or not labels.any():
         raise ValueError(f"All {n} patients have the label {bool(labels[0])}; two are needed.")
     return labels
+
+
+def check_sample_weight(weights: Any, n: int, labels: bool) -> np.ndarray | None:
+    """Return the weights, (n,), float64; None for equal ones.
+
+    Raises
+    ------
+    ValueError
+        Weights beside events and times, of another number of patients, or not above 0.
+    """
+    if weights is None:
+        return None
+    if not labels:
+        raise ValueError("sample_weight goes with labels, and y holds events and times.")
+    values = check_weights(weights, n)
+    if not (values > 0).all():
+        raise ValueError(
+            f"sample_weight is 0 for {int((values == 0).sum())} patients, whose label counts for "
+            "nothing; leave these patients out."
+        )
+    return values
 
 
 def check_models(

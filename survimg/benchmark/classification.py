@@ -51,7 +51,8 @@ class ClassificationScore:
     p_adjusted : float or None
         Corrected for the number of models (Holm).
     accuracy, sensitivity, specificity : Estimate or None
-        At the thresholds, with Wilson's interval on the number of patients.
+        At the thresholds, with Wilson's interval on the number of patients. Weighted, if the run
+        is; thresholds are chosen without weights.
     thresholds : tuple of float
         Lowest and highest; empty without any.
     reasons : tuple of str
@@ -165,8 +166,11 @@ def _score(run: Run, model: str, units: list[OutOfFold]) -> ClassificationScore:
         return ClassificationScore(model, auc, reasons=tuple(reasons))
     truth = np.concatenate([label[unit.position] for unit in units])
     right = np.concatenate(correct)
+    position = np.concatenate([unit.position for unit in units])
+    weights = run.weights_of(position)
+    weight = np.ones(right.size) if weights is None else weights
     shares = {
-        name: _proportion(right[among], len(units))
+        name: _proportion(right[among], weight[among], len(units))
         for name, among in (
             ("accuracy", np.ones(truth.size, dtype=bool)),
             ("sensitivity", truth),
@@ -189,11 +193,23 @@ def _auc(run: Run, units: list[OutOfFold], reasons: list[str]) -> Estimate:
     from sklearn.metrics import roc_auc_score  # reports of survival models do without scikit-learn
 
     label = run.outcome["event"]
-    value = np.mean([roc_auc_score(label[u.position], u.probability) for u in units])
+    value = np.mean(
+        [
+            roc_auc_score(
+                label[u.position], u.probability, sample_weight=run.weights_of(u.position)
+            )
+            for u in units
+        ]
+    )
     error = np.nan
     if run.clusters is None:
         try:
-            parts = [status_auc(run.outcome[u.position], u.probability) for u in units]
+            parts = [
+                status_auc(
+                    run.outcome[u.position], u.probability, sample_weight=run.weights_of(u.position)
+                )
+                for u in units
+            ]
             error = float(np.mean([part.standard_error for part in parts]))
         except ValueError as problem:
             reasons.append(f"No interval: {problem}")
@@ -220,9 +236,14 @@ def _decisions(run: Run, unit: OutOfFold) -> tuple[np.ndarray, list[float]]:
     return positive, thresholds
 
 
-def _proportion(right: np.ndarray, n_units: int) -> Estimate:
-    """Share with the interval of Wilson, J Am Stat Assoc 22:209-212, 1927."""
-    share, n = float(right.mean()), right.size / n_units
+def _proportion(right: np.ndarray, weight: np.ndarray, n_units: int) -> Estimate:
+    """Share with the interval of Wilson, J Am Stat Assoc 22:209-212, 1927.
+
+    Of weighted patients the interval is of as many as have the same variance, (sum w)^2 / sum w^2
+    (Kish, Survey Sampling, 1965, section 8.2).
+    """
+    share = float(np.average(right, weights=weight))
+    n = float(weight.sum() ** 2 / np.sum(weight**2)) / n_units
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * float(np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)))
     return Estimate(share, centre - half, centre + half, half / _Z, 0.95, "Wilson")
@@ -235,7 +256,10 @@ def _compared(
         return score
     try:
         parts = [
-            compare_status_auc(run.outcome[one.position], one.probability, other.probability)
+            compare_status_auc(
+                run.outcome[one.position], one.probability, other.probability,
+                sample_weight=run.weights_of(one.position),
+            )
             for one, other in zip(units, reference, strict=True)
         ]
     except ValueError as problem:

@@ -18,6 +18,7 @@ from sklearn.utils import _safe_indexing
 from survimg.benchmark.environment import GpuMemory, MemoryIncrease, environment
 from survimg.benchmark.identity import describe, seeded_clone
 from survimg.benchmark.records import Record
+from survimg.benchmark.sample_weight import weight_name
 from survimg.evaluation.predictions import check_risk
 from survimg.evaluation.segmentation import dice
 from survimg.survival import LABEL_HORIZON, risk_of, survival_values
@@ -62,7 +63,9 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record:
+def compute_record(
+    task: Task, X: Any, y: np.ndarray, ids: np.ndarray, sample_weight: np.ndarray | None = None
+) -> Record:
     """Fit and predict; an error of the model becomes part of the record.
 
     Parameters
@@ -71,6 +74,8 @@ def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record
     X : Cohort, array or frame of n patients
     y : structured array of shape (n,), or labels of shape (n,), bool
     ids : ndarray of shape (n,), str
+    sample_weight : ndarray of shape (n,), optional
+        For models that take weights; the record says whether this one did.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            arrays = _fit_and_predict(task, X, y, ids, details)
+            arrays = _fit_and_predict(task, X, y, ids, sample_weight, details)
         except Exception as failure:  # no error of one model may stop the others
             error = _describe_error(failure)
     details["warnings"] = list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
@@ -99,12 +104,22 @@ def compute_record(task: Task, X: Any, y: np.ndarray, ids: np.ndarray) -> Record
 
 
 def _fit_and_predict(
-    task: Task, X: Any, y: np.ndarray, ids: np.ndarray, details: dict[str, Any]
+    task: Task,
+    X: Any,
+    y: np.ndarray,
+    ids: np.ndarray,
+    sample_weight: np.ndarray | None,
+    details: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     X_train, X_test = _safe_indexing(X, task.train), _safe_indexing(X, task.test)
     estimator = seeded_clone(task.model, task.seed)
+    weights = {}
+    if sample_weight is not None:
+        name = weight_name(estimator)
+        weights = {} if name is None else {name: sample_weight[task.train]}
+        details["sample_weight"] = name is not None
     started = perf_counter()
-    estimator.fit(X_train, y[task.train])
+    estimator.fit(X_train, y[task.train], **weights)
     details["fit_seconds"] = perf_counter() - started
     if hasattr(estimator, "best_estimator_"):  # a search passes on its predictions, but no curves
         details["chosen"] = describe(estimator.best_params_)

@@ -96,11 +96,14 @@ def data_fingerprint(X: Any) -> str:
     return str(joblib.hash(X, hash_name="sha1"))
 
 
-def outcome_digest(y: np.ndarray, *, labels: bool = False) -> str:
-    """Digest of events and times, or of labels in the form of these."""
+def outcome_digest(
+    y: np.ndarray, *, labels: bool = False, sample_weight: np.ndarray | None = None
+) -> str:
+    """Digest of events and times, or of labels in the form of these, and of the weights."""
     event, time = check_outcome(y)
     kind = b"labels" if labels else b""
-    return hashlib.sha256(event.tobytes() + time.tobytes() + kind).hexdigest()
+    weights = b"" if sample_weight is None else sample_weight.tobytes()
+    return hashlib.sha256(event.tobytes() + time.tobytes() + kind + weights).hexdigest()
 
 
 def record_key(

@@ -47,6 +47,8 @@ class Run:
         Patient of each image, if patients have several; splits keep them together.
     clinical : dict of list
         Clinical columns, for sub-groups: numbers or text, None where missing. Empty without them.
+    sample_weight : ndarray of shape (n,) or None
+        Weights of the patients in training and in the AUC; None for equal ones.
     """
 
     folder: Path
@@ -59,6 +61,11 @@ class Run:
     records: dict[Place, Record | None]
     clusters: np.ndarray | None = None
     clinical: Mapping[str, list[Any]] = field(default_factory=dict)
+    sample_weight: np.ndarray | None = None
+
+    def weights_of(self, positions: np.ndarray) -> np.ndarray | None:
+        """Return the weights of some patients; None for equal ones."""
+        return None if self.sample_weight is None else self.sample_weight[positions]
 
     @property
     def models(self) -> list[str]:
@@ -196,6 +203,7 @@ def read_run(folder: str | PathLike[str]) -> Run:
         {(e["model"], e["fold"], e["seed"]): read_record(folder, **e) for e in plan["records"]},
         None if (clusters := patients.get("cluster")) is None else np.array(clusters, dtype=str),
         patients.get("clinical") or {},
+        None if (weights := patients.get("sample_weight")) is None else np.array(weights, float),
     )
 
 
@@ -217,6 +225,7 @@ class Plan:
     folds : list of (train, test)
     inner_folds : list of list of (train, test), or None
     clusters : ndarray of shape (n,), str, or None
+    sample_weight : ndarray of shape (n,), or None
         See `Run`.
     seeds : sequence of int
     reference, simple_reference, oracle_risk, settings, caveats, command, protocol, suite, label
@@ -231,6 +240,7 @@ class Plan:
     folds: list[Split]
     inner_folds: Sequence[Sequence[Split]] | None
     clusters: np.ndarray | None
+    sample_weight: np.ndarray | None
     seeds: Sequence[int]
     reference: str | None
     simple_reference: str | None
@@ -273,6 +283,9 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "group": None if groups is None else [str(group) for group in groups],
             "cluster": None if plan.clusters is None else plan.clusters.tolist(),
             "clinical": _clinical_cells(getattr(plan.X, "clinical", None)),
+            **(
+                {} if plan.sample_weight is None else {"sample_weight": plan.sample_weight.tolist()}
+            ),
         },
     )
     write_json(

@@ -23,6 +23,7 @@ from survimg.benchmark.checks import (
     check_oracle,
     check_pair,
     check_published,
+    check_sample_weight,
     check_seeds,
     check_splits,
     n_patients,
@@ -80,6 +81,7 @@ def run_benchmark(
     protocol: Mapping[str, Any] | None = None,
     suite: str | None = None,
     label: str | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     n_jobs: int | None = 1,
@@ -149,6 +151,11 @@ def run_benchmark(
         Name of the suite that the models come from.
     label : str, optional
         What the labels in `y` say of a patient, such as ``"metastasis"``, for the report.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the patients, with labels only, such as `survimg.evaluation.status_weights`:
+        in ``fit`` of the models that take ``sample_weight`` (records say which did), in the AUC,
+        the accuracy, the sensitivity and the specificity. A patient without weight is to be left
+        out.
     published : mapping of str to mapping, optional
         Results of papers for models of this name on other cohorts, for the report: ``c_index``,
         ``dice``, ``sd`` (numbers or None) and ``source``.
@@ -195,6 +202,7 @@ def run_benchmark(
         folds=folds,
         inner_folds=check_inner_splits(inner_splits, folds, event.size),
         clusters=check_groups(groups, folds, names),
+        sample_weight=check_sample_weight(sample_weight, event.size, labels is not None),
         seeds=check_seeds(seeds),
         reference=reference,
         simple_reference=simple_reference,
@@ -218,11 +226,14 @@ def run_benchmark(
         write_plan(out, plan, {(task.name, task.fold, task.seed): task.key for task in tasks})
         target = y if labels is None else labels
         if n_jobs == 1:
-            compute = partial(compute_record, X=X, y=target, ids=names)
+            compute = partial(
+                compute_record, X=X, y=target, ids=names, sample_weight=plan.sample_weight
+            )
             _compute_serially(compute, out, tasks, list(models), progress)
         else:
             compute = joblib.delayed(compute_record)
-            calls = [compute(task, X, target, names) for task in _unrecorded(out, tasks)]
+            weights = plan.sample_weight
+            calls = [compute(task, X, target, names, weights) for task in _unrecorded(out, tasks)]
             _compute_in_parallel(calls, out, n_jobs, progress)
     return Result.read(out)
 
@@ -247,7 +258,9 @@ def _known_content(out: Path, data: str) -> ImageContent | None:
 
 def _tasks(plan: Plan, data: str, times: np.ndarray) -> list[Task]:
     """Return one task for each model, seed and fold; `data` is the fingerprint of the patients."""
-    outcome, code = outcome_digest(plan.y, labels=plan.label is not None), code_identity()
+    labels = plan.label is not None
+    outcome = outcome_digest(plan.y, labels=labels, sample_weight=plan.sample_weight)
+    code = code_identity()
     tasks = []
     for name, model in plan.models.items():
         for seed in plan.seeds:

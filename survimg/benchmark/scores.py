@@ -198,13 +198,13 @@ def _pool(run: Run, units: list[Unit]) -> WithinFoldConcordance | None:
     if not units:
         return None
     outcome = run.outcome["event"], run.outcome["time"]
-    return within_fold_concordance(*outcome, units, run.clusters)
+    return within_fold_concordance(*outcome, units, run.clusters, run.sample_weight)
 
 
 def record_concordance(run: Run, record: Record) -> float:
     """Concordance index of one fold's test patients."""
     test, risk = _at_positions(run, record.arrays["test_ids"], record.arrays["test_risk"])
-    return concordance_index(run.outcome[test], risk)
+    return concordance_index(run.outcome[test], risk, run.weights_of(test))
 
 
 def _estimate(concordance: WithinFoldConcordance | None) -> Estimate | None:
@@ -292,7 +292,7 @@ def _score_oracle(run: Run) -> ModelScore:
     risk = np.asarray(run.oracle_risk)
     tests = [test for _, test in run.folds]
     fold_c = {
-        (fold, run.seeds[0]): concordance_index(run.outcome[test], risk[test])
+        (fold, run.seeds[0]): concordance_index(run.outcome[test], risk[test], run.weights_of(test))
         for fold, test in enumerate(tests)
     }
     mean, sd = _mean_and_sd(fold_c)

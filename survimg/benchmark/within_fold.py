@@ -69,6 +69,7 @@ def within_fold_concordance(
     time: np.ndarray,
     units: Sequence[Unit],
     clusters: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> WithinFoldConcordance:
     r"""Harrell's C over the test folds of a cross-validation.
 
@@ -89,6 +90,8 @@ def within_fold_concordance(
         seed.
     clusters : ndarray of shape (n,), optional
         Patient of each row, if patients have several images; contributions are added by patient.
+    sample_weight : ndarray of shape (n,), optional
+        A pair counts as the product of its patients' weights.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def within_fold_concordance(
     .. [1] Therneau TM, Watson DA. The concordance statistic and the Cox model. Mayo Clinic
        technical report 85, 2017 (stratified concordance, infinitesimal jackknife).
     """
-    own_score, own_pairs = patient_pairs(event, time, units)
+    own_score, own_pairs = patient_pairs(event, time, units, sample_weight)
     score, pairs = own_score.sum() / 2, own_pairs.sum() / 2  # each pair counts for both patients
     if not pairs > 0:
         raise ValueError(no_comparable_pair(event))
@@ -124,27 +127,32 @@ def within_fold_concordance(
 
 
 def patient_pairs(
-    event: np.ndarray, time: np.ndarray, units: Sequence[Unit]
+    event: np.ndarray,
+    time: np.ndarray,
+    units: Sequence[Unit],
+    sample_weight: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count the pairs of each patient within test folds.
 
     Parameters
     ----------
-    event, time, units
+    event, time, units, sample_weight
         See `within_fold_concordance`.
 
     Returns
     -------
     score, pairs : ndarray of shape (n,)
-        Concordant pairs (half of the tied ones) and comparable pairs that a patient is in.
+        Concordant pairs (half of the tied ones) and comparable pairs that a patient is in, or
+        their weights.
     """
+    weight = np.ones(event.size, dtype=np.int64) if sample_weight is None else sample_weight
     score, pairs = np.zeros(event.size), np.zeros(event.size)
     for test, risk in units:
-        outcome = event[test], time[test], risk, np.ones(test.size, dtype=np.int64)
+        outcome = event[test], time[test], risk, weight[test]
         for count in (pair_sums, pair_sums_later):
             part = count(*outcome, _TIED_TOL)
-            score[test] += part.score
-            pairs[test] += part.comparable
+            score[test] += weight[test] * part.score
+            pairs[test] += weight[test] * part.comparable
     return score, pairs
 
 

@@ -29,7 +29,7 @@ from survimg.cli.cohorts import (
     with_labels,
     without_empty_masks,
 )
-from survimg.cli.labels import add_label, label_wanted, tell_of_left_out
+from survimg.cli.labels import add_label, check_label, label_wanted, tell_of_left_out
 from survimg.cli.model_parameters import set_parameters_of_models
 from survimg.cli.output import Answer, add_progress, note
 from survimg.cli.protocols import (
@@ -37,6 +37,7 @@ from survimg.cli.protocols import (
     check_protocol,
     make_protocol,
     permuted,
+    weights_of,
     wrap_models,
 )
 from survimg.cli.remedies import tell_of_failures, with_options
@@ -174,6 +175,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     suite = _suite(arguments)
     names = _names(arguments, suite)
     source = find_cohort(arguments)
+    check_label(arguments)
     if not label_wanted(arguments):
         outcome_of(source.cohort, arguments.cohort)
     unprepared = with_labels(arguments, Study(source.cohort, ""))
@@ -305,6 +307,7 @@ def _benchmark(
         command=arguments.command_line,
         suite=None if comparison.suite is None else comparison.suite.name,
         label=patients.label_name,
+        sample_weight=weights_of(arguments, patients, permutation),
         published=comparison.published,
         pairs=comparison.pairs,
         n_jobs=None if arguments.backend == "dask" else arguments.n_jobs,
@@ -419,8 +422,8 @@ def _settings(
     settings: dict[str, Any] = {"cohort": patients.label, **patients.settings}
     numbers = protocol.parameters
     ensemble = (
-        "; each model is an ensemble over {inner_folds} training folds, with risks averaged as "
-        "z-scores"
+        "; each model is an ensemble over {inner_folds} training folds, with "
+        + ("risks averaged as z-scores" if patients.label_name is None else "mean probabilities")
     )
     words = {
         "kfold": "{n_folds}, stratified by event",

@@ -67,6 +67,8 @@ class Study:
     label_name : str or None
         What the labels say of a patient that the outcome of the cohort stands for
         (`survimg.cli.labels`); None for events and times.
+    sample_weight : ndarray of shape (n,), or None
+        Weights of patients with labels.
     """
 
     cohort: Cohort
@@ -76,6 +78,7 @@ class Study:
     caveats: tuple[str, ...] = ()
     n_training: int | None = None
     label_name: str | None = None
+    sample_weight: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,7 @@ def with_external(arguments: argparse.Namespace, training: Study) -> Study:
     external = with_labels(arguments, external)
     prefix = "external-" if external.oracle_risk is not None else ""  # phantoms are all named alike
     risks = [risk for risk in (training.oracle_risk, external.oracle_risk) if risk is not None]
+    weights = [w for w in (training.sample_weight, external.sample_weight) if w is not None]
     return Study(
         join_cohorts(training.cohort, external.cohort, prefix=prefix),
         f"{training.label}; tested on {external.label}",
@@ -213,6 +217,7 @@ def with_external(arguments: argparse.Namespace, training: Study) -> Study:
         (*training.caveats, *(text for text in external.caveats if text not in training.caveats)),
         n_training=len(training.cohort),
         label_name=training.label_name,
+        sample_weight=np.concatenate(weights) if len(weights) == 2 else None,
     )
 
 
@@ -235,6 +240,7 @@ def with_labels(arguments: argparse.Namespace, study: Study) -> Study:
         settings={**study.settings, **labelled.settings},
         caveats=(*study.caveats, *labelled.caveats),
         label_name=labelled.name,
+        sample_weight=labelled.sample_weight,
     )
 
 

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_empty_masks, at_least
 from survimg.cli.cohorts import check_empty_masks
-from survimg.cli.labels import add_label, label_patients, label_wanted, tell_of_left_out
+from survimg.cli.labels import (
+    add_label,
+    check_label,
+    label_patients,
+    label_wanted,
+    tell_of_left_out,
+)
 from survimg.cli.model_parameters import set_parameters
-from survimg.cli.output import Answer, add_progress, counted
+from survimg.cli.output import Answer, add_progress, counted, note
 from survimg.cli.remedies import with_options
 from survimg.cli.trust import add_trust, trusted
 from survimg.suites import ModelSettings, build_models
@@ -83,7 +89,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileExistsError(f"--out {out} exists; give another folder, or --overwrite.")
     cohort = Cohort.load(arguments.cohort)
     cohort = cohort[check_empty_masks(arguments, cohort)]
-    cohort, y, target = _target(arguments, cohort)
+    check_label(arguments)
+    cohort, y, target, sample_weight = _target(arguments, cohort)
     settings = ModelSettings(
         n_iterations=arguments.iterations,
         published=arguments.published,
@@ -98,8 +105,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     set_parameters(model, arguments.model, arguments.set)
     classes = trusted(arguments)
     _check_saved(model, classes)
+    weights = _weights(model, arguments.model, sample_weight)
     try:
-        model.fit(cohort, y)
+        model.fit(cohort, y, **weights)
     except ValueError as error:
         raise ValueError(with_options(str(error), arguments, {"": model})) from error
     survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes)
@@ -114,24 +122,38 @@ def run(arguments: argparse.Namespace) -> Answer:
             "patients": len(cohort),
             "positive" if classifiers else "events": events,
             **({"label": target} if classifiers else {}),
+            **({} if sample_weight is None else {"weighted": bool(weights)}),
         },
     )
 
 
+def _weights(model: Any, name: str, sample_weight: np.ndarray | None) -> dict[str, Any]:
+    """Return the weights of the patients as the model takes them; say if it takes none."""
+    from survimg.benchmark.sample_weight import weight_name
+
+    if sample_weight is None:
+        return {}
+    keyword = weight_name(model)
+    if keyword is None:
+        note("warning", f"{name} takes no weights: it is trained as with --label-censoring drop.")
+        return {}
+    return {keyword: sample_weight}
+
+
 def _target(
     arguments: argparse.Namespace, cohort: Cohort
-) -> tuple[Cohort, np.ndarray, str | None]:
-    """Return the patients to train on, their events and times or labels, and what labels say."""
+) -> tuple[Cohort, np.ndarray, str | None, np.ndarray | None]:
+    """Return the patients, their events and times or labels, what labels say, and weights."""
     if label_wanted(arguments):
         labelled = label_patients(arguments, cohort)
         tell_of_left_out(labelled.settings)
-        return labelled.cohort, labelled.labels, labelled.name
+        return labelled.cohort, labelled.labels, labelled.name, labelled.sample_weight
     if cohort.outcome is None:
         raise ValueError(
             f"--cohort {arguments.cohort} has no outcome: its manifest lacks the columns time and "
             "event."
         )
-    return cohort, cohort.outcome, None
+    return cohort, cohort.outcome, None, None
 
 
 def _check_saved(model: Any, classes: list[Any]) -> None:

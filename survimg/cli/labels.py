@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from survimg.cohort import Cohort
 
-__all__ = ["Labelled", "add_label", "label_patients", "label_wanted", "tell_of_left_out"]
+__all__ = [
+    "Labelled",
+    "add_label",
+    "check_label",
+    "label_patients",
+    "label_wanted",
+    "tell_of_left_out",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Labelled:
         Of these patients in the cohort that was given.
     name : str
         What the labels say of a patient.
+    sample_weight : ndarray of shape (m,), or None
+        With which these patients stand for all, those without a label included.
     settings : dict
         For the report.
     caveats : tuple of str
@@ -38,6 +47,7 @@ class Labelled:
     cohort: Cohort
     positions: np.ndarray
     name: str
+    sample_weight: np.ndarray | None
     settings: dict[str, Any]
     caveats: tuple[str, ...] = ()
 
@@ -51,7 +61,8 @@ class Labelled:
 
 def add_label(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that make classifiers of the models."""
-    group = parser.add_argument_group("classification").add_mutually_exclusive_group()
+    classification = parser.add_argument_group("classification")
+    group = classification.add_mutually_exclusive_group()
     group.add_argument(
         "--label", metavar="COLUMN[=VALUE]",
         help="train classifiers on a clinical column that holds yes and no, or 1 and 0; with "
@@ -61,8 +72,14 @@ def add_label(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--label-at", metavar="TIME",
         help="train classifiers on whether the event happened by TIME, in the unit of the cohort; "
-        "patients censored before it are left out; end: status at the end of follow-up, known for "
+        "patients censored before it have no label; end: status at the end of follow-up, known for "
         "all",
+    )
+    classification.add_argument(
+        "--label-censoring", choices=("drop", "weight"),
+        help="with --label-at: patients censored before TIME are left out (drop, the default), or "
+        "the others are weighted by the inverse probability of censoring, to stand for them too "
+        "(weight): in the training of models that take weights, and in the AUC",
     )
 
 
@@ -87,6 +104,9 @@ def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
     read = _of_column if arguments.label is not None else _at_time
     labels, has_label, name, settings, caveats = read(arguments, cohort)
     positions = np.flatnonzero(has_label)
+    weights = None
+    if arguments.label_censoring == "weight":
+        weights = _weights(cohort, settings["label_at"])[positions]
     labels = labels[positions]
     if labels.all() or not labels.any():
         which = "every" if labels.all() else "no"
@@ -97,15 +117,39 @@ def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
     patients = cohort[positions]
     if arguments.label is not None:
         patients = patients.without_clinical([_column(arguments.label)[0]])
-    return Labelled(
-        patients.with_outcome(outcome_of_labels(labels)), positions, name, settings, caveats
-    )
+    patients = patients.with_outcome(outcome_of_labels(labels))
+    return Labelled(patients, positions, name, weights, settings, caveats)
+
+
+def check_label(arguments: argparse.Namespace) -> None:
+    """Refuse weights of labels that need none.
+
+    Raises
+    ------
+    ValueError
+        `--label-censoring` without a time.
+    """
+    at = None if arguments.label_at is None else arguments.label_at.strip()
+    if arguments.label_censoring is not None and at in (None, "end"):
+        raise ValueError(
+            f"--label-censoring {arguments.label_censoring} needs --label-at TIME, before which "
+            "patients may be censored."
+        )
+
+
+def _weights(cohort: Cohort, horizon: float) -> np.ndarray:
+    from survimg.evaluation import status_weights
+
+    assert cohort.outcome is not None
+    return status_weights(cohort.outcome, horizon)
 
 
 def tell_of_left_out(settings: Mapping[str, Any]) -> None:
     """Warn of patients without a label."""
     if n_out := settings.get("left_out_without_label"):
-        note("warning", f"{counted(n_out, 'patient')} without a label: left out.")
+        weighted = settings.get("label_censoring") == "weight"
+        others = "; the others are weighted to stand for them" if weighted else ""
+        note("warning", f"{counted(n_out, 'patient')} without a label: left out{others}.")
 
 
 def _column(text: str) -> tuple[str, str | None]:
@@ -169,10 +213,20 @@ def _at_time(arguments: argparse.Namespace, cohort: Cohort) -> Any:
     unit = f" {cohort.time_unit}" if cohort.time_unit else ""
     name = f"the event by {horizon:g}{unit}"
     caveats: tuple[str, ...] = ()
+    censoring = arguments.label_censoring or "drop"
+    settings = {"label_at": horizon, "label_censoring": censoring}
+    if censoring == "weight":
+        caveats = (
+            f"What differs between patients censored before {horizon:g}{unit} and those who were "
+            "not: the latter are weighted by the inverse probability of censoring, estimated from "
+            "the follow-up of all patients of the cohort at once (Kaplan-Meier), as if censoring "
+            "had nothing to do with the patient.",
+        )
+        return labels, has_label, name, settings, caveats
     if n_out := int((~has_label).sum()):
         caveats = (
             f"The probability of the event among all patients: {counted(n_out, 'patient')} "
             f"censored before {horizon:g}{unit} are left out of training and test, so that events "
             "are more frequent among those who remain.",
         )
-    return labels, has_label, name, {"label_at": horizon}, caveats
+    return labels, has_label, name, settings, caveats

@@ -132,6 +132,11 @@ def _evaluation(run: Run) -> str:
         if run.label is None
         else "the area under the ROC curve, over pairs of a positive and a negative patient"
     )
+    if run.plan["settings"].get("label_censoring") == "weight":
+        measure += (
+            ", in which patients of known status were weighted by the inverse probability of "
+            "censoring (Kaplan-Meier)"
+        )
     suite = f" Models are those of the suite {run.suite}." if run.suite else ""
     return (
         f"Evaluation. The protocol was {run.protocol.get('name')} ({numbers}); all models were "

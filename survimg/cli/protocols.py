@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from survimg.cli.arguments import at_least
-from survimg.cli.cohorts import outcome_of
+from survimg.cli.cohorts import Study, outcome_of
 from survimg.cli.labels import label_wanted
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "check_protocol",
     "make_protocol",
     "permuted",
+    "weights_of",
     "wrap_models",
 ]
 
@@ -46,7 +47,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         "--inner-folds", type=at_least(1), metavar="K",
         help="folds inside the training part: with nested, for the search (default: 3); with "
         "external, for the ensemble (default: 5), where 1 trains each model once, on all training "
-        "patients, as is always done with --label and --label-at",
+        "patients",
     )
     group.add_argument(
         "--grid", action="append", metavar="MODEL:PARAMETER=V1,V2",
@@ -95,16 +96,10 @@ def check_protocol(arguments: argparse.Namespace) -> None:
             )
     if arguments.inner_folds == 1 and arguments.protocol == "nested":
         raise ValueError("--protocol nested needs --inner-folds of at least 2; got 1.")
-    several = arguments.inner_folds is not None and arguments.inner_folds > 1
-    if several and arguments.protocol == "external" and label_wanted(arguments):
-        raise ValueError(
-            f"--inner-folds {arguments.inner_folds}: --protocol external makes no ensemble of "
-            "classifiers (an ensemble averages risks); leave the option out."
-        )
     if arguments.ensemble_reference and (label_wanted(arguments) or arguments.inner_folds == 1):
         raise ValueError(
-            "--ensemble-reference needs an ensemble, and none is made with --label, --label-at or "
-            "--inner-folds 1."
+            "--ensemble-reference needs an ensemble of risks: none is made with --inner-folds 1, "
+            "and the probabilities of --label and --label-at need no common scale."
         )
     for name in ("grid", "external"):
         if arguments.protocol in belongs[name] and getattr(arguments, name) is None:
@@ -135,7 +130,6 @@ def make_protocol(
     dealt: dict[str, Any] = {"groups": _kept_together(arguments, cohort), "random_state": seed}
     inner = arguments.inner_folds or _INNER_FOLDS.get(arguments.protocol, 0)
     if arguments.protocol == "external":
-        inner = 1 if label_wanted(arguments) else inner
         return ms.external_protocol(
             cohort, y, n_training=int(n_training or 0), inner_folds=inner, **dealt
         )
@@ -155,9 +149,11 @@ def wrap_models(
     Raises
     ------
     ValueError
-        A grid of an unknown model or parameter.
+        A grid of an unknown model or parameter, an ensemble of a classifier without probabilities.
     """
     if arguments.protocol == "external" and protocol.inner_cv is not None:
+        if label_wanted(arguments):
+            return _classifier_ensembles(models, protocol.inner_cv)
         from survimg.estimators import FoldEnsemble
 
         scaled_by: Literal["training", "cohort"] = arguments.ensemble_reference or "training"
@@ -184,6 +180,18 @@ def wrap_models(
     }
 
 
+def _classifier_ensembles(models: Mapping[str, Any], inner_cv: Any) -> dict[str, Any]:
+    from survimg.estimators import FoldEnsembleClassifier
+
+    without = [name for name, model in models.items() if not hasattr(model, "predict_proba")]
+    if without:
+        raise ValueError(
+            f"{', '.join(without)}: no predict_proba, and the ensemble of --protocol external "
+            "averages probabilities. Give --inner-folds 1, which trains each model once."
+        )
+    return {name: FoldEnsembleClassifier(model, cv=inner_cv) for name, model in models.items()}
+
+
 def permuted(
     arguments: argparse.Namespace, cohort: Cohort, seed: int, n_training: int | None
 ) -> Cohort:
@@ -203,6 +211,21 @@ def permuted(
         within = np.arange(len(cohort)) < n_training
     outcome = outcome_of(cohort, arguments.cohort)
     return cohort.with_outcome(permute_outcome(outcome, seed, within=within))
+
+
+def weights_of(
+    arguments: argparse.Namespace, patients: Study, permutation: int | None
+) -> np.ndarray | None:
+    """Return the weights of labels; permuted as the labels are, to which they belong."""
+    from survimg.target import make_outcome
+
+    weights = patients.sample_weight
+    if weights is None or permutation is None:
+        return weights
+    labels = outcome_of(patients.cohort, arguments.cohort)["event"]
+    cohort = patients.cohort.with_outcome(make_outcome(labels, weights))
+    cohort = permuted(arguments, cohort, permutation, patients.n_training)
+    return outcome_of(cohort, arguments.cohort)["time"]
 
 
 def _kept_together(arguments: argparse.Namespace, cohort: Cohort) -> np.ndarray | None:

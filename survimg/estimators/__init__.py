@@ -3,6 +3,7 @@
 from survimg.estimators.compose import (
     FitOnce,
     FoldEnsemble,
+    FoldEnsembleClassifier,
     OutOfFold,
     SurvivalStacking,
     SurvivalVoting,
@@ -53,6 +54,7 @@ __all__ = [
     "DeepSurv",
     "FitOnce",
     "FoldEnsemble",
+    "FoldEnsembleClassifier",
     "FrozenEncoderFeatures",
     "FusionClassifier",
     "FusionSurvival",

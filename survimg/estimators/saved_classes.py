@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from survimg import training
 from survimg.estimators import deep, mtdlr, tabular
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.compose.fold_ensemble_classifier import FoldEnsembleClassifier
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.survival_stacking import SurvivalStacking
 from survimg.estimators.compose.survival_voting import SurvivalVoting
@@ -63,7 +64,10 @@ _CLINICAL = {
     "clinical_encoder_": "model | none", "clinical_names_in_": "tuple=q",
     "_clinical_mean": "series=q", "_clinical_scale": "series=q",
 }  # fmt: skip
-_TOWARDS = {"objective_": "model", "time_cuts_": "float[?]", "risk_horizon_": "number"}
+_TOWARDS = {
+    "objective_": "model", "time_cuts_": "float[?]", "risk_horizon_": "number",
+    "clinical_p_values_": "dict",
+}  # fmt: skip
 _SURVIVAL = {**_NETWORK, **_CLINICAL, **_CURVES, **_TOWARDS}
 _FUSION = {
     **_NETWORK,
@@ -145,6 +149,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             **_CURVES,
             "members_": "models=m", "means_": "float[m]", "scales_": "float[m]", "slope_": "number",
         }),
+        FoldEnsembleClassifier: Validator({"members_": "models=m", "classes_": "label[k]"}),
         OutOfFold: Validator({
             "method_": "text", "estimator_": "model", "_unit": "tuple=2 | none",
             "feature_names_out_": "object[?]", "_sklearn_output_config": "dict",

@@ -35,6 +35,7 @@ from survimg.evaluation.horizon import (
     HorizonClassification,
     classification_at_horizon,
     horizon_weights,
+    status_weights,
 )
 from survimg.evaluation.kaplan_meier import CensoringDistribution, KaplanMeier, kaplan_meier
 from survimg.evaluation.optimism import OptimismCorrection, optimism_corrected_concordance
@@ -136,6 +137,7 @@ __all__ = [
     "roc_curve_at_horizon",
     "status_auc",
     "status_roc_curve",
+    "status_weights",
     "survival_scorer",
     "survival_scorers",
     "univariate_cox_table",

@@ -16,7 +16,9 @@ from survimg.evaluation.kaplan_meier import CensoringDistribution, Limit
 from survimg.evaluation.predictions import check_horizon, check_risk
 from survimg.target import check_outcome
 
-__all__ = ["HorizonClassification", "classification_at_horizon", "horizon_weights"]
+__all__ = [
+    "HorizonClassification", "classification_at_horizon", "horizon_weights", "status_weights",
+]
 
 
 def horizon_weights(
@@ -58,6 +60,53 @@ def horizon_weights(
     """
     event, time = check_outcome(y)
     return weights_at(CensoringDistribution(y_train, censoring_limit), event, time, horizon)
+
+
+def status_weights(y: npt.ArrayLike, horizon: float) -> np.ndarray:
+    r"""Weights with which the patients of known status at a horizon stand for all patients.
+
+    .. math:: w_i = \frac{1(t_i \le h, \delta_i = 1)}{\hat G(t_i-)}
+                  + \frac{1(t_i \ge h)\,\{1 - 1(t_i \le h, \delta_i = 1)\}}{\hat G(h-)}
+
+    Their sum is the number of patients, and the weighted share of those with the event is 1 less
+    the Kaplan-Meier estimate at the horizon. Unlike in `horizon_weights`, a patient who was last
+    seen at the horizon itself counts as event-free, as in `survimg.survival.status_at`.
+
+    Parameters
+    ----------
+    y : structured array of shape (n,)
+        Of all patients: those censored before the horizon tell how likely that was.
+    horizon : float
+        Time point h, in the unit of `y`.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0 for patients censored before the horizon.
+
+    Raises
+    ------
+    ValueError
+        A horizon beyond the last follow-up: nobody is known to be event-free there.
+
+    References
+    ----------
+    .. [1] Robins JM, Rotnitzky A, Zhao LP. J Am Stat Assoc 1994;89:846-866.
+    .. [2] Uno H, Cai T, Tian L, Wei LJ. J Am Stat Assoc 2007;102:527-537.
+    """
+    event, time = check_outcome(y)
+    horizon = check_horizon(horizon)
+    censoring = CensoringDistribution(y)
+    positive = event & (time <= horizon)
+    weights = censoring.event_weights(positive, time)
+    negative = ~positive & (time >= horizon)
+    if not negative.any():
+        raise ValueError(
+            f"No patient was followed event-free to the horizon {horizon:g}, so that nobody stands "
+            f"for those censored before it; choose one up to {time.max():g}."
+        )
+    weights[negative] = 1 / censoring.before(horizon)[0]
+    return weights
 
 
 def weights_at(

@@ -21,8 +21,7 @@ from survimg.evaluation.estimates import (
     normal_interval,
     require_enough_events,
 )
-from survimg.evaluation.midranks import midranks
-from survimg.evaluation.predictions import check_risk
+from survimg.evaluation.predictions import check_risk, check_weights
 from survimg.survival.distributions import normal_p_value
 from survimg.target import check_outcome
 
@@ -49,7 +48,9 @@ class RocCurve:
     auc: float
 
 
-def status_roc_curve(y: npt.ArrayLike, risk: npt.ArrayLike) -> RocCurve:
+def status_roc_curve(
+    y: npt.ArrayLike, risk: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> RocCurve:
     """ROC curve of the risk for the event status at the end of follow-up.
 
     Parameters
@@ -58,6 +59,7 @@ def status_roc_curve(y: npt.ArrayLike, risk: npt.ArrayLike) -> RocCurve:
         Only the event indicators are used.
     risk : array-like of shape (n,)
         Higher = event.
+    sample_weight : array-like of shape (n,), optional
 
     Returns
     -------
@@ -70,8 +72,9 @@ def status_roc_curve(y: npt.ArrayLike, risk: npt.ArrayLike) -> RocCurve:
     """
     event, _ = check_outcome(y)
     values = check_risk(risk, event.size, y=y)
-    _require_classes(event)
-    return weighted_roc_curve(values, event.astype(float), (~event).astype(float))
+    weights = check_weights(sample_weight, event.size, y)
+    _require_classes(event[weights > 0])
+    return weighted_roc_curve(values, weights * event, weights * ~event)
 
 
 def weighted_roc_curve(risk: np.ndarray, cases: np.ndarray, controls: np.ndarray) -> RocCurve:
@@ -98,6 +101,7 @@ def status_auc(
     y: npt.ArrayLike,
     risk: npt.ArrayLike,
     *,
+    sample_weight: npt.ArrayLike | None = None,
     level: float = 0.95,
     interval: Literal["normal", "logit"] = "normal",
 ) -> Estimate:
@@ -108,12 +112,18 @@ def status_auc(
     :math:`V_{01}(Y_j) = \frac1m \sum_i \psi` and the variance
     :math:`S_{10}/m + S_{01}/n`, S being their sample variances.
 
+    With weights w all these sums and means are weighted, and :math:`S_{10}/m` becomes
+    :math:`\frac{m}{m-1} \sum_i w_i^2 (V_{10}(X_i) - \hat\theta)^2 / (\sum_i w_i)^2`: the weights
+    count as known. Those of `status_weights` are estimated, which makes the interval a little wide.
+
     Parameters
     ----------
     y : structured array of shape (n,)
         Only the event indicators are used.
     risk : array-like of shape (n,)
         Higher = event.
+    sample_weight : array-like of shape (n,), optional
+        Patients of weight 0 are left out.
     level : float, default=0.95
     interval : {"normal", "logit"}, default="normal"
         "normal" is DeLong's (pROC's), limited to [0, 1]; "logit" keeps its coverage better near 1.
@@ -134,9 +144,11 @@ def status_auc(
     .. [2] Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393 (ranks instead of pairs).
     """
     event, _ = check_outcome(y)
-    auc, by_case, by_control = _delong_components(event, check_risk(risk, event.size, y=y))
+    values = check_risk(risk, event.size, y=y)
+    event, weights, values = _weighted(event, check_weights(sample_weight, event.size, y), values)
+    auc, by_case, by_control = _delong_components(event, values, weights)
     _require_enough_of_both(event)
-    error = _delong_error(by_case, by_control)
+    error = _delong_error(by_case, by_control, event, weights)
     if error == 0:
         raise ValueError(
             f"The AUC is {auc:g} without variation between patients, so DeLong's interval is "
@@ -153,7 +165,12 @@ def status_auc(
 
 
 def compare_status_auc(
-    y: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0.95
+    y: npt.ArrayLike,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    level: float = 0.95,
 ) -> Comparison:
     """DeLong's paired test of two models' AUC for the status at the end of follow-up.
 
@@ -162,6 +179,8 @@ def compare_status_auc(
     y : structured array of shape (n,)
     first, second : array-like of shape (n,)
         Risks of the two models for the same patients.
+    sample_weight : array-like of shape (n,), optional
+        As in `status_auc`.
     level : float, default=0.95
 
     Returns
@@ -182,10 +201,12 @@ def compare_status_auc(
     event, _ = check_outcome(y)
     one = check_risk(first, event.size, name="first", y=y)
     two = check_risk(second, event.size, name="second", y=y)
-    a, case_a, control_a = _delong_components(event, one)
-    b, case_b, control_b = _delong_components(event, two)
+    weights = check_weights(sample_weight, event.size, y)
+    event, weights, one, two = _weighted(event, weights, one, two)
+    a, case_a, control_a = _delong_components(event, one, weights)
+    b, case_b, control_b = _delong_components(event, two, weights)
     _require_enough_of_both(event)
-    error = _delong_error(case_a - case_b, control_a - control_b)
+    error = _delong_error(case_a - case_b, control_a - control_b, event, weights)
     if error == 0:
         raise ValueError(
             "Both models order every case and control alike: the difference of the AUCs has no "
@@ -201,8 +222,16 @@ def _require_enough_of_both(event: np.ndarray) -> None:
     require_enough_events(~event, what="patients without the event")
 
 
+def _weighted(
+    event: np.ndarray, weights: np.ndarray, *values: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Leave out patients of weight 0; return events, weights and risks of the others."""
+    positive = weights > 0
+    return tuple(part[positive] for part in (event, weights, *values))
+
+
 def _delong_components(
-    event: np.ndarray, risk: np.ndarray
+    event: np.ndarray, risk: np.ndarray, weights: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     _require_classes(event)
     cases, controls = risk[event], risk[~event]
@@ -211,14 +240,27 @@ def _delong_components(
             f"DeLong's variance needs two patients in either class; there are {cases.size} with "
             f"and {controls.size} without the event."
         )
-    overall = midranks(risk)
-    by_case = (overall[event] - midranks(cases)) / controls.size
-    by_control = 1 - (overall[~event] - midranks(controls)) / cases.size
-    return float(by_case.mean()), by_case, by_control
+    by_case = _weight_below(cases, controls, weights[~event])
+    by_control = 1 - _weight_below(controls, cases, weights[event])
+    return float(np.average(by_case, weights=weights[event])), by_case, by_control
 
 
-def _delong_error(by_case: np.ndarray, by_control: np.ndarray) -> float:
-    variance = by_case.var(ddof=1) / by_case.size + by_control.var(ddof=1) / by_control.size
+def _weight_below(values: np.ndarray, others: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the share of the weight of `others` below each value, half of that at the value."""
+    order = np.argsort(others, kind="stable")
+    total = np.concatenate([[0], np.cumsum(weights[order])])
+    below, up_to = (np.searchsorted(others[order], values, side) for side in ("left", "right"))
+    return (total[below] + total[up_to]) / (2 * total[-1])
+
+
+def _delong_error(
+    by_case: np.ndarray, by_control: np.ndarray, event: np.ndarray, weights: np.ndarray
+) -> float:
+    variance = 0.0
+    for component, weight in ((by_case, weights[event]), (by_control, weights[~event])):
+        n, mean = component.size, np.average(component, weights=weight)
+        squares = np.sum((weight * (component - mean)) ** 2) / weight.sum() ** 2
+        variance += n / (n - 1) * squares
     # Equal components leave rounding noise of this size behind.
     return float(np.sqrt(variance)) if variance > 1e-28 else 0.0
 

@@ -37,8 +37,28 @@ def classification_table(run: Run) -> Table | None:
         f"Patients: {run.ids.size}; with {run.label}: {positives}. Out-of-fold probabilities of "
         "all folds together, means over seeds and repeats. AUC: DeLong’s interval and paired test, "
         "given the fitted models. Threshold of a fold: Youden’s on the out-of-fold probabilities "
-        "of the patients of the other folds; Wilson’s intervals. " + " ".join(reasons),
+        "of the patients of the other folds; Wilson’s intervals. "
+        + " ".join([*_on_weights(run), *reasons]),
     )
+
+
+def _on_weights(run: Run) -> list[str]:
+    """Say what of a weighted run is weighted, and which models were trained without weights."""
+    if run.sample_weight is None:
+        return []
+    records = {name: run.successful_records(name).values() for name in run.models}
+    without = [
+        name
+        for name, of_name in records.items()
+        if of_name and not all(record.details.get("sample_weight") for record in of_name)
+    ]
+    weights = run.sample_weight
+    return [
+        f"Patients are weighted ({weights.min():.3g} to {weights.max():.3g}), in the columns of "
+        "this table and in every AUC over pairs; calibration, decision curves and AUCs of "
+        "sub-groups are of the known labels, unweighted.",
+        *([f"Trained without weights: {', '.join(without)}."] if without else []),
+    ]
 
 
 def roc_figure(run: Run) -> Markup | None:
@@ -49,7 +69,8 @@ def roc_figure(run: Run) -> Markup | None:
             unit = out_of_fold(run, name)[0]
         except ValueError:  # the table says why
             continue
-        curve = status_roc_curve(run.outcome[unit.position], unit.probability)
+        weights = run.weights_of(unit.position)
+        curve = status_roc_curve(run.outcome[unit.position], unit.probability, weights)
         curves[name] = curve
     if not curves:
         return None

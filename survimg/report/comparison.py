@@ -255,7 +255,9 @@ def _concordance(first: Run, run: Run, model: str) -> WithinFoldConcordance:
         for record in run.successful_records(model).values()
     ]
     outcome = first.outcome
-    return within_fold_concordance(outcome["event"], outcome["time"], units, first.clusters)
+    return within_fold_concordance(
+        outcome["event"], outcome["time"], units, first.clusters, first.sample_weight
+    )
 
 
 def _positions(run: Run, ids: np.ndarray) -> np.ndarray:

@@ -11,9 +11,8 @@ import numpy as np
 from survimg.benchmark.fold_tests import fold_comparison, mean_by_fold, require_folds
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore, holm
-from survimg.evaluation.midranks import midranks
 
-__all__ = ["RankSummary", "rank_models"]
+__all__ = ["RankSummary", "midranks", "rank_models"]
 
 
 @dataclass(frozen=True)
@@ -104,3 +103,20 @@ def _groups(
             groups.append(tuple(names[start:stop]))
             reached = stop
     return tuple(groups)
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Rank from 1; equal values get the mean of their ranks.
+
+    As `scipy.stats.rankdata`, which takes longer to load than a report takes to be written.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    _, level, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[level]

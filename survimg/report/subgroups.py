@@ -163,7 +163,7 @@ def concordance_of(
                 units.append((test[inside], risk[inside]))
     try:
         concordance = within_fold_concordance(
-            run.outcome["event"], run.outcome["time"], units, run.clusters
+            run.outcome["event"], run.outcome["time"], units, run.clusters, run.sample_weight
         )
     except ValueError:  # no comparable pair
         return None

@@ -20,6 +20,7 @@ BEYOND_SUITES = (
             "deepmts",
             "deepmts-mtlr",
             "deepmts-deephit",
+            "deepmts-two-stages",
         ),
         reference="clinical-volume-cox",
         published={},
@@ -29,7 +30,9 @@ BEYOND_SUITES = (
             "outcome prediction in head and neck PET/CT. HECKTOR 2022, LNCS 13626:121-134, 2023. "
             "MTLR: Yu CN, Greiner R, Lin HC, Baracos V. NeurIPS 24, 2011; DeepHit: Lee C, Zame WR, "
             "Yoon J, van der Schaar M. AAAI 32, 2018: both as losses on the network of DeepMTS, "
-            "beside its Dice loss, which neither paper does."
+            "beside its Dice loss, which neither paper does. Two stages: the order of training of "
+            "AdaMSS (Meng M, et al. npj Precis Oncol 8:232, 2024) on the network of DeepMTS, with "
+            "the Cox loss; not AdaMSS' own network."
         ),
     ),
 )

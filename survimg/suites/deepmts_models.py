@@ -43,6 +43,13 @@ def _head(settings: ModelSettings, *, objective: str) -> Any:
     return _variant(settings, name="deepmts").set_params(objective=loss)
 
 
+def _two_stages(settings: ModelSettings) -> Any:
+    """Return DeepMTS trained in the order of AdaMSS."""
+    return _variant(settings, name="deepmts").set_params(
+        segmentation_first=0.5, drop_segmentation=True, map_gradient=True
+    )
+
+
 def _network(settings: ModelSettings, *, kind: str) -> Any:
     from survimg import estimators
 
@@ -89,6 +96,7 @@ DEEPMTS_MODELS: Mapping[str, Callable[[ModelSettings], Any]] = {
     },
     "deepmts-mtlr": partial(_head, objective="MTLR"),
     "deepmts-deephit": partial(_head, objective="DeepHit"),
+    "deepmts-two-stages": _two_stages,
     "cnn-survival": partial(_network, kind="CNNSurvival"),
     "single-task": partial(_network, kind="SingleTaskSurvival"),
     "mdsn": partial(_network, kind="MDSN"),

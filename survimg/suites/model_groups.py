@@ -33,6 +33,7 @@ MODEL_GROUPS: Mapping[str, Mapping[str, str]] = {
         "deepmts": "risk and tumour mask from one network (Meng 2022)",
         "deepmts-mtlr": "the same network, multi-task logistic regression over intervals",
         "deepmts-deephit": "the same network, DeepHit's loss for one kind of event",
+        "deepmts-two-stages": "the same network, segmentation first, then risk alone (AdaMSS)",
         "deepmts-image": "DeepMTS without clinical columns",
         "single-task": "3-D DenseNet, Cox loss",
         "single-task-image": "the same without clinical columns",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -64,6 +64,8 @@ class TrainingNet(NeuralNet):
         A callback sets it to end the training after the epoch.
     estimator_ : VolumeEstimator or None
         Whose fit it is, while it trains: for callbacks.
+    minimised_ : collection of str or None
+        Terms of the loss that are minimised now (`TwoStages`); None for all.
     average_ : WeightAverage or None
         Of the weights, while it trains.
     make_room_ : callable or None
@@ -90,6 +92,7 @@ class TrainingNet(NeuralNet):
         self.iteration_ = 0
         self.stop_ = False
         self.estimator_: Any = None
+        self.minimised_: Collection[str] | None = None
         self.average_: WeightAverage | None = None
         self.make_room_: Callable[[], bool] | None = None
         self.single_patients_ = True
@@ -175,7 +178,7 @@ class TrainingNet(NeuralNet):
         X: Any = None,  # noqa: ARG002
         training: bool = False,  # noqa: ARG002
     ) -> Tensor:
-        """Sum the loss terms and record each.
+        """Sum the loss terms that are minimised, and record all.
 
         Raises
         ------
@@ -184,7 +187,8 @@ class TrainingNet(NeuralNet):
         """
         assert self.objective is not None
         terms = self.objective(self.module_, y_pred, y_true)
-        total = torch.stack(list(terms.values())).sum()
+        names = terms.keys() if self.minimised_ is None else terms.keys() & self.minimised_
+        total = torch.stack([term for name, term in terms.items() if name in names]).sum()
         if not torch.isfinite(total):
             values = {name: float(term.detach()) for name, term in terms.items()}
             raise FloatingPointError(

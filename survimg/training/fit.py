@@ -30,6 +30,7 @@ from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters, epoch_length
 from survimg.training.resident import resident_if_they_fit
 from survimg.training.single_voxel import check_normalised_sizes
+from survimg.training.stages import TwoStages
 from survimg.training.user_callbacks import HistorySoFar
 
 __all__ = ["Plan", "Training"]
@@ -80,6 +81,8 @@ class Training:
         losses.
     callbacks : sequence of (name, callback)
         Called after each epoch, before the checkpoint is written.
+    stages : TwoStages or None
+        Which terms of the loss are minimised when; None for all, always.
     estimator : VolumeEstimator
         Whose fit it is; its ``history_`` is kept up to date for the callbacks.
 
@@ -100,6 +103,7 @@ class Training:
         augment: Augment | None,
         validation: tuple[str, Callable[[nn.Module], float], Callback] | None,
         callbacks: Sequence[tuple[str, Callback]],
+        stages: TwoStages | None,
         estimator: Any,
     ) -> None:
         self._parameters = parameters
@@ -107,7 +111,8 @@ class Training:
         self.hold_out = None
         if validation is not None:
             name, score, losses = validation
-            self.hold_out = HoldOut(name, score, self._recalibrate, parameters.patience)
+            n_before = 0 if stages is None else stages.n_first
+            self.hold_out = HoldOut(name, score, self._recalibrate, parameters.patience, n_before)
         self._batches = PatientBatches(
             resident_if_they_fit(plan.patients, device),
             device,
@@ -125,6 +130,7 @@ class Training:
             ("memory", MemoryRecord(slot, parameters.batch_size)),
             ("last_good", self._last_good),
             ("history_so_far", HistorySoFar(estimator, self.history)),
+            *([] if stages is None else [("stages", stages)]),
             *callbacks,
         ]
         if self.hold_out is not None:

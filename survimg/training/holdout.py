@@ -76,6 +76,8 @@ class HoldOut(Callback):
         Called with the skorch net before scoring: recalibrates batch normalisation.
     patience : int or None
         Stop after so many epochs without a better score; None never stops.
+    n_before : int, default=0
+        Steps after which epochs compete for the best score (`survimg.training.stages`).
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class HoldOut(Callback):
         score: Callable[[nn.Module], float],
         prepare: Callable[[Any], None],
         patience: int | None,
+        n_before: int = 0,
     ) -> None:
+        self.n_before = n_before
         self.name = name
         self.score = score
         self.prepare = prepare
@@ -105,6 +109,8 @@ class HoldOut(Callback):
         check_finite_state(net.module_, f"at the end of epoch {len(net.history)}")
         score = float(self.score(net.module_.eval()))
         net.history.record(self.name, score)
+        if net.iteration_ <= self.n_before:
+            return
         epoch = len(net.history)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch
@@ -114,8 +120,9 @@ class HoldOut(Callback):
             net.stop_ = True
 
     def on_train_end(self, net: NeuralNet, **_: Any) -> None:
-        """Return to the epoch with the best score."""
-        self.restore(net)
+        """Return to the epoch with the best score, if one has competed for it."""
+        if self.best_epoch:
+            self.restore(net)
 
     def restore(self, net: NeuralNet) -> None:
         """Give the network the weights of the best epoch."""

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sksurv.linear_model import CoxPHSurvivalAnalysis, IPCRidge
@@ -114,6 +115,11 @@ def stage_time_out_of_fold():
 def stage_classifier():
     """Logistic regression of a label on the clinical column."""
     return make_pipeline(FunctionTransformer(stage_of), LogisticRegression())
+
+
+def stage_neighbours():
+    """Nearest neighbours, which take no weights."""
+    return make_pipeline(FunctionTransformer(stage_of), KNeighborsClassifier())
 
 
 def stage_of(X):

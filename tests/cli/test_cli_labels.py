@@ -16,6 +16,8 @@ from survimg.benchmark import read_run
 from survimg.cli import main
 from survimg.cli.labels import label_patients
 from survimg.cli.parser import make_parser
+from survimg.evaluation import status_weights
+from survimg.suites import ModelSettings, build_models
 
 MODELS = "clinical-logistic,clinical-volume-logistic"
 
@@ -161,6 +163,9 @@ def test_another_cohort_is_labelled_alike(store, tmp_path):
     run = read_run(out)
     ((train, test),) = run.folds
     assert (len(train), len(test)) == (45, 30)
+    described = run.records["clinical-logistic", 0, 0].details["estimator"]
+    assert described["class"].endswith(".FoldEnsembleClassifier")
+    assert run.plan["settings"]["folds"].endswith("over 5 training folds, with mean probabilities")
     assert run.outcome["event"][test].tolist() == (columns["spread"] == "yes").tolist()
     assert (out / "report.html").is_file()
 
@@ -208,3 +213,65 @@ def test_a_model_of_ones_own_is_trained_on_labels(store, tmp_path):
     )
     assert status == 0
     assert read_run(tmp_path / "run").reference is None
+
+
+def test_known_labels_are_weighted_to_stand_for_all(store, tmp_path, capsys):
+    options = ("--label-at", 12, "--label-censoring", "weight")
+    models = f"{MODELS},contestants:stage_neighbours"
+    assert benchmark(store, tmp_path / "run", *options, models=models) == 0
+    assert "left out; the others are weighted to stand for them" in capsys.readouterr().err
+    run = read_run(tmp_path / "run")
+    y = Cohort.load(store).outcome
+    expected = status_weights(y, 12.0)
+    np.testing.assert_array_equal(run.sample_weight, expected[expected > 0])
+    assert run.plan["settings"]["label_censoring"] == "weight"
+    assert any("inverse probability of censoring" in text for text in run.plan["caveats"])
+    took = {name: {r.details["sample_weight"] for r in run.successful_records(name).values()}
+            for name in run.models}  # fmt: skip
+    assert list(took.values()) == [{True}, {True}, {False}]
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Trained without weights: contestants:stage_neighbours." in page
+    assert benchmark(store, tmp_path / "drop", "--label-at", 12) == 0
+    assert read_run(tmp_path / "drop").sample_weight is None
+    weighted, plain = (
+        read_run(tmp_path / name).records["clinical-logistic", 0, 0].arrays["test_risk"]
+        for name in ("run", "drop")
+    )
+    assert (weighted != plain).any()
+
+
+def test_weights_of_a_negative_control_go_with_its_labels(store, tmp_path):
+    options = ("--label-at", 12, "--label-censoring", "weight", "--negative-control", 1)
+    assert benchmark(store, tmp_path / "run", *options, models="clinical-logistic") == 0
+    run = read_run(tmp_path / "run")
+    pairs = [
+        sorted(zip(each.outcome["event"], each.sample_weight, strict=True))
+        for each in (run, run.negative_control)
+    ]
+    assert pairs[0] == pairs[1]
+    assert (run.sample_weight != run.negative_control.sample_weight).any()
+
+
+def test_fit_weights_known_labels(store, tmp_path, capsys):
+    fit = ["fit", "--cohort", str(store), "--model", "clinical-logistic", "--label-at", "12"]
+    out = tmp_path / "model"
+    assert main([*fit, "--label-censoring", "weight", "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weighted"] is True
+    cohort = Cohort.load(store)
+    labelled = label_patients(
+        arguments_of("--label-at", "12", "--label-censoring", "weight"), cohort
+    )
+    expected = build_models(["clinical-logistic"], ModelSettings(), classifiers=True)
+    expected = expected["clinical-logistic"].fit(
+        labelled.cohort, labelled.labels, model__sample_weight=labelled.sample_weight
+    )
+    np.testing.assert_allclose(
+        survimg.load(out).predict_proba(cohort), expected.predict_proba(cohort), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("options", [("--label", "spread"), ("--label-at", "end"), ()])
+def test_weights_need_a_time(store, tmp_path, capsys, options):
+    status = benchmark(store, tmp_path / "run", *options, "--label-censoring", "weight")
+    assert status == 2
+    assert "--label-censoring weight needs --label-at TIME" in capsys.readouterr().err

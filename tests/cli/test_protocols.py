@@ -246,7 +246,6 @@ def test_a_suite_takes_ones_own_model_and_shows_the_papers_numbers(
             "--protocol external --inner-folds 1 --ensemble-reference cohort",
             "--ensemble-reference needs an ensemble",
         ),
-        ("--protocol external --label stage --inner-folds 3", "makes no ensemble of classifiers"),
         ("--protocol external", "--protocol external needs --external"),
         ("--protocol leave-one-centre-out --folds 3", "--folds needs --protocol"),
         ("--protocol leave-one-centre-out", "needs the centre of each patient"),

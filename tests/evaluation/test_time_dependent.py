@@ -6,6 +6,7 @@ from drawn_outcomes import draw_outcome
 from sksurv.metrics import brier_score, cumulative_dynamic_auc, integrated_brier_score
 
 import survimg.evaluation as ev
+from survimg.survival import status_at
 from survimg.target import make_outcome
 
 
@@ -172,3 +173,48 @@ def test_status_auc_by_definition_and_its_errors():
             ev.compare_status_auc(few, one, two)
     with pytest.raises(ValueError, match="alike"):
         ev.compare_status_auc(y, risk, 2 * risk)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_known_status_is_weighted_to_that_of_all_patients(tied):
+    y = draw_outcome(np.random.default_rng(5), 120, tied=tied)
+    horizon = float(np.sort(y["time"])[60])  # somebody is last seen there
+    weights = ev.status_weights(y, horizon)
+    positive, known = status_at(y, horizon)
+    assert ((weights > 0) == known).all()
+    assert weights.sum() == pytest.approx(120, rel=1e-12)
+    share = np.average(positive, weights=weights)
+    assert share == pytest.approx(1 - ev.kaplan_meier(y).at(horizon)[0], rel=1e-12)
+    with pytest.raises(ValueError, match="choose one up to"):
+        ev.status_weights(y, 2 * y["time"].max())
+
+
+def test_weights_of_an_auc_stand_for_repeated_patients():
+    rng = np.random.default_rng(6)
+    y, one, two = draw_outcome(rng, 60), *rng.normal(size=(2, 60)).round(1)
+    weights = rng.integers(0, 4, 60)
+    repeated = np.repeat(np.arange(60), weights)
+    for plain, weighted in (
+        (ev.status_auc(y[repeated], one[repeated]), ev.status_auc(y, one, sample_weight=weights)),
+        (ev.compare_status_auc(y[repeated], one[repeated], two[repeated]),
+         ev.compare_status_auc(y, one, two, sample_weight=weights)),
+    ):  # fmt: skip
+        at = "value" if hasattr(plain, "value") else "difference"
+        assert getattr(weighted, at) == pytest.approx(getattr(plain, at), rel=1e-12)
+        assert weighted.standard_error > plain.standard_error  # copies are no further patients
+    expected = ev.status_roc_curve(y[repeated], one[repeated]).auc
+    assert ev.status_roc_curve(y, one, weights).auc == pytest.approx(expected, rel=1e-12)
+    alike = ev.status_auc(y, one, sample_weight=np.full(60, 2.5))
+    assert alike.standard_error == pytest.approx(ev.status_auc(y, one).standard_error, rel=1e-12)
+
+
+def test_the_error_of_a_weighted_auc_is_that_of_the_jackknife():
+    rng = np.random.default_rng(7)
+    y, risk, weights = draw_outcome(rng, 200), rng.normal(size=200), rng.uniform(0.5, 3, 200)
+    result = ev.status_auc(y, risk, sample_weight=weights)
+    keep = [np.delete(np.arange(200), i) for i in range(200)]
+    left_out = np.array(
+        [ev.status_auc(y[k], risk[k], sample_weight=weights[k]).value for k in keep]
+    )
+    jackknife = np.sqrt(199 / 200 * np.sum((left_out - left_out.mean()) ** 2))
+    assert result.standard_error == pytest.approx(jackknife, rel=0.02)

@@ -66,6 +66,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "FoldEnsemble": lambda: e.FoldEnsemble(
         e.ClinicalVolumeCox(), cv=2, random_state=np.random.RandomState(1)
     ),
+    "FoldEnsembleClassifier": lambda: e.FoldEnsembleClassifier(
+        e.DeepMTSClassifier(**NET), cv=2, random_state=0
+    ),
     "FrozenEncoderFeatures": lambda: e.FrozenEncoderFeatures(net=BODY, random_state=0),
     "FusionClassifier": lambda: e.FusionClassifier(**NET, **SWIN, extractor=radiomics()),
     "FusionSurvival": lambda: e.FusionSurvival(**NET, **SWIN, extractor=radiomics()),
@@ -145,7 +148,7 @@ def patients(name: str, cohort: Cohort) -> Cohort | pd.DataFrame:
 
 
 def target(name: str, cohort: Cohort) -> np.ndarray:
-    if name in ("DeepMTSClassifier", "FusionClassifier", "ImageClassifier"):
+    if name.endswith("Classifier"):
         return np.where(cohort.outcome["event"], "metastasis", "none")
     return cohort.outcome
 

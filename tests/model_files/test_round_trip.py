@@ -33,8 +33,8 @@ from survimg.survival import InterpolatedSurvival
 from survimg.target import make_outcome
 
 WITHOUT_CURVES = {
-    "ComBat", "DeepMTSClassifier", "FrozenEncoderFeatures", "FusionClassifier", "ImageClassifier",
-    "OutOfFold", "SurvivalVoting", "TumourSegmenter",
+    "ComBat", "DeepMTSClassifier", "FoldEnsembleClassifier", "FrozenEncoderFeatures",
+    "FusionClassifier", "ImageClassifier", "OutOfFold", "SurvivalVoting", "TumourSegmenter",
 }
 
 

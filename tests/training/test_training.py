@@ -229,7 +229,7 @@ def test_patience_stops_and_the_best_weights_return():
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
     module = nn.Linear(1, 1)
     history: list[dict] = []
-    net = SimpleNamespace(module_=module, stop_=False, history=None)
+    net = SimpleNamespace(module_=module, stop_=False, history=None, iteration_=1)
     hold_out = HoldOut("score", lambda _: next(scores), lambda _: None, patience=2)
     while not net.stop_:
         history.append({})

@@ -2,6 +2,7 @@
 
 from survimg.estimators.compose.fit_once import FitOnce
 from survimg.estimators.compose.fold_ensemble import FoldEnsemble
+from survimg.estimators.compose.fold_ensemble_classifier import FoldEnsembleClassifier
 from survimg.estimators.compose.out_of_fold import OutOfFold
 from survimg.estimators.compose.pipelines import (
     deep_features_deepsurv,
@@ -20,6 +21,7 @@ from survimg.estimators.compose.survival_voting import SurvivalVoting
 __all__ = [
     "FitOnce",
     "FoldEnsemble",
+    "FoldEnsembleClassifier",
     "OutOfFold",
     "SurvivalStacking",
     "SurvivalVoting",

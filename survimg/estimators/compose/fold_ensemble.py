@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from survimg.cohort import Cohort
 from survimg.estimators.base import VolumeHazardsMixin, joined, mean_and_scale
+from survimg.estimators.compose.averaged_masks import AveragedMasks
 from survimg.model_selection.inner_cv import InnerFit, make_inner_splitter, run_inner_fits
 from survimg.survival import risk_of
 from survimg.survival.slope import calibration_slope
@@ -24,12 +24,7 @@ from survimg.target import as_outcome, check_outcome
 __all__ = ["FoldEnsemble"]
 
 
-def _members_predict_masks(ensemble: FoldEnsemble) -> bool:
-    members = getattr(ensemble, "members_", [ensemble.estimator])
-    return all(hasattr(member, "predict_mask_proba") for member in members)
-
-
-class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
+class FoldEnsemble(AveragedMasks, VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
     """Average the risks, and the tumour maps, of models trained on the folds of a cross-validation.
 
     Each member is trained without one fold of the training set. Risks of Cox models are defined up
@@ -210,57 +205,6 @@ class FoldEnsemble(VolumeHazardsMixin, MetaEstimatorMixin, BaseEstimator):
             scores.append((risk - mean) / scale)
         averaged: np.ndarray = np.mean(scores, axis=0)
         return averaged
-
-    @available_if(_members_predict_masks)
-    def predict_mask_proba(
-        self,
-        X: Cohort | npt.ArrayLike,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> np.ndarray:
-        """Predict the mean of the members' tumour probabilities.
-
-        Parameters
-        ----------
-        X, masks, clinical
-            As in `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, z, y, x), float32
-        """
-        check_is_fitted(self, "members_")
-        X = joined(X, masks, clinical)
-        total = self.members_[0].predict_mask_proba(X)
-        for member in self.members_[1:]:
-            total = total + member.predict_mask_proba(X)
-        averaged: np.ndarray = (total / len(self.members_)).astype(np.float32)
-        return averaged
-
-    @available_if(_members_predict_masks)
-    def predict_mask(
-        self,
-        X: Cohort | npt.ArrayLike,
-        threshold: float = 0.5,
-        *,
-        masks: npt.ArrayLike | None = None,
-        clinical: pd.DataFrame | npt.ArrayLike | None = None,
-    ) -> np.ndarray:
-        """Predict the tumour mask: voxels whose averaged probability exceeds `threshold`.
-
-        Parameters
-        ----------
-        X, masks, clinical
-            As in `predict`.
-        threshold : float, default=0.5
-
-        Returns
-        -------
-        ndarray of shape (n, z, y, x), uint8
-        """
-        proba = self.predict_mask_proba(X, masks=masks, clinical=clinical)
-        return (proba > threshold).astype(np.uint8)
 
 
 def _member(fitted: Any, X: Any, others: Any) -> tuple[Any, np.ndarray, np.ndarray]:

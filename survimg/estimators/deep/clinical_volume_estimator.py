@@ -46,13 +46,14 @@ class ClinicalVolumeEstimator(VolumeEstimator):
     def _encode_training(
         self,
         cohort: Cohort,
-        event: np.ndarray,  # noqa: ARG002
-        time: np.ndarray,  # noqa: ARG002
+        event: np.ndarray,
+        time: np.ndarray,
         train: np.ndarray,
         seed: int,  # noqa: ARG002
     ) -> np.ndarray:
         before = self.clinical_names_in_ if self._goes_on else None
-        encoded = self._encode_clinical(cohort, train)
+        columns = self._columns_to_encode(cohort, event, time, train)
+        encoded = self._encode_clinical(cohort, train, columns)
         if before not in (None, self.clinical_names_in_):
             raise ValueError(
                 f"warm_start=True, but the encoded clinical columns are {self.clinical_names_in_} "
@@ -61,8 +62,17 @@ class ClinicalVolumeEstimator(VolumeEstimator):
             )
         return encoded
 
-    def _encode_clinical(self, cohort: Cohort, train: np.ndarray) -> np.ndarray:
-        columns = self.clinical_columns
+    def _columns_to_encode(
+        self,
+        cohort: Cohort,  # noqa: ARG002
+        event: np.ndarray,  # noqa: ARG002
+        time: np.ndarray,  # noqa: ARG002
+        train: np.ndarray,  # noqa: ARG002
+    ) -> Any:
+        """Return the clinical columns of the network; None for all."""
+        return self.clinical_columns
+
+    def _encode_clinical(self, cohort: Cohort, train: np.ndarray, columns: Any) -> np.ndarray:
         if cohort.clinical is None or (columns is not None and len(columns) == 0):
             if columns is not None and len(columns) > 0:
                 raise ValueError(

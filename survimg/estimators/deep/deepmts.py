@@ -57,6 +57,17 @@ class DeepMTS(DeepMTSBody, CoxVolumeEstimator):
     one resampling. The paper does not say how it encodes TNM stage. All features enter the head of
     the ablations (in the published code only those of the last stage, by mistake).
 
+    *Two stages.* Segmentation first, then survival, is the training of AdaMSS (Meng M, Gu B, Fulham
+    M, Song S, Feng D, Bi L, Kim J. AdaMSS: adaptive multi-modality segmentation-to-survival
+    learning. npj Precis Oncol 8:232, 2024; arXiv:2305.09946), whose second stage minimises the
+    likelihood and the L2 term alone, over all weights: ``segmentation_first=0.5,
+    drop_segmentation=True, map_gradient=True``. It is the order of training alone that is taken
+    over. The network is DeepMTS' and the loss that of the estimator; AdaMSS has a network of its
+    own with adaptive fusion, a discrete-time likelihood, and a focal loss beside Dice. Adam and the
+    schedule of the learning rate go on from stage to stage, where AdaMSS begins both anew, at half
+    the rate. Batches are drawn alike in both stages. Epochs of the first stage do not compete for
+    the best score of held-out patients. Without the Dice loss masks may become worse again.
+
     Patients without a mask contribute to the survival terms only. If no training patient has a
     mask, a warning is given and there is no segmentation loss: the tumour map is then an
     unsupervised attention map, and `predict_mask` raises.

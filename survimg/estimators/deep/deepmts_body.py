@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,7 @@ from survimg.nets.deepmts import DeepMTSNet
 from survimg.training.objective import Objective
 from survimg.training.objectives import Dice, WithDice
 from survimg.training.published import DEEPMTS_TRAINING, PublishedRecipe
+from survimg.training.stages import TwoStages
 from survimg.training.views import View, masked_volume, whole_volume
 
 __all__ = ["DeepMTSBody", "Variant", "knows_masks"]
@@ -71,6 +73,11 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
         ``"sur-casnet"`` "using segmentation". Predictions then need masks too.
     segmentation_weight : float, default=1.0
         Weight of the Dice loss; 0 trains for survival only.
+    segmentation_first : float, default=0.0
+        Share of the steps, at the start, in which only the Dice loss is minimised: the network
+        learns to segment, then to predict; see the Notes of `DeepMTS`.
+    drop_segmentation : bool, default=False
+        After these steps, leave the Dice loss out, as AdaMSS does.
     squared_dice : bool, default=True
         Square the terms in the denominator of the Dice loss, as the DeepMTS paper does; its
         published code does not.
@@ -94,6 +101,8 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
     backbone: Literal["residual", "unet"] = "residual"
     masked_input: bool = False
     segmentation_weight: float = 1.0
+    segmentation_first: float = 0.0
+    drop_segmentation: bool = False
     squared_dice: bool = True
     l2: float = 0.01
     dropout: float = 0.2
@@ -110,6 +119,8 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
         "backbone": [StrOptions({"residual", "unet"})],
         "masked_input": ["boolean"],
         "segmentation_weight": [Interval(Real, 0, None, closed="left")],
+        "segmentation_first": [Interval(Real, 0, 1, closed="left")],
+        "drop_segmentation": ["boolean"],
         "squared_dice": ["boolean"],
         "l2": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -161,6 +172,25 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
 
     def _view(self) -> View:
         return masked_volume if self.masked_input else whole_volume
+
+    def _stages(self, objective: Objective) -> TwoStages | None:
+        if self.drop_segmentation and not self.segmentation_first:
+            raise ValueError(
+                "drop_segmentation=True leaves the Dice loss out after the first stage, and there "
+                "is none: give segmentation_first, such as 0.5, or segmentation_weight=0 to train "
+                "without the Dice loss."
+            )
+        if not self.segmentation_first:
+            return None
+        if not self.trained_with_masks_:
+            raise ValueError(
+                f"segmentation_first={self.segmentation_first:g} trains the segmentation first, "
+                "and there is none: it needs tumour masks, segmentation_weight above 0 and a "
+                f"variant that segments; the variant is {self.variant!r}."
+            )
+        n_first = min(ceil(self.segmentation_first * self.n_iterations), self.n_iterations - 1)
+        second = set(objective.term_names) - ({"dice"} if self.drop_segmentation else set())
+        return TwoStages({"dice"}, second, n_first)
 
     def _net_options(self) -> dict[str, Any]:
         return {**super()._net_options(), **_NET_OPTIONS[self.variant]}

@@ -170,7 +170,8 @@ class FusionBody(VolumeEstimator):
             self.selection_.fit(found.iloc[train], target)
             parts.append(self.selection_.transform(found))
         if self._takes_clinical:
-            encoder = ClinicalEncoding(self.clinical_columns).fit(cohort[train])
+            columns = self._columns_to_encode(cohort, event, time, train)
+            encoder = ClinicalEncoding(columns).fit(cohort[train])
             self.clinical_encoder_: Any = encoder
             parts.append(self.clinical_encoder_.transform(cohort))
         if not parts:
@@ -186,6 +187,16 @@ class FusionBody(VolumeEstimator):
         self.table_names_in_ = names
         self._standardised = Standardised.learn(table.iloc[train])
         return self._standardised(table)
+
+    def _columns_to_encode(
+        self,
+        cohort: Cohort,  # noqa: ARG002
+        event: np.ndarray,  # noqa: ARG002
+        time: np.ndarray,  # noqa: ARG002
+        train: np.ndarray,  # noqa: ARG002
+    ) -> Any:
+        """Return the clinical columns of the network; None for all."""
+        return self.clinical_columns
 
     def _selection_target(self, event: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Return what the forest of the selection learns."""

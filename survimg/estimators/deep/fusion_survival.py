@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from survimg.cohort import Cohort
 from survimg.estimators.deep.fusion_body import FusionBody
 from survimg.estimators.deep.volume_survival_estimator import CoxVolumeEstimator
 
@@ -39,3 +43,7 @@ class FusionSurvival(FusionBody, CoxVolumeEstimator):
     column of its own. All is learned on the training patients, without the held-out ones.
     """
 
+    def _columns_to_encode(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray
+    ) -> Any:
+        return CoxVolumeEstimator._columns_to_encode(self, cohort, event, time, train)

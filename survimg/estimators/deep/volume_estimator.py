@@ -37,6 +37,7 @@ from survimg.training.held_out_losses import HeldOutLosses
 from survimg.training.holdout import split_by_event
 from survimg.training.objective import Objective
 from survimg.training.parameters import TrainingParameters
+from survimg.training.stages import TwoStages
 from survimg.training.user_callbacks import user_callbacks
 from survimg.training.views import View, whole_volume
 
@@ -139,6 +140,10 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         """Outputs of the network for a patient; None for one number."""
         return None
 
+    def _stages(self, objective: Objective) -> TwoStages | None:  # noqa: ARG002
+        """Return which terms of the loss are minimised when; None for all, always."""
+        return None
+
     def _view(self) -> View:
         """Return what the network sees of a patient."""
         return whole_volume
@@ -204,6 +209,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 augment=self._make_augment(streams.augmentation),
                 validation=self._held_out(plan),
                 callbacks=[*epoch_tasks(self), *user_callbacks(self.callbacks)],
+                stages=self._stages(plan.objective),
                 estimator=self,
             )
 
@@ -311,7 +317,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         # A fitted model is for predicting: the optimiser's state and skorch's second copy of the
         # network would make its pickle four times as large.
         net.trim_for_prediction()
-        net.make_room_ = net.estimator_ = net.average_ = None
+        net.make_room_ = net.estimator_ = net.average_ = net.minimised_ = None
         if ":" not in self.device:
             # Not the one of several GPUs that was free: who unpickles the net may have only one.
             net.device = torch.device(net.device).type

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -19,6 +22,7 @@ from survimg.estimators.deep.clinical_volume_estimator import ClinicalVolumeEsti
 from survimg.estimators.deep.deep_features import DeepFeaturesMixin
 from survimg.estimators.deep.volume_estimator import to_float64
 from survimg.evaluation.concordance import concordance_index
+from survimg.features.univariate import clinical_p_values
 from survimg.losses.cox import Ties
 from survimg.survival import BreslowBaseline, InterpolatedSurvival, step_functions
 from survimg.survival.slope import cautious_slope
@@ -46,8 +50,17 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
         `survimg.training`, whose outputs its last layer then has. None is the loss that the class
         is described with. Where the objective gives no `l2`, that of the estimator holds.
 
+    significance : float, optional
+        Give the network only the clinical columns whose p value in a Cox model of their own (Wald)
+        lies below it, such as 0.05; learned from the patients who train the network, without the
+        held-out ones. If none does, the network goes without (a warning). The DeepMTS paper chose
+        TNM stage in this way (P = 0.047), once for all its folds. None (default) takes all
+        `clinical_columns`.
+
     Attributes
     ----------
+    clinical_p_values_ : dict of str to float
+        Of each clinical column, with `significance`; NaN for one that is constant.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set; not of an objective with intervals.
     slope_ : float
@@ -68,9 +81,11 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
     """
 
     objective: SurvivalObjective | None = None
+    significance: float | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "objective": [SurvivalObjective, None],
+        "significance": [Interval(Real, 0, 1, closed="right"), None],
     }
 
     slope_ = 1.0  # of model files from before it was estimated
@@ -81,6 +96,28 @@ class VolumeSurvivalEstimator(VolumeSurvivalMixin, DeepFeaturesMixin, ClinicalVo
 
     def _check_objective(self, objective: SurvivalObjective) -> None:
         """Refuse an objective that the network cannot be trained for."""
+
+    def _columns_to_encode(
+        self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray
+    ) -> Any:
+        """Return the clinical columns, or those that are significant alone."""
+        self.__dict__.pop("clinical_p_values_", None)
+        columns = self.clinical_columns
+        none = cohort.clinical is None or (columns is not None and len(columns) == 0)
+        if self.significance is None or none:
+            return columns
+        p_values = clinical_p_values(cohort[train], columns, event[train], time[train])
+        self.clinical_p_values_ = p_values
+        significant = [name for name, p in p_values.items() if p < self.significance]
+        if not significant:
+            told = ", ".join(f"{name}: {p:.3g}" for name, p in p_values.items())
+            warnings.warn(
+                f"No clinical column has a univariate p value below {self.significance:g} ({told}):"
+                f" this {type(self).__name__} goes without clinical columns.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return significant
 
     def _learn_objective(
         self, cohort: Cohort, event: np.ndarray, time: np.ndarray, train: np.ndarray

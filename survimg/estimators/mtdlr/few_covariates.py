@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from survimg.features.univariate import univariate_p_values
 from survimg.survival.cox import CoxModel, maximise_partial_likelihood
 from survimg.survival.risk_sets import RiskSets
 
@@ -120,10 +121,7 @@ def select_covariates(
     UserWarning
         No variable qualifies; the one with the smallest univariate p value is taken.
     """
-    alone = {
-        name: fit_few_covariates(table[columns], event, time, alpha).wald_p_value(columns)
-        for name, columns in variables.items()
-    }
+    alone = univariate_p_values(table, variables, event, time, alpha)
     entered = [name for name, p in alone.items() if p < level]
     joint = dict.fromkeys(variables, np.nan)
     if entered:

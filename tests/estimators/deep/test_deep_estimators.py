@@ -80,12 +80,12 @@ CHANGES = {
         "objective": DiscreteTime(),
     },
 }  # fmt: skip
-COMMON = {field.name for field in fields(TrainingParameters)} | {"ties"}
+COMMON = {field.name for field in fields(TrainingParameters)} | {"ties", "significance"}
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_every_own_parameter_is_tried(kind):
-    own = set(kind().get_params(deep=False)) - COMMON  # COMMON: test_training.py
+    own = set(kind().get_params(deep=False)) - COMMON  # test_training.py, test_significance.py
     assert set(CHANGES[kind]) == own
 
 

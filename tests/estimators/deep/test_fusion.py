@@ -46,7 +46,9 @@ CHANGES = {
     "net": Net(SmallNet),
 }  # fmt: skip
 BRANCHES = ("tumour", "peritumoral", "radiomics", "clinical")
-COMMON = {field.name for field in fields(TrainingParameters)} | {"ties", "objective"}
+COMMON = {field.name for field in fields(TrainingParameters)} | {
+    "ties", "objective", "significance",  # tried in test_significance.py
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

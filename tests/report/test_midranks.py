@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
-from survimg.evaluation.midranks import midranks
+from survimg.report.ranks import midranks
 
 
 def test_midranks_are_those_of_scipy():
