@@ -22,6 +22,7 @@ __all__ = ["CaseImages", "load_case", "resegmented"]
 
 # What SimpleITK itself allows between image and mask, relative to the voxel size.
 _TOLERANCE = 1e-6
+_TYPES_OF_LABELS = (sitk.sitkUInt8, sitk.sitkUInt16, sitk.sitkUInt32)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def labels_of(
                 f"label_channel is {channel}, but the mask has {n_channels} channels (from 0)."
             )
         mask = sitk.VectorIndexSelectionCast(mask, channel)
-    mask = sitk.Cast(mask, sitk.sitkUInt32)
+    if mask.GetPixelID() not in _TYPES_OF_LABELS:
+        mask = sitk.Cast(mask, sitk.sitkUInt32)
     voxels = sitk.GetArrayViewFromImage(mask)
     if present and not (voxels == label).any():
         levels = [int(level) for level in np.unique(voxels) if level != 0]
