@@ -57,10 +57,17 @@ def read_image(source: str | os.PathLike[str] | sitk.Image, what: str) -> sitk.I
     TypeError
         `source` is neither a path nor a SimpleITK image.
     ValueError
-        It has other than three dimensions.
+        The file is no image, or it has other than three dimensions.
     """
     if isinstance(source, str | os.PathLike):
-        image = sitk.ReadImage(os.fspath(source))
+        try:
+            image = sitk.ReadImage(os.fspath(source))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+            raise ValueError(
+                f"{what} cannot be read: {reason}. Give a file of a format that SimpleITK reads, "
+                "such as NIfTI or NRRD."
+            ) from error
     elif isinstance(source, sitk.Image):
         image = source
     else:
