@@ -87,7 +87,15 @@ def extract_case(case: RadiomicsCase, settings: ParameterSettings) -> CaseFeatur
             continue
         parameters = settings.by_channel[channel]
         setting = {**parameters.setting, "additionalInfo": False}
-        extractor = FeatureExtractor(replace(parameters, setting=setting))
+        features_of_channel = {
+            name: names
+            for name, names in parameters.features.items()
+            # Shape that all channels share is measured once.
+            if c == 0 or settings.shape_per_channel or not name.startswith("shape")
+        }
+        extractor = FeatureExtractor(
+            replace(parameters, setting=setting, features=features_of_channel)
+        )
         label = extractor.parameters.settings["label"]
         mask = _image(case.region.astype(np.uint32) * label, case.spacing)
         image = _image(np.asarray(case.volume[c], dtype=np.float64), case.spacing)

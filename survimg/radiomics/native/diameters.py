@@ -55,7 +55,7 @@ def surface_points(padded: np.ndarray) -> np.ndarray:
     n_points = 0
     # The margin makes all last planes, rows and columns zero.
     for step in (1, nx, ny * nx):
-        n_points += np.count_nonzero(flat[step:] != flat[:-step])
+        n_points += int(np.count_nonzero(flat[step:] != flat[:-step]))
     points = np.empty((n_points, 3), dtype=np.int64)
     n = 0
     for z in range(nz - 1):

@@ -84,13 +84,13 @@ def _sums_of_positions(padded: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]
     products = np.zeros((3, 3), dtype=np.float64)
     for z in range(nz):
         for y in range(ny):
-            n, along, square = 0, 0, 0
+            n, along, square = np.int64(0), np.int64(0), np.int64(0)
             for x in range(nx):
                 inside = np.int64(padded[z, y, x])
                 n += inside
                 along += inside * x
                 square += inside * x * x
-            total += n
+            total += int(n)
             sums += np.array([z * n, y * n, along])
             products += np.array(
                 [
