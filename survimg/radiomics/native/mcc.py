@@ -21,6 +21,8 @@ __all__ = ["mean_maximal_correlation", "windowed_maximal_correlation"]
 _EPSILON = np.spacing(1.0)
 # It has no effect on matrices of so few pairs, counted both ways.
 _FEW_PAIRS = 2000
+# Above this size Lanczos' iteration is faster than Householder's reduction.
+_SMALL = 20
 _FIRST_CHECK = 8
 _CHECK_EVERY = 4
 
@@ -177,7 +179,7 @@ def _maximal_correlation(counts: np.ndarray, marginal: np.ndarray, total: float)
             matrix[j, i] = value
     for i in range(n):
         root[i] /= math.sqrt(total)
-    if total <= _FEW_PAIRS:
+    if n <= _SMALL and total <= _FEW_PAIRS:
         return abs(_second_eigenvalue(matrix, root))
     eigenvalue, vector = _second_eigenpair(matrix, root)
     square = eigenvalue * eigenvalue
