@@ -3,6 +3,9 @@
 A table of cases is a CSV with the columns Image and Mask, and Label and Label_channel if need be:
 the batch file of PyRadiomics. `--params` takes PyRadiomics' parameter files, for either.
 
+`--maps FOLDER` writes voxel-based maps, a NIfTI file for each case and feature on the grid of its
+image, and puts their paths in it into the table: PyRadiomics' mode "voxel".
+
 After an interruption, the same command does the rest: finished patients are stored in CSV.partial
 until the table is written (or permanently in the folder of --cache).
 """
@@ -28,6 +31,7 @@ SUMMARY = "radiomic features of a prepared cohort as a table"
 EXAMPLES = (
     "survimg radiomics cohort --out features.csv --n-jobs 4",
     "survimg radiomics cases.csv --params Params.yaml --out features.csv",
+    "survimg radiomics cases.csv --params Params.yaml --maps maps --out maps.csv",
 )
 
 
@@ -61,12 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all-labels", action="store_true", help="of a CSV, a row for each label of each mask"
     )
     parser.add_argument(
+        "--maps", metavar="FOLDER",
+        help="of a CSV, write a map of each feature (but shape) here, as NIfTI files, instead of "
+        "numbers; the table holds their paths in it",
+    )
+    parser.add_argument(
         "--empty-masks", choices=("raise", "nan"), default="raise",
         help="stop at a patient without a tumour (default), or give a row of NaN",
     )
     parser.add_argument("--cache", metavar="FOLDER", help="store features of each patient here")
     parser.add_argument("--n-jobs", type=at_least(1), default=1, metavar="N")
-    parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the table, and maps, if they exist"
+    )
     add_progress(parser)
 
 
@@ -86,6 +97,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first.")
     _check_options(arguments)
     partial = out.with_name(f"{out.name}.partial")
+    if arguments.maps and not partial.exists():  # else those of the run that is continued
+        _check_maps(Path(arguments.maps), arguments.overwrite)
     partial.mkdir(exist_ok=True)
     lock = lock_folder(partial)
     try:
@@ -129,11 +142,25 @@ def _check_options(arguments: argparse.Namespace) -> None:
             "--lesions and --all-labels are for a CSV of images and masks; of a prepared cohort "
             "the lesions of each patient are one region."
         )
+    if arguments.maps and not _is_table(arguments):
+        raise ValueError(
+            "--maps is for a CSV of images and masks: maps lie on the grid of each image, which a "
+            "prepared cohort does not hold."
+        )
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; choose another name or give --overwrite.")
+
+
+def _check_maps(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--maps {folder} is a file; name a folder.")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"--maps {folder} is not empty; choose another folder or give --overwrite."
+        )
 
 
 def _write_table(arguments: argparse.Namespace, out: Path, partial: Path) -> tuple[int, int]:
@@ -175,19 +202,30 @@ def _of_cohort(arguments: argparse.Namespace, partial: Path) -> tuple[DataFrame,
 
 def _of_cases(arguments: argparse.Namespace, partial: Path) -> tuple[DataFrame, int]:
     from survimg.radiomics import FeatureExtractor
-    from survimg.radiomics.extractor.batch import measure_cases, read_cases
+    from survimg.radiomics.extractor.batch import Regions, measure_cases, read_cases
+    from survimg.radiomics.extractor.feature_extractor import feature_names
 
     extractor = FeatureExtractor(arguments.params)
+    regions = Regions(
+        all_labels=arguments.all_labels,
+        lesions=arguments.lesions,
+        empty=arguments.empty_masks,
+        maps=Path(arguments.maps) if arguments.maps else None,
+    )
+    names = feature_names(extractor.parameters, maps=regions.maps is not None)
+    if not names:
+        raise ValueError(
+            f"--params {arguments.params} enables no feature that there is a map of (shape has "
+            "none); add a texture or first-order class to featureClass."
+        )
     records = Path(arguments.cache or partial) / FOLDER
     records.mkdir(parents=True, exist_ok=True)
     table = measure_cases(
         read_cases(Path(arguments.source)),
         extractor,
-        all_labels=arguments.all_labels,
-        lesions=arguments.lesions,
-        empty=arguments.empty_masks,
+        regions,
         records=records,
         n_jobs=arguments.n_jobs,
         progress=arguments.progress,
     )
-    return table, table.shape[1] - len(extractor.feature_names())
+    return table, table.shape[1] - len(names)

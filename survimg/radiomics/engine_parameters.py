@@ -26,14 +26,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ParameterSettings:
-    """What is computed from one case, by a parameter file.
+    """What is computed from one case, by parameter files.
 
     Parameters
     ----------
-    parameters : Parameters
+    by_channel : dict
+        Channel -> Parameters.
     """
 
-    parameters: Parameters
+    by_channel: Mapping[str, Parameters]
 
     filtered_image_types: ClassVar[tuple[str, ...]] = ()
 
@@ -44,8 +45,10 @@ class ParameterSettings:
 
     @property
     def shape_per_channel(self) -> bool:
-        """Whether features of shape differ between channels: a range of values cuts the region."""
-        return self.parameters.settings["resegmentRange"] is not None
+        """Whether shape differs between channels: by a range of values, or by their files."""
+        every = list(self.by_channel.values())
+        cut = any(each.settings["resegmentRange"] is not None for each in every)
+        return cut or any(_shape_choices(each) != _shape_choices(every[0]) for each in every)
 
     def iter_columns(self, channels: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Yield (column name, IBSI identifier) in the order of the values of a case.
@@ -54,11 +57,11 @@ class ParameterSettings:
         ----------
         channels : sequence of str
         """
-        names = feature_names(self.parameters)
         if not self.shape_per_channel:
+            names = feature_names(self.by_channel[channels[0]])
             yield from ((name, _identifier(name)) for name in names if _is_shape(name))
         for channel in channels:
-            for name in names:
+            for name in feature_names(self.by_channel[channel]):
                 if self.shape_per_channel or not _is_shape(name):
                     yield f"{channel}_{name}", _identifier(name)
 
@@ -76,16 +79,25 @@ def extract_case(case: RadiomicsCase, settings: ParameterSettings) -> CaseFeatur
     ValueError
         What `FeatureExtractor.execute` refuses; the message names patient and channel.
     """
-    settings_of_file = {**settings.parameters.setting, "additionalInfo": False}
-    extractor = FeatureExtractor(replace(settings.parameters, setting=settings_of_file))
-    label = extractor.parameters.settings["label"]
-    mask = _image(case.region.astype(np.uint32) * label, case.spacing)
     features: dict[str, float] = {}
     for c, channel in enumerate(case.channel_names):
         # Shape needs an image to lie on, whichever channel that is.
         only_shape = not case.present[c]
         if only_shape and (c > 0 or settings.shape_per_channel):
             continue
+        parameters = settings.by_channel[channel]
+        setting = {**parameters.setting, "additionalInfo": False}
+        features_of_channel = {
+            name: names
+            for name, names in parameters.features.items()
+            # Shape that all channels share is measured once.
+            if c == 0 or settings.shape_per_channel or not name.startswith("shape")
+        }
+        extractor = FeatureExtractor(
+            replace(parameters, setting=setting, features=features_of_channel)
+        )
+        label = extractor.parameters.settings["label"]
+        mask = _image(case.region.astype(np.uint32) * label, case.spacing)
         image = _image(np.asarray(case.volume[c], dtype=np.float64), case.spacing)
         if only_shape:
             image = image * 0.0
@@ -164,6 +176,13 @@ def _shape_of(extractor: FeatureExtractor) -> FeatureExtractor:
     # Nothing of an absent image can be normalised.
     setting = {**parameters.setting, "normalize": False}
     return FeatureExtractor(replace(parameters, features=shape, setting=setting))
+
+
+def _shape_choices(parameters: Parameters) -> tuple[object, ...]:
+    settings, features = parameters.settings, parameters.features
+    resampled = settings["resampledPixelSpacing"] if settings["interpolator"] else None
+    planes = settings["force2Ddimension"] if settings["force2D"] else None
+    return features.get("shape"), features.get("shape2D"), resampled, planes
 
 
 def _is_shape(name: str) -> bool:

@@ -19,20 +19,16 @@ from survimg.cohort import Cohort, as_cohort
 from survimg.preprocessing.agreement import check_preparation, preparation_of
 from survimg.radiomics.cache import HasLocation
 from survimg.radiomics.case import CaseFeatures
-from survimg.radiomics.engine_parameters import (
-    ParameterSettings,
-    check_alone,
-    parameters_of,
-)
+from survimg.radiomics.engine_parameters import ParameterSettings, check_alone, parameters_of
 from survimg.radiomics.engines import ENGINES, Engine, load_engine
 from survimg.radiomics.extraction import AnySettings, Extraction, voxel_sizes, warn_of_few_levels
 from survimg.radiomics.ibsi.settings import IBSISettings, configure
-from survimg.radiomics.names import (
-    DEFAULT_BIN_COUNT,
-    checked_bins,
-    native_settings,
+from survimg.radiomics.names import DEFAULT_BIN_COUNT, checked_bins, native_settings
+from survimg.radiomics.parameters import (
+    ParameterSource,
+    parameter_content,
+    parameters_by_channel,
 )
-from survimg.radiomics.parameters import ParameterSource, read_parameters
 from survimg.radiomics.regions import (
     CONTROLS,
     SOFT_TISSUE_HU,
@@ -83,7 +79,8 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         Widths of the Laplacian of Gaussian in mm; needed for, and only for, "log".
     params : path-like or dict, optional
         A parameter file of PyRadiomics, what it holds, or "fusion-1562": says which features and
-        images there are and how voxels are treated before, instead of the five parameters above.
+        images there are and how voxels are treated before, instead of the five parameters above. A
+        dict of channel -> such a file (``{"PET": "pet.yaml", "CT": "ct.yaml"}``) has one for each.
     shell_mm : float, optional
         Measure a peritumoral shell of this thickness in mm around the mask instead of the mask.
         The columns are prefixed (``shell-5mm_``), so that both can be joined.
@@ -248,10 +245,10 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         params : path-like, dict or None
-            A file in YAML or JSON, what such a file holds, or None for PyRadiomics' defaults. The
-            file is read now; the transformer keeps its content. `label`, `label_channel`,
-            `correctMask` and `geometryTolerance` have no effect: a cohort's masks are one region
-            each, on the grid of its images.
+            A file in YAML or JSON, what such a file holds, or None for PyRadiomics' defaults; or a
+            dict of channel -> file. Files are read now; the transformer keeps what they hold.
+            `label`, `label_channel`, `correctMask` and `geometryTolerance` have no effect: a
+            cohort's masks are one region each, on the grid of its images.
 
         Raises
         ------
@@ -260,7 +257,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         ValueError
             A key is unknown or a value not allowed; the message says what is.
         """
-        return cls(params=read_parameters(params).to_dict())
+        return cls(params=parameter_content(params))
 
     def to_params(self) -> dict[str, dict[str, Any]]:
         """Return the content of a parameter file with which PyRadiomics computes the same features.
@@ -272,7 +269,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             JSON. `orientation`, shells and masks have no place in it, nor has IBSI's standard.
         """
         if self.params is not None:
-            return read_parameters(self.params).to_dict()
+            return parameter_content(self.params)
         if self.standard != "pyradiomics":
             raise ValueError("Parameter files are PyRadiomics'; there is none for IBSI's standard.")
         choice = self.features, self.image_types, self.log_sigma
@@ -443,7 +440,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
             raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
         if self.params is not None:
             check_alone(self.get_params(deep=False))
-            return ParameterSettings(read_parameters(self.params))
+            return ParameterSettings(parameters_by_channel(self.params, channels))
         choice = self.features, self.image_types, self.log_sigma
         bins = checked_bins(self.bin_width, self.bin_count)
         if self.standard == "pyradiomics":

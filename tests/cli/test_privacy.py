@@ -119,6 +119,7 @@ ROWS = {
     "cohort": ["prepared cohort"], "cohort-saved": ["prepared cohort"],
     "registered": ["prepared cohort"], "features.csv": ["features"],
     "cases.csv": ["features of a table of cases"], "voxel-maps": ["feature maps"],
+    "case-maps.csv": ["features of a table of cases"], "case-maps": ["feature maps"],
     "cache": ["records of features"], "features": ["records of features"], "fits": ["stored fits"],
     "run": ["run", "report"], "measured": ["run", "report"],
     "raw-run": ["run", "report", "cohort of a run", "negative control"],

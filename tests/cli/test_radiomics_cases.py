@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,6 +73,58 @@ def test_labels_and_lesions(cases: Path) -> None:
     assert total.loc[0, energy] == pytest.approx(each.loc[:1, energy].sum())
 
 
+def test_maps_lie_on_the_grid_of_the_image(cases: Path) -> None:
+    folder = cases.parent / "maps"
+    table = run(cases, "--maps", str(folder), "--all-labels", "--lesions", "largest")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "1_a_label-1", "1_a_label-3", "2_b_label-1", "2_b_label-3"
+    ]
+    extractor = FeatureExtractor(cases.parent / "Params.yaml")
+    image, mask = cases.parent / "b.nrrd", cases.parent / "mask.nrrd"
+    maps = extractor.execute(image, mask, label=3, voxelBased=True)
+    region = sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) == 3
+    for name in ("original_firstorder_Mean", "original_firstorder_Energy"):
+        assert table.loc[3, name] == f"2_b_label-3/{name}.nii.gz"
+        voxels = np.asarray(nibabel.load(folder / table.loc[3, name]).dataobj).T
+        np.testing.assert_array_equal(np.isfinite(voxels) & (voxels != 0), region)
+        expected = sitk.GetArrayFromImage(maps[name])
+        np.testing.assert_array_equal(voxels[region], expected[expected != 0])
+    assert not [name for name in table.columns if "shape" in name]
+
+
+def test_maps_that_cannot_be_written(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = cases.parent / "maps", str(cases.parent / "features.csv")
+    command = ["radiomics", str(cases), "--out", out, "--maps", str(folder)]
+    command += ["--params", str(cases.parent / "Params.yaml")]
+    write, paths = sitk.WriteImage, []
+
+    def fail_at_the_fourth(image: sitk.Image, path: str) -> None:
+        paths.append(path)
+        if len(paths) == 4:
+            raise OSError("no space")
+        write(image, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sitk, "WriteImage", fail_at_the_fourth)
+        assert main(command) == 2
+        assert "no space" in capsys.readouterr().err
+        assert [path.name for path in folder.iterdir()] == ["1_a"]  # whole; of the other nothing
+        assert main(command) == 0  # goes on with the second
+        assert len(paths) == 6
+    assert main(command) == 2
+    assert "features.csv exists" in capsys.readouterr().err
+    Path(out).unlink()
+    assert main(command) == 2
+    assert "maps is not empty" in capsys.readouterr().err
+    assert main(["radiomics", "cohort", "--out", out, "--maps", "new"]) == 2
+    assert "--maps is for a CSV" in capsys.readouterr().err
+    (cases.parent / "Params.yaml").write_text("featureClass: {shape: }")
+    assert main([*command, "--overwrite"]) == 2
+    assert "no feature that there is a map of" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_named(cases: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(cases.parent / "features.csv")
     for text, message in [
@@ -80,6 +133,8 @@ def test_what_is_wrong_is_named(cases: Path, capsys: pytest.CaptureFixture[str])
         ("Image,Mask\nnone.nrrd,mask.nrrd\n", "line 2: Image 'none.nrrd' does not exist"),
         ("Image,Mask,Label\na.nrrd,mask.nrrd,1.5\n", "Label must be a whole number; got '1.5'"),
         ("Image,Mask,Label\na.nrrd,mask.nrrd,9\n", "Line 2 (a.nrrd): The mask has no voxel with"),
+        ("Image,Mask\nParams.yaml,mask.nrrd\n", "Line 2 (Params.yaml): the image cannot be read"),
+        ("Image,Mask\na.nrrd,Params.yaml\n", "Line 2 (a.nrrd): The mask cannot be read"),
     ]:
         cases.write_text(text)
         assert main(["radiomics", str(cases), "--out", out]) == 2

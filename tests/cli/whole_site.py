@@ -92,6 +92,10 @@ def write_by_commands(site: Site, out: Path, *options: str) -> None:
     params.write_text("imageType: {Original: {}}\nfeatureClass: {shape: }\n")
     _call("radiomics", site.manifest.parent / "cases.csv", "--params", params,
           "--out", out / "cases.csv")
+    params.write_text("featureClass: {firstorder: [Mean]}\n")
+    cases[["Image", "Mask"]].head(1).to_csv(site.manifest.parent / "case.csv", index=False)
+    _call("radiomics", site.manifest.parent / "case.csv", "--params", params,
+          "--maps", out / "case-maps", "--out", out / "case-maps.csv")
     models = ["--models", "clinical-volume-cox,deepmts", "--folds", "2", "--iterations", "1"]
     quick = ["deepmts.batch_size=4", "deepmts.batch_norm_batches=1", "deepmts.precision=float32"]
     _call("benchmark", "--cohort", store, *models, *(w for s in quick for w in ("--set", s)),

@@ -188,9 +188,10 @@ def test_the_page_for_users_of_pyradiomics_runs(tmp_path, monkeypatch):
     (tmp_path / "cases.csv").write_text("Image,Mask\nimage.nrrd,mask.nrrd\n")
     (tmp_path / "Params.yaml").write_text("featureClass: {firstorder: [Mean, Energy]}\n")
     text = (ROOT / "docs" / "from_pyradiomics.md").read_text("utf-8")
-    assert run_page(text.replace("n_jobs=2", "n_jobs=1").replace("--n-jobs 2", "")) == 1
+    assert run_page(text.replace("n_jobs=2", "n_jobs=1").replace("--n-jobs 2", "")) == 2
     assert "original_firstorder_Mean" in (tmp_path / "features.csv").read_text()
     assert (tmp_path / "maps" / "original_firstorder_Energy.nii.gz").is_file()
+    assert (tmp_path / "case-maps" / "1_image" / "original_firstorder_Mean.nii.gz").is_file()
 
 
 @pytest.mark.filterwarnings("ignore:LassoCox selected none")

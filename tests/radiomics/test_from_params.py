@@ -66,6 +66,44 @@ def test_what_a_transformer_computes_is_a_parameter_file(
     assert RadiomicsFeatures.from_params(again).to_params() == again
 
 
+def test_each_channel_has_its_file(make_cohort: Callable[..., Cohort], tmp_path: Path) -> None:
+    cohort = make_cohort(only="blob")
+    shape = {"shape": ["MeshVolume"]}
+    contents = {
+        "PET": {"setting": {"binWidth": 2}, "featureClass": {**shape, "glcm": ["Idm"]}},
+        "CT": {"setting": {"binWidth": 25}, "featureClass": {**shape, "firstorder": ["Entropy"]}},
+    }
+    for channel, content in contents.items():
+        (tmp_path / f"{channel}.yaml").write_text(yaml.safe_dump(content))
+    files = {channel: tmp_path / f"{channel}.yaml" for channel in contents}
+    model = RadiomicsFeatures.from_params(files)
+    table = clone(pickle.loads(pickle.dumps(model))).fit_transform(cohort)
+    assert list(table.columns) == [
+        "original_shape_MeshVolume", "PET_original_glcm_Idm", "CT_original_firstorder_Entropy"
+    ]
+    for channel, content in contents.items():
+        alone = RadiomicsFeatures.from_params(content).fit_transform(cohort)
+        columns = [name for name in table.columns if name.startswith(channel)]
+        assert alone[columns].equals(table[columns])
+    assert RadiomicsFeatures.from_params(model.to_params()).to_params() == model.to_params()
+    # Voxels of another size have another shape.
+    contents["CT"]["setting"]["resampledPixelSpacing"] = [1, 1, 1]
+    table = RadiomicsFeatures.from_params(contents).fit_transform(cohort)
+    assert {"PET_original_shape_MeshVolume", "CT_original_shape_MeshVolume"} <= set(table.columns)
+
+
+def test_files_of_other_channels_are_refused(make_cohort: Callable[..., Cohort]) -> None:
+    cohort = make_cohort(only="blob")
+    sections = {"setting": {"binWidth": 2}}
+    model = RadiomicsFeatures.from_params({"PET": sections, "MR": sections})
+    with pytest.raises(ValueError, match=r"files for the channels \['MR', 'PET'\]"):
+        model.fit(cohort)
+    with pytest.raises(ValueError, match="channel 'PET': setting: binWidth must be"):
+        RadiomicsFeatures.from_params({"PET": {"setting": {"binWidth": -1}}})
+    with pytest.raises(ValueError, match="the key 'settings'"):
+        RadiomicsFeatures.from_params({"settings": {"binWidth": 2}})
+
+
 def test_a_range_of_values_cuts_the_region_of_each_channel(
     make_cohort: Callable[..., Cohort],
 ) -> None:

@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from survimg.files import read_json, write_json
+from survimg.files import file_name, read_json, write_json
 from survimg.radiomics.cache import digest
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.extractor.case_images import labels_of, read_image
 from survimg.radiomics.extractor.feature_extractor import FeatureExtractor, feature_names
 from survimg.radiomics.extractor.lesions import labels_in, lesion_masks
+from survimg.radiomics.extractor.voxel_maps import replace_maps
 from survimg.radiomics.native.engine import ENGINE_VERSION
 
-__all__ = ["Case", "measure_cases", "read_cases"]
+__all__ = ["Case", "Regions", "measure_cases", "read_cases"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,41 @@ class Case:
     def name(self) -> str:
         """The case in messages."""
         return f"Line {self.row} ({self.image.name})"
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What is measured of each case.
+
+    Parameters
+    ----------
+    all_labels : bool, default=False
+        A row for each label of each mask instead of one for the label of the case.
+    lesions : {"union", "largest", "each", "sum"}, default="union"
+        See `LESIONS`.
+    empty : {"raise", "nan"}, default="raise"
+        What to do with a region that cannot be measured: raise, or a row of NaN.
+    maps : Path or None, default=None
+        Write a map of each feature into a folder of the region in this folder, and give its path
+        in it instead of a number.
+
+    Raises
+    ------
+    ValueError
+        A sum of maps is asked for.
+    """
+
+    all_labels: bool = False
+    lesions: str = "union"
+    empty: str = "raise"
+    maps: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.maps is not None and self.lesions == "sum":
+            raise ValueError(
+                "Maps of several lesions have no sum; choose the lesions 'union', 'largest' or "
+                "'each'."
+            )
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -113,10 +150,8 @@ def _file(cell: str, path: Path, i: int, column: str) -> Path:
 def measure_cases(
     cases: Sequence[Case],
     extractor: FeatureExtractor,
+    regions: Regions,
     *,
-    all_labels: bool = False,
-    lesions: str = "union",
-    empty: str = "raise",
     records: Path | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
@@ -127,12 +162,7 @@ def measure_cases(
     ----------
     cases : sequence of Case
     extractor : FeatureExtractor
-    all_labels : bool, default=False
-        A row for each label of each mask instead of one for the label of the case.
-    lesions : {"union", "largest", "each", "sum"}, default="union"
-        See `LESIONS`.
-    empty : {"raise", "nan"}, default="raise"
-        What to do with a region that cannot be measured: raise, or a row of NaN.
+    regions : Regions
     records : Path, optional
         Folder in which finished cases are stored, and found again by a later call.
     n_jobs : int, optional
@@ -142,7 +172,7 @@ def measure_cases(
     -------
     DataFrame
         Columns of the table of cases, then ``label`` and ``lesion`` where there are several, then
-        diagnostics and features.
+        diagnostics and features (or the paths of their maps).
 
     Raises
     ------
@@ -150,10 +180,7 @@ def measure_cases(
         What `FeatureExtractor.execute` refuses; the message names the case.
     """
     run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    tasks = (
-        delayed(_stored_rows)(case, extractor, all_labels, lesions, empty, records)
-        for case in cases
-    )
+    tasks = (delayed(_stored_rows)(case, extractor, regions, records) for case in cases)
     bar = tqdm(run(tasks), total=len(cases), disable=not progress, desc="radiomics", unit="case")
     return pd.DataFrame(
         [
@@ -167,22 +194,21 @@ def measure_cases(
 def _stored_rows(
     case: Case,
     extractor: FeatureExtractor,
-    all_labels: bool,
-    lesions: str,
-    empty: str,
+    regions: Regions,
     records: Path | None,
 ) -> list[dict[str, Any]]:
     if records is None:
-        return _rows(case, extractor, all_labels, lesions, empty)
+        return _rows(case, extractor, regions)
     states = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for path in (case.image, case.mask)
     ]
-    choices = (case.label, case.label_channel, all_labels, lesions, empty)
+    choices = (case.row, case.label, case.label_channel, regions)
     path = records / f"{digest(states, choices, extractor.parameters, ENGINE_VERSION)}.json"
-    if (stored := _stored(path)) is not None:
+    stored = _stored(path)
+    if stored is not None and (regions.maps is None or _are_there(stored, regions.maps)):
         return stored
-    rows = _rows(case, extractor, all_labels, lesions, empty)
+    rows = _rows(case, extractor, regions)
     write_json(path, {"rows": rows})
     return rows
 
@@ -204,10 +230,14 @@ def _stored(path: Path) -> list[dict[str, Any]] | None:
     return rows
 
 
-def _rows(
-    case: Case, extractor: FeatureExtractor, all_labels: bool, lesions: str, empty: str
-) -> list[dict[str, Any]]:
+def _are_there(rows: Sequence[Mapping[str, Any]], maps: Path) -> bool:
+    paths = [cell for row in rows for cell in row.values() if str(cell).endswith(".nii.gz")]
+    return all((maps / path).exists() for path in paths)
+
+
+def _rows(case: Case, extractor: FeatureExtractor, regions: Regions) -> list[dict[str, Any]]:
     image = read_image(case.image, f"{case.name}: the image")
+    all_labels = regions.all_labels
     given = {"label": case.label, "label_channel": case.label_channel}
     settings = extractor.parameters.settings | {k: v for k, v in given.items() if v is not None}
     try:
@@ -217,23 +247,45 @@ def _rows(
     rows = []
     for label in labels_in(mask) if all_labels else [settings["label"]]:
         of_label = []
-        for number, lesion in lesion_masks(mask, label, lesions):
+        for number, lesion in lesion_masks(mask, label, regions.lesions):
+            place = {"label": label} if all_labels else {}
+            place |= {"lesion": number} if regions.lesions == "each" else {}
             try:
-                found = dict(extractor.execute(image, lesion, label=label, label_channel=0))
+                features = _features(case, extractor, image, lesion, label, place, regions.maps)
             except UnmeasurableRegionError as error:
-                if empty == "raise":
+                if regions.empty == "raise":
                     raise ValueError(
                         f"{case.name}: {error} Correct it, leave the case out, or take a row of "
                         "NaN (--empty-masks nan)."
                     ) from error
-                found = dict.fromkeys(feature_names(extractor.parameters), np.nan)
+                names = feature_names(extractor.parameters, maps=regions.maps is not None)
+                features = dict.fromkeys(names, np.nan)
             except ValueError as error:
                 raise ValueError(f"{case.name}: {error}") from error
-            place = {"label": label} if all_labels else {}
-            place |= {"lesion": number} if lesions == "each" else {}
-            of_label.append({**place, **{name: _cell(value) for name, value in found.items()}})
-        rows.extend([_sum(of_label, extractor)] if lesions == "sum" else of_label)
+            of_label.append({**place, **{name: _cell(value) for name, value in features.items()}})
+        rows.extend([_sum(of_label, extractor)] if regions.lesions == "sum" else of_label)
     return rows
+
+
+def _features(
+    case: Case,
+    extractor: FeatureExtractor,
+    image: sitk.Image,
+    mask: sitk.Image,
+    label: int,
+    place: Mapping[str, int],
+    maps: Path | None,
+) -> dict[str, Any]:
+    voxel_based = maps is not None
+    values = dict(extractor.execute(image, mask, label, label_channel=0, voxelBased=voxel_based))
+    if maps is None:
+        return values
+    # Two cases may have files of one name; lines of a table are different.
+    stem = file_name(case.image.name.split(".")[0])
+    parts = [str(case.row - 1), stem, *(f"{what}-{number}" for what, number in place.items())]
+    paths = replace_maps(values, image, maps / "_".join(parts))
+    # Relative to it, so that the folder can be moved, and the table tells of no other folder.
+    return values | {name: path.relative_to(maps).as_posix() for name, path in paths.items()}
 
 
 def _sum(rows: Sequence[dict[str, Any]], extractor: FeatureExtractor) -> dict[str, Any]:

@@ -22,6 +22,7 @@ __all__ = ["CaseImages", "load_case", "resegmented"]
 
 # What SimpleITK itself allows between image and mask, relative to the voxel size.
 _TOLERANCE = 1e-6
+_TYPES_OF_LABELS = (sitk.sitkUInt8, sitk.sitkUInt16, sitk.sitkUInt32)
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,17 @@ def read_image(source: str | os.PathLike[str] | sitk.Image, what: str) -> sitk.I
     TypeError
         `source` is neither a path nor a SimpleITK image.
     ValueError
-        It has other than three dimensions.
+        The file is no image, or it has other than three dimensions.
     """
     if isinstance(source, str | os.PathLike):
-        image = sitk.ReadImage(os.fspath(source))
+        try:
+            image = sitk.ReadImage(os.fspath(source))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+            raise ValueError(
+                f"{what} cannot be read: {reason}. Give a file of a format that SimpleITK reads, "
+                "such as NIfTI or NRRD."
+            ) from error
     elif isinstance(source, sitk.Image):
         image = source
     else:
@@ -101,7 +109,8 @@ def labels_of(
                 f"label_channel is {channel}, but the mask has {n_channels} channels (from 0)."
             )
         mask = sitk.VectorIndexSelectionCast(mask, channel)
-    mask = sitk.Cast(mask, sitk.sitkUInt32)
+    if mask.GetPixelID() not in _TYPES_OF_LABELS:
+        mask = sitk.Cast(mask, sitk.sitkUInt32)
     voxels = sitk.GetArrayViewFromImage(mask)
     if present and not (voxels == label).any():
         levels = [int(level) for level in np.unique(voxels) if level != 0]

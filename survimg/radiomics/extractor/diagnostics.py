@@ -82,7 +82,9 @@ def _of_mask(mask: sitk.Image, label: int, image: sitk.Image | None) -> dict[str
     positions = np.argwhere(region)
     first, last = positions.min(axis=0)[::-1], positions.max(axis=0)[::-1]
     centre = tuple(positions.mean(axis=0)[::-1].tolist())
-    facts: dict[str, Any] = {} if image is not None else {"Hash": sitk.Hash(mask)}
+    facts: dict[str, Any] = {}
+    if image is None:
+        facts["Hash"] = sitk.Hash(sitk.Cast(mask, sitk.sitkUInt32))  # in PyRadiomics' type
     facts |= {
         "Spacing": mask.GetSpacing(),
         "Size": mask.GetSize(),

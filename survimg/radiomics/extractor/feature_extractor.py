@@ -207,16 +207,20 @@ class FeatureExtractor:
                 yield image, dict(zip(names, values.tolist(), strict=True))
 
 
-def feature_names(parameters: Parameters) -> list[str]:
+def feature_names(parameters: Parameters, *, maps: bool = False) -> list[str]:
     """Return the names of the features in the order of `FeatureExtractor.execute`.
 
     Parameters
     ----------
     parameters : Parameters
+    maps : bool, default=False
+        Those that there are maps of: all but shape.
     """
     features = parameters.features
-    names = [f"original_shape_{name}" for name in features.get("shape", ())]
-    if parameters.settings["force2D"]:
+    names = []
+    if not maps:
+        names += [f"original_shape_{name}" for name in features.get("shape", ())]
+    if not maps and parameters.settings["force2D"]:
         names += [f"original_shape2D_{name}" for name in features.get("shape2D", ())]
     for image_type in parameters.image_types:
         for image in image_names(image_type, parameters.settings_of(image_type)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from survimg.radiomics.native.geometry import bounding_box, with_margin
 from survimg.radiomics.native.windows import WindowMeasurement
 from survimg.radiomics.parameters import Parameters
 
-__all__ = ["voxel_maps", "write_maps"]
+__all__ = ["replace_maps", "voxel_maps", "write_maps"]
 
 
 def voxel_maps(
@@ -109,6 +110,35 @@ def write_maps(
             sitk.WriteImage(shown, str(temporary))
         paths.append(path)
     return paths
+
+
+def replace_maps(
+    maps: Mapping[str, Any], image: sitk.Image, folder: Path
+) -> dict[str, Path]:
+    """Write maps as `write_maps` does, into a folder that appears when all of them are there.
+
+    Parameters
+    ----------
+    maps : dict
+    image : SimpleITK.Image
+    folder : Path
+        Is replaced if it is there.
+
+    Returns
+    -------
+    dict
+        Name of the feature -> path.
+    """
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        paths = write_maps(maps, image, unfinished)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return {path.name.removesuffix(".nii.gz"): folder / path.name for path in paths}
 
 
 def _pasted(feature_map: sitk.Image, image: sitk.Image) -> sitk.Image:

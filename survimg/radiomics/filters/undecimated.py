@@ -8,6 +8,7 @@ what the filters reach around it only. The order of every sum is that of PyWavel
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -18,6 +19,9 @@ from survimg.jit import kernel
 from survimg.radiomics.native.geometry import Box
 
 __all__ = ["decomposed"]
+
+# Values that are filtered together, across the direction of the filter.
+_TOGETHER = 1024
 
 
 def decomposed(
@@ -65,6 +69,7 @@ def _kind(volume: np.ndarray) -> type:
     return np.float32 if volume.dtype == np.float32 else np.float64
 
 
+@lru_cache(maxsize=64)
 def _taps(wavelet: str, kind: type) -> tuple[np.ndarray, np.ndarray]:
     # From the response to an impulse, because those of float32 are not the rounded ones of float64.
     n_taps = pywt.Wavelet(wavelet).dec_len
@@ -115,7 +120,7 @@ class _Support:
         # Of position p the sum starts with the products that wrap around, in the opposite order.
         over = self.positions(axis, shortened - 1) + self.n_taps // 2 - size
         before, after = prod(values.shape[:axis]), prod(values.shape[axis + 1 :])
-        target = np.zeros((before, n_out, after), dtype=values.dtype)
+        target = np.empty((before, n_out, after), dtype=values.dtype)
         source = values.reshape(before, -1, after)
         if after > 1:
             _filter_planes(source, taps, over, target)
@@ -162,17 +167,20 @@ class _Support:
 def _filter_planes(
     source: np.ndarray, taps: np.ndarray, over: np.ndarray, target: np.ndarray
 ) -> None:
-    # Along the second axis; `target` holds zeros.
+    # Along the second axis.
     n_taps = taps.size
     for z in range(target.shape[0]):
         for p in range(target.shape[1]):
-            out = target[z, p]
             wrapped = max(min(over[p] + 1, n_taps), 0)
-            for k in range(n_taps):
-                j = over[p] - k if k < wrapped else k
-                tap, row = taps[j], source[z, p + n_taps - 1 - j]
-                for x in range(out.size):
-                    out[x] += tap * row[x]
+            # In parts that stay in the nearest memory; two products at a time, in their order.
+            for start in range(0, target.shape[2], _TOGETHER):
+                out = target[z, p, start : start + _TOGETHER]
+                for k in range(0, n_taps, 2):
+                    i = over[p] - k if k < wrapped else k
+                    j = over[p] - k - 1 if k + 1 < wrapped else k + 1
+                    a = source[z, p + n_taps - 1 - i, start : start + _TOGETHER]
+                    b = source[z, p + n_taps - 1 - j, start : start + _TOGETHER]
+                    _add_two(k == 0, taps[i], a, taps[j], b, out)
 
 
 @kernel
@@ -183,13 +191,25 @@ def _filter_rows(
     n_taps, n_out = taps.size, target.shape[1]
     for y in range(target.shape[0]):
         row, out = source[y], target[y]
-        for j in range(n_taps):
-            tap, part = taps[j], row[n_taps - 1 - j :]
-            for p in range(n_out):
-                out[p] += tap * part[p]
+        for k in range(0, n_taps, 2):
+            a, b = row[n_taps - 1 - k :], row[n_taps - 2 - k :]
+            _add_two(k == 0, taps[k], a, taps[k + 1], b, out)
         for p in range(n_out):
             if over[p] >= 0:
                 out[p] = 0.0
                 for k in range(n_taps):
                     j = over[p] - k if k < min(over[p] + 1, n_taps) else k
                     out[p] += taps[j] * row[p + n_taps - 1 - j]
+
+
+@kernel
+def _add_two(
+    first: bool, tap_a: float, a: np.ndarray, tap_b: float, b: np.ndarray, out: np.ndarray
+) -> None:
+    # The first two products are written, and further ones added.
+    if first:
+        for x in range(out.size):
+            out[x] = tap_a * a[x] + tap_b * b[x]
+    else:
+        for x in range(out.size):
+            out[x] = (out[x] + tap_a * a[x]) + tap_b * b[x]

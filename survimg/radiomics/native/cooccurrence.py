@@ -43,8 +43,9 @@ def cooccurrence_features(pairs: np.ndarray, n_present: int, with_mcc: bool) -> 
 
 
 def _scratch(n_levels: int) -> np.ndarray:
-    # Rows for the distributions of levels, of their sums and of their differences.
-    return np.zeros((3, 2 * n_levels + 1), dtype=np.float64)
+    # Rows for the distributions of levels, of their sums, of their differences, and of those in
+    # all directions.
+    return np.zeros((4, 2 * n_levels + 1), dtype=np.float64)
 
 
 def windowed_cooccurrence(blocks: np.ndarray, offsets: np.ndarray, n_levels: int) -> np.ndarray:
@@ -116,6 +117,8 @@ def _add_up(
     marginal = scratch[0, : last + 1]
     sums = scratch[1, : 2 * last + 1]
     differences = scratch[2, : last - first + 1]
+    shares = scratch[3, : last - first + 1]
+    shares[:] = 0.0
     used = 0
     for a in range(pairs.shape[0]):
         counts = pairs[a]
@@ -126,7 +129,7 @@ def _add_up(
             continue
         used += 1
         mean, variance = _add_moments(total, first, marginal, sums, differences, out)
-        _add_distances(total, differences, n_levels, out)
+        out[9] += _distance_variance(total, differences, shares)
         joint = math.log2(total) - entropy / total
         single = math.log2(total) - _entropy_sum(marginal[first:], x_log_x) / total
         if largest == total:
@@ -144,6 +147,7 @@ def _add_up(
         out[1] += mean
         out[21] += 2.0 * mean
         out[23] += variance
+    _add_distances(shares, n_levels, out)
     return used
 
 
@@ -237,28 +241,36 @@ def _add_moments(
     out[2] += prominence / total
     out[3] += shade / total
     out[4] += tendency / total
-    out[5] += contrast / total
     out[6] += (tendency - contrast) / 4.0 / total / variance if variance > 0.0 else 1.0
     return mean, variance
 
 
 @kernel
-def _add_distances(total: float, differences: np.ndarray, n_levels: int, out: np.ndarray) -> None:
+def _distance_variance(total: float, differences: np.ndarray, shares: np.ndarray) -> float:
     average = 0.0
-    squares = 0.0
     for k in range(differences.size):
         average += k * differences[k]
     average /= total
+    variance = 0.0
     for k in range(differences.size):
-        p = differences[k] / total
+        share = differences[k] / total
+        shares[k] += share
+        variance += share * (k - average) ** 2
+    return variance
+
+
+@kernel
+def _add_distances(shares: np.ndarray, n_levels: int, out: np.ndarray) -> None:
+    # What is linear in the distribution of differences, of all directions at once.
+    for k in range(shares.size):
+        p = shares[k]
         distance = np.float64(k)
         square = distance * distance
-        squares += p * (distance - average) ** 2
+        out[5] += p * square
+        out[7] += p * distance
         out[14] += p / (1.0 + square)
         out[16] += p / (1.0 + square / np.float64(n_levels) ** 2)
         out[17] += p / (1.0 + distance)
         out[18] += p / (1.0 + distance / n_levels)
         if k > 0:
             out[19] += p / square
-    out[7] += average
-    out[9] += squares

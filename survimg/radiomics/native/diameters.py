@@ -34,12 +34,12 @@ def largest_diameters(padded: np.ndarray, spacing: np.ndarray) -> tuple[float, f
     corner_in = np.zeros(len(points), dtype=np.int64)
     largest = []
     for axis in range(3):
-        plane, u, v = (points[:, k] for k in (axis, *(k for k in range(3) if k != axis)))
-        span = 2 * max(padded.shape) + 2
-        order = np.argsort((plane * span + u) * span + v)
         u_axis, v_axis = (k for k in range(3) if k != axis)
+        plane, u, v = points[:, axis], points[:, u_axis], points[:, v_axis]
+        # For each plane and u, the points with the lowest and the highest v.
+        ends = np.full((2 * padded.shape[axis], 2 * padded.shape[u_axis], 2), -1, dtype=np.int64)
         largest.append(
-            _largest_in_planes(plane, u, v, order, spacing[u_axis], spacing[v_axis], corner_in)
+            _largest_in_planes(plane, u, v, ends, spacing[u_axis], spacing[v_axis], corner_in)
         )
     candidates = points[corner_in == 3] * (spacing / 2)
     radius = ((candidates - candidates.mean(axis=0)) ** 2).sum(axis=1)
@@ -47,14 +47,31 @@ def largest_diameters(padded: np.ndarray, spacing: np.ndarray) -> tuple[float, f
     return (*(float(np.sqrt(d)) for d in largest), float(np.sqrt(_largest_distance(candidates))))  # type: ignore[return-value]
 
 
+@kernel
 def surface_points(padded: np.ndarray) -> np.ndarray:
     """Return the surface points in doubled index coordinates, shape (n, 3), int64."""
-    points = []
-    for axis in range(3):
-        positions = np.argwhere(np.diff(padded.view(np.int8), axis=axis)) * 2
-        positions[:, axis] += 1
-        points.append(positions)
-    return np.concatenate(points)
+    nz, ny, nx = padded.shape
+    flat = padded.reshape(-1)
+    n_points = 0
+    # The margin makes all last planes, rows and columns zero.
+    for step in (1, nx, ny * nx):
+        n_points += int(np.count_nonzero(flat[step:] != flat[:-step]))
+    points = np.empty((n_points, 3), dtype=np.int64)
+    n = 0
+    for z in range(nz - 1):
+        for y in range(ny - 1):
+            for x in range(nx - 1):
+                here = padded[z, y, x]
+                if padded[z + 1, y, x] != here:
+                    points[n] = 2 * z + 1, 2 * y, 2 * x
+                    n += 1
+                if padded[z, y + 1, x] != here:
+                    points[n] = 2 * z, 2 * y + 1, 2 * x
+                    n += 1
+                if padded[z, y, x + 1] != here:
+                    points[n] = 2 * z, 2 * y, 2 * x + 1
+                    n += 1
+    return points
 
 
 @kernel
@@ -62,44 +79,56 @@ def _largest_in_planes(
     plane: np.ndarray,
     u: np.ndarray,
     v: np.ndarray,
-    order: np.ndarray,
+    ends: np.ndarray,
     u_size: float,
     v_size: float,
     corner_in: np.ndarray,
 ) -> float:
-    # Andrew's monotone chain in each plane; returns the largest squared distance of hull corners.
-    n = order.size
-    hull = np.empty(2 * n + 1, dtype=np.int64)
+    # Returns the largest squared distance of hull corners of a plane.
+    for i in range(plane.size):
+        first, last = ends[plane[i], u[i], 0], ends[plane[i], u[i], 1]
+        if first < 0 or v[i] < v[first]:
+            ends[plane[i], u[i], 0] = i
+        if last < 0 or v[i] > v[last]:
+            ends[plane[i], u[i], 1] = i
+    hull = np.empty(4 * ends.shape[1] + 1, dtype=np.int64)
     largest = 0.0
-    first = 0
-    while first < n:
-        end = first
-        while end < n and plane[order[end]] == plane[order[first]]:
-            end += 1
-        size = 0
-        for k in range(first, end):
-            p = order[k]
-            while size >= 2 and _turn(u, v, hull[size - 2], hull[size - 1], p) <= 0:
-                size -= 1
-            hull[size] = p
-            size += 1
-        lower = size + 1
-        for k in range(end - 2, first - 1, -1):
-            p = order[k]
-            while size >= lower and _turn(u, v, hull[size - 2], hull[size - 1], p) <= 0:
-                size -= 1
-            hull[size] = p
-            size += 1
-        if end - first > 1:
-            size -= 1
+    for of_plane in ends:
+        size = _hull(u, v, of_plane, hull)
         for a in range(size):
             corner_in[hull[a]] += 1
             for b in range(a):
                 du = (u[hull[a]] - u[hull[b]]) * 0.5 * u_size
                 dv = (v[hull[a]] - v[hull[b]]) * 0.5 * v_size
                 largest = max(largest, du * du + dv * dv)
-        first = end
     return largest
+
+
+@kernel
+def _hull(u: np.ndarray, v: np.ndarray, ends: np.ndarray, hull: np.ndarray) -> int:
+    # Andrew's monotone chain through the ends of all columns; returns the number of corners.
+    order = np.empty(ends.size, dtype=np.int64)
+    n = 0
+    for first, last in ends:
+        if first >= 0:
+            order[n] = first
+            n += 1
+        if last != first:
+            order[n] = last
+            n += 1
+    size = 0
+    for k in range(n):
+        while size >= 2 and _turn(u, v, hull[size - 2], hull[size - 1], order[k]) <= 0:
+            size -= 1
+        hull[size] = order[k]
+        size += 1
+    lower = size + 1
+    for k in range(n - 2, -1, -1):
+        while size >= lower and _turn(u, v, hull[size - 2], hull[size - 1], order[k]) <= 0:
+            size -= 1
+        hull[size] = order[k]
+        size += 1
+    return size - 1 if n > 1 else size
 
 
 @kernel

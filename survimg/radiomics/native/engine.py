@@ -18,7 +18,7 @@ from survimg.radiomics.native.wavelet import filter_support, wavelet_bands
 __all__ = ["ENGINE_VERSION", "extract_case"]
 
 #: Part of every cache key: raise it with any change that moves a value.
-ENGINE_VERSION = "native-3"
+ENGINE_VERSION = "native-4"
 
 
 def extract_case(case: RadiomicsCase, settings: ExtractionSettings) -> CaseFeatures:

@@ -7,16 +7,18 @@ import math
 import numpy as np
 
 from survimg.jit import kernel, reducing_kernel
-from survimg.radiomics.names import IBSI_IDENTIFIERS
 
 __all__ = ["first_order", "windowed_statistics"]
 
-_NAMES = tuple(IBSI_IDENTIFIERS["firstorder"])
+_SHARES = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+# So few values are sorted.
+_FEW = 256
+_MOST_BINS = 4096
 
 
 def first_order(
     values: np.ndarray, level_counts: np.ndarray, voxel_volume: float, shift: float = 0.0
-) -> dict[str, float]:
+) -> np.ndarray:
     """Compute the first-order features of one image.
 
     Parameters
@@ -32,13 +34,14 @@ def first_order(
 
     Returns
     -------
-    dict
-        Feature name -> value; variance and moments divide by n. A region of one value has
-        Skewness and Kurtosis 0.
+    ndarray of shape (19,)
+        In the order of `survimg.radiomics.names`; variance and moments divide by n. A region of
+        one value has Skewness and Kurtosis 0.
     """
-    out = np.empty(len(_NAMES), dtype=np.float64)
-    _statistics(values, np.sort(values), level_counts, voxel_volume, shift, out)
-    return dict(zip(_NAMES, out.tolist(), strict=True))
+    out = np.empty(19, dtype=np.float64)
+    quantiles = _quantiles(values, float(values.min()), float(values.max()))
+    _statistics(values, quantiles, level_counts, voxel_volume, shift, out)
+    return out
 
 
 @kernel
@@ -75,28 +78,23 @@ def windowed_statistics(
                 inside[size] = values[n, i]
                 size += 1
         part = inside[:size]
-        _statistics(part, np.sort(part), counts, voxel_volume, shift, out[n])
+        quantiles = _quantiles(part, part.min(), part.max())
+        _statistics(part, quantiles, counts, voxel_volume, shift, out[n])
 
 
 @kernel
 def _statistics(
     values: np.ndarray,
-    ordered: np.ndarray,
+    quantiles: np.ndarray,
     level_counts: np.ndarray,
     voxel_volume: float,
     shift: float,
     out: np.ndarray,
 ) -> None:
     size = values.size
-    p10, p90 = _percentile(ordered, 0.1), _percentile(ordered, 0.9)
+    p10, p90 = quantiles[1], quantiles[5]
     total, energy = _sums(values, shift)
-    mean = total / size
-    deviation, m2, m3, m4 = _central_moments(values, mean)
-    # The values between the two percentiles, both included, are a stretch of the ordered ones.
-    inner = ordered[
-        np.searchsorted(ordered, p10, side="left") : np.searchsorted(ordered, p90, side="right")
-    ]
-    inner_mean = _sums(inner, 0.0)[0] / inner.size
+    deviation, m2, m3, m4 = _central_moments(values, total / size)
     entropy, uniformity = 0.0, 0.0
     for g in range(level_counts.size):
         if level_counts[g] > 0:
@@ -106,16 +104,16 @@ def _statistics(
     out[0] = energy
     out[1] = energy * voxel_volume
     out[2] = entropy
-    out[3] = ordered[0]
+    out[3] = quantiles[0]
     out[4] = p10
     out[5] = p90
-    out[6] = ordered[-1]
-    out[7] = mean
-    out[8] = _percentile(ordered, 0.5)
-    out[9] = _percentile(ordered, 0.75) - _percentile(ordered, 0.25)
-    out[10] = ordered[-1] - ordered[0]
+    out[6] = quantiles[6]
+    out[7] = total / size
+    out[8] = quantiles[3]
+    out[9] = quantiles[4] - quantiles[2]
+    out[10] = quantiles[6] - quantiles[0]
     out[11] = deviation
-    out[12] = _central_moments(inner, inner_mean)[0] if inner.size > 0 else np.nan
+    out[12] = _deviation_between(values, p10, p90)
     out[13] = math.sqrt(energy / size)
     out[14] = math.sqrt(m2)
     out[15] = m3 / m2**1.5 if m2 > 0 else 0.0
@@ -125,13 +123,63 @@ def _statistics(
 
 
 @kernel
-def _percentile(ordered: np.ndarray, q: float) -> float:
+def _quantiles(values: np.ndarray, low: float, high: float) -> np.ndarray:
     # Linear interpolation between order statistics, rounded as numpy.percentile rounds it.
-    position = q * (ordered.size - 1)
-    below = math.floor(position)
-    above = min(below + 1, ordered.size - 1)
-    a, b, t = ordered[below], ordered[above], position - below
-    return b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
+    positions = _SHARES * (values.size - 1)
+    ranks = np.empty(2 * positions.size, dtype=np.int64)
+    for k in range(positions.size):
+        ranks[2 * k] = math.floor(positions[k])
+        ranks[2 * k + 1] = min(ranks[2 * k] + 1, values.size - 1)
+    ordered = _order_statistics(values, low, high, ranks)
+    quantiles = np.empty(positions.size, dtype=np.float64)
+    for k in range(positions.size):
+        a, b, t = ordered[2 * k], ordered[2 * k + 1], positions[k] - ranks[2 * k]
+        quantiles[k] = b - (b - a) * (1 - t) if t >= 0.5 else a + (b - a) * t
+    return quantiles
+
+
+@kernel
+def _order_statistics(
+    values: np.ndarray, low: float, high: float, ranks: np.ndarray
+) -> np.ndarray:
+    # The values at ascending ranks, without sorting more than the bins that they lie in.
+    n_bins = min(values.size // 8, _MOST_BINS)
+    scale = (n_bins - 1) / (high - low)
+    if values.size < _FEW or not 0.0 < scale < np.inf:
+        return np.sort(values)[ranks]
+    counts = np.zeros(n_bins + 1, dtype=np.int64)
+    for n in range(values.size):
+        counts[np.uint64((values[n] - low) * scale) + np.uint64(1)] += 1
+    before = np.cumsum(counts)
+    bins = np.searchsorted(before, ranks, side="right") - 1
+    wanted = np.zeros(n_bins, dtype=np.bool_)
+    wanted[bins] = True
+    part = np.empty(counts[1:][wanted].sum(), dtype=np.float64)
+    size = 0
+    for n in range(values.size):
+        if wanted[np.uint64((values[n] - low) * scale)]:
+            part[size] = values[n]
+            size += 1
+    part.sort()
+    # Values of unwanted bins that would stand before a rank are missing before it.
+    missing = np.cumsum(np.where(wanted, 0, counts[1:]))
+    return part[ranks - missing[bins]]
+
+
+@reducing_kernel
+def _deviation_between(values: np.ndarray, low: float, high: float) -> float:
+    # Mean absolute deviation of the values between two limits, both included.
+    total = 0.0
+    size = 0
+    for n in range(values.size):
+        inner = low <= values[n] <= high
+        total += values[n] if inner else 0.0
+        size += inner
+    mean = total / size
+    deviation = 0.0
+    for n in range(values.size):
+        deviation += abs(values[n] - mean) if low <= values[n] <= high else 0.0
+    return deviation / size
 
 
 @reducing_kernel

@@ -145,15 +145,14 @@ def region_geometry(
     nz, ny, nx = (size + 2 * margin for size in box.shape)
     strides = np.array([ny * nx, nx, 1])
     in_box = np.flatnonzero(box)
-    positions = np.stack(np.unravel_index(in_box, box.shape))
-    in_block = (strides @ (positions + margin)).astype(np.int32)
+    inside = np.pad(box, margin).view(np.uint8).reshape(-1)
+    in_block = np.flatnonzero(inside).astype(np.int32)
     directions = half_of_the_steps((1,), texture.flat_axis)
     offsets = directions @ strides
-    inside = np.zeros(nz * ny * nx, dtype=np.uint8)
-    inside[in_block] = 1
     n_neighbours, pairs = _count_neighbours(inside, in_block, offsets)
     has_runs = pairs > 0
     for a in np.flatnonzero(~has_runs):
+        positions = np.stack(np.unravel_index(in_box, box.shape))
         has_runs[a] = _shares_a_line(positions, directions[a])
     steps = half_of_the_steps(texture.distances, texture.flat_axis)
     return RegionGeometry(

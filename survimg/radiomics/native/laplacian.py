@@ -15,6 +15,7 @@ Farneback G, Westin CF. Improving Deriche-style recursive Gaussian filters. J Ma
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import cos, exp, sin
 
 import numpy as np
@@ -76,8 +77,8 @@ def laplacian_of_gaussian(
     smooth = [_coefficients(0, sigma / step) for step in spacing]
     total = np.zeros([extent.stop - extent.start for extent in inner], dtype=np.float32)
     for axis in (2, 1, 0):
-        bend = _coefficients(2, sigma / spacing[axis])
-        bend[:2] *= sigma**2
+        # Weights of inputs are scaled, those of outputs are not.
+        bend = _coefficients(2, sigma / spacing[axis]) * [[sigma**2], [sigma**2], [1.0]]
         part = _along(whole, axis, inner[axis], bend)
         for other in (2, 1, 0):
             if other != axis:
@@ -86,6 +87,7 @@ def laplacian_of_gaussian(
     return total
 
 
+@lru_cache(maxsize=64)
 def _coefficients(order: int, width: float) -> np.ndarray:
     # Rows: weights of this and 3 previous inputs; of 4 following inputs; of 4 outputs.
     outputs = _denominator(width)

@@ -19,6 +19,10 @@ __all__ = ["mean_maximal_correlation", "windowed_maximal_correlation"]
 
 # PyRadiomics adds it to the products of marginals.
 _EPSILON = np.spacing(1.0)
+# It has no effect on matrices of so few pairs, counted both ways.
+_FEW_PAIRS = 2000
+# Above this size Lanczos' iteration is faster than Householder's reduction.
+_SMALL = 20
 _FIRST_CHECK = 8
 _CHECK_EVERY = 4
 
@@ -77,26 +81,83 @@ def windowed_maximal_correlation(
     n_cells = blocks.shape[1]
     number = np.zeros(n_levels + 1, dtype=np.int64)
     levels = np.empty(n_cells, dtype=np.int64)
+    inside = np.empty(n_cells, dtype=np.int64)
+    if n_present < 2:
+        out[:] = 1.0
+        return
     for n in range(blocks.shape[0]):
         block = blocks[n]
         # Levels are numbered anew, so that the matrices are as small as the window.
-        n_here = 0
+        n_here, n_inside = 0, 0
         for i in range(n_cells):
             level = np.int64(block[i])
-            if level > 0 and number[level] == 0:
-                levels[n_here] = level
-                n_here += 1
-                number[level] = n_here
-        pairs = np.zeros((offsets.size, n_here + 1, n_here + 1), dtype=np.int32)
-        for i in range(n_cells):
-            if block[i] > 0:
-                for a in range(offsets.size):
-                    before = block[i - offsets[a]]
-                    if before > 0:
-                        pairs[a, number[block[i]], number[before]] += 1
-        out[n] = mean_maximal_correlation(pairs, n_present)
+            if level > 0:
+                inside[n_inside] = i
+                n_inside += 1
+                if number[level] == 0:
+                    levels[n_here] = level
+                    n_here += 1
+                    number[level] = n_here
+        counts = np.empty((n_here + 1, n_here + 1), dtype=np.int32)
+        mean, used = 0.0, 0
+        for offset in offsets:
+            correlation = _of_one_direction(block, inside[:n_inside], offset, number, counts)
+            if correlation >= 0.0:
+                mean += correlation
+                used += 1
+        out[n] = mean / used
         for k in range(n_here):
             number[levels[k]] = 0
+
+
+@kernel
+def _of_one_direction(
+    block: np.ndarray, inside: np.ndarray, offset: int, number: np.ndarray, counts: np.ndarray
+) -> float:
+    # -1 without a pair.
+    marginal = np.zeros(counts.shape[0], dtype=np.float64)
+    neighbours = np.zeros(counts.shape[0], dtype=np.uint64)
+    counts[:] = 0
+    total = 0
+    for i in inside:
+        before = block[i - offset]
+        if before > 0:
+            k, j = number[block[i]], number[before]
+            counts[k, j] += 1
+            marginal[k] += 1.0
+            marginal[j] += 1.0
+            neighbours[k] |= np.uint64(1) << np.uint64(j & 63)
+            neighbours[j] |= np.uint64(1) << np.uint64(k & 63)
+            total += 2
+    if total == 0:
+        return -1.0
+    if marginal.size <= 64 and total <= _FEW_PAIRS and _falls_apart(neighbours):
+        return 1.0
+    return _maximal_correlation(counts, marginal, np.float64(total))
+
+
+@kernel
+def _falls_apart(neighbours: np.ndarray) -> bool:
+    # Whether the eigenvalue 1 or -1 of S occurs beside the known one: if from a level not all
+    # others are reached in an even number of steps from neighbour to neighbour, since the levels
+    # are not connected, or fall into two halves that only neighbour each other. Levels are bits.
+    one = np.uint64(1)
+    present, even, levels = np.uint64(0), np.uint64(0), 0
+    for k in range(neighbours.size):
+        if neighbours[k] != 0:
+            bit = one << np.uint64(k)
+            even = bit if present == 0 else even
+            present |= bit
+            levels += 1
+    before = np.uint64(0)
+    while before != even:
+        before = even
+        odd = np.uint64(0)
+        for k in range(neighbours.size):
+            odd |= neighbours[k] * ((even >> np.uint64(k)) & one)
+        for k in range(neighbours.size):
+            even |= neighbours[k] * ((odd >> np.uint64(k)) & one)
+    return levels > 1 and even != present
 
 
 @kernel
@@ -118,6 +179,8 @@ def _maximal_correlation(counts: np.ndarray, marginal: np.ndarray, total: float)
             matrix[j, i] = value
     for i in range(n):
         root[i] /= math.sqrt(total)
+    if n <= _SMALL and total <= _FEW_PAIRS:
+        return abs(_second_eigenvalue(matrix, root))
     eigenvalue, vector = _second_eigenpair(matrix, root)
     square = eigenvalue * eigenvalue
     weight = 0.0
@@ -126,6 +189,51 @@ def _maximal_correlation(counts: np.ndarray, marginal: np.ndarray, total: float)
     if weight * _EPSILON > 1e-9:
         square = _with_epsilon(matrix, root, vector)
     return math.sqrt(max(square, 0.0))
+
+
+@kernel
+def _second_eigenvalue(matrix: np.ndarray, top: np.ndarray) -> float:
+    # Of a small matrix, which is overwritten: by Householder's reduction to a tridiagonal one.
+    n = top.size
+    for i in range(n):
+        for j in range(n):
+            matrix[i, j] -= top[i] * top[j]
+    diagonal = np.empty(n, dtype=np.float64)
+    beside = np.zeros(n, dtype=np.float64)
+    v = np.zeros(n, dtype=np.float64)
+    w = np.zeros(n, dtype=np.float64)
+    for k in range(n):
+        diagonal[k] = matrix[k, k]
+        square = 0.0
+        for i in range(k + 1, n):
+            v[i] = matrix[k, i]
+            square += v[i] * v[i]
+        if square > 0.0:
+            beside[k] = -math.copysign(math.sqrt(square), v[k + 1])
+            scale = square - v[k + 1] * beside[k]
+            v[k + 1] -= beside[k]
+            _reflect(matrix, k + 1, v, scale, w)
+    return _largest_ritz(diagonal, beside, n)
+
+
+@kernel
+def _reflect(
+    matrix: np.ndarray, first: int, v: np.ndarray, scale: float, w: np.ndarray
+) -> None:
+    # H A H with H = 1 - v v' / scale, from row and column `first` on.
+    n = matrix.shape[0]
+    along = 0.0
+    for i in range(first, n):
+        w[i] = 0.0
+        for j in range(first, n):
+            w[i] += matrix[i, j] * v[j]
+        w[i] /= scale
+        along += w[i] * v[i]
+    for i in range(first, n):
+        w[i] -= along / (2.0 * scale) * v[i]
+    for i in range(first, n):
+        for j in range(first, n):
+            matrix[i, j] -= v[i] * w[j] + w[i] * v[j]
 
 
 @kernel
@@ -188,6 +296,14 @@ def _start(top: np.ndarray, vector: np.ndarray) -> None:
 @kernel
 def _largest_ritz(diagonal: np.ndarray, beside: np.ndarray, size: int) -> float:
     above = _outermost_root(diagonal, beside, size, 1.0)
+    # Pivots of the matrix plus `above` are positive if no eigenvalue is as far below 0.
+    pivot = diagonal[0] + above
+    for k in range(1, size):
+        if not pivot > 0.0:
+            break
+        pivot = diagonal[k] + above - beside[k - 1] * beside[k - 1] / pivot
+    if pivot > 0.0:
+        return above
     below = _outermost_root(diagonal, beside, size, -1.0)
     return above if above >= -below else below
 

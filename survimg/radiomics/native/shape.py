@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from survimg.jit import kernel
 from survimg.radiomics.case import UnmeasurableRegionError
 from survimg.radiomics.native.diameters import largest_diameters
 from survimg.radiomics.native.geometry import RegionGeometry
@@ -42,7 +43,7 @@ def shape_features(geometry: RegionGeometry, spacing: np.ndarray) -> dict[str, f
             "voxels touch at edges or corners at most."
         )
     slice_, column, row, space = largest_diameters(padded, spacing)
-    least, minor, major = _principal_variances(geometry, spacing)
+    least, minor, major = _principal_variances(padded, spacing)
     sphere_area = (36 * math.pi * volume**2) ** (1 / 3)
     return {
         "MeshVolume": volume,
@@ -65,11 +66,37 @@ def shape_features(geometry: RegionGeometry, spacing: np.ndarray) -> dict[str, f
     }
 
 
-def _principal_variances(geometry: RegionGeometry, spacing: np.ndarray) -> np.ndarray:
-    positions = np.array(np.unravel_index(geometry.in_block, geometry.block_shape), np.float64)
+def _principal_variances(padded: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     # Sums of whole numbers, which float64 holds exactly.
-    n, sums = positions.shape[1], positions.sum(axis=1)
-    covariance = (positions @ positions.T - np.outer(sums, sums) / n) / n
+    n, sums, products = _sums_of_positions(padded)
+    covariance = (products - np.outer(sums, sums) / n) / n
     covariance *= np.outer(spacing, spacing)
     # A region of one plane has a zero variance, which rounding may make negative.
     return np.maximum(np.linalg.eigvalsh(covariance), 0.0)
+
+
+@kernel
+def _sums_of_positions(padded: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    # Number of voxels, sums of z, y and x, and sums of their products.
+    nz, ny, nx = padded.shape
+    total = 0
+    sums = np.zeros(3, dtype=np.float64)
+    products = np.zeros((3, 3), dtype=np.float64)
+    for z in range(nz):
+        for y in range(ny):
+            n, along, square = np.int64(0), np.int64(0), np.int64(0)
+            for x in range(nx):
+                inside = np.int64(padded[z, y, x])
+                n += inside
+                along += inside * x
+                square += inside * x * x
+            total += int(n)
+            sums += np.array([z * n, y * n, along])
+            products += np.array(
+                [
+                    [z * z * n, z * y * n, z * along],
+                    [z * y * n, y * y * n, y * along],
+                    [z * along, y * along, square],
+                ]
+            )
+    return total, sums, products

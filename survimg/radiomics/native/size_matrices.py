@@ -43,20 +43,28 @@ def _features(
 def _add_emphases(
     cells: np.ndarray, counts: np.ndarray, n_cells: int, total: float, out: np.ndarray
 ) -> None:
+    short, long, low, high = 0.0, 0.0, 0.0, 0.0
+    short_low, short_high, long_low, long_high = 0.0, 0.0, 0.0, 0.0
     for k in range(n_cells):
-        level = np.float64(cells[k, 0])
-        size = np.float64(cells[k, 1])
-        share = counts[k] / total
-        g2 = level * level
-        s2 = size * size
-        out[0] += share / s2
-        out[1] += share * s2
-        out[10] += share / g2
-        out[11] += share * g2
-        out[12] += share / (g2 * s2)
-        out[13] += share * g2 / s2
-        out[14] += share * s2 / g2
-        out[15] += share * g2 * s2
+        g2 = np.float64(cells[k, 0] * cells[k, 0])
+        s2 = np.float64(cells[k, 1] * cells[k, 1])
+        share, by_g2, by_s2 = counts[k] / total, 1.0 / g2, 1.0 / s2
+        short += share * by_s2
+        long += share * s2
+        low += share * by_g2
+        high += share * g2
+        short_low += share * by_g2 * by_s2
+        short_high += share * g2 * by_s2
+        long_low += share * s2 * by_g2
+        long_high += share * g2 * s2
+    out[0] += short
+    out[1] += long
+    out[10] += low
+    out[11] += high
+    out[12] += short_low
+    out[13] += short_high
+    out[14] += long_low
+    out[15] += long_high
 
 
 @kernel
@@ -93,15 +101,18 @@ def _add_level_margin(
     out: np.ndarray,
 ) -> None:
     per_level[:] = 0.0
+    first, last = per_level.size, 0
+    levels = 0.0
     for k in range(n_cells):
-        per_level[cells[k, 0]] += counts[k]
-    mean = 0.0
+        level = cells[k, 0]
+        first, last = min(first, level), max(last, level)
+        per_level[level] += counts[k]
+        levels += level * counts[k]
+    mean = levels / total
     squares = 0.0
-    for g in range(per_level.size):
-        mean += g * per_level[g] / total
-        squares += per_level[g] * per_level[g]
     variance = 0.0
-    for g in range(per_level.size):
+    for g in range(first, last + 1):
+        squares += per_level[g] * per_level[g]
         variance += per_level[g] * (g - mean) ** 2
     out[2] += squares / total
     out[3] += squares / total**2
@@ -255,20 +266,24 @@ def windowed_runs(
     counts = np.empty(n_cells_block * offsets.size, dtype=np.float64)
     per_level = np.empty(n_levels + 1, dtype=np.float64)
     table = np.zeros((longest + 1, n_levels + 1), dtype=np.float64)
-    seen = np.full(n_cells_block, -1, dtype=np.int64)
+    seen = np.full(lines.max() + 1, -1, dtype=np.int64)
+    positions = np.empty(n_cells_block, dtype=np.int64)
     for n in range(blocks.shape[0]):
         block = blocks[n]
-        first, last = n_levels, 1
+        first, last, size = n_levels, 1, 0
         for i in range(block.size):
             if block[i] > 0:
                 first, last = min(first, int(block[i])), max(last, int(block[i]))
+                positions[size] = i
+                size += 1
+        inside = positions[:size]
         used = 0
         for a in range(offsets.size):
-            if not _share_a_line(block, lines[a], n * offsets.size + a, seen):
+            if not _share_a_line(inside, lines[a], n * offsets.size + a, seen):
                 continue
             used += 1
             weight = 1.0 if weights.size == 0 else weights[a]
-            _add_runs(block, offsets[a], weight, table)
+            _add_runs(block, inside, offsets[a], weight, table)
             if weights.size == 0:
                 n_cells = _list_part(table, first, last, cells, counts)
                 _features(cells, counts, n_cells, per_level, out[n])
@@ -281,21 +296,22 @@ def windowed_runs(
 
 
 @kernel
-def _share_a_line(block: np.ndarray, lines: np.ndarray, stamp: int, seen: np.ndarray) -> bool:
+def _share_a_line(inside: np.ndarray, lines: np.ndarray, stamp: int, seen: np.ndarray) -> bool:
     # Whether two voxels of the window lie on one line, adjacent or not.
-    for i in range(block.size):
-        if block[i] > 0:
-            if seen[lines[i]] == stamp:
-                return True
-            seen[lines[i]] = stamp
+    for i in inside:
+        if seen[lines[i]] == stamp:
+            return True
+        seen[lines[i]] = stamp
     return False
 
 
 @kernel
-def _add_runs(block: np.ndarray, offset: int, weight: float, table: np.ndarray) -> None:
-    for i in range(block.size):
+def _add_runs(
+    block: np.ndarray, inside: np.ndarray, offset: int, weight: float, table: np.ndarray
+) -> None:
+    for i in inside:
         level = block[i]
-        if level > 0 and block[i - offset] != level:
+        if block[i - offset] != level:
             length = 1
             while block[i + length * offset] == level:
                 length += 1

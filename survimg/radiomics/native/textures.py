@@ -70,6 +70,10 @@ class ImageMeasurement:
             else texture.run_weights(geometry.directions, spacing)
         )
         self.classes = dict(settings.image_features)
+        self._columns = {
+            feature_class: [list(IBSI_IDENTIFIERS[feature_class]).index(name) for name in names]
+            for feature_class, names in settings.image_features
+        }
         size = int(np.prod(geometry.block_shape))
         self._grey = np.zeros(size, dtype=np.uint16)
         self._same = np.zeros(size, dtype=np.uint16)
@@ -102,17 +106,12 @@ class ImageMeasurement:
             by_class.update(self._pair_classes(level_counts))
         if "ngtdm" in self.classes:
             by_class["ngtdm"] = self._tone_differences(level_counts)
-        features: list[float] = []
-        for feature_class, names in settings.image_features:
-            if feature_class == "firstorder":
-                statistics = first_order(
-                    values, level_counts, float(np.prod(self.spacing)), settings.texture.array_shift
-                )
-                features.extend(statistics[name] for name in names)
-            else:
-                order = {name: k for k, name in enumerate(IBSI_IDENTIFIERS[feature_class])}
-                features.extend(by_class[feature_class][order[name]] for name in names)
-        return np.array(features, dtype=np.float64), n_levels
+        if "firstorder" in self.classes:
+            by_class["firstorder"] = first_order(
+                values, level_counts, float(np.prod(self.spacing)), settings.texture.array_shift
+            )
+        features = [by_class[name][columns] for name, columns in self._columns.items()]
+        return np.concatenate(features), n_levels
 
     def _pair_classes(self, level_counts: np.ndarray) -> dict[str, np.ndarray]:
         geometry, width = self.geometry, level_counts.size
@@ -178,6 +177,8 @@ class ImageMeasurement:
         n_large = collect_zones(
             self._root, self._grey, geometry.in_block, self._sizes, small, large
         )
+        if n_large == 0:
+            return zone_features(small, _NO_LARGE_ZONES)
         # Sorted by size, then level, as the cells of a size matrix are.
         cells, counts = np.unique(large[:n_large], return_counts=True)
         sizes, levels = np.divmod(cells, 65536)

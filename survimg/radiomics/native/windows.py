@@ -170,11 +170,13 @@ class WindowMeasurement:
 
 
 def _lines(shape: tuple[int, ...], direction: np.ndarray) -> np.ndarray:
-    # Numbers the lines along a direction: two positions on one differ by a multiple of it.
+    # Numbers the lines along a direction: two positions on one differ by a multiple of it, so that
+    # they have one position in common where they cross the first plane, inside the block or not.
     positions = np.indices(shape).reshape(3, -1)
     axis = int(np.flatnonzero(direction)[0])
     start = positions - direction[:, np.newaxis] * positions[axis] * direction[axis]
-    return np.unique(start, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    start -= start.min(axis=1, keepdims=True)
+    return np.ravel_multi_index(tuple(start), tuple(start.max(axis=1) + 1)).astype(np.int64)
 
 
 def _columns(

@@ -28,12 +28,13 @@ from survimg.radiomics.parameters.rules import (
     Rule,
 )
 
-__all__ = ["ParameterSource", "Parameters", "read_parameters"]
+__all__ = ["SECTIONS", "ParameterSource", "Parameters", "read_parameters"]
 
 #: A parameter file, what such a file holds, or None for PyRadiomics' defaults.
 ParameterSource = str | os.PathLike[str] | Mapping[str, Any] | None
 
-_SECTIONS = ("setting", "voxelSetting", "featureClass", "imageType")
+#: Keys of a parameter file.
+SECTIONS = ("setting", "voxelSetting", "featureClass", "imageType")
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,13 @@ def read_parameters(source: ParameterSource) -> Parameters:
         content = _load(source)
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"Parameters must be a file or a mapping with the keys {', '.join(_SECTIONS)}; got "
+            f"Parameters must be a file or a mapping with the keys {', '.join(SECTIONS)}; got "
             f"{content!r}."
         )
     for key in content:
-        if key not in _SECTIONS:
-            raise ValueError(_unknown("The parameters have the", "key", key, _SECTIONS))
-    sections = {name: _section(content, name) for name in _SECTIONS}
+        if key not in SECTIONS:
+            raise ValueError(_unknown("The parameters have the", "key", key, SECTIONS))
+    sections = {name: _section(content, name) for name in SECTIONS}
     image_types: dict[str, dict[str, Any]] = {}
     for name, overrides in (sections["imageType"] or {"Original": {}}).items():
         if name not in IMAGE_TYPES:
