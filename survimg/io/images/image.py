@@ -136,6 +136,8 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
     ------
     ValueError
         `array` has another shape than `like`, or SimpleITK cannot write it there.
+    OSError
+        The file is not complete, as on a full disk.
     """
     import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
@@ -148,8 +150,26 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
     try:
         with writing(Path(path)) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=True)
+            if not _holds(temporary, image):
+                raise OSError(
+                    f"{path} could not be written completely. Is the disk full? Make room and run "
+                    "again."
+                )
     except RuntimeError as error:
         raise ValueError(f"{path} could not be written: {_last_line(error)}") from None
+
+
+def _holds(path: Path, image: sitk.Image) -> bool:
+    """Whether a file that ITK has written holds the image: it says nothing of a full disk."""
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+    try:
+        written = sitk.ReadImage(str(path))
+    except RuntimeError:
+        return False
+    # views, valid as long as their images are
+    arrays = [sitk.GetArrayViewFromImage(each) for each in (written, image)]
+    return np.array_equal(*arrays, equal_nan=True)
 
 
 def resample_like(

@@ -39,6 +39,20 @@ def test_write_and_read_give_the_same_voxels_and_place(tmp_path, rng, suffix):
     assert same_grid(again, image)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, rng, suffix):
+    resource = pytest.importorskip("resource")
+    image = _grid(_blob(rng))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # of about 1300 bytes
+    try:
+        with pytest.raises((OSError, ValueError), match=r"image.* could not be written"):
+            write_image(tmp_path / f"image{suffix}", image.array, image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (True, True, True)])
 def test_any_axis_order_in_the_file_lands_in_the_same_array(tmp_path, rng, order, flips):
