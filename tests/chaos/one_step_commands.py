@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from commands import store_digest
 from kills import Command, digest
 
 from survimg.cli import main
@@ -82,7 +83,8 @@ def one_step_command(name: str, inputs: Path) -> Command:
             raise RuntimeError("The inputs cannot be made.")
     _load()
     words, target = COMMANDS[name]
-    whole = _report_digest if name == "report" else _digest
+    digests = {"report": _report_digest, "prepare --register": store_digest}
+    whole = digests.get(name, _digest)
 
     def run(folder: Path) -> int:
         status = main([*words(inputs, folder / target), "-q"])
