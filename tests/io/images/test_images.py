@@ -39,6 +39,14 @@ def test_write_and_read_give_the_same_voxels_and_place(tmp_path, rng, suffix):
     assert same_grid(again, image)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_what_is_not_finite_is_written_too(tmp_path, rng, suffix):
+    image = _grid(_blob(rng))
+    image.array[0, 0, :3] = np.nan, np.inf, -np.inf
+    write_image(tmp_path / f"image{suffix}", image.array, image)
+    assert [path.name for path in tmp_path.iterdir()] == [f"image{suffix}"]
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
 def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, rng, suffix):
     resource = pytest.importorskip("resource")
