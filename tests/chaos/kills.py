@@ -110,8 +110,10 @@ def killed(command: Command, folder: Path, n_kills: int, seed: int) -> list[Row]
         for _ in range(4):  # then it may finish: the end of a run is hit as well
             name = names[sum(row.trials for row in rows.values()) % len(names)]
             pid = _start(command, where)
-            time.sleep(rng.uniform(0, command.seconds))
+            seconds = rng.uniform(0, command.seconds)
+            time.sleep(seconds)
             if not _kill(pid, SIGNALS[name]):
+                command.seconds = seconds  # it was measured beside more work than there is now
                 break
             rows[name].trials += 1
             last = name
