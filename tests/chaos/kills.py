@@ -247,6 +247,8 @@ def _start(
     try:
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        # shells let what they start in the background ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if prepare is not None:
             prepare()
         status = command.run(where)
