@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pickle
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,7 +82,8 @@ def _changes_of_tensors(encoder: Encoder) -> Iterator[Change]:
     """Change three tensors of each network: the first, one in the middle, the last."""
     for node in encoder.objects:
         names = [name for name in encoder.tensors if name.startswith(f"{node.get('network')}.")]
-        for name in {names[k] for k in (0, len(names) // 2, -1)} if names else ():
+        places = (0, len(names) // 2, -1) if names else ()
+        for name in dict.fromkeys(names[k] for k in places):  # in this order in every process
             for what, new in _other_tensors(encoder.tensors[name]):
                 tensors = {**encoder.tensors, name: new}
                 place = f"{node['class']}, a tensor"
@@ -135,7 +137,8 @@ def _tried(
         try:
             model = Decoder(classes, change.arrays, change.tensors, None).decode(change.content)
         except ModelFileError as error:
-            return "refused", str(error)[:200]
+            # without addresses, which differ between processes
+            return "refused", re.sub("0x[0-9a-f]+", "0x", str(error))[:150]
         except Exception as error:
             return "not refused by name", f"{type(error).__name__}: {error}"[:300]
         try:
