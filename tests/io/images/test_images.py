@@ -51,14 +51,18 @@ def test_what_is_not_finite_is_written_too(tmp_path, rng, suffix):
 def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, rng, suffix):
     resource = pytest.importorskip("resource")
     image = _grid(_blob(rng))
+    whole, full = tmp_path / "whole", tmp_path / "full"
+    write_image(whole / f"image{suffix}", image.array, image)
+    largest = max(path.stat().st_size for path in whole.iterdir())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # of about 1300 bytes
-    try:
-        with pytest.raises((OSError, ValueError), match=r"image.* could not be written"):
-            write_image(tmp_path / f"image{suffix}", image.array, image)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(tmp_path.iterdir())
+    for limit in (largest - 300, largest - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises((OSError, ValueError), match=r"image.* could not be written"):
+                write_image(full / f"image{suffix}", image.array, image)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not list(full.iterdir())
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
