@@ -68,7 +68,7 @@ def run(path: Path) -> None:
                 if change.place.startswith("survimg.") and (change.place, change.what) not in tried
             ]  # fmt: skip
             tried |= {(change.place, change.what) for change in new}
-            tell(name, outcomes(new, classes, use, digest(use(model))))
+            tell(f"survimg, {name}", outcomes(new, classes, use, digest(use(model))))
 
 
 def own_models() -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
@@ -91,6 +91,7 @@ def rows_of(first: Mapping[str, list], second: Mapping[str, list]) -> list[dict[
             own = place.startswith("survimg.")
             label = place.removeprefix("survimg.").partition(",")[0].split(".")
             cls = next((part for part in label if part[:1].isupper()), name) if own else name
+            cls = f"survimg: {cls}" if own else cls
             count = counts.setdefault(cls, Counter())
             count["changes"] += 1
             count[outcome] += 1

@@ -143,7 +143,8 @@ def disk_full(command: Command, folder: Path, n_trials: int, seed: int) -> Row:
         limit = rng.randint(0, command.largest - 1)
         status, message = _wait(_start(command, where, lambda n=limit: _limit(n)), where)
         row.trials += 1
-        messages.add("an OSError" if "rrno" in message or "large" in message else message[:80])
+        said = any(word in message for word in ("rrno", "large", "disk full"))
+        messages.add("an OSError" if said else message[:80])
         row.losses += status == 0 or _lost(command, where, {})
         status, message = _wait(_start(command, where), where)
         row.losses += status != 0 or command.whole(where) != command.reference
