@@ -9,7 +9,7 @@ raise survival). Needs Captum (pip install captum).
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> Answer:
                 figure = plot_saliency(cohort, i, values, label=f"contribution to the {what}")
                 with writing(partial / f"{path.name.removesuffix('.nii.gz')}.png") as picture:
                     figure.savefig(picture, dpi=120)
-        shutil.move(partial, out)
+        os.replace(partial, out)  # and not into the folder of another run
     return Answer(
         f"{out}: maps of {counted(len(paths), 'patient')}\n",
         {

@@ -15,6 +15,7 @@ from survimg.compute.device_slots import DeviceSlot, device_slot
 from survimg.compute.heap import kept_heap
 
 __all__ = [
+    "MAX_THREADS",
     "OneDNNForSingleCases",
     "Precision",
     "RandomStreams",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 Precision = Literal["auto", "float32", "bfloat16"]
+#: Of one process; where the system refuses another one, the OpenMP runtime ends the process.
+MAX_THREADS = 1024
 
 
 class OneDNNForSingleCases(TorchFunctionMode):

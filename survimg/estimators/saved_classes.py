@@ -20,6 +20,14 @@ from survimg.estimators.compose.survival_voting import SurvivalVoting
 from survimg.estimators.deep.fusion_inputs import ClinicalEncoding, Standardised
 from survimg.estimators.mtdlr.few_covariates import FewCovariatesCox
 from survimg.estimators.mtdlr.region import NetworkScoreAndRadiomics
+from survimg.estimators.saved_checks import (
+    check_baseline,
+    check_classes,
+    check_combat,
+    check_few_covariates,
+    check_objective,
+    check_radiomics,
+)
 from survimg.features import ClinicalFeatures, ComBat, ForestSelector, SpearmanFilter, TumourVolume
 from survimg.model_files.third_party import labelled
 from survimg.model_files.validators import Validator
@@ -54,10 +62,10 @@ _MEASURED = {**_PREPARED, "measured_on_": "text", "voxels_in_": "anything"}
 _SEEN = {
     "n_features_in_": "size=p", "feature_names_in_": "object[p]", "_sklearn_output_config": "dict",
 }  # fmt: skip
-_CURVES = {"baseline_": "model", "training_outcome_": "outcome[n]", "slope_": "number | none"}
+_CURVES = {"baseline_": "model", "training_outcome_": "outcome[n]", "slope_": "number"}
 _NETWORK = {
     "channel_names_in_": "tuple=c", "n_channels_in_": "size=c", "preparation_in_": "anything",
-    "volume_shape_in_": "tuple=3", "history_": "table", "precision_": "text",
+    "volume_shape_in_": "sizes=3", "history_": "table", "precision_": "text",
     "best_epoch_": "size", "load_report_": "model", "trained_with_masks_": "flag",
 }  # fmt: skip
 _CLINICAL = {
@@ -95,20 +103,22 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             "_binary": "list", "_empty": "anything", "references_": "dict", "encoder_": "model",
             "feature_names_out_": "object[?]", "_sklearn_output_config": "dict",
         }),
-        TumourVolume: Validator({**_MEASURED, "n_features_out_": "size"}),
+        TumourVolume: Validator(_MEASURED),
     }),
     **labelled("survimg.estimators", {
         **dict.fromkeys((
             deep.DLPM, deep.MDSN, deep.CNNSurvival, deep.DeepMTS, deep.SingleTaskSurvival,
-        ), Validator(_SURVIVAL)),
-        deep.DeepMTSClassifier: Validator({**_NETWORK, **_CLINICAL, **_LABELS}),
+        ), Validator(_SURVIVAL, check_objective)),
+        deep.DeepMTSClassifier: Validator({**_NETWORK, **_CLINICAL, **_LABELS}, check_classes),
         deep.FrozenEncoderFeatures: Validator({
             **_NETWORK, "n_features_out_": "size", "_sklearn_output_config": "dict",
         }),
-        deep.FusionClassifier: Validator({**_FUSION, **_LABELS}),
-        deep.FusionSurvival: Validator({**_FUSION, **_CURVES, **_TOWARDS}),
-        deep.ImageClassifier: Validator({**_NETWORK, **_CLINICAL, **_IMAGE, **_LABELS}),
-        deep.ImageSurvival: Validator({**_SURVIVAL, **_IMAGE}),
+        deep.FusionClassifier: Validator({**_FUSION, **_LABELS}, check_classes),
+        deep.FusionSurvival: Validator({**_FUSION, **_CURVES, **_TOWARDS}, check_objective),
+        deep.ImageClassifier: Validator(
+            {**_NETWORK, **_CLINICAL, **_IMAGE, **_LABELS}, check_classes
+        ),
+        deep.ImageSurvival: Validator({**_SURVIVAL, **_IMAGE}, check_objective),
         deep.TumourSegmenter: Validator(_NETWORK),
         mtdlr.MTDLR: _SCORE_COX,
         mtdlr.ClinicalCox: _SCORE_COX,
@@ -126,7 +136,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         tabular.ICARE: Validator({
             **_SEEN, **_CURVES,
             "signs_": "int[m, p]", "means_": "float[m, p]", "scales_": "float[m, p]",
-            "importance_": "float[p]", "slope_": "number", "members_": "table=m",
+            "importance_": "float[p]", "members_": "table=m",
         }),
         tabular.LassoCox: Validator({
             **_SEEN, **_CURVES,
@@ -142,16 +152,15 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         ComBat: Validator({
             "centres_": "label[b]", "extractor_": "model", "_encoder": "model | none",
             "harmonised_": "bool[p]", "mean_": "float[p]", "spread_": "float[p]",
-            "coef_": "float[?, p]", "shift_": "float[b, p]", "scale_": "float[b, p]",
+            "coef_": "float[q, p]", "shift_": "float[b, p]", "scale_": "float[b, p]",
             "feature_names_out_": "object[p]", "_sklearn_output_config": "dict",
-        }),
+        }, check_combat),
         FoldEnsemble: Validator({
-            **_CURVES,
-            "members_": "models=m", "means_": "float[m]", "scales_": "float[m]", "slope_": "number",
+            **_CURVES, "members_": "models=m", "means_": "float[m]", "scales_": "float[m]",
         }),
         FoldEnsembleClassifier: Validator({"members_": "models=m", "classes_": "label[k]"}),
         OutOfFold: Validator({
-            "method_": "text", "estimator_": "model", "_unit": "tuple=2 | none",
+            "method_": "text", "estimator_": "model", "_unit": "numbers=2 | none",
             "feature_names_out_": "object[?]", "_sklearn_output_config": "dict",
         }),
         SurvivalStacking: Validator({"risks_": "model", "final_estimator_": "model"}),
@@ -160,7 +169,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
     **labelled("survimg.estimators.baseline", {
         BreslowBaseline: Validator({
             "unique_times_": "float[t]", "log_cumulative_hazard_": "float[t]",
-        }),
+        }, check_baseline),
     }),
     **labelled("survimg.estimators.fusion_inputs", {
         ClinicalEncoding: Validator({"features": "model", "marked": "list"}),
@@ -171,11 +180,11 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
             "names": "tuple=p", "coefficients": "float[p]", "covariance": "float[p, p]",
             "means": "float[p]", "event_times": "float[t]",
             "cumulative_baseline_hazard": "float[t]", "n_patients": "size", "n_events": "size",
-        }),
+        }, check_few_covariates),
     }),
     **labelled("survimg.estimators.mtdlr_region", {
         NetworkScoreAndRadiomics: Validator({
-            "estimator_": "model", "_unit": "tuple=2", "mask_sizes_": "tuple=2",
+            "estimator_": "model", "_unit": "numbers=2", "mask_sizes_": "sizes=2 | none",
         }),
     }),
     **labelled("survimg.model_selection", dict.fromkeys((
@@ -192,7 +201,7 @@ SAVED_CLASSES: Mapping[str, tuple[type, Validator]] = {
         IBSISettings: Validator({}),
         RadiomicsFeatures: Validator({
             **_MEASURED, "ibsi_identifiers_": "dict", "n_features_out_": "size",
-        }),
+        }, check_radiomics),
     }),
     **labelled("survimg.radiomics.filters", dict.fromkeys((
         GaborFilter, LaplacianOfGaussian, LawsFilter, MeanFilter, SeparableWavelet,

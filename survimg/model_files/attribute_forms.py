@@ -9,6 +9,7 @@ A form is written as text, with alternatives behind ``|``:
                    ``label`` (numbers or text), ``object`` and ``outcome`` likewise
 ``models=m``       a list of m objects; ``model`` one
 ``list=p``         a list of p values; ``tuple``, ``dict``, ``table``, ``series``, ``dtype``
+``numbers=2``      a tuple of two numbers; ``sizes`` likewise
 ``anything``       is not looked at: nothing that is compiled uses it
 =================  ==============================================================================
 
@@ -137,6 +138,8 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     "none": lambda value: value is None,
     "list": lambda value: isinstance(value, list),
     "tuple": lambda value: isinstance(value, tuple),
+    "numbers": lambda value: isinstance(value, tuple) and all(map(_is_number, value)),
+    "sizes": lambda value: isinstance(value, tuple) and all(map(_is_size, value)),
     "dict": lambda value: isinstance(value, dict),
     "table": lambda value: isinstance(value, pd.DataFrame),
     "series": lambda value: isinstance(value, pd.Series),

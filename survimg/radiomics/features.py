@@ -36,6 +36,7 @@ from survimg.radiomics.regions import (
     check_margin,
     check_mask_source,
     check_measured_on,
+    check_shell_hu,
     hides_hu,
     measured_voxels,
     region_mask,
@@ -436,8 +437,7 @@ class RadiomicsFeatures(TransformerMixin, BaseEstimator):
         return load_engine(self.engine if self.params is None else "parameters", self.standard)
 
     def _settings(self, channels: Sequence[str]) -> AnySettings:
-        if self.shell_hu is not None and not self.shell_hu[0] < self.shell_hu[1]:
-            raise ValueError(f"shell_hu must be (low, high) in HU; got {self.shell_hu!r}.")
+        check_shell_hu(self.shell_hu)
         if self.params is not None:
             check_alone(self.get_params(deep=False))
             return ParameterSettings(parameters_by_channel(self.params, channels))

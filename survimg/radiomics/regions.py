@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import ndimage
@@ -20,6 +21,7 @@ __all__ = [
     "check_margin",
     "check_mask_source",
     "check_measured_on",
+    "check_shell_hu",
     "hides_hu",
     "measurable",
     "measured_voxels",
@@ -77,6 +79,21 @@ def check_measured_on(now: str, before: str | None, estimator: str) -> None:
 #: HU between which tissue around a tumour lies: air, lung and cortical bone are outside, fat and
 #: enhancing vessels inside, with room for noise.
 SOFT_TISSUE_HU = (-200.0, 300.0)
+
+
+def check_shell_hu(window: Any) -> None:
+    """Demand two numbers that rise, or None.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if window is None:
+        return
+    numbers = len(window) == 2 and all(isinstance(each, Real) for each in window)
+    if not numbers or not window[0] < window[1]:
+        raise ValueError(f"shell_hu must be (low, high) in HU, or None; got {window!r}.")
 
 
 def peritumoral(

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from survimg.augmentation import Recipe
-from survimg.compute.devices import Precision
+from survimg.compute.devices import MAX_THREADS, Precision
 from survimg.training.inherited_docs import document_inherited_parameters
 
 __all__ = ["TrainingParameters", "epoch_length"]
@@ -137,9 +137,9 @@ class TrainingParameters:
         Patients that pass through the network at once in predictions. More are faster, above all
         on a GPU, and change the last digits of a risk by who else is predicted.
     n_threads : int, optional
-        Threads of torch during fit and predict; None keeps torch's setting. The number of threads
-        changes the order of rounding, and workers have fewer threads than the main process: set a
-        number to get identical results for any `n_jobs` (on the CPU).
+        Threads of torch during fit and predict, 1024 at most; None keeps torch's setting. The
+        number of threads changes the order of rounding, and workers have fewer threads than the
+        main process: set a number to get identical results for any `n_jobs` (on the CPU).
     random_state : int, RandomState instance or None, default=None
         Fixes weights, batches, augmentation, dropout and the held-out patients; torch's global
         random state is not changed.
@@ -208,7 +208,7 @@ class TrainingParameters:
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "test_time_flip": ["boolean"],
         "prediction_batch_size": [Interval(Integral, 1, None, closed="left")],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }

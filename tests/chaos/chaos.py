@@ -7,7 +7,7 @@ others (the commands that write in one step).
 
 Without a part, all of them. Each part leaves its rows in tests/chaos/results, and the document is
 made from what lies there. "inputs:TEXT" draws only the inputs of groups whose name holds the text,
-and puts their rows in the place of the old ones.
+"others:TEXT" only kills the commands whose name does; their rows take the place of the old ones.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def inputs(groups: str = "") -> list[dict]:
     return rows
 
 
-def deaths(part: str) -> list[dict]:
-    """Kill, starve and double one command."""
+def deaths(part: str, names: str = "") -> list[dict]:
+    """Kill, starve and double one command, or the others whose name holds a text."""
     import commands
     from one_step_commands import COMMANDS, one_step_command
 
@@ -89,7 +89,7 @@ def deaths(part: str) -> list[dict]:
                 command.run(_made(Path(name) / "warm"))
             return _deaths_of(command, _made(Path(name) / "deaths"), PLAN[part])
         rows = []
-        for other in COMMANDS:
+        for other in (each for each in COMMANDS if names in each):
             command = one_step_command(other, inputs)
             place = Path(name) / other.replace(" ", "")
             rows += _deaths_of(command, _made(place), PLAN[part])
@@ -138,7 +138,7 @@ def _run_part(part: str) -> None:
         for name, rows in (("flips", streams.flips()), ("bombs", streams.bombs())):
             pd.DataFrame(rows).to_csv(RESULTS / f"{name}.csv", index=False)
         return
-    rows = inputs(groups) if part == "inputs" else deaths(part)
+    rows = inputs(groups) if part == "inputs" else deaths(part, groups)
     times = os.times()
     seconds = time.process_time() - cpu + times.children_user + times.children_system
     table = pd.DataFrame(rows)
@@ -146,8 +146,9 @@ def _run_part(part: str) -> None:
     path = RESULTS / f"{part}.csv"
     if groups and path.is_file():
         before = pd.read_csv(path)
-        kept = before[~before["group"].str.contains(groups, regex=False)]
-        pd.concat([table, kept]).to_csv(path, index=False)
+        column = "group" if part == "inputs" else "command"
+        rest = before[~before[column].str.contains(groups, regex=False)]
+        pd.concat([table, rest]).to_csv(path, index=False)
     else:
         table.to_csv(path, index=False)
     sys.stdout.write(

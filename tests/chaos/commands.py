@@ -20,7 +20,20 @@ from survimg.datasets import make_phantom_cohort
 from survimg.io import Image, write_image
 from survimg.model_selection import EventStratifiedKFold
 
-__all__ = ["benchmark_command", "prepare_command", "radiomics_command", "training_command"]
+__all__ = [
+    "benchmark_command", "prepare_command", "radiomics_command", "store_digest", "training_command",
+]  # fmt: skip
+
+
+def store_digest(out: Path) -> str | None:
+    """Digest of a prepared cohort, without the records that are deleted after it has its name."""
+    if not (out / "cohort.json").is_file():
+        if out.exists():
+            raise RuntimeError(f"{out} is there, but not complete")
+        return None
+    Cohort.load(out)
+    names = ("volumes.npy", "masks.npy", "table.csv", "cohort.json")
+    return digest(*((out / name).read_bytes() for name in names))
 
 
 def prepare_command(inputs: Path) -> Command:
@@ -41,16 +54,6 @@ def prepare_command(inputs: Path) -> Command:
         return main(["prepare", str(inputs / "manifest.csv"), "--out", str(folder / "out"),
                      "--shape", "16", "16", "16", "--spacing", "4"])
 
-    def whole(folder: Path) -> str | None:
-        out = folder / "out"
-        if not (out / "cohort.json").is_file():
-            if out.exists():
-                raise RuntimeError(f"{out} is there, but not complete")
-            return None
-        Cohort.load(out)
-        names = ("volumes.npy", "masks.npy", "table.csv", "cohort.json")
-        return digest(*((out / name).read_bytes() for name in names))
-
     def parts(folder: Path) -> dict[str, str]:
         partial = folder / "out.partial"
         found = {}
@@ -62,7 +65,10 @@ def prepare_command(inputs: Path) -> Command:
             )
         return found
 
-    return Command("survimg prepare", run, whole, parts, "out.partial/lock")
+    return Command(
+        "survimg prepare", run, lambda folder: store_digest(folder / "out"), parts,
+        "out.partial/lock",
+    )  # fmt: skip
 
 
 def radiomics_command(inputs: Path) -> Command:

@@ -3,11 +3,11 @@
     python tests/chaos/directed_models.py
 
 Of the classes of survimg each attribute is changed in the first model that holds it, and the model
-predicts for two patients; those of scikit-learn and scikit-survival are changed in an example each.
+predicts for one patient; those of scikit-learn and scikit-survival are changed in an example each.
 
-Both runs use the changed models in processes whose fresh memory holds a pattern (glibc's
-``MALLOC_PERTURB_``), another one each time: an answer that differs between them was read from
-memory that nobody had written. Writes tests/chaos/results/directed.csv.
+Two runs, side by side, use the changed models in processes whose fresh memory holds a pattern
+(glibc's ``MALLOC_PERTURB_``), another one in each: an answer that differs between them was read
+from memory that nobody had written. Writes tests/chaos/results/directed.csv.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(path: Path) -> None:
                 if change.place.startswith("survimg.") and (change.place, change.what) not in tried
             ]  # fmt: skip
             tried |= {(change.place, change.what) for change in new}
-            tell(name, outcomes(new, classes, use, digest(use(model))))
+            tell(f"survimg, {name}", outcomes(new, classes, use, digest(use(model))))
 
 
 def own_models() -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
@@ -79,8 +79,8 @@ def own_models() -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
     for name, make in MODELS.items():
         X = patients(name, cohort)
         model = make().fit(X, target(name, cohort))
-        few = X.iloc[:2] if isinstance(X, pd.DataFrame) else X[:2]
-        yield name, model, partial(answers, X=few)
+        one = X.iloc[:1] if isinstance(X, pd.DataFrame) else X[:1]
+        yield name, model, partial(answers, X=one)
 
 
 def rows_of(first: Mapping[str, list], second: Mapping[str, list]) -> list[dict[str, Any]]:
@@ -91,6 +91,7 @@ def rows_of(first: Mapping[str, list], second: Mapping[str, list]) -> list[dict[
             own = place.startswith("survimg.")
             label = place.removeprefix("survimg.").partition(",")[0].split(".")
             cls = next((part for part in label if part[:1].isupper()), name) if own else name
+            cls = f"survimg: {cls}" if own else cls
             count = counts.setdefault(cls, Counter())
             count["changes"] += 1
             count[outcome] += 1
@@ -104,14 +105,20 @@ def rows_of(first: Mapping[str, list], second: Mapping[str, list]) -> list[dict[
 
 def main() -> int:
     """Run twice, compare, write the table; return the number of changes not handled."""
-    runs = []
     with tempfile.TemporaryDirectory() as folder:
-        for pattern in PATTERNS:
-            path = Path(folder) / pattern
-            environment = {**os.environ, "MALLOC_PERTURB_": pattern, "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, __file__, str(path)]
-            subprocess.run(command, check=True, env=environment)
-            runs.append(dict(json.loads(line) for line in path.read_text("utf-8").splitlines()))
+        paths = [Path(folder) / pattern for pattern in PATTERNS]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, __file__, str(path)],
+                env={**os.environ, "MALLOC_PERTURB_": path.name, "OMP_NUM_THREADS": "1"},
+            )
+            for path in paths
+        ]
+        statuses = [process.wait() for process in processes]
+        if any(statuses):
+            raise RuntimeError("A run has failed.")
+        texts = [path.read_text("utf-8").splitlines() for path in paths]
+    runs = [dict(json.loads(line) for line in lines) for lines in texts]
     table = pd.DataFrame(rows_of(*runs))
     table.to_csv(RESULTS, index=False)
     sys.stdout.write(f"{table.drop(columns='class').sum().to_string()}\n")

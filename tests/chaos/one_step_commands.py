@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from commands import store_digest
 from kills import Command, digest
 
 from survimg.cli import main
@@ -47,12 +48,14 @@ def _predict(inputs: Path, out: Path) -> list[str]:
 
 def _explain(inputs: Path, out: Path) -> list[str]:
     return ["explain", "--model", str(inputs / "network"), "--cohort", str(inputs / "cohort"),
+            "--method", "grad_cam", "--patients", "phantom-0000", "phantom-0001",
             "--out", str(out)]  # fmt: skip
 
 
 def _register(inputs: Path, out: Path) -> list[str]:
     return ["prepare", str(inputs / "images" / "manifest.csv"), "--out", str(out), *_SHAPE,
-            "--register", "rigid", "--on-failed-registration", "translate"]  # fmt: skip
+            "--crop", "fixed", "--register", "rigid",
+            "--on-failed-registration", "translate"]  # fmt: skip
 
 
 def _compare(inputs: Path, out: Path) -> list[str]:
@@ -80,7 +83,8 @@ def one_step_command(name: str, inputs: Path) -> Command:
             raise RuntimeError("The inputs cannot be made.")
     _load()
     words, target = COMMANDS[name]
-    whole = _report_digest if name == "report" else _digest
+    digests = {"report": _report_digest, "prepare --register": store_digest}
+    whole = digests.get(name, _digest)
 
     def run(folder: Path) -> int:
         status = main([*words(inputs, folder / target), "-q"])
@@ -104,9 +108,11 @@ def one_step_command(name: str, inputs: Path) -> Command:
 def _load() -> None:
     """Load the libraries once, before the forks."""
     import captum.attr  # noqa: F401
+    import matplotlib.figure  # noqa: F401
     import monai  # noqa: F401
     import skorch  # noqa: F401
     import torch
+    import torch._dynamo  # which the first optimiser loads
 
     import survimg.estimators
     import survimg.explain

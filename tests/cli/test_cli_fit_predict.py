@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,27 @@ def test_explain_writes_a_map_and_a_picture_per_patient(images, tmp_path, capsys
     np.testing.assert_allclose(written, to_patient_space(cohort, 1, expected).array, atol=1e-6)
     assert main([*command, "--patients", "nobody", "--out", str(tmp_path / "x")]) == 2
     assert "no such patient" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_the_output_of_another_run_meanwhile_stays_as_it_is(images, tmp_path, monkeypatch, command):
+    _, store, folder = images
+    out, replace = tmp_path / "out", os.replace
+
+    def other_first(source, target):
+        if Path(target) == out:
+            out.mkdir()
+            (out / "other.csv").write_text("of another run")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", other_first)
+    words = ["--model", str(folder), "--cohort", str(store), "--out", str(out)]
+    if command == "explain":
+        pytest.importorskip("captum")
+        words += ["--method", "grad_cam", "--patients", str(Cohort.load(store).ids[0])]
+    assert main([command, *words]) == 2
+    assert [path.name for path in out.iterdir()] == ["other.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_fit_refuses_before_it_trains(images, tmp_path, capsys):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from directed import answers, changes, content, digest, outcomes, taken_apart
+from saved_models import MODELS, make_cohort, patients, radiomics, target
 from sklearn.ensemble import RandomForestClassifier
 from third_party_examples import EXAMPLES, fitted
 
@@ -103,6 +104,8 @@ def test_a_forest_has_trees_of_its_own_features():
         ("float[p]", [np.zeros(3), np.zeros(3, "f4")], [np.zeros(2), np.zeros((3, 1)), [0.0] * 3]),
         ("float[p+1, 2]", [np.zeros((4, 2))], [np.zeros((3, 2)), np.zeros((4, 2), ">f8")]),
         ("int[?]", [np.zeros(0, int), np.zeros(9, "u1")], [np.zeros(3), np.zeros((1, 1), int)]),
+        ("numbers=2", [(0, 1.5), (np.float64(1), np.inf)], [(0,), (0, "1"), (0, None), [0, 1]]),
+        ("sizes=p", [(1, 2, 3)], [(1, 2), (1, 2, -3), (1, 2, 3.0)]),
         ("models=p", [[CLASSES] * 3], [[CLASSES] * 2, (CLASSES,) * 3, [1, 2, 3]]),
     ],
 )
@@ -114,6 +117,45 @@ def test_forms(form, good, bad):
             check_forms("Thing", {"n_": 3, "x_": value}, {"n_": "size=p", "x_": form})
     with pytest.raises(ModelFileError, match="with the attribute 'y_'"):
         check_forms("Thing", {"y_": 1}, {"x_": form})
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "wrong"),
+    [
+        ("ComBat", "coef_", np.zeros((0, 36))),
+        ("ComBat", "preserve", []),
+        ("RadiomicsFeatures", "n_features_out_", 2**31),
+        ("RadiomicsFeatures", "shell_hu", ("-200", 300.0)),
+        ("RadiomicsFeatures", "shell_hu", (np.nan, 300.0)),
+        ("OutOfFold", "_unit", (None, 1.0)),
+        ("LassoCox", "slope_", None),
+        ("ImageSurvival", "time_cuts_", np.array([20.0, 41.0])),
+        ("ImageSurvival", "risk_horizon_", 30.5),
+        ("ImageClassifier", "prevalence_", 1.5),
+        ("DeepSurv", "n_threads", 2**31),
+    ],
+)
+def test_what_of_ours_does_not_fit_together_is_refused(name, attribute, wrong):
+    cohort = make_cohort()
+    make = MODELS.get(name, radiomics)
+    model = make().fit(patients(name, cohort), target(name, cohort))
+    encoder = taken_apart(model, CLASSES)
+    Decoder(CLASSES, encoder.arrays, encoder.tensors, None).decode(content(encoder))
+    setattr(model, attribute, wrong)
+    encoder = taken_apart(model, CLASSES)
+    with pytest.raises(ModelFileError, match=f"holds a {name} (whose|that).*{attribute}"):
+        Decoder(CLASSES, encoder.arrays, encoder.tensors, None).decode(content(encoder))
+
+
+def test_the_times_of_a_baseline_rise_and_its_hazard_does_not_fall():
+    cohort = make_cohort()
+    X, y = patients("LassoCox", cohort), cohort.outcome
+    for attribute, what in (("unique_times_", "do not rise"), ("log_cumulative_hazard_", "falls")):
+        model = MODELS["LassoCox"]().fit(X, y)
+        getattr(model.baseline_, attribute)[-1] = -5.0
+        encoder = taken_apart(model, CLASSES)
+        with pytest.raises(ModelFileError, match=f"holds a BreslowBaseline that.*{what}"):
+            Decoder(CLASSES, encoder.arrays, {}, None).decode(content(encoder))
 
 
 def test_what_our_classes_store_has_a_form():

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-import survimg
 from survimg import Cohort
 from survimg.benchmark.records import read_record
 from survimg.benchmark.storage import read_json
 from survimg.cohort.finer_voxels import BlockStore
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import RandomSurvivalForest
 from survimg.io import StoreWriter
 from survimg.preprocessing.registration_runs import _finished
 from survimg.radiomics.cache import CaseCache
-from survimg.target import make_outcome
 from survimg.training.checkpoints import Checkpoint
 
 FIRST = Path(__file__).parent / "first"
@@ -70,18 +64,3 @@ def test_a_record_of_a_registration():
 
 def test_a_checkpoint_without_checksum():
     assert Checkpoint(FIRST / "checkpoint.pt").seed == 5
-
-
-@pytest.mark.slow
-def test_saving_takes_no_second_longer_than_a_pickle(tmp_path):
-    """Of CPU time, for a forest of 100 trees, which has the most parts."""
-    rng = np.random.default_rng(0)
-    X, time_to_event = rng.normal(size=(200, 10)), rng.exponential(size=200) + 0.1
-    y = make_outcome(rng.random(200) < 0.7, time_to_event)
-    model = RandomSurvivalForest(n_estimators=100, random_state=0).fit(X, y)
-    started = time.process_time()
-    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
-    between = time.process_time()
-    survimg.save(model, tmp_path / "model")
-    pickled, saved = between - started, time.process_time() - between
-    assert saved < pickled + 1

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from survimg.compute.devices import RandomStreams, isolated_torch
+from survimg.compute.devices import MAX_THREADS, RandomStreams, isolated_torch
 from survimg.estimators.base import ProportionalHazardsMixin
 from survimg.losses import cox_loss
 from survimg.nets.deepsurv import DeepSurvNet
@@ -81,7 +81,7 @@ class DeepSurv(ProportionalHazardsMixin, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "n_iterations": [Interval(Integral, 1, None, closed="left")],
-        "n_threads": [Interval(Integral, 1, None, closed="left")],
+        "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both")],
         "random_state": ["random_state"],
     }
 

@@ -34,6 +34,7 @@ __all__ = [
     "same_grid",
     "to_sitk",
     "write_image",
+    "write_whole",
 ]
 
 #: mm; nothing that is scanned is larger, or lies further away.
@@ -136,9 +137,9 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
     ------
     ValueError
         `array` has another shape than `like`, or SimpleITK cannot write it there.
+    OSError
+        The file is not complete, as on a full disk.
     """
-    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
-
     values = np.asarray(array)
     if values.shape != like.shape:
         raise ValueError(f"array has shape {values.shape}; the grid of `like` has {like.shape}.")
@@ -146,10 +147,62 @@ def write_image(path: str | os.PathLike[str], array: npt.ArrayLike, like: Image)
         values = values.astype(np.uint8)
     image = to_sitk(Image(values, like.spacing, like.origin, like.direction))
     try:
-        with writing(Path(path)) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+        write_whole(image, Path(path))
     except RuntimeError as error:
         raise ValueError(f"{path} could not be written: {_last_line(error)}") from None
+
+
+def write_whole(image: sitk.Image, path: Path) -> None:
+    """Write an image of SimpleITK, and read it back: ITK says nothing of a full disk.
+
+    Raises
+    ------
+    RuntimeError
+        ITK cannot write it there.
+    OSError
+        The file is not complete.
+    """
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+    with writing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        files = sorted(temporary.parent.iterdir())
+        if not (all(_can_grow(file) for file in files) and _holds(temporary, image)):
+            raise OSError(
+                f"{path} could not be written completely. Is the disk full? Make room, and run "
+                "again."
+            )
+
+
+def _can_grow(path: Path) -> bool:
+    """Whether there is room for another byte: without it, the last ones may be missing.
+
+    They are the checksum of a compressed stream, which ITK does not read.
+    """
+    try:
+        with open(path, "ab") as file:
+            size = file.tell()
+            file.write(b"0")
+            file.flush()
+            file.truncate(size)
+    except OSError:
+        return False
+    return True
+
+
+def _holds(path: Path, image: sitk.Image) -> bool:
+    import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
+
+    try:
+        written = sitk.ReadImage(str(path))
+    except RuntimeError:
+        return False
+    # views, valid as long as their images are; ITK reads what is not finite in NIfTI as 0
+    written_array, array = (
+        np.nan_to_num(sitk.GetArrayViewFromImage(each), nan=0.0, posinf=0.0, neginf=0.0)
+        for each in (written, image)
+    )
+    return np.array_equal(written_array, array)
 
 
 def resample_like(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name its own documentation uses
 
-from survimg.files import writing
+from survimg.io.images.image import write_whole
 from survimg.radiomics.extractor.case_images import CaseImages, read_image
 from survimg.radiomics.extractor.engine_settings import extraction_settings, refuse_not_finite
 from survimg.radiomics.filters.images import cut, filtered_images
@@ -106,8 +106,7 @@ def write_maps(
         path = Path(folder) / f"{name}.nii.gz"
         same_grid = np.allclose(feature_map.GetSpacing(), image.GetSpacing())
         shown = _pasted(feature_map, image) if same_grid else feature_map
-        with writing(path) as temporary:
-            sitk.WriteImage(shown, str(temporary))
+        write_whole(shown, path)
         paths.append(path)
     return paths
 

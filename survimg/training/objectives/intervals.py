@@ -127,6 +127,19 @@ class IntervalObjective(SurvivalObjective):
         horizon = self._choose_horizon(cuts, float(informed[-1]), follow_up)
         return clone(self).set_params(cuts=tuple(informed.tolist()), horizon=horizon)
 
+    def check_learned(self) -> None:
+        """Demand cuts and a horizon such as `learned` gives.
+
+        Raises
+        ------
+        ValueError
+            They are others, or there are none.
+        """
+        self._validate_params()
+        cuts = _checked_cuts(() if self.cuts is None else self.cuts)
+        if self.horizon is None or self.horizon > cuts[-1]:
+            raise ValueError(f"horizon must be from 0 to {cuts[-1]:g}; got {self.horizon!r}.")
+
     def _choose_horizon(self, cuts: np.ndarray, last: float, follow_up: str) -> float:
         if self.horizon is None:
             return min(float(cuts[(len(cuts) - 1) // 2]), last)

@@ -39,6 +39,32 @@ def test_write_and_read_give_the_same_voxels_and_place(tmp_path, rng, suffix):
     assert same_grid(again, image)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_what_is_not_finite_is_written_too(tmp_path, rng, suffix):
+    image = _grid(_blob(rng))
+    image.array[0, 0, :3] = np.nan, np.inf, -np.inf
+    write_image(tmp_path / f"image{suffix}", image.array, image)
+    assert [path.name for path in tmp_path.iterdir()] == [f"image{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, rng, suffix):
+    resource = pytest.importorskip("resource")
+    image = _grid(_blob(rng))
+    whole, full = tmp_path / "whole", tmp_path / "full"
+    write_image(whole / f"image{suffix}", image.array, image)
+    largest = max(path.stat().st_size for path in whole.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (largest - 300, largest - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises((OSError, ValueError), match=r"image.* could not be written"):
+                write_image(full / f"image{suffix}", image.array, image)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not list(full.iterdir())
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (True, True, True)])
 def test_any_axis_order_in_the_file_lands_in_the_same_array(tmp_path, rng, order, flips):
