@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, and locks; what survimg writes is written here.
+"""Files that are either complete or absent, locks, digests; what survimg writes is written here.
 
 Files and folders have the permissions that the user's umask leaves of ``0o666`` and ``0o777``.
 """
@@ -6,7 +6,9 @@ Files and folders have the permissions that the user's umask leaves of ``0o666``
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -20,8 +22,9 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 __all__ = [
-    "allocate_npy", "check_npy", "file_name", "lock_file", "lock_folder", "locked", "make_folder",
-    "read_json", "remove_empty", "remove_temporaries", "sync_folder", "unlock",
+    "allocate_npy", "check_npy", "file_digest", "file_name", "lock_file", "lock_folder", "locked",
+    "make_folder", "package_digest", "read_json", "remove_empty", "remove_temporaries",
+    "source_digest", "sync_folder", "unlock",
     "write_atomically", "write_json", "write_new", "write_npy_row", "writing",
 ]  # fmt: skip
 
@@ -266,6 +269,39 @@ def remove_temporaries(paths: Iterable[Path]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def source_digest(thing: Any) -> str | None:
+    """Digest of the file that defines a class or function; None for compiled or typed-in code."""
+    try:
+        file = inspect.getsourcefile(thing)
+    except (TypeError, OSError):
+        return None
+    return file_digest(file) if file is not None and Path(file).is_file() else None
+
+
+@functools.cache
+def package_digest(folder: Path, without: frozenset[str]) -> str:
+    """Digest of a package's Python files, read once per process.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the package.
+    without : frozenset of str
+        Names of the folders and files in it that are left out.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        part = file.relative_to(folder)
+        if part.parts[0] not in without:
+            digest.update(f"{part.as_posix()}\n{file_digest(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

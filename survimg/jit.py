@@ -36,13 +36,17 @@ def reducing_kernel(function: F) -> F:
     """Compile like `kernel`, and let sums be reordered, which lets them use vector registers.
 
     Only for sums whose order is nobody's definition, such as those that PyRadiomics, too, leaves
-    to an order of NumPy's choosing. NaN and infinity are kept.
+    to an order of NumPy's choosing. NaN and infinity are kept. Kernels that call it hold a copy,
+    because the process that compiles would otherwise call one that is optimised another time than
+    what is kept on disk, and round otherwise than the processes that load.
     """
     return _compile(function, REORDERED)
 
 
 def _compile(function: F, fastmath: bool | set[str]) -> F:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+    if fastmath:
+        options["forceinline"] = True
     try:
         compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 import json
@@ -16,6 +15,7 @@ import numpy as np
 from sklearn.base import clone
 
 from survimg.benchmark.environment import versions
+from survimg.files import file_digest, package_digest, source_digest
 from survimg.target import check_outcome
 
 __all__ = [
@@ -23,14 +23,14 @@ __all__ = [
     "data_fingerprint",
     "describe",
     "outcome_digest",
-    "package_digest",
     "record_key",
     "seeded_clone",
 ]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Parts of survimg that act before a model is described or after its record is written.
-_NO_RESULT = ("cli", "report")
+# Parts of survimg that act before a model is described or after its record is written. All others
+# may change a result: estimators share engines, networks, losses and readers.
+_NO_RESULT = frozenset({"cli", "report"})
 # Parameters that never change a result: printing, number of processes, caches, who looks on.
 _WITHOUT_EFFECT = frozenset({"callbacks", "verbose", "n_jobs", "memory"})
 
@@ -83,7 +83,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if isinstance(value, type) or inspect.isroutine(value):
-        return {"name": _qualified_name(value), "source": _source_digest(value)}
+        return {"name": _qualified_name(value), "source": source_digest(value)}
     if hasattr(value, "get_params"):
         return _describe_estimator(value)
     return {"type": _qualified_name(type(value)), "digest": joblib.hash(value, hash_name="sha1")}
@@ -140,28 +140,7 @@ def record_key(
 
 def code_identity() -> dict[str, str]:
     """Versions of survimg and the libraries, and a digest of survimg's own source."""
-    return {**versions(), "source": package_digest(_PACKAGE)}
-
-
-@functools.cache
-def package_digest(folder: Path) -> str:
-    """Digest of a package's Python files that can change a result, read once per process.
-
-    Estimators share engines, networks, losses and readers, so a change to any of them makes records
-    outdated. Only the command line and the report are left out.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the package.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        part = file.relative_to(folder)
-        if part.parts[0] not in _NO_RESULT:
-            digest.update(f"{part.as_posix()}\n".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return {**versions(), "source": package_digest(_PACKAGE, _NO_RESULT)}
 
 
 def _describe_estimator(estimator: Any) -> dict[str, Any]:
@@ -173,7 +152,7 @@ def _describe_estimator(estimator: Any) -> dict[str, Any]:
     }
     return {
         "class": _qualified_name(cls),
-        "source": _source_digest(cls),
+        "source": source_digest(cls),
         "params": parameters,
         "defaults": _defaults_not_taken(cls, parameters),
     }
@@ -182,7 +161,7 @@ def _describe_estimator(estimator: Any) -> dict[str, Any]:
 def _describe_file(value: Any) -> Any:
     """Describe a file of weights by its content, which may change while its name does not."""
     if isinstance(value, str | os.PathLike) and Path(value).is_file():
-        return {"file": str(value), "sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
+        return {"file": str(value), "sha256": file_digest(value)}
     return describe(value)
 
 
@@ -199,14 +178,3 @@ def _defaults_not_taken(cls: type, parameters: Mapping[str, Any]) -> dict[str, A
 
 def _qualified_name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _source_digest(thing: Any) -> str | None:
-    """Digest of the file that defines a class or function; None for compiled or typed-in code."""
-    try:
-        file = inspect.getsourcefile(thing)
-    except (TypeError, OSError):
-        return None
-    if file is None or not Path(file).is_file():
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -17,17 +17,16 @@ import numpy.typing as npt
 import pandas as pd
 from joblib.hashing import Hasher
 
-from survimg.cohort.checks import (
-    as_positions,
-)
+from survimg.cohort.checks import as_positions
 from survimg.cohort.finer_voxels import BlockStore, finer_settings, finer_table
 from survimg.cohort.html import cohort_html
-from survimg.cohort.stores import (
-    ImageFileStore,
-    MaskFileStore,
-    MemmapStore,
+from survimg.cohort.stores import ImageFileStore, MaskFileStore, MemmapStore
+from survimg.cohort.tables import (
+    default_columns,
+    parts_of_frame,
+    table_of_dicts,
+    without_odd_entries,
 )
-from survimg.cohort.tables import guessed, parts_of_frame, table_of_dicts, without_odd_entries
 from survimg.cohort.torch_dataset import TorchCohort
 from survimg.cohort.voxels import PatientVoxels
 from survimg.io.images.masks import Label
@@ -328,12 +327,12 @@ class Cohort(PatientVoxels):
             As in `from_frame`, which also says what images may be.
         """
         frame = table_of_dicts(dicts)
-        found, found_mask, found_id = guessed(frame, images)
-        mask, patient_id = mask or found_mask, patient_id or found_id
+        image_names, mask_name, id_name = default_columns(frame, images)
+        mask, patient_id = mask or mask_name, patient_id or id_name
         return cls.from_frame(
-            without_odd_entries(frame, [*found, mask]), found, mask=mask, time=time, event=event,
-            patient_id=patient_id, group=group, clinical=clinical, kinds=kinds, spacing=spacing,
-            label=label, time_unit=time_unit, folder=folder,
+            without_odd_entries(frame, [*image_names, mask]), image_names, mask=mask, time=time,
+            event=event, patient_id=patient_id, group=group, clinical=clinical, kinds=kinds,
+            spacing=spacing, label=label, time_unit=time_unit, folder=folder,
         )
 
     def to_torch_dataset(self, clinical: pd.DataFrame | npt.ArrayLike | None = None) -> TorchCohort:

@@ -19,7 +19,7 @@ from survimg.io.manifest import check_names
 from survimg.io.patients import PatientTable, index_of
 from survimg.target import make_outcome
 
-__all__ = ["guessed", "parts_of_frame", "table_of_dicts", "without_odd_entries"]
+__all__ = ["default_columns", "parts_of_frame", "table_of_dicts", "without_odd_entries"]
 
 _MASK_KEYS = ("mask", "label", "seg", "segmentation")
 _ID_KEYS = ("patient_id", "subject_id", "id")
@@ -57,8 +57,8 @@ def table_of_dicts(dicts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def guessed(
-    frame: pd.DataFrame, given: str | Sequence[str] | None
+def default_columns(
+    frame: pd.DataFrame, image_names: str | Sequence[str] | None
 ) -> tuple[list[str], str | None, str | None]:
     """Return the columns of a table of dicts that hold images, masks and names of patients.
 
@@ -68,8 +68,8 @@ def guessed(
     first = {str(name): frame[name].iloc[0] for name in frame}
     labels = [n for n in first if getattr(first[n], "type", None) == "label"]
     images = [n for n in first if getattr(first[n], "type", None) == "intensity"]
-    if given is not None:
-        images = [given] if isinstance(given, str) else list(given)
+    if image_names is not None:
+        images = [image_names] if isinstance(image_names, str) else list(image_names)
     elif "image" in frame and not images:
         images = ["image"]
     masks = labels or [n for n in _MASK_KEYS if n in first and not types.is_number(first[n])]
@@ -80,9 +80,9 @@ def guessed(
     return images, next(iter(masks), None), next((n for n in _ID_KEYS if n in first), None)
 
 
-def without_odd_entries(frame: pd.DataFrame, kept: Sequence[str | None]) -> pd.DataFrame:
+def without_odd_entries(frame: pd.DataFrame, sources: Sequence[str | None]) -> pd.DataFrame:
     """Leave out entries that are no cells of a table, such as MONAI's meta data."""
-    cells = [n for n in frame if n in kept or all(map(types.is_scalar, frame[n]))]
+    cells = [n for n in frame if n in sources or all(map(types.is_scalar, frame[n]))]
     return frame[cells]
 
 
@@ -103,8 +103,8 @@ def parts_of_frame(
     folder: Path,
 ) -> tuple[PatientTable, Any, Any]:
     """Return the table, the volumes and the masks of a cohort; see `Cohort.from_frame`."""
-    cells = _given(frame, [images] if isinstance(images, str) else images)
-    mask_cells = None if mask is None else _given(
+    cells = _cells(frame, [images] if isinstance(images, str) else images)
+    mask_cells = None if mask is None else _cells(
         frame, [mask] if isinstance(mask, str) else {"mask": mask}
     )
     time, event, group = (
@@ -150,7 +150,7 @@ def _ids(frame: pd.DataFrame, patient_id: str | None) -> list[str]:
     return [f"case-{i:04d}" for i in range(len(frame))]
 
 
-def _given(
+def _cells(
     frame: pd.DataFrame, images: Sequence[str] | Mapping[str, Sequence[Any]]
 ) -> dict[str, list[Any]]:
     """Return the cells of the columns named, or those given."""

@@ -247,7 +247,7 @@ def _refuse_text(name: str, counts: Mapping[str, int]) -> None:
     comma = next((level for level in counts if DECIMAL_COMMA.fullmatch(level)), None)
     if comma is not None:
         raise ValueError(f"Clinical column {name!r} holds {comma!r}, with {comma_said(comma)}.")
-    mark = next((said for level in counts if (said := odd_mark(level))), None)
+    mark = next((text for level in counts if (text := odd_mark(level))), None)
     if mark is not None:
         raise ValueError(f"Clinical column {name!r}: {mark}.")
     days = [level for level in counts if _DATE.fullmatch(level) and number_of(level) is None]

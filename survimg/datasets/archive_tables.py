@@ -194,12 +194,12 @@ def dicom_images(
     return [row for row in rows if is_patient(row["patient_id"])]
 
 
-def region_labels(mask: str, wanted: Sequence[str]) -> list[str]:
-    """Return the names of regions in an RTSTRUCT or segmentation object that are wanted."""
+def region_labels(mask: str, names: Sequence[str]) -> list[str]:
+    """Return the names of regions in an RTSTRUCT or segmentation object that are among `names`."""
     dataset = read_dataset(Path(mask), "read the names of its regions", stop_before_pixels=True)
     regions = [str(roi.ROIName) for roi in dataset.get("StructureSetROISequence") or []]
     regions += [str(segment.SegmentLabel) for segment in dataset.get("SegmentSequence") or []]
-    plain_names = {plain(name) for name in wanted}
+    plain_names = {plain(name) for name in names}
     return [name for name in regions if plain(name) in plain_names]
 
 
@@ -214,12 +214,12 @@ def cohort_of(patients: Patients, cohort: PublicCohort, channels: Sequence[str])
     reasons: dict[str, list[str]] = {}
     for patient, reason in sorted(patients.lacking.items()):
         reasons.setdefault(reason, []).append(patient)
-    told = "; ".join(f"{reason}: {listed(who)} ({len(who)})" for reason, who in reasons.items())
+    summary = "; ".join(f"{reason}: {listed(who)} ({len(who)})" for reason, who in reasons.items())
     if not patients.rows:
-        raise ValueError(f"No patient of {cohort.name} is complete. {told}.")
-    if told:
+        raise ValueError(f"No patient of {cohort.name} is complete. {summary}.")
+    if summary:
         warnings.warn(
-            f"{cohort.name}: {len(patients.lacking)} patients are left out. {told}.",
+            f"{cohort.name}: {len(patients.lacking)} patients are left out. {summary}.",
             UserWarning,
             stacklevel=3,
         )

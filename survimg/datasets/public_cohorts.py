@@ -401,19 +401,19 @@ def from_sts(
 
 
 def _take(
-    patients: Patients, row: Row, wanted: Sequence[str], *, first: bool = False
+    patients: Patients, row: Row, regions: Sequence[str], *, first: bool = False
 ) -> None:
     """Take a patient of a DICOM archive whose images, contours and outcome are all there."""
-    needed = [name for name in ("PET", "CT") if name in row] + ["mask", "time", "event"]
-    lacking = [f"no {name}" for name in needed if row.get(name) in (None, "")]
+    required = [name for name in ("PET", "CT") if name in row] + ["mask", "time", "event"]
+    lacking = [f"no {name}" for name in required if row.get(name) in (None, "")]
     labels: list[str] = []
     if row.get("mask"):
-        labels = region_labels(str(row["mask"]), wanted)
-        order = [plain(name) for name in wanted]
+        labels = region_labels(str(row["mask"]), regions)
+        order = [plain(name) for name in regions]
         labels = sorted(labels, key=lambda name: order.index(plain(name)))[: 1 if first else None]
         if not labels:
-            named = " or ".join(wanted) or "(none in the table)"
-            lacking.append(f"no region {named} in the mask")
+            choice = " or ".join(regions) or "(none in the table)"
+            lacking.append(f"no region {choice} in the mask")
     if lacking:
         patients.lacking[str(row["patient_id"])] = ", ".join(lacking)
     else:

@@ -84,10 +84,6 @@ class CoxFit(CoxModel):
             for beta, error, p_value in columns
         ]
 
-    def linear_predictor(self, covariates: npt.ArrayLike) -> np.ndarray:
-        """``X @ coefficients``, the log risk up to a constant."""
-        return np.asarray(covariates, dtype=np.float64) @ self.coefficients
-
 
 def fit_cox(
     y: npt.ArrayLike,

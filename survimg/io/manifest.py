@@ -292,10 +292,10 @@ def _read_cells(path: Path) -> dict[str, list[str]]:
     if len(numbered) < 2:
         raise ValueError(f"{path} needs a row of column names and one row per patient.")
     header = numbered[0][1]
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+    for separator, plural in ((";", "semicolons"), ("\t", "tabs")):
         if f"patient_id{separator}" in ",".join(header) + separator:
             raise ValueError(
-                f"{path} is separated by {called}; separate columns by commas, and write decimal "
+                f"{path} is separated by {plural}; separate columns by commas, and write decimal "
                 "points in numbers."
             )
     repeated = [name for name, count in Counter(header).items() if count > 1]
@@ -454,8 +454,8 @@ def _read_clinical(
         texts = column.dropna().drop_duplicates()
         for i, text in zip(texts.index.tolist(), texts, strict=True):
             _refuse_decimal_comma(text, ids[i], str(name))
-            if (said := odd_mark(text)) is not None:
-                raise ValueError(f"Patient {ids[i]!r}, column {name!r}: {said}.")
+            if (mark := odd_mark(text)) is not None:
+                raise ValueError(f"Patient {ids[i]!r}, column {name!r}: {mark}.")
     return declare(frame, kinds, ids)
 
 

@@ -90,7 +90,7 @@ def _partly_paths(
             f"{where} is the path of a file or folder, or has the suffix of an image, but other "
             f"cells of the column are no paths. Correct it, or {remedy}"
         )
-    mark = f" ({said})" if (said := odd_mark(cells[i])) else ""
+    mark = f" ({text})" if (text := odd_mark(cells[i])) else ""
     return (
         f"{where} is not the path of an image, but other cells of the column are{mark}. Correct "
         f"it, leave it empty if the patient lacks this modality, or {remedy}"

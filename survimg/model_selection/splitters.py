@@ -37,7 +37,28 @@ RandomState = int | np.random.RandomState | None
 Split = tuple[np.ndarray, np.ndarray]
 
 
-class EventStratifiedKFold(BaseCrossValidator):
+class _EventStratified(BaseCrossValidator):
+    """Parameters of K folds that are stratified by event."""
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        shuffle: bool = False,
+        random_state: RandomState = None,
+        n_time_bins: int = 1,
+    ) -> None:
+        self.n_splits = n_splits
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.n_time_bins = n_time_bins
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
+        """Return the number of folds; the arguments exist for scikit-learn's protocol."""
+        return self.n_splits
+
+
+class EventStratifiedKFold(_EventStratified):
     """K folds with equal numbers of events, and events spread evenly over time.
 
     Patients are distributed over the folds in turn, by stratum: the numbers of events in any
@@ -65,23 +86,6 @@ class EventStratifiedKFold(BaseCrossValidator):
     [2 3 5] [0 1 4] 1
     [0 1 4] [2 3 5] 1
     """
-
-    def __init__(
-        self,
-        n_splits: int = 5,
-        *,
-        shuffle: bool = False,
-        random_state: RandomState = None,
-        n_time_bins: int = 1,
-    ) -> None:
-        self.n_splits = n_splits
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.n_time_bins = n_time_bins
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return the number of folds; the arguments exist for scikit-learn's protocol."""
-        return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
         """Yield the training and test indices of each fold.
@@ -119,7 +123,7 @@ class EventStratifiedKFold(BaseCrossValidator):
         yield from _folds(deal(labels, self.n_splits, order), self.n_splits)
 
 
-class EventStratifiedGroupKFold(BaseCrossValidator):
+class EventStratifiedGroupKFold(_EventStratified):
     """K folds that keep groups (patients with several scans, centres) whole and balance events.
 
     The groups richest in events are placed first, one into each fold, so every fold has an event
@@ -138,23 +142,6 @@ class EventStratifiedGroupKFold(BaseCrossValidator):
     """
 
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
-
-    def __init__(
-        self,
-        n_splits: int = 5,
-        *,
-        shuffle: bool = False,
-        random_state: RandomState = None,
-        n_time_bins: int = 1,
-    ) -> None:
-        self.n_splits = n_splits
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.n_time_bins = n_time_bins
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return the number of folds; the arguments exist for scikit-learn's protocol."""
-        return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
         """Yield the training and test indices of each fold.

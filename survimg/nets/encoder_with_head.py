@@ -160,15 +160,15 @@ def pooled(output: Any, pool: Pool = "mean") -> Tensor:
     while isinstance(output, (list, tuple)) and len(output):
         output = output[-1]
     if not (isinstance(output, Tensor) and 2 <= output.ndim <= 5 and output.is_floating_point()):
-        given = type(output).__name__
+        description = type(output).__name__
         if isinstance(output, Tensor):
-            given = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
+            description = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
         elif isinstance(output, Mapping):
-            given = f"a {given} with {list(output)}"
+            description = f"a {description} with {list(output)}"
         raise ValueError(
             "The network must return features (b, n), a map (b, n, z, y, x), tokens (b, tokens, n) "
-            f"or a list of these, of which the last is taken; it returns {given}. Wrap it in a "
-            "module whose forward returns the right one, as floating-point numbers."
+            f"or a list of these, of which the last is taken; it returns {description}. Wrap it in "
+            "a module whose forward returns the right one, as floating-point numbers."
         )
     features = output.to(torch.promote_types(output.dtype, torch.float32))
     if features.ndim == 2:

@@ -25,7 +25,6 @@ __all__ = [
     "ConvUnit",
     "PointwiseConv3d",
     "batch_norm",
-    "batch_norm_2d",
     "check_clinical",
     "check_images",
     "conv2d",
@@ -92,11 +91,6 @@ def batch_norm(n_channels: int, *, rectify: bool = False) -> BatchNorm3d:
     return BatchNorm3d(
         n_channels, rectify=rectify, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM
     )
-
-
-def batch_norm_2d(n_channels: int) -> nn.BatchNorm2d:
-    """2D batch normalisation with Keras' constants (epsilon 1e-3, momentum 0.99)."""
-    return nn.BatchNorm2d(n_channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
 
 
 class ConvUnit(nn.Sequential):

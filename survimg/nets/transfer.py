@@ -67,11 +67,11 @@ class LoadReport:
         UserWarning
         """
         shared = len(self.loaded) + len(self.mismatched)
-        n_own, n_given = shared + len(self.missing), shared + len(self.unexpected)
-        if 2 * len(self.loaded) < min(n_own, n_given):
+        n_net, n_source = shared + len(self.missing), shared + len(self.unexpected)
+        if 2 * len(self.loaded) < min(n_net, n_source):
             warnings.warn(
-                f"Of {n_given} tensors given, {len(self.loaded)} were loaded into the network, "
-                f"which has {n_own}; the others start at random.\n{self}",
+                f"Of {n_source} tensors given, {len(self.loaded)} were loaded into the network, "
+                f"which has {n_net}; the others start at random.\n{self}",
                 UserWarning,
                 stacklevel=2,
             )
@@ -139,35 +139,37 @@ def load_weights(
     return report
 
 
-def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _without_prefix(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
     """Take the prefix off behind which most of the network's names are, if none stands alone.
 
     Names beside it stay as they are: of a head, a metric, the loss of a Lightning module.
     """
-    if own.keys() & state.keys():
+    if expected.keys() & state.keys():
         return state
     cuts = ((name, i + 1) for name in state for i, letter in enumerate(name) if letter == ".")
-    counts = Counter(name[:cut] for name, cut in cuts if name[cut:] in own)
+    counts = Counter(name[:cut] for name, cut in cuts if name[cut:] in expected)
     (prefix, count), *others = counts.most_common(2) or [("", 0)]
     if others and others[0][1] == count:
         raise ValueError(
-            f"The source holds {count} of the network's {len(own)} tensors behind {prefix!r} and "
-            f"as many behind {others[0][0]!r}. Save those that you mean in a file of their own."
+            f"The source holds {count} of the network's {len(expected)} tensors behind {prefix!r} "
+            f"and as many behind {others[0][0]!r}. Save those that you mean in a file of their own."
         )
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 def _adapted(
     state: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     how: Literal["mean", "copy"] | None,
     warn: bool,
 ) -> Mapping[str, Tensor]:
     """Fit the first convolution to the number of channels of the network's."""
-    first = next((name for name, value in own.items() if value.ndim >= 4), None)
+    first = next((name for name, value in expected.items() if value.ndim >= 4), None)
     if first is None or first not in state:
         return state
-    weight, shape = state[first], own[first].shape
+    weight, shape = state[first], expected[first].shape
     if weight.ndim != len(shape) or weight.shape[0] != shape[0] or weight.shape[2:] != shape[2:]:
         return state
     n_before, n_now = weight.shape[1], shape[1]

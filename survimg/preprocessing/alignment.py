@@ -92,15 +92,15 @@ class Alignment:
 
     Attributes
     ----------
-    found : WorldMap or None
-        What the optimiser found; None where there was nothing to optimise or it gave up.
+    result : WorldMap or None
+        What the optimiser came to; None where there was nothing to optimise or it gave up.
     start : WorldMap
         The translation it began with.
     error : str or None
         Why there is no result.
     mi_before, mi_after : float
         Mutual information in nats of the two images where both have voxels, at `start` and at
-        `found`; NaN where there is no result, as in all figures.
+        `result`; NaN where there is none, as in all figures.
     mi_share : float
         `mi_after` as part of the template's own information there (0 to 1).
     overlap_before, overlap_after : float
@@ -118,7 +118,7 @@ class Alignment:
         Largest distance by which it moved a corner of the template's field of view.
     """
 
-    found: WorldMap | None
+    result: WorldMap | None
     start: WorldMap
     error: str | None = None
     mi_before: float = math.nan
@@ -138,7 +138,7 @@ class Alignment:
 
     def figures(self) -> dict[str, float | str]:
         """Return the figures of quality by name."""
-        names = {field.name for field in fields(self)} - {"found", "start", "error"}
+        names = {field.name for field in fields(self)} - {"result", "start", "error"}
         return {name: value for name, value in asdict(self).items() if name in names}
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Alignment:
             for name, value in self.figures().items()
         }
         return {
-            "found": None if self.found is None else self.found.to_dict(),
+            "found": None if self.result is None else self.result.to_dict(),
             "start": self.start.to_dict(), "error": self.error, **figures,
         }
 
@@ -161,7 +161,7 @@ class Alignment:
         }
         world_map = content["found"]
         return cls(
-            found=None if world_map is None else WorldMap.from_dict(world_map),
+            result=None if world_map is None else WorldMap.from_dict(world_map),
             start=WorldMap.from_dict(content["start"]),
             error=content["error"],
             **figures,

@@ -80,9 +80,9 @@ class CohortRegistration:
     def world_map(self, i: int) -> WorldMap:
         """Return the map by which patient `i` is prepared."""
         alignment = self.alignments[i]
-        if self.reasons[i] or alignment.found is None:
+        if self.reasons[i] or alignment.result is None:
             return alignment.start
-        return alignment.found
+        return alignment.result
 
     def grid(self, i: int) -> Image:
         """Return the block in the world of patient `i`."""

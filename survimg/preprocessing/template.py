@@ -268,14 +268,14 @@ def _descend(
 
 
 def _measure(
-    fixed: _Working, moving: _Working, start: WorldMap, found: WorldMap, grid: Image
+    fixed: _Working, moving: _Working, start: WorldMap, result: WorldMap, grid: Image
 ) -> Alignment:
     mi_before, overlap_before, _, _ = _likeness(fixed, moving, start)
-    mi_after, overlap_after, coverage, mi_template = _likeness(fixed, moving, found)
+    mi_after, overlap_after, coverage, mi_template = _likeness(fixed, moving, result)
     corners = grid.corners()
-    scale_min, scale_max = found.scales
+    scale_min, scale_max = result.scales
     return Alignment(
-        found=found,
+        result=result,
         start=start,
         mi_before=mi_before,
         mi_after=mi_after,
@@ -283,14 +283,14 @@ def _measure(
         overlap_before=overlap_before,
         overlap_after=overlap_after,
         coverage=coverage,
-        flipped=_better_flipped(fixed, moving, found, mi_after),
-        rotation_deg=found.rotation_deg,
-        shear_deg=found.shear_deg,
+        flipped=_better_flipped(fixed, moving, result, mi_after),
+        rotation_deg=result.rotation_deg,
+        shear_deg=result.shear_deg,
         scale_min=scale_min,
         scale_max=scale_max,
-        volume_factor=found.volume_factor,
-        shift_mm=float(np.linalg.norm(found(fixed.centre) - start(fixed.centre))),
-        corner_shift_mm=float(np.linalg.norm(found(corners) - start(corners), axis=1).max()),
+        volume_factor=result.volume_factor,
+        shift_mm=float(np.linalg.norm(result(fixed.centre) - start(fixed.centre))),
+        corner_shift_mm=float(np.linalg.norm(result(corners) - start(corners), axis=1).max()),
     )
 
 
@@ -302,12 +302,12 @@ def _likeness(
     inside = _inside(moving.image, grid)
     values = resample_like(moving.image, grid).array[inside]
     body = resample_like(moving.body, grid, interpolation="nearest", padding=0.0).array[inside] > 0
-    own_values, own_body = fixed.image.array[inside], fixed.body.array[inside] > 0
-    total = int(body.sum() + own_body.sum())
-    overlap = 2.0 * int((body & own_body).sum()) / total if total else math.nan
-    coverage = float(own_body.sum() / fixed.body.array.sum())
-    own_information = mutual_information(own_values, own_values)
-    return mutual_information(own_values, values), overlap, coverage, own_information
+    reference, reference_body = fixed.image.array[inside], fixed.body.array[inside] > 0
+    total = int(body.sum() + reference_body.sum())
+    overlap = 2.0 * int((body & reference_body).sum()) / total if total else math.nan
+    coverage = float(reference_body.sum() / fixed.body.array.sum())
+    entropy = mutual_information(reference, reference)
+    return mutual_information(reference, values), overlap, coverage, entropy
 
 
 def _inside(image: Image, grid: Image) -> np.ndarray:
@@ -316,12 +316,12 @@ def _inside(image: Image, grid: Image) -> np.ndarray:
     return resample_like(ones, grid, interpolation="nearest", padding=0.0).array > 0
 
 
-def _better_flipped(fixed: _Working, moving: _Working, found: WorldMap, mi: float) -> str:
+def _better_flipped(fixed: _Working, moving: _Working, result: WorldMap, mi: float) -> str:
     """Return the axes along which the patient, turned over about its body, fits better."""
     best, axes = mi, ""
     for flips in ((0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 1), (1, 1, 1)):
         mirror = np.diag(1.0 - 2.0 * np.array(flips))
-        turned = WorldMap(found.matrix @ mirror, found(fixed.centre - mirror @ fixed.centre))
+        turned = WorldMap(result.matrix @ mirror, result(fixed.centre - mirror @ fixed.centre))
         likeness = _likeness(fixed, moving, turned)[0]
         if likeness > best:
             best, axes = likeness, "".join(n for n, f in zip("xyz", flips, strict=True) if f)

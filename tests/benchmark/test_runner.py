@@ -16,6 +16,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from survimg.benchmark import identity, read_run, run_benchmark
 from survimg.benchmark.environment import MemoryIncrease
 from survimg.benchmark.identity import describe, seeded_clone
+from survimg.files import package_digest
 from survimg.report.probabilities import report_horizon, survival_at
 
 
@@ -179,13 +180,13 @@ def test_a_changed_engine_or_library_never_reuses_a_record(
     assert fit_log() == 9
 
 
-def test_the_package_digest_covers_what_changes_results(tmp_path):
+def test_what_has_no_result_is_left_out_of_the_digest(tmp_path):
     def digest(name, **files):
         folder = tmp_path / name
         for part, text in {"nets": "a = 1", "cli": "b = 1", "report": "c = 1", **files}.items():
             (folder / part).mkdir(parents=True)
             (folder / part / "module.py").write_text(text)
-        return identity.package_digest(folder)
+        return package_digest(folder, identity._NO_RESULT)
 
     assert digest("one") == digest("two")
     assert digest("net", nets="a = 2") != digest("one again")

@@ -40,7 +40,7 @@ def template():
 
 
 def _error(alignment, truth):
-    return np.linalg.norm(alignment.found(POINTS) - truth(POINTS), axis=1)
+    return np.linalg.norm(alignment.result(POINTS) - truth(POINTS), axis=1)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_same_images_give_the_same_map_whatever_the_threads(template):
 
 def test_the_template_is_registered_to_itself_by_the_identity(template):
     itself = register(template, draw(), "affine")
-    np.testing.assert_array_equal(itself.found.matrix, np.eye(3))
+    np.testing.assert_array_equal(itself.result.matrix, np.eye(3))
     assert itself.overlap_after == itself.mi_share == 1.0
     assert judge(itself, RegistrationLimits()) == []
 
@@ -99,9 +99,9 @@ def test_what_cannot_be_registered_is_recognised(template, spoil):
 
 def test_an_empty_image_is_recognised(template):
     empty = Image(np.zeros((8, 8, 8), np.float32), (5.0, 5.0, 5.0))
-    found = register(template, empty)
-    assert found.found is None
-    assert judge(found, RegistrationLimits()) == ["the image holds one value only (0)"]
+    alignment = register(template, empty)
+    assert alignment.result is None
+    assert judge(alignment, RegistrationLimits()) == ["the image holds one value only (0)"]
     with pytest.raises(ValueError, match="one value only"):
         make_template(empty)
 
@@ -228,7 +228,7 @@ def test_a_tumour_volume_in_ml_is_that_of_the_patient_after_an_affine_registrati
 def test_a_thin_image_is_a_failed_registration_and_not_the_end_of_a_cohort(template):
     thin = Image(np.random.default_rng(0).normal(size=(3, 40, 40)).astype(np.float32), (1, 1, 1))
     alignment = register(template, thin)
-    assert alignment.found is None
+    assert alignment.result is None
     assert judge(alignment, RegistrationLimits()) == [
         "the image has 3 voxels along z, and registration needs 4 or more"
     ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import os
 import shutil
 import warnings
@@ -23,7 +21,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from survimg.estimators.saved_classes import SAVED_CLASSES
-from survimg.files import lock_file, unlock
+from survimg.files import file_digest, lock_file, package_digest, source_digest, unlock
 from survimg.model_files import ModelFileError
 from survimg.model_files.classes import Classes
 from survimg.model_files.encoding import LEFT_OUT
@@ -33,6 +31,7 @@ __all__ = ["FitOnce"]
 
 # They change how a fit runs or where it is kept, not what is trained.
 _IRRELEVANT = frozenset({"checkpoint_every", "checkpoint_folder", "memory", "n_jobs", "verbose"})
+_PACKAGE = Path(__file__).resolve().parents[2]
 # Parts of survimg on which no network depends.
 _OTHER_PARTS = frozenset({"benchmark", "cli", "report", "suites", "testing.py"})
 
@@ -218,7 +217,8 @@ def _check_seeds(estimator: Any) -> None:
 
 
 def _key(estimator: Any, X: Any, y: np.ndarray | None) -> str:
-    versions = (torch.__version__, sklearn.__version__, np.__version__, _code_digest())
+    source = package_digest(_PACKAGE, _OTHER_PARTS)
+    versions = (torch.__version__, sklearn.__version__, np.__version__, source)
     parts = [versions, _identity(estimator), joblib.hash(X), joblib.hash(y)]
     return hashlib.sha256(joblib.hash(parts).encode()).hexdigest()[:32]
 
@@ -229,7 +229,7 @@ def _identity(value: Any) -> Any:
         return [_identity(item) for item in value]
     if isinstance(value, str | os.PathLike) and Path(value).is_file():
         # Initial weights: the file may change under its name, and keep its size and even its time.
-        return [str(value), hashlib.sha256(Path(value).read_bytes()).hexdigest()]
+        return [str(value), file_digest(value)]
     if not hasattr(value, "get_params") or isinstance(value, type):
         return value
     parameters = {
@@ -238,26 +238,4 @@ def _identity(value: Any) -> Any:
         if name not in _IRRELEVANT
     }
     cls = type(value)
-    return [f"{cls.__module__}.{cls.__qualname__}", _source_digest(cls), parameters]
-
-
-def _source_digest(cls: type) -> str | None:
-    """Digest of the file that defines a class; None for compiled or typed-in code."""
-    try:
-        file = inspect.getsourcefile(cls)
-    except (TypeError, OSError):
-        return None
-    if file is None or not Path(file).is_file():
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-@functools.cache
-def _code_digest() -> str:
-    """Digest of the parts of survimg on which networks depend, read once per process."""
-    folder = Path(__file__).parents[2]
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        if file.relative_to(folder).parts[0] not in _OTHER_PARTS:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return [f"{cls.__module__}.{cls.__qualname__}", source_digest(cls), parameters]

@@ -115,8 +115,11 @@ class SurvivalVoting(SurvivalMixin, _BaseComposition):
         ranks = []
         for model, training in zip(self.estimators_, self.training_risks_, strict=True):
             risk = risk_of(model, X)
-            positions = [np.searchsorted(training, risk, side) for side in ("left", "right")]
-            ranks.append(np.mean(positions, axis=0) / training.size)
+            # A risk differs in its last bits between a patient alone and among others.
+            margin = 1e-12 * np.abs(training).max()
+            below = np.searchsorted(training, risk - margin, "left")
+            not_above = np.searchsorted(training, risk + margin, "right")
+            ranks.append((below + not_above) / (2 * training.size))
         mean: np.ndarray = np.average(ranks, axis=0, weights=self._checked_weights())
         return mean
 

@@ -234,14 +234,14 @@ class _Solver:
         self.gradient = (self._event - self._expected) @ self._features / self._event.size
 
     def _move(
-        self, own: np.ndarray, step: np.ndarray, l1: np.ndarray, l2: np.ndarray
+        self, start: np.ndarray, step: np.ndarray, l1: np.ndarray, l2: np.ndarray
     ) -> float | None:
         """Go a step, or as much of it as lowers the objective; return its size, squared."""
-        before = _penalty(own, l1, l2) - self.value
+        before = _penalty(start, l1, l2) - self.value
         change = self._block @ step
         for halvings in range(_MOST_HALVINGS):
             share = 0.5**halvings
-            coef, linear = own + share * step, self._linear + share * change
+            coef, linear = start + share * step, self._linear + share * change
             evaluated = self._evaluate(linear)
             after = _penalty(coef, l1, l2) - evaluated[0] / self._event.size
             if after <= before + 1e-12 * abs(before):

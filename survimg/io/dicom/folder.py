@@ -283,13 +283,13 @@ def _damaged_in_use(
     files: Sequence[_File],
     patients: Sequence[_Patient],
     modalities: Sequence[str],
-    wanted: Mapping[str, Sequence[str]],
+    choices: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Return what is wrong with files that may be part of what is used; warn of the others."""
     used = {path for patient in patients for path in patient.masks}
     for patient in patients:
         for name in modalities:
-            for series in patient.series_of(name, wanted.get(name)):
+            for series in patient.series_of(name, choices.get(name)):
                 used.update(file.path for file in series)
     beside: dict[Path, list[_File]] = defaultdict(list)
     for file in files:
@@ -317,7 +317,7 @@ def _damaged_in_use(
 def _check_patients(
     patients: Sequence[_Patient],
     modalities: Sequence[str],
-    wanted: Mapping[str, Sequence[str]],
+    choices: Mapping[str, Sequence[str]],
     damaged: Sequence[str],
     folder: Path,
     by_patient_id: bool,
@@ -331,7 +331,7 @@ def _check_patients(
                     f"The patients {owner[study]} and {patient.name} in {folder} have parts of one "
                     "study; there must be one folder per patient."
                 )
-    problems = [text for patient in patients for text in _problems(patient, modalities, wanted)]
+    problems = [text for patient in patients for text in _problems(patient, modalities, choices)]
     if not by_patient_id:
         problems += [
             f"Folder {patient.name!r} holds images with {len(patient.headers)} PatientIDs; make a "
@@ -348,12 +348,12 @@ def _check_patients(
 
 
 def _problems(
-    patient: _Patient, modalities: Sequence[str], wanted: Mapping[str, Sequence[str]]
+    patient: _Patient, modalities: Sequence[str], choices: Mapping[str, Sequence[str]]
 ) -> list[str]:
     meant = "keep the one that is meant, or write a manifest that names it."
     texts = []
     for column in modalities:
-        every, choice = patient.series_of(column), wanted.get(column)
+        every, choice = patient.series_of(column), choices.get(column)
         matches = patient.series_of(column, choice)
         if len(matches) == 1 or not every:
             continue
@@ -383,11 +383,11 @@ def _matches(description: str, patterns: Sequence[str]) -> bool:
     return any(text == pattern or fnmatchcase(text, pattern) for pattern in folded)
 
 
-def _series(found: Sequence[list[_File]], n_files: Mapping[Path, int], links: Path) -> str:
+def _series(series: Sequence[list[_File]], n_files: Mapping[Path, int], links: Path) -> str:
     """Return the folder of the one series of a modality, or nothing where there is none."""
-    if not found:
+    if not series:
         return ""
-    (files,) = found
+    (files,) = series
     paths = [file.path for file in files]
     folder = paths[0].parent
     if {path.parent for path in paths} == {folder} and n_files[folder] == len(paths):
@@ -405,10 +405,10 @@ def _check_rows(
     no_row = sorted(set(names) - set(rows))
     no_images = sorted(set(rows) - set(names)) if every_row else []
     pairs = (("Without a row", no_row), ("Without images", no_images))
-    told = " ".join(f"{what}: {listed(who)}." for what, who in pairs if who)
-    if told:
+    gaps = " ".join(f"{what}: {listed(who)}." for what, who in pairs if who)
+    if gaps:
         raise ValueError(
-            f"{where} do not hold the same patients. {told} The patient_id is the name of a "
+            f"{where} do not hold the same patients. {gaps} The patient_id is the name of a "
             "patient's sub-folder or, with --by-patient-id, the PatientID."
         )
 

@@ -248,16 +248,16 @@ def check_shrinkage(images: Sequence[PixelData]) -> None:
     ValueError
         More than 640 MiB, decoded, in less than a fiftieth of that.
     """
-    claimed = there = 0
+    decoded_size = stored_size = 0
     for image in images:
         if image.length is None:
-            claimed += 4 * image.n_frames * image.rows * image.columns  # as decoded
-            there += image.path.stat().st_size - image.start
-    if claimed > _SHRUNK_MAX and claimed > _SHRUNK_RATIO * there:
+            decoded_size += 4 * image.n_frames * image.rows * image.columns
+            stored_size += image.path.stat().st_size - image.start
+    if decoded_size > _SHRUNK_MAX and decoded_size > _SHRUNK_RATIO * stored_size:
         raise ValueError(
-            f"{images[0].path} and the slices beside it claim {claimed} bytes of pixels in {there} "
-            f"compressed ones. What shrinks by more than {_SHRUNK_RATIO} is read up to "
-            f"{_SHRUNK_MAX >> 20} MiB; decompress it with gdcmconv --raw."
+            f"{images[0].path} and the slices beside it claim {decoded_size} bytes of pixels in "
+            f"{stored_size} compressed ones. What shrinks by more than {_SHRUNK_RATIO} is read "
+            f"up to {_SHRUNK_MAX >> 20} MiB; decompress it with gdcmconv --raw."
         )
 
 

@@ -132,12 +132,12 @@ def _contours(dataset: Any, roi: str | None, path: Path) -> tuple[str, bool, lis
             f"{path} is damaged: it has two regions of one ROINumber among "
             f"{sorted(name for _, name in names)}."
         )
-    wanted = [number for number, name in names if roi is None or name == roi]
-    if len(wanted) != 1:
+    numbers = [number for number, name in names if roi is None or name == roi]
+    if len(numbers) != 1:
         what = "Say which region" if roi is None else f"There is not exactly one region {roi!r}"
         raise ValueError(f"{what}; {path} holds {sorted(name for _, name in names)}.")
-    name = dict(names)[wanted[0]]
-    contours = _stored(dataset, wanted[0], f"the region {name!r}", path)
+    name = dict(names)[numbers[0]]
+    contours = _stored(dataset, numbers[0], f"the region {name!r}", path)
     if not contours:
         raise ValueError(f"The region {name!r} in {path} has no contours.")
     for kind, values in contours:

@@ -39,13 +39,13 @@ class _Frames:
     thickness: float | None
 
 
-def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> Image:
+def read_segmentation(path: Path, labels: Sequence[int | str] | None = None) -> Image:
     """Read segments of a DICOM segmentation object (PS3.3 A.51) on its own grid.
 
     Parameters
     ----------
     path : Path
-    wanted : sequence of int or str, optional
+    labels : sequence of int or str, optional
         Numbers or labels of the segments, which are merged; may be left out where the object has
         only one.
 
@@ -66,7 +66,7 @@ def read_segmentation(path: Path, wanted: Sequence[int | str] | None = None) -> 
     """
     frames = _read_frames(path)
     _check_segments(frames, path)
-    names: list[int | str | None] = [None] if wanted is None else list(wanted)
+    names: list[int | str | None] = [None] if labels is None else list(labels)
     numbers = [_number(frames.segments, name, path) for name in names]
     marked = np.zeros(len(frames.values), dtype=bool)
     masks = np.zeros(frames.values.shape, dtype=bool)
@@ -167,23 +167,23 @@ def _floats(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     return np.array([[float(part) for part in value] for value in values]).reshape(shape)
 
 
-def _number(segments: list[tuple[int, str]], wanted: int | str | None, path: Path) -> int:
+def _number(segments: list[tuple[int, str]], segment: int | str | None, path: Path) -> int:
     numbers = [
         number for number, label in segments
-        if wanted is None or wanted == label or str(wanted) == str(number)
+        if segment is None or segment == label or str(segment) == str(number)
     ]
     if len(numbers) != 1:
         what = (
-            "Say which segment is the tumour (label=..., or --mask-label)" if wanted is None
-            else f"There is not exactly one segment {wanted!r}"
+            "Say which segment is the tumour (label=..., or --mask-label)" if segment is None
+            else f"There is not exactly one segment {segment!r}"
         )
         listed = ", ".join(f"{number} ({label})" for number, label in segments)
         raise ValueError(f"{what}; {path} holds {listed}.")
     return numbers[0]
 
 
-def _binary(frames: _Frames, chosen: np.ndarray, number: int, path: Path) -> np.ndarray:
-    values = frames.values[chosen]
+def _binary(frames: _Frames, indices: np.ndarray, number: int, path: Path) -> np.ndarray:
+    values = frames.values[indices]
     if frames.kind == "LABELMAP":
         return values == number
     if not np.isin(values, (0, frames.full_value)).all():

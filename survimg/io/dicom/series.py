@@ -151,7 +151,7 @@ def read_series(folder: Path, root: Path | None, *, suv: bool) -> Series:
 
 
 def _the_only_series(folder: Path, root: Path | None) -> list[_Slice]:
-    found: dict[str, list[_Slice]] = {}
+    by_series: dict[str, list[_Slice]] = {}
     others = []
     for path in sorted(folder.iterdir()):
         if path.is_dir():
@@ -160,19 +160,17 @@ def _the_only_series(folder: Path, root: Path | None) -> list[_Slice]:
         if not is_dicom(path):
             others.append(path)
         elif (entry := _read_slice(path)) is not None:
-            found.setdefault(entry.series, []).append(entry)
-    if not found:
+            by_series.setdefault(entry.series, []).append(entry)
+    if not by_series:
         raise ValueError(f"The folder {folder} holds no DICOM image series.")
-    if len(found) > 1:
-        listed = [
-            f"{uid} ({slices[0].modality}, {len(slices)} slices)" for uid, slices in found.items()
-        ]
-        series = "; ".join([*listed[:_MAX_LISTED], *(["..."] if len(listed) > _MAX_LISTED else [])])
+    if len(by_series) > 1:
+        names = [f"{uid} ({s[0].modality}, {len(s)} slices)" for uid, s in by_series.items()]
+        series = "; ".join([*names[:_MAX_LISTED], *(["..."] if len(names) > _MAX_LISTED else [])])
         raise ValueError(
-            f"The folder {folder} holds {len(found)} DICOM series; put the one that is meant into "
-            f"a folder of its own: {series}."
+            f"The folder {folder} holds {len(by_series)} DICOM series; put the one that is meant "
+            f"into a folder of its own: {series}."
         )
-    (slices,) = found.values()
+    (slices,) = by_series.values()
     suffixes = {entry.path.suffix for entry in slices}
     for path in others:
         if path.suffix in suffixes:  # else a damaged slice at an end would just be missing

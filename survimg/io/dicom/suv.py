@@ -259,11 +259,11 @@ def _factor_of_activity(headers: Sequence[Mapping[str, Any]]) -> float:
     return weight * 1000.0 / (dose * 2.0 ** (-elapsed / half_life))
 
 
-def _check_corrections(header: Mapping[str, Any], needed: Sequence[str]) -> None:
+def _check_corrections(header: Mapping[str, Any], names: Sequence[str]) -> None:
     corrections = _need(header, "CorrectedImage")
-    given = [corrections] if isinstance(corrections, str) else list(corrections)
-    for name in needed:
-        if name not in given:
+    applied = [corrections] if isinstance(corrections, str) else list(corrections)
+    for name in names:
+        if name not in applied:
             raise ValueError(f"CorrectedImage lacks {name}: the image is not quantitative.")
 
 
@@ -375,9 +375,9 @@ def _need(header: Mapping[str, Any], name: str) -> Any:
 
 
 def _number(header: Mapping[str, Any], name: str, *, low: float, high: float, unit: str) -> float:
-    given = _need(header, name)
+    cell = _need(header, name)
     try:
-        value = float(given)
+        value = float(cell)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is not a number.") from None
     if not low <= value <= high:

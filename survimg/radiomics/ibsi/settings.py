@@ -375,8 +375,8 @@ def resolve_families(
     return resolved
 
 
-def _filters(given: Sequence[ResponseFilter]) -> tuple[ResponseFilter, ...]:
-    filters = tuple(given)
+def _filters(sequence: Sequence[ResponseFilter]) -> tuple[ResponseFilter, ...]:
+    filters = tuple(sequence)
     wrong = [each for each in filters if not isinstance(each, ResponseFilter)]
     if wrong:
         raise ValueError(
@@ -389,10 +389,10 @@ def _filters(given: Sequence[ResponseFilter]) -> tuple[ResponseFilter, ...]:
     return filters
 
 
-def _aggregations(given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
+def _aggregations(choice: Sequence[str] | None) -> tuple[str, ...]:
+    if choice is None:
         return ALL_AGGREGATIONS
-    names = (given,) if isinstance(given, str) else tuple(given)
+    names = (choice,) if isinstance(choice, str) else tuple(choice)
     unknown = [name for name in names if name not in ALL_AGGREGATIONS]
     if unknown or not names:
         raise ValueError(
@@ -401,37 +401,37 @@ def _aggregations(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in ALL_AGGREGATIONS if name in names)
 
 
-def _voxel_size(given: float | Sequence[float] | None) -> tuple[float, float, float]:
-    if given is None:
+def _voxel_size(resample_mm: float | Sequence[float] | None) -> tuple[float, float, float]:
+    if resample_mm is None:
         return 0.0, 0.0, 0.0
-    sizes = np.asarray(given, dtype=np.float64)
+    sizes = np.asarray(resample_mm, dtype=np.float64)
     usable = sizes.shape in ((), (3,)) and np.isfinite(sizes).all() and (sizes >= 0).all()
     if not usable or not sizes.any():
         raise ValueError(
             "resample_mm must be one size or a (z, y, x) triple in mm, in which 0 keeps an axis; "
-            f"got {given!r}."
+            f"got {resample_mm!r}."
         )
     z, y, x = np.broadcast_to(sizes, 3).tolist()
     return z, y, x
 
 
-def _by_channel(name: str, given: Any, channels: Sequence[str]) -> dict[str, Any]:
-    if given is None:
+def _by_channel(name: str, value: Any, channels: Sequence[str]) -> dict[str, Any]:
+    if value is None:
         return {}
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(channels, given)
-    _check_channels(name, given, channels)
-    return dict(given)
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(channels, value)
+    _check_channels(name, value, channels)
+    return dict(value)
 
 
-def _check_channels(name: str, given: Any, channels: Sequence[str]) -> None:
-    unknown = [channel for channel in given if channel not in channels]
-    if isinstance(given, str) or unknown:
-        raise ValueError(f"{name} names {given!r}, but the channels of X are {list(channels)}.")
+def _check_channels(name: str, value: Any, channels: Sequence[str]) -> None:
+    unknown = [channel for channel in value if channel not in channels]
+    if isinstance(value, str) or unknown:
+        raise ValueError(f"{name} names {value!r}, but the channels of X are {list(channels)}.")
 
 
-def _range(given: Any) -> Range:
-    pair = np.asarray(given, dtype=np.float64)
+def _range(limits: Any) -> Range:
+    pair = np.asarray(limits, dtype=np.float64)
     if pair.shape != (2,) or not pair[0] < pair[1]:
-        raise ValueError(f"intensity_range must be (low, high) with low < high; got {given!r}.")
+        raise ValueError(f"intensity_range must be (low, high) with low < high; got {limits!r}.")
     return float(pair[0]), float(pair[1])

@@ -143,7 +143,7 @@ def test_weights_that_change_under_their_name_are_another_fit(data, log, tmp_pat
 def test_another_source_of_survimg_is_another_fit(data, log, tmp_path, monkeypatch):
     X, y = data
     FitOnce(Counted(log), memory=tmp_path).fit(X, y)
-    monkeypatch.setattr(module, "_code_digest", lambda: "another")
+    monkeypatch.setattr(module, "package_digest", lambda *_: "another")
     assert not FitOnce(Counted(log), memory=tmp_path).fit(X, y).reused_
     assert n_fits(log) == 2
 

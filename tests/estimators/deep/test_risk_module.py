@@ -38,7 +38,7 @@ def inputs_of(model, cohort, i):
     if model.clinical_encoder_ is None:
         return volumes, torch.zeros(1, 0)
     encoded = model.clinical_encoder_.transform(cohort).to_numpy(np.float32)
-    return volumes, torch.from_numpy(encoded[i : i + 1])
+    return volumes, torch.tensor(encoded[i : i + 1])  # pandas 3 lends its values read-only
 
 
 @pytest.mark.parametrize(
