@@ -41,7 +41,7 @@ def client():
     patient = dict.fromkeys(("connect", "tcp"), "300s")  # on a machine with other work beside
     with (
         dask.config.set({f"distributed.comm.timeouts.{name}": t for name, t in patient.items()}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
