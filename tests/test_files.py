@@ -33,6 +33,7 @@ EXCEPTIONS = {
     ("benchmark/environment.py", "write_text"): "asks the kernel, through /proc",
     ("io/dicom/folder.py", "symlink_to"): "links to the slices of a series",
     ("io/dicom/pixels.py", "save_as"): "a frame for the decoder, in a folder of this process alone",
+    ("io/images/image.py", "open"): "asks for room, in a file that `writing` has given",
     ("compute/device_slots.py", "FileLock"): "locks in a folder that only the user can read",
 }
 

@@ -100,11 +100,11 @@ def test_maps_that_cannot_be_written(
     command += ["--params", str(cases.parent / "Params.yaml")]
     write, paths = sitk.WriteImage, []
 
-    def fail_at_the_fourth(image: sitk.Image, path: str) -> None:
+    def fail_at_the_fourth(image: sitk.Image, path: str, **options: bool) -> None:
         paths.append(path)
         if len(paths) == 4:
             raise OSError("no space")
-        write(image, path)
+        write(image, path, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(sitk, "WriteImage", fail_at_the_fourth)
