@@ -89,7 +89,7 @@ def clinical_p_values(
         p_values = univariate_p_values(table, tested, event, time)
     except ValueError as error:
         raise ValueError(
-            f"{error} Univariate p values have no alpha: pool rare categories, leave the column out "
-            "of clinical_columns, or do without significance."
+            f"{error} Univariate p values have no alpha: pool rare categories, leave the column "
+            "out of clinical_columns, or do without significance."
         ) from error
     return {name: p_values.get(name, np.nan) for name in variables}
