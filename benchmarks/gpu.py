@@ -78,7 +78,7 @@ def run(arguments: list[str], seconds: float) -> dict[str, Any]:
             )  # fmt: skip
             status, output = done.returncode, done.stdout + done.stderr
         except subprocess.TimeoutExpired as error:
-            status, output = "cut", bytes(error.stdout or b"").decode()
+            status, output = "cut", bytes(error.stdout or b"").decode(errors="replace")
         row: dict[str, Any] = {
             "command": shlex.join(["python", *(_relative(part) for part in arguments)]),
             "status": status, "seconds": round(time.perf_counter() - start, 1),

@@ -47,8 +47,9 @@ def predictions_as_parquet(run: Run) -> bytes:
 
     columns = _columns(run)
     types = {"i": int64(), "b": bool_(), "f": float64(), "U": string()}
+    # Text in quotes, which keep a carriage return in a name.
     table = read_csv(
-        io.BytesIO(csv_text(columns).encode()),
+        io.BytesIO(csv_text(columns, quotes=True).encode()),
         parse_options=ParseOptions(newlines_in_values=True),
         convert_options=ConvertOptions(
             column_types={name: types[values.dtype.kind] for name, values in columns.items()}
@@ -59,10 +60,12 @@ def predictions_as_parquet(run: Run) -> bytes:
     return buffer.getvalue()
 
 
-def csv_text(columns: Mapping[str, Iterable[object]]) -> str:
+def csv_text(columns: Mapping[str, Iterable[object]], *, quotes: bool = False) -> str:
     """Lay out columns as comma-separated values; None and NaN are empty cells."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(
+        text, quoting=csv.QUOTE_NONNUMERIC if quotes else csv.QUOTE_MINIMAL, lineterminator="\n"
+    )
     writer.writerow(columns)
     for row in zip(*columns.values(), strict=True):
         writer.writerow(["" if _is_missing(cell) else cell for cell in row])

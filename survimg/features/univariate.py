@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc
 
 from survimg.features.clinical import ClinicalFeatures
 from survimg.survival import maximise_partial_likelihood
+from survimg.survival.distributions import chi_squared_p_value
 
 __all__ = ["clinical_p_values", "univariate_p_values"]
 
@@ -49,7 +49,8 @@ def univariate_p_values(
         X = table[list(columns)].to_numpy(dtype=np.float64)
         fit = maximise_partial_likelihood(X, event, time, names=tuple(columns), alpha=alpha)
         beta = fit.coefficients
-        p_values[name] = float(chdtrc(beta.size, beta @ np.linalg.solve(fit.covariance, beta)))
+        statistic = float(beta @ np.linalg.solve(fit.covariance, beta))
+        p_values[name] = chi_squared_p_value(beta.size, statistic)
     return p_values
 
 
@@ -84,5 +85,11 @@ def clinical_p_values(
         encoded = [name] if levels is None else [f"{name}_{level}" for level in levels[1:]]
         variables[name] = [column for column in encoded if column in table]
     tested = {name: columns for name, columns in variables.items() if columns}
-    p_values = univariate_p_values(table, tested, event, time)
+    try:
+        p_values = univariate_p_values(table, tested, event, time)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Univariate p values have no alpha: pool rare categories, leave the column "
+            "out of clinical_columns, or do without significance."
+        ) from error
     return {name: p_values.get(name, np.nan) for name in variables}

@@ -45,8 +45,9 @@ def calibration_figure(probabilities: Probabilities, when: str) -> Markup | None
         if has_limits.any():
             label += ", 95 % CI" if has_limits.all() else f", 95 % CI of {has_limits.sum()}"
         entries.append((label, "blue", ""))
-        for x, y, (low, high) in zip(predicted, observed, ends.T, strict=True):
-            text = f"predicted {x:.2f}, observed {y:.2f} ({low:.2f} to {high:.2f})"
+        for x, y, (low, high), has in zip(predicted, observed, ends.T, has_limits, strict=True):
+            text = f"predicted {x:.2f}, observed {y:.2f}"
+            text += f" ({low:.2f} to {high:.2f})" if has else " (no interval)"
             plot.line([x, x], [low, high], "blue", 1.2, title=text)
             plot.point(x, y, "blue", 5, title=text)
     plot.x_axis(f"predicted probability {when}")

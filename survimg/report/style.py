@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import sys
@@ -11,9 +12,10 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
-__all__ = ["Script", "model_class", "script", "stylesheet", "templates"]
+__all__ = ["CompiledTemplates", "Script", "model_class", "script", "stylesheet", "templates"]
 
 FOLDER = Path(__file__).parent
 
@@ -59,15 +61,32 @@ def templates() -> Environment:
     return environment
 
 
+class CompiledTemplates(FileSystemBytecodeCache):
+    """A report needs none of these files: without a readable one the template is compiled."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take a compiled template, if it is whole."""
+        try:
+            super().load_bytecode(bucket)
+        except Exception:  # a damaged pickle raises anything
+            bucket.reset()
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep a compiled template, if there is room."""
+        with contextlib.suppress(OSError):  # a full disk, say
+            super().dump_bytecode(bucket)
+
+
 def _bytecode_cache() -> FileSystemBytecodeCache | None:
     """Place where Python keeps the compiled modules of this folder, if it may write there.
 
-    Compiling the templates takes a third of the time of a report.
+    Compiling the templates takes a third of the time of a report. Who can write there can change
+    what Python itself loads from there, so that the files are as safe as the modules.
     """
     folder = Path(cache_from_source(__file__)).parent
     if sys.dont_write_bytecode or not folder.is_dir() or not os.access(folder, os.W_OK):
         return None
-    return FileSystemBytecodeCache(str(folder))
+    return CompiledTemplates(str(folder))
 
 
 def model_class(name: str) -> str:

@@ -6,7 +6,7 @@ degrees of freedom of our tests are whole numbers, for which finite sums are exa
 
 from __future__ import annotations
 
-from math import atan, erfc, exp, lgamma, log, pi, sqrt
+from math import atan, erfc, exp, hypot, lgamma, log, pi, sqrt
 from statistics import NormalDist
 
 __all__ = [
@@ -75,14 +75,15 @@ def student_p_value(df: int, t: float) -> float:
     ----------
     Abramowitz M, Stegun IA. Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
     """
-    cosine, sine = sqrt(df / (df + t * t)), abs(t) / sqrt(df + t * t)
+    length = hypot(sqrt(df), t)
+    cosine, sine = sqrt(df) / length, abs(t) / length
     odd = df % 2
     term = total = (cosine if df > 1 else 0.0) if odd else 1.0
     for j in range(2 + odd, df, 2):
         term *= cosine**2 * (j - 1) / j
         total += term
     inside = 2 / pi * (atan(abs(t) / sqrt(df)) + sine * total) if odd else sine * total
-    return max(0.0, 1 - inside)
+    return max(1 - inside, 0.0)  # in this order, in which NaN stays NaN
 
 
 def student_quantile(df: int, level: float) -> float:

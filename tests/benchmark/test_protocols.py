@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from survimg.benchmark import prediction_table, read_run, run_benchmark, score_run, write_tables
 from survimg.benchmark.identity import describe
+from survimg.benchmark.predictions import predictions_as_parquet
 from survimg.benchmark.risk_groups import risk_groups
 from survimg.benchmark.within_fold import within_fold_concordance
 from survimg.evaluation import SurvivalScorer
@@ -117,6 +120,18 @@ def test_predictions_on_disk_are_those_of_the_records(repeated):
     assert rows.patient_id.tolist() == record.arrays["test_ids"].tolist()
     np.testing.assert_array_equal(rows.risk, record.arrays["test_risk"])
     assert set(rows["repeat"]) == {2}
+
+
+def test_names_on_disk_are_those_of_the_patients_whatever_they_hold(repeated):
+    ids = repeated.ids.astype(object)
+    ids[repeated.folds[0][1][:6]] = "", "NA", "1e5", 'a, "b"', "two\nlines", "carriage\rreturn"
+    names = dict(zip(repeated.ids.tolist(), ids.tolist(), strict=True))
+    record = repeated.records["cox", 0, 0]
+    tested = np.array([names[name] for name in record.arrays["test_ids"].tolist()])
+    record = replace(record, arrays={**record.arrays, "test_ids": tested})
+    run = replace(repeated, ids=ids.astype(str), records={("cox", 0, 0): record})
+    stored = pd.read_parquet(io.BytesIO(predictions_as_parquet(run)))
+    pd.testing.assert_frame_equal(stored, prediction_table(run))
 
 
 def test_a_model_that_only_segments_is_judged_by_its_masks(repeated):

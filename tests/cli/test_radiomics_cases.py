@@ -171,3 +171,21 @@ def test_finished_cases_are_found_again(
     assert "Line 3 (b.nrrd): no more" in capsys.readouterr().err
     pd.testing.assert_frame_equal(run(cases), expected)
     assert len(calls) == 3  # the first case was not measured again
+
+
+def test_a_line_more_leaves_the_cases_that_are_stored(
+    cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(cases, "--cache", str(cases.parent / "cache"))
+    header, *lines = cases.read_text().splitlines()
+    cases.write_text("\n".join([header, "third,b.nrrd,mask.nrrd,1", *lines, ""]))
+    execute, calls = FeatureExtractor.execute, []
+
+    def count(self: FeatureExtractor, *arguments: object, **options: object) -> object:
+        calls.append(arguments)
+        return execute(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FeatureExtractor, "execute", count)
+    second = run(cases, "--cache", str(cases.parent / "cache"))
+    assert len(calls) == 1
+    pd.testing.assert_frame_equal(second[1:].reset_index(drop=True), first, check_dtype=False)

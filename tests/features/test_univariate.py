@@ -26,3 +26,10 @@ def test_each_column_has_the_p_value_of_its_own_cox_model():
     assert p_values["age"] == pytest.approx(fit_cox(y, age).wald_p_values[0], rel=1e-6)
     levels = pd.get_dummies(table["site"], dtype=float)[["b", "c"]]
     assert p_values["site"] == pytest.approx(fit_cox(y, levels).wald_p_value(["b", "c"]), rel=1e-6)
+
+
+def test_a_column_that_separates_the_events_is_named_with_what_to_do():
+    event = np.arange(40) >= 20
+    table = pd.DataFrame({"group": event.astype(float)})
+    with pytest.raises(ValueError, match=r"'group'.*leave the column out of clinical_columns"):
+        clinical_p_values(table, None, event, np.linspace(1, 2, 40))

@@ -15,8 +15,8 @@ from contestants import Failing, Reversed, Segmenter, StageCox, make_cohort
 
 from survimg.benchmark import read_run, run_benchmark, score_run
 from survimg.model_selection import EventStratifiedKFold
-from survimg.report import render
-from survimg.report.style import model_class
+from survimg.report import render, style
+from survimg.report.style import model_class, templates
 from survimg.report.svg import Plot
 
 NASTY = '<script>alert("x")</script>&'
@@ -238,6 +238,27 @@ def test_rendering_again_gives_the_same_page(folder, html):
     render(folder)
     assert (folder / "report.html").read_text(encoding="utf-8") == html
     assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.parametrize("length", [12, 20, 200])
+def test_a_damaged_or_unwritable_cache_of_templates_is_done_without(tmp_path, monkeypatch, length):
+    cache = style.CompiledTemplates(str(tmp_path))
+    monkeypatch.setattr(style, "_bytecode_cache", lambda: cache)
+    environment = templates()
+    environment.get_template("page.html")
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:length])
+    environment.cache.clear()
+    environment.get_template("page.html")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("jinja2.bccache.Bucket.write_bytecode", full)
+    file.unlink()
+    environment.cache.clear()
+    environment.get_template("page.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unfinished_run_is_called_unfinished(tmp_path, patients_of_two_folds):

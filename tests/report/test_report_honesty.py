@@ -150,7 +150,9 @@ def test_the_legend_of_calibration_names_the_intervals_that_are_drawn(n_estimabl
     limit = np.where(np.arange(3) < n_estimable, 0.1, np.nan)
     groups = CalibrationGroups(level, level, level - limit, level + limit, limit, level, level, 1.0)
     drawn = Probabilities("m", 9, 3, 0.1, 0.1, groups, None, None, None, ())
-    assert f">{label}</text>" in calibration_figure(drawn, "1 year")
+    figure = calibration_figure(drawn, "1 year")
+    assert f">{label}</text>" in figure
+    assert figure.count("(no interval)") == 2 * (3 - n_estimable)  # of the bar and of its point
 
 
 def test_settings_of_a_preparation_are_rows_to_read(tmp_path, patients):

@@ -38,3 +38,9 @@ def test_chi_squared_and_student(df):
     for level in (0.5, 0.9, 0.95, 0.999):
         expected = special.stdtrit(df, 0.5 + level / 2)
         np.testing.assert_allclose(student_quantile(df, level), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("df", [1, 4, 5])
+def test_no_statistic_is_significant_or_chance_by_mistake(df):
+    assert np.isnan(student_p_value(df, np.nan))
+    assert student_p_value(df, 1e200) < 1e-12

@@ -103,7 +103,7 @@ class FoldEnsembleClassifier(AveragedMasks, ClassifierMixin, MetaEstimatorMixin,
         ------
         ValueError
             Invalid parameters, labels of another number of classes or patients, fewer patients of
-            a class than folds.
+            a class than folds, a fold of `cv` that leaves one class alone to train on.
         """
         self._validate_params()
         X = joined(X, masks, clinical)
@@ -123,6 +123,12 @@ class FoldEnsembleClassifier(AveragedMasks, ClassifierMixin, MetaEstimatorMixin,
             )
         positive = labels == self.classes_[1]
         splits = list(make_inner_splitter(self.cv, self.random_state).split(X, positive))
+        for k, (train, _) in enumerate(splits, start=1):
+            if positive[train].all() or not positive[train].any():
+                raise ValueError(
+                    f"Without fold {k} of cv there are patients of one class alone to train on. "
+                    "Give a number of folds, which are stratified, or a splitter that keeps both."
+                )
         fits = [
             InnerFit(
                 f"fold {k} of {len(splits)} of FoldEnsembleClassifier",

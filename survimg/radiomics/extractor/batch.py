@@ -203,7 +203,9 @@ def _stored_rows(
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for path in (case.image, case.mask)
     ]
-    choices = (case.row, case.label, case.label_channel, regions)
+    # Maps lie in a folder of the line; numbers of a case stay its own where lines are added.
+    line = None if regions.maps is None else case.row
+    choices = (line, case.label, case.label_channel, regions)
     path = records / f"{digest(states, choices, extractor.parameters, ENGINE_VERSION)}.json"
     stored = _stored(path)
     if stored is not None and (regions.maps is None or _are_there(stored, regions.maps)):

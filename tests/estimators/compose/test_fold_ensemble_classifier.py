@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTSClassifier, FoldEnsembleClassifier
@@ -58,3 +60,6 @@ def test_what_cannot_be_averaged_is_refused(table):
         FoldEnsembleClassifier(LogisticRegression()).fit(X, np.arange(60))
     with pytest.raises(ValueError, match="X has 60 patients and y 59 labels"):
         FoldEnsembleClassifier(LogisticRegression()).fit(X, y[:-1])
+    by_label = PredefinedSplit((y == "yes").astype(int))  # a tree learns one class without a word
+    with pytest.raises(ValueError, match="Without fold 1 of cv there are patients of one class"):
+        FoldEnsembleClassifier(DecisionTreeClassifier(), cv=by_label).fit(X, y)
