@@ -13,6 +13,8 @@ until the table is written (or permanently in the folder of --cache).
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +91,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     BlockingIOError
         Another process is writing the same table.
     """
-    from survimg.files import lock_folder, remove_empty, unlock
+    from survimg.files import lock_folder, remove_empty, unlock, write_atomically
 
     out = Path(arguments.out)
     _check_free(out, arguments.overwrite)
@@ -97,19 +99,23 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first.")
     _check_options(arguments)
     partial = out.with_name(f"{out.name}.partial")
-    if arguments.maps and not partial.exists():  # else those of the run that is continued
+    started = _mark_of_maps(partial, arguments.maps)
+    if started is not None and not started.exists():  # else they are those of the run that goes on
         _check_maps(Path(arguments.maps), arguments.overwrite)
     partial.mkdir(exist_ok=True)
     lock = lock_folder(partial)
     try:
         _check_free(out, arguments.overwrite)  # another run may have ended meanwhile
+        if started is not None:
+            write_atomically(started, b"")
         n_rows, n_features = _write_table(arguments, out, partial)
         shutil.rmtree(partial / FOLDER, ignore_errors=True)
     finally:
         records = [*partial.glob(f"{FOLDER}/**/*.npz"), *partial.glob(f"{FOLDER}/*.json")]
         if not records:  # nothing to come back to
             shutil.rmtree(partial / FOLDER, ignore_errors=True)
-            (partial / "lock").unlink(missing_ok=True)
+            for left in [partial / "lock", *partial.glob("maps-*")]:
+                left.unlink(missing_ok=True)
         unlock(lock)
         remove_empty([partial])
     what = "regions" if _is_table(arguments) else "patients"
@@ -117,6 +123,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         f"{out}: {n_rows} {what}, {n_features} features\n",
         {"table": out, what: n_rows, "features": n_features},
     )
+
+
+def _mark_of_maps(partial: Path, maps: str | None) -> Path | None:
+    """Name the file by which a run that is continued knows that it began these maps."""
+    if maps is None:
+        return None
+    digest = hashlib.sha256(os.fsencode(Path(maps).resolve())).hexdigest()
+    return partial / f"maps-{digest[:16]}"
 
 
 def _is_table(arguments: argparse.Namespace) -> bool:

@@ -92,6 +92,20 @@ def test_maps_lie_on_the_grid_of_the_image(cases: Path) -> None:
     assert not [name for name in table.columns if "shape" in name]
 
 
+def test_maps_of_others_stay_beside_what_an_interrupted_run_left(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = cases.parent / "maps", str(cases.parent / "features.csv")
+    command = ["radiomics", str(cases), "--out", out]
+    command += ["--params", str(cases.parent / "Params.yaml")]
+    (cases.parent / "features.csv.partial").mkdir()  # of a run without maps
+    (folder / "1_a").mkdir(parents=True)
+    (folder / "1_a" / "mine.nii.gz").write_bytes(b"mine")
+    assert main([*command, "--maps", str(folder)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert (folder / "1_a" / "mine.nii.gz").read_bytes() == b"mine"
+
+
 def test_maps_that_cannot_be_written(
     cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
