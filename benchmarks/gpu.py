@@ -71,6 +71,7 @@ def run(arguments: list[str], seconds: float) -> dict[str, Any]:
         figures = Path(name) / "figures.json"
         writes = [] if arguments[0] == "-m" else ["--json", str(figures)]
         start = time.perf_counter()
+        status: int | str
         try:
             done = subprocess.run(
                 [sys.executable, *arguments, *writes], capture_output=True, text=True,
@@ -85,11 +86,11 @@ def run(arguments: list[str], seconds: float) -> dict[str, Any]:
         }  # fmt: skip
         if figures.exists():
             return row | {"figures": json.loads(figures.read_text(encoding="utf-8"))}
-        return row | {"last_lines": output.strip().splitlines()[-12:]}
+        return row | {"last_lines": [_relative(line) for line in output.splitlines()[-12:]]}
 
 
 def _relative(argument: str) -> str:
-    return argument.removeprefix(f"{HERE.parent}/")
+    return argument.replace(f"{HERE.parent}/", "")
 
 
 def main() -> int:

@@ -4,9 +4,9 @@
         [--truths outside mask] [--recipes "batch of 8" ...] [--steps 400]
 
 Each seed draws 160 phantoms to train on and 200 to test, the same for every recipe. One row per
-truth, seed and recipe: C and Dice of the test patients, and processor seconds of the fit. Batches
-of 16 train for half as many steps, so that every recipe but "twice the steps" costs about the
-same. Rows that the file holds are not computed again. Precision float32, one thread.
+truth, seed and recipe: C of the test patients, Dice of their masks together, and processor seconds
+of the fit. Batches of 16 train for half as many steps, so that every recipe but "twice the steps"
+costs about the same. Rows that the file holds are not computed again. Float32, one thread.
 """
 
 from __future__ import annotations
