@@ -14,7 +14,14 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["bfloat16_autocast"]
 
 CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
-ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+TRANSPOSED = (
+    functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
+)  # fmt: skip
+FIRST_ARGUMENTS = ("input", "weight", "bias", "stride", "padding")
+ARGUMENTS = {
+    **dict.fromkeys(CONVOLUTIONS, (*FIRST_ARGUMENTS, "dilation", "groups")),
+    **dict.fromkeys(TRANSPOSED, (*FIRST_ARGUMENTS, "output_padding", "groups", "dilation")),
+}
 
 
 @contextmanager
@@ -22,10 +29,11 @@ def bfloat16_autocast(device: torch.device, enabled: bool) -> Iterator[None]:
     """Compute in bfloat16 what autocast computes so; on processors not the thin convolutions.
 
     A convolution is thin here if its kernel is longer than the map along some axis, so that it
-    reaches beyond both ends. Of these, oneDNN 3.12 (torch 2.13) returns weight gradients that hold
-    whatever lay in memory, and writes past the ends of its buffers: seen with AVX512-BF16 for
-    kernels of 2 to 7 in three dimensions, where the forward pass and the gradient of the map are
-    right. They are computed in float32 and rounded, which costs nothing on maps so small.
+    reaches beyond both ends (of a transposed one, than the map that it returns). Of these, oneDNN
+    3.12 (torch 2.13) returns weight gradients that hold whatever lay in memory, and writes past the
+    ends of its buffers: seen with AVX512-BF16 for kernels of 2 to 7 in three dimensions, where the
+    forward pass and the gradient of the map are right. They are computed in float32 and rounded,
+    which costs nothing on maps so small.
 
     Parameters
     ----------
@@ -53,11 +61,13 @@ class _ThinInFloat32(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in CONVOLUTIONS:
+        if func not in ARGUMENTS:
             return func(*args, **kwargs)
-        named = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
-        if not (_in_bfloat16(named["input"]) and _is_thin(**named)):
-            return func(*args, **kwargs)
+        result = func(*args, **kwargs)  # which is right: only its gradient is not
+        named = dict(zip(ARGUMENTS[func], args, strict=False)) | kwargs
+        wide = named["input"] if func in CONVOLUTIONS else result
+        if result.dtype != torch.bfloat16 or not _is_thin(wide, **named):
+            return result
         with torch.autocast("cpu", enabled=False):
             for name in ("input", "weight", "bias"):
                 if named.get(name) is not None:
@@ -65,13 +75,9 @@ class _ThinInFloat32(TorchFunctionMode):
             return func(**named).to(torch.bfloat16)
 
 
-def _in_bfloat16(features: Tensor) -> bool:
-    return torch.is_autocast_enabled("cpu") or features.dtype == torch.bfloat16
-
-
-def _is_thin(input: Tensor, weight: Tensor, dilation: Any = 1, **_: Any) -> bool:  # noqa: A002
+def _is_thin(wide: Tensor, weight: Tensor, dilation: Any = 1, **_: Any) -> bool:
     """Whether the kernel is longer than the map along some axis."""
     n_axes = weight.ndim - 2
     steps = (dilation,) * n_axes if isinstance(dilation, int) else tuple(dilation) * n_axes
-    lengths = zip(input.shape[-n_axes:], weight.shape[2:], steps, strict=False)
+    lengths = zip(wide.shape[-n_axes:], weight.shape[2:], steps, strict=False)
     return any(length < 1 + step * (taps - 1) for length, taps, step in lengths)

@@ -39,12 +39,25 @@ def thin_shapes():
             yield kernel, padding, 2, (length,) * 3
 
 
-@pytest.mark.parametrize(("kernel", "padding", "stride", "shape"), list(thin_shapes()))
-def test_gradients_of_thin_maps_are_those_of_float64(kernel, padding, stride, shape):
+def thin_transposed():
+    """Transposed convolutions whose result is shorter than the kernel along some axis."""
+    for padding, stride, shape in (
+        (1, 1, (2, 2, 2)), (1, 1, (2, 4, 4)), (1, 2, (1, 1, 1)), (1, 2, (4, 1, 4)),
+        (1, 2, (4, 4, 1)), (2, 1, (4, 5, 6)),
+    ):  # fmt: skip
+        yield 3, padding, stride, shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "kernel", "padding", "stride", "shape"),
+    [(nn.Conv3d, *options) for options in thin_shapes()]
+    + [(nn.ConvTranspose3d, *options) for options in thin_transposed()],
+)
+def test_gradients_of_thin_maps_are_those_of_float64(kind, kernel, padding, stride, shape):
     torch.manual_seed(0)
     for layout, batch in itertools.product(LAYOUTS, (1, 3)):
-        layer = nn.Conv3d(8, 16, kernel, padding=padding, stride=stride)
-        exact = nn.Conv3d(8, 16, kernel, padding=padding, stride=stride).double()
+        layer = kind(8, 16, kernel, padding=padding, stride=stride)
+        exact = kind(8, 16, kernel, padding=padding, stride=stride).double()
         exact.load_state_dict(layer.state_dict())
         image = torch.randn(batch, 8, *shape).contiguous(memory_format=layout).requires_grad_()
         image64 = image.detach().double().requires_grad_()
