@@ -18,10 +18,9 @@ TRANSPOSED = (
     functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
 )  # fmt: skip
 FIRST_ARGUMENTS = ("input", "weight", "bias", "stride", "padding")
-ARGUMENTS = {
-    **dict.fromkeys(CONVOLUTIONS, (*FIRST_ARGUMENTS, "dilation", "groups")),
-    **dict.fromkeys(TRANSPOSED, (*FIRST_ARGUMENTS, "output_padding", "groups", "dilation")),
-}
+ARGUMENTS: dict[Callable[..., Tensor], tuple[str, ...]] = {}
+ARGUMENTS |= dict.fromkeys(CONVOLUTIONS, (*FIRST_ARGUMENTS, "dilation", "groups"))
+ARGUMENTS |= dict.fromkeys(TRANSPOSED, (*FIRST_ARGUMENTS, "output_padding", "groups", "dilation"))
 
 
 @contextmanager
