@@ -4,27 +4,28 @@
     python benchmarks/experiments.py E1 --out runs/E1 --dry-run     # prints them only
     python benchmarks/experiments.py E1 --out runs/smoke --smoke    # 24 phantoms, 2 steps
     python benchmarks/experiments.py E1 --out runs/E1 --only mask-600 --seed 0 1
+    python benchmarks/experiments.py E1 --out runs/E1 --table results/e1.csv    # what is there
 
-Every experiment is a list of calls, each with a name and a folder of its own below --out: of
-``survimg benchmark``, in E3 of ``survimg mtdlr``, in E2, which has splits of its own, of this file.
-A call computes only the records (model, fold, seed) that are missing, so that an experiment that
-was cut goes on where it was, and one that is finished renders its tables again; a call of E3 that
-has ended is not repeated. Networks train in float32 with one thread, but for those of E3, in the
-precision that `survimg mtdlr` chooses.
+Every experiment is a list of calls, each with a name, and with a folder for each seed below --out:
+of ``survimg benchmark``, in E3 of ``survimg mtdlr``, in E2 of this file. Each seed draws its own
+phantoms, the same in all calls of one truth: 160 to train on unless said, and 400 others to test
+on. A call computes only the records that are missing, so that an experiment that was cut goes on
+where it was, and one that is finished renders its tables again; a call of E3 that has ended is not
+repeated. Networks train in float32 with one thread, but for those of E3, in the precision that
+`survimg mtdlr` chooses.
 
---only runs the calls of these names, --seed takes other seeds: "--seed 0", then "--seed 0 1" add
-seed 1 to the records of seed 0. The first seed of a call draws its phantoms and folds, so that a
-call whose first seed is not 0 has another folder, such as mask-600-seed1. Every seed of E2 and E3
-draws phantoms of its own.
+--only runs the calls of these names, --seed takes other seeds. --table writes C, Dice and seconds
+of every model, call and seed that is there, from the runs of ``survimg benchmark``.
 
-E1  order of Table II, and whether masking hurts: both truths, 600 and 1600 steps, 3 seeds
+E1  order of Table II, and whether masking hurts: both truths, 600 and 1600 steps, 3 seeds; Sur-HS
+    also with 1000 steps, about the time of 600 of DeepMTS; radiomics without wavelets
 E2  overfitting of Table III and Fig. 5: 40, 80 and 160 training patients, 1000 steps at one rate
 E3  MTDLR against its parts: 240 training and 200 other test patients, 400 steps, 3 seeds
 E4  backbones of Table IV: segmentation alone, residual and U-net
-E5  1x1x1 convolutions of Table V, 60 patients
-E6  what may help MT-HS, one at a time: averaged weights, mirrored predictions, weighted batches
+E5  1x1x1 convolutions of Table V, 60 training patients
 E7  DeepMTS at 48 voxels, where the cascade has room
-E8  MT-HS against Sur-HS beside a model of the clinical columns: how much of the stage each uses
+
+E6 (what may help) and E8 (how the clinical weights start) change the recipe, and are in recipes.py.
 """
 
 from __future__ import annotations
@@ -46,39 +47,62 @@ CONSTANT = {"schedule": "constant", "learning_rate": 1e-3, "l2": 0.1, "dropout":
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``survimg benchmark`` on phantoms."""
+    """One call of ``survimg benchmark`` for each seed: phantoms to train on, and others to test."""
 
     name: str
     models: tuple[str, ...]
     truth: str = "outside"
-    patients: int = 240
+    patients: int = 160
     size: int = 32
     steps: int = 600
-    folds: int = 3
     seeds: tuple[str, ...] = SEEDS
     set_: dict[str, str] = field(default_factory=dict)  # MODEL.PARAMETER: VALUE
 
     def run(self, out: Path, options: argparse.Namespace) -> int:
-        """Print the command and, unless it is a dry run, run it; return its exit status."""
-        first = self.seeds[0]
-        folder = out / (self.name if first == "0" else f"{self.name}-seed{first}")
-        return run_command(self.command(folder, options.smoke), dry_run=options.dry_run)
+        """Print each command and, unless it is a dry run, run it; return the first exit status."""
+        for seed in self.seeds:
+            command = self.command(self.folder(out, seed), seed, options.smoke)
+            if status := run_command(command, dry_run=options.dry_run):
+                return status
+        return 0
 
-    def command(self, folder: Path, smoke: bool) -> list[str]:
+    def folder(self, out: Path, seed: str) -> Path:
+        return out / f"{self.name}-seed{seed}"
+
+    def command(self, folder: Path, seed: str, smoke: bool) -> list[str]:
         """Return the command; of a smoke test the same on few small phantoms."""
         networks = [name for name in self.models if name not in REFERENCES]
         settings = {f"{name}.precision": "float32" for name in networks} | self.set_
-        patients, size, steps, seeds = self.patients, self.size, self.steps, self.seeds
+        patients, external, size, steps = self.patients, 400, self.size, self.steps
         if smoke:
-            patients, size, steps, seeds = 24, 16, 2, seeds[:1]
+            patients, external, size, steps = 24, 24, 16, 2
         line = ["survimg", "benchmark", "--cohort", "phantom", "--truth", self.truth]
-        line += ["--patients", str(patients), "--shape", *[str(size)] * 3]
-        line += ["--models", ",".join(self.models), "--iterations", str(steps), "--threads", "1"]
-        line += ["--seed", *seeds, "--no-progress", "--out", str(folder)]
-        line += ["--folds", "2" if smoke else str(self.folds)]
+        line += ["--patients", str(patients), "--shape", *[str(size)] * 3, "--shift", "0"]
+        line += ["--protocol", "external", "--external", f"phantom:{external}"]
+        line += ["--inner-folds", "1", "--models", ",".join(self.models)]
+        line += ["--iterations", str(steps), "--threads", "1"] if networks else []
+        line += ["--seed", seed, "--no-progress", "--out", str(folder)]
         for parameter, value in settings.items():
             line += ["--set", f"{parameter}={value}"]
         return line
+
+    def rows(self, out: Path) -> Iterator[dict[str, Any]]:
+        """Yield what each model reached with each seed that is there."""
+        import pandas as pd
+
+        for seed in self.seeds:
+            folder = self.folder(out, seed)
+            if not (folder / "scores.csv").is_file():
+                continue
+            scores = pd.read_csv(folder / "scores.csv", index_col="model")
+            folds = pd.read_csv(folder / "folds.csv", index_col="model")
+            for model in scores.index:
+                yield {
+                    "call": self.name, "truth": self.truth, "seed": seed, "model": model,
+                    "concordance": round(scores.c_mean[model], 4),
+                    "dice": round(scores.dice_mean[model], 4),
+                    "fit_seconds": round(folds.fit_seconds.get(model, 0.0), 1),
+                }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,9 +197,12 @@ def run_command(command: Sequence[str], *, dry_run: bool) -> int:
 
 def e1() -> Iterator[Call]:
     networks = ("sur-hs", "sur-hs-masked", "mt-hs", "deepmts")
+    original = {"radiomics-lasso-cox.features__radiomics__extract__image_types": '["original"]'}
     for truth in ("outside", "mask"):
-        for steps in (600, 1600):
-            yield Call(f"{truth}-{steps}", (*REFERENCES, *networks), truth=truth, steps=steps)
+        yield Call(f"{truth}-600", (*REFERENCES, *networks), truth=truth)
+        yield Call(f"{truth}-1000", ("sur-hs",), truth=truth, steps=1000)
+        yield Call(f"{truth}-1600", ("sur-hs", "deepmts"), truth=truth, steps=1600)
+        yield Call(f"{truth}-no-wavelets", ("radiomics-lasso-cox",), truth=truth, set_=original)
 
 
 def e2() -> Iterator[FewPatients]:
@@ -195,34 +222,16 @@ def e4() -> Iterator[Call]:
 def e5() -> Iterator[Call]:
     models = ("sur-hs", "mt-hs-baseline", "mt-hs")
     for truth in ("outside", "mask"):
-        yield Call(truth, models, truth=truth, patients=60, steps=400)
-
-
-def e6() -> Iterator[Call]:
-    options = {
-        "as-is": {},
-        "averaged-weights": {"ema_decay": "0.99"},
-        "mirrored": {"test_time_flip": "true"},
-        "weighted": {"balanced": "weighted"},
-        "not-balanced": {"balanced": "false"},
-    }
-    for name, parameters in options.items():
-        for truth in ("outside", "mask"):
-            set_ = {f"mt-hs.{key}": value for key, value in parameters.items()}
-            yield Call(f"{name}-{truth}", ("mt-hs",), truth=truth, steps=400, set_=set_)
+        yield Call(f"{truth}-60", models, truth=truth, patients=60, steps=400)
 
 
 def e7() -> Iterator[Call]:
-    models = (*REFERENCES, "sur-hs", "mt-hs", "deepmts")
-    yield Call("outside", models, size=48, seeds=SEEDS[:2])
-
-
-def e8() -> Iterator[Call]:
-    yield Call("stage", ("clinical-cox", "sur-hs", "mt-hs"), truth="mask", steps=800)
+    for truth in ("outside", "mask"):
+        yield Call(f"{truth}-48", ("sur-hs", "mt-hs", "deepmts"), truth=truth, size=48)
 
 
 EXPERIMENTS = {
-    "E1": e1, "E2": e2, "E3": e3, "E4": e4, "E5": e5, "E6": e6, "E7": e7, "E8": e8,
+    "E1": e1, "E2": e2, "E3": e3, "E4": e4, "E5": e5, "E7": e7,
 }  # fmt: skip
 
 
@@ -235,16 +244,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, nargs="+", metavar="SEED", help="other seeds")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="run nothing, write this table")
     options = parser.parse_args()
     calls = {call.name: call for call in EXPERIMENTS[options.experiment]()}
     if unknown := set(options.only or ()) - set(calls):
         parser.error(f"--only {min(unknown)}: the calls are {', '.join(calls)}")
-    for name in options.only or calls:
-        call = calls[name]
-        if options.seed is not None:
-            call = replace(call, seeds=tuple(map(str, options.seed)))
+    chosen = [calls[name] for name in options.only or calls]
+    if options.seed is not None:
+        chosen = [replace(call, seeds=tuple(map(str, options.seed))) for call in chosen]
+    if options.table is not None:
+        return write_table(chosen, options)
+    for call in chosen:
         if status := call.run(options.out, options):
             return status
+    return 0
+
+
+def write_table(calls: Sequence[Any], options: argparse.Namespace) -> int:
+    """Write a row for each model, call and seed; return 1 if nothing is there."""
+    import pandas as pd
+
+    rows = [row for call in calls if isinstance(call, Call) for row in call.rows(options.out)]
+    if not rows:
+        print(f"{options.out}: holds no run of {options.experiment}", file=sys.stderr)
+        return 1
+    pd.DataFrame(rows).to_csv(options.table, index=False)
     return 0
 
 

@@ -1,17 +1,20 @@
-"""Which recipe lets DeepMTS learn most in the same time? Two truths, phantoms of 32 voxels.
+"""Which recipe lets a network learn most in the same time? Two truths, phantoms of 32 voxels.
 
     OMP_NUM_THREADS=1 python benchmarks/recipes.py --out runs/recipes.csv [--seeds 0 1 2]
-        [--truths outside mask] [--recipes "batch of 8" ...] [--steps 400]
+        [--models deepmts sur-hs mt-hs] [--truths outside mask] [--recipes "batch of 8" ...]
+        [--steps 400]
 
-Each seed draws 160 phantoms to train on and 200 to test, the same for every recipe. One row per
-truth, seed and recipe: C of the test patients, Dice of their masks together, and processor seconds
-of the fit. Batches of 16 train for half as many steps, so that every recipe but "twice the steps"
-costs about the same. Rows that the file holds are not computed again. Float32, one thread.
+Each seed draws 160 phantoms to train on and 200 to test, the same for every model and recipe. One
+row per truth, seed, model and recipe: C of the test patients, the same with predictions averaged
+over the volume and its mirror image, Dice of their masks together, and processor seconds of the
+fit. Batches of 16 train for half as many steps, so that every recipe but "twice the steps" costs
+about the same. Rows that the file holds are not computed again. Float32, one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -19,25 +22,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from skorch.callbacks import Callback
 
+from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import DeepMTS
+from survimg.estimators import deepmts_variant
+from survimg.evaluation import fit_cox
+from survimg.features import ClinicalFeatures
 
 N_TRAIN, N_TEST, SIZE = 160, 200, 32
 
 
-class ClinicalFromZero(Callback):
-    """Starts the weights of the clinical columns at zero: they are the last of the risk's layer."""
+class ClinicalStart(Callback):
+    """Starts the weights of the clinical columns, the last of the risk's layer, at given values."""
+
+    def __init__(self, start: NDArray[np.float64] | float) -> None:
+        self.start = start
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
         layer = net.module_.fc_risk
         with torch.no_grad():
-            layer.weight[:, -net.module_.n_clinical :] = 0
+            layer.weight[:, -net.module_.n_clinical :] = torch.as_tensor(self.start)
 
 
-def recipes(steps: int) -> dict[str, dict[str, Any]]:
-    """Return the parameters of each recipe that differ from the defaults."""
+def recipes(steps: int, cox: NDArray[np.float64] | float = 0.0) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each recipe that differ from the defaults.
+
+    `cox` are the coefficients of the clinical columns in a Cox model of the training patients.
+    """
     return {
         "batch of 8": {"n_iterations": steps},
         "weighted": {"n_iterations": steps, "balanced": "weighted"},
@@ -45,50 +58,71 @@ def recipes(steps: int) -> dict[str, dict[str, Any]]:
             "n_iterations": steps // 2, "batch_size": 16, "balanced": False,
         },
         "averaged weights": {"n_iterations": steps, "ema_decay": 0.99},
-        "clinical from zero": {"n_iterations": steps, "callbacks": [ClinicalFromZero()]},
+        "clinical from zero": {"n_iterations": steps, "callbacks": [ClinicalStart(0.0)]},
+        "clinical from Cox": {"n_iterations": steps, "callbacks": [ClinicalStart(cox)]},
+        "segmentation first": {
+            "n_iterations": steps, "segmentation_first": 0.5, "drop_segmentation": True,
+            "map_gradient": True,
+        },
         "twice the steps": {"n_iterations": 2 * steps},
     }  # fmt: skip
 
 
-def row(truth: str, seed: int, parameters: dict[str, Any]) -> dict[str, Any]:
+def row(truth: str, seed: int, model: str, recipe: str, steps: int) -> dict[str, Any]:
     """Train and test once."""
     phantom = make_phantom_cohort(
         N_TRAIN + N_TEST, (SIZE,) * 3, truth=truth, random_state=100 + seed
     )
     train, test = phantom.cohort[:N_TRAIN], phantom.cohort[N_TRAIN:]
-    model = DeepMTS(precision="float32", n_threads=1, random_state=seed, **parameters)
+    estimator = deepmts_variant(model).set_params(
+        precision="float32", n_threads=1, random_state=seed,
+        **recipes(steps, clinical_coefficients(train))[recipe],
+    )  # fmt: skip
     start = time.process_time()
-    model.fit(train, train.outcome)
+    estimator.fit(train, train.outcome)
     seconds = time.process_time() - start
-    inside = np.stack([test.mask(i) for i in range(N_TEST)]) > 0
-    masks = np.stack(list(model.predict_mask(test))) > 0
-    dice = 2 * (masks & inside).sum() / (masks.sum() + inside.sum())
+    dice = None
+    if hasattr(estimator, "predict_mask"):
+        inside = np.stack([test.mask(i) for i in range(N_TEST)]) > 0
+        masks = np.stack(list(estimator.predict_mask(test))) > 0
+        dice = round(float(2 * (masks & inside).sum() / (masks.sum() + inside.sum())), 4)
+    concordance = estimator.score(test, test.outcome)
+    mirrored = estimator.set_params(test_time_flip=True).score(test, test.outcome)
     return {
-        "concordance": round(float(model.score(test, test.outcome)), 4),
-        "dice": round(float(dice), 4), "fit_seconds": round(seconds, 1),
+        "concordance": round(concordance, 4), "concordance_mirrored": round(mirrored, 4),
+        "dice": dice, "fit_seconds": round(seconds, 1),
     }  # fmt: skip
+
+
+def clinical_coefficients(train: Cohort) -> NDArray[np.float64]:
+    """Return the Cox coefficients of the clinical columns, standardised as networks do."""
+    encoded = ClinicalFeatures().fit_transform(train)
+    standardised = (encoded - encoded.mean()) / encoded.std(ddof=0)
+    return fit_cox(train.outcome, standardised).coefficients
 
 
 def main() -> None:
     """Compute the rows that are missing, seed by seed."""
+    names = list(recipes(2))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--models", nargs="+", default=["deepmts"])
     parser.add_argument("--truths", nargs="+", default=["outside", "mask"])
-    parser.add_argument("--recipes", nargs="+", default=list(recipes(2)), choices=list(recipes(2)))
+    parser.add_argument("--recipes", nargs="+", default=names, choices=names)
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     table = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
     rows = table.to_dict("records")
-    finished = {(r["truth"], r["seed"], r["steps"], r["recipe"]) for r in rows}
-    for seed in options.seeds:
-        for truth in options.truths:
-            for name in options.recipes:
-                key = {"truth": truth, "seed": seed, "steps": options.steps, "recipe": name}
-                if tuple(key.values()) in finished:
-                    continue
-                rows.append(key | row(truth, seed, recipes(options.steps)[name]))
-                pd.DataFrame(rows).to_csv(options.out, index=False)
+    keys = ("truth", "seed", "model", "recipe", "steps")
+    finished = {tuple(r[key] for key in keys) for r in rows}
+    for seed, truth, model, recipe in itertools.product(
+        options.seeds, options.truths, options.models, options.recipes
+    ):
+        values = (truth, seed, model, recipe, options.steps)
+        if values not in finished:
+            rows.append(dict(zip(keys, values, strict=True)) | row(*values))
+            pd.DataFrame(rows).to_csv(options.out, index=False)
 
 
 if __name__ == "__main__":

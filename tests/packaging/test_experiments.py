@@ -32,13 +32,37 @@ def calls(tmp_path):
 
 
 def test_a_call_is_chosen_by_its_name_and_seeds(calls):
-    (call,) = calls("E1", "--only", "mask-600")
-    assert (call.truth, call.iterations, call.seed) == ("mask", 600, [0, 1, 2])
-    (more,) = calls("E1", "--only", "mask-600", "--seed", 0, 1)
-    assert more.out == call.out  # the same phantoms and folds: records are added
-    (other,) = calls("E1", "--only", "mask-600", "--seed", 1)
-    assert other.seed == [1]
-    assert Path(other.out).name == "mask-600-seed1"
+    every = calls("E1", "--only", "mask-600")
+    assert [(call.truth, call.iterations, call.seed) for call in every] == [
+        ("mask", 600, [seed]) for seed in (0, 1, 2)
+    ]
+    (one,) = calls("E1", "--only", "mask-600", "--seed", 1)
+    assert (one.seed, one.out) == (every[1].seed, every[1].out)
+
+
+def test_calls_of_one_truth_and_seed_draw_the_same_phantoms(calls):
+    drawn = {
+        (call.patients, call.external, call.shift, tuple(call.shape))
+        for call in calls("E1", "--seed", 0)
+    }
+    assert drawn == {(160, "phantom:400", 0.0, (32, 32, 32))}
+
+
+def test_the_table_holds_what_there_is(tmp_path):
+    table = tmp_path / "table.csv"
+    none = run("E4", "--out", tmp_path, "--table", table)
+    assert none.returncode == 1
+    assert "holds no run of E4" in none.stderr
+    folder = tmp_path / "backbones-seed1"
+    folder.mkdir()
+    (folder / "scores.csv").write_text("model,c_mean,dice_mean\nsur-hs,0.7,\noracle,0.8,\n")
+    (folder / "folds.csv").write_text("model,fit_seconds\nsur-hs,12.34\n")
+    assert run("E4", "--out", tmp_path, "--table", table).returncode == 0
+    assert table.read_text().splitlines() == [
+        "call,truth,seed,model,concordance,dice,fit_seconds",
+        "backbones,mask,1,sur-hs,0.7,,12.3",
+        "backbones,mask,1,oracle,0.8,,0.0",
+    ]
 
 
 def test_the_nomogram_is_fitted_on_both_truths_with_three_seeds(calls):
