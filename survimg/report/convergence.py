@@ -177,7 +177,8 @@ def _in_words(name: str, parts: Mapping[str, Curves]) -> str:
 def _figure(title: str, parts: Mapping[str, Curves], *, with_lines: bool = True) -> Markup:
     n_entries = len(parts) if len(parts) > 1 else 0
     bottom = 36 + 13 * n_entries
-    across, values = zip(*map(_extremes, parts.values()), strict=True)
+    drawn = [_extremes(curves, with_lines) for curves in parts.values()]
+    across, values = zip(*drawn, strict=True)
     size = 266, 144 + bottom
     plot = Plot(*size, _limits(across), _limits(values), left=50, bottom=bottom)
     entries = []
@@ -209,9 +210,10 @@ def _draw_mean(plot: Plot, curves: Curves, colour: str, dash: str, model: str | 
         plot.point(x, value, colour, 3, model=model)
 
 
-def _extremes(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """All x and all values that may be drawn."""
-    lines = [*curves.lines, *((curves.x, curves.mean + sign * curves.sd) for sign in (-1, 1))]
+def _extremes(curves: Curves, with_lines: bool) -> tuple[np.ndarray, np.ndarray]:
+    """All x and all values that are drawn."""
+    lines = [(curves.x, curves.mean + sign * curves.sd) for sign in (-1, 1)]
+    lines += curves.lines if with_lines or not curves.x.size else ()
     x, values = (np.concatenate(parts) for parts in zip(*lines, strict=True))
     return x, values[np.isfinite(values)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -40,7 +41,7 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
     -------
     list of Path
         ``concordance.png``, and ``kaplan_meier_<model>.png`` for each model whose test patients
-        form two risk groups.
+        form two risk groups, with a number after names that differ only in signs.
 
     Raises
     ------
@@ -62,8 +63,11 @@ def _figures(finished: Run, scores: Sequence[ModelScore]) -> dict[str, Figure]:
             groups = risk_groups(finished, model)
         except ValueError:  # the report says for each model why it has no groups
             continue
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", model)
-        figures[f"kaplan_meier_{name}"] = _kaplan_meier(finished, groups)
+        name = base = "kaplan_meier_" + re.sub(r"[^A-Za-z0-9._-]", "_", model)
+        numbers = itertools.count(2)
+        while name.lower() in map(str.lower, figures):  # some file systems know no capitals
+            name = f"{base}_{next(numbers)}"
+        figures[name] = _kaplan_meier(finished, groups)
     return figures
 
 

@@ -120,7 +120,7 @@ class Plot:
         for tick in round_ticks(*self.x_limits, n_ticks) if ticks is None else ticks:
             at = float(self.x(tick))
             self._tick(f"M{at:.1f} {floor:.1f}v3.5")
-            self.text(at, floor + 14, f"{tick:g}", anchor="middle", colour="figure-text")
+            self.text(at, floor + 14, f"{tick:.12g}", anchor="middle", colour="figure-text")
         self.text(float(self.x(np.mean(self.x_limits))), floor + 28, label, anchor="middle")
 
     def y_axis(self, label: str = "") -> None:
@@ -130,7 +130,7 @@ class Plot:
             at = float(self.y(tick))
             self._tick(f"M{self.left:g} {at:.1f}h-3.5")
             self.text(
-                self.left - 6, at + 3.5, f"{tick:g}", anchor="end", colour="figure-text"
+                self.left - 6, at + 3.5, f"{tick:.12g}", anchor="end", colour="figure-text"
             )
         middle = float(self.y(np.mean(self.y_limits)))
         if label:

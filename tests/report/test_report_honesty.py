@@ -193,11 +193,13 @@ def test_values_stand_outside_the_axes(tmp_path, patients):
 
 
 def test_figures_can_be_had_as_images(tmp_path, patients):
-    make_run(tmp_path / "run", patients, {"cox/a": StageCox(), "s": Segmenter()})
+    models = {"cox/a": StageCox(), "Cox a": StageCox(), "s": Segmenter()}
+    make_run(tmp_path / "run", patients, models)
     paths = export_figures(tmp_path / "run", tmp_path / "new" / "images")
     assert {path.name for path in paths} == {
         "concordance.png",
         "kaplan_meier_cox_a.png",
+        "kaplan_meier_Cox_a_2.png",
         "kaplan_meier_s.png",
     }
     for path in paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -281,3 +282,10 @@ def test_models_stand_side_by_side_where_they_measured_the_same():
     names = [name for name, _ in shared_history_figures({"one": one, "two": two})]
     assert names == ["loss"]  # one dice is a loss, the other a score
     assert shared_history_figures({"one": one}) == []
+
+
+def test_axes_end_where_the_means_do():
+    long = with_history([{"loss": [3.0, 2.0, 90.0]}, {"loss": [1.0, 0.0]}])
+    ((_, figure),) = shared_history_figures({"one": long, "two": long})
+    texts = [text.text for text in ET.fromstring(str(figure)).iter("text")]
+    assert max(float(text) for text in texts if text[0].isdigit()) <= 4  # 90 is one fold alone

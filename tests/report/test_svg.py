@@ -57,6 +57,13 @@ def test_the_axes_have_round_ticks(plot):
     assert texts[4:] == ["0", "0.2", "0.4", "0.6", "0.8", "1", "event-free"]
 
 
+def test_ticks_of_long_numbers_differ():
+    plot = Plot(200, 100, (0, 1), (1_000_000, 1_000_002), left=60, right=10, top=5, bottom=30)
+    plot.y_axis()
+    texts = [text.text for text in root_of(plot).iter("text")]
+    assert texts == ["1000000", "1000000.5", "1000001", "1000001.5", "1000002"]
+
+
 def test_steps_keep_their_value_until_the_next():
     x, y = steps([0, 1, 3], [1.0, 0.5, 0.2])
     np.testing.assert_array_equal(x, [0, 1, 1, 3, 3])

@@ -165,10 +165,10 @@ class FusionBody(VolumeEstimator):
             self.extractor_, self.selection_ = selection_pipeline(
                 extractor, self.correlation_threshold, self.n_selected, self.n_trees, seed
             )
-            found = self.extractor_.fit(cohort[train]).transform(cohort)
+            features = self.extractor_.fit(cohort[train]).transform(cohort)
             target = self._selection_target(event[train], time[train])
-            self.selection_.fit(found.iloc[train], target)
-            parts.append(self.selection_.transform(found))
+            self.selection_.fit(features.iloc[train], target)
+            parts.append(self.selection_.transform(features))
         if self._takes_clinical:
             columns = self._columns_to_encode(cohort, event, time, train)
             encoder = ClinicalEncoding(columns).fit(cohort[train])
