@@ -7,13 +7,14 @@ from itertools import pairwise
 from torch import nn
 
 from survimg.nets.dropout import Dropout
+from survimg.nets.narrow import NarrowConv3d, is_narrow
 from survimg.nets.normalise import BatchNorm3d
 
 __all__ = ["use_fast_layers"]
 
 
 def use_fast_layers(net: nn.Module) -> nn.Module:
-    """Exchange batch normalisation, the ReLU behind it, and dropout for faster ones.
+    """Exchange batch normalisation, the ReLU behind it, dropout and narrow convolutions.
 
     Made for training on the CPU; elsewhere the new layers do what torch's do. survimg's own
     networks have them from the start. Weights, names in the state dict and results stay the same,
@@ -23,8 +24,9 @@ def use_fast_layers(net: nn.Module) -> nn.Module:
     ----------
     net : torch.nn.Module
         Any network, changed in place. Exchanged are layers of exactly the types
-        `torch.nn.BatchNorm3d` and `torch.nn.Dropout`; a `torch.nn.ReLU` that follows one of the
-        former in a `torch.nn.Sequential` becomes part of it.
+        `torch.nn.BatchNorm3d`, `torch.nn.Dropout`, and `torch.nn.Conv3d` if its kernel is 3x3x3
+        with padding 1, to eight channels from a multiple of eight; a `torch.nn.ReLU` that follows
+        a batch normalisation in a `torch.nn.Sequential` becomes part of it.
 
     Returns
     -------
@@ -47,6 +49,8 @@ def use_fast_layers(net: nn.Module) -> nn.Module:
                 setattr(parent, name, _batch_norm(layer))
             elif type(layer) is nn.Dropout:
                 setattr(parent, name, Dropout(layer.p, layer.inplace).train(layer.training))
+            elif type(layer) is nn.Conv3d and is_narrow(layer):
+                layer.__class__ = NarrowConv3d
         if isinstance(parent, nn.Sequential):
             _join_relus(parent)
     return net

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from survimg.nets.narrow import NarrowConv3d, is_narrow
 from survimg.nets.normalise import BatchNorm3d
 from survimg.nets.upsampling import DoubledNearest, convolve_joined
 
@@ -73,7 +74,10 @@ def conv3d(
     """
     kind = PointwiseConv3d if (kernel, stride, padding) == (1, 1, 0) else nn.Conv3d
     # skip_init: the stock constructor would draw weights from the global generator.
-    return skip_init(kind, n_in, n_out, kernel, stride=stride, padding=padding, bias=bias)
+    layer = skip_init(kind, n_in, n_out, kernel, stride=stride, padding=padding, bias=bias)
+    if is_narrow(layer):
+        layer.__class__ = NarrowConv3d
+    return layer
 
 
 def conv2d(n_in: int, n_out: int, kernel: int, *, padding: int = 0) -> nn.Conv2d:
@@ -212,7 +216,8 @@ def max_pool(features: Tensor, size: int, stride: int | None = None) -> Tensor:
 def global_average(features: Tensor) -> Tensor:
     """Mean over the spatial axes, ``(b, c, ...) -> (b, c)``, at least float32 under autocast."""
     dtype = torch.promote_types(features.dtype, torch.float32)
-    return features.mean(dim=tuple(range(2, features.ndim)), dtype=dtype)
+    # Voxels in a row, so that the gradient has their layout and is not copied into it.
+    return features.movedim(1, -1).flatten(1, -2).mean(dim=1, dtype=dtype)
 
 
 def check_images(images: Tensor, n_channels: int, n_spatial: int, minimum: int) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from survimg.jit import share_out
 from survimg.nets.channels_last import dense, flat, like, takes_kernels
+from survimg.nets.narrow import convolve
 
 __all__ = ["DoubledNearest", "convolve_joined", "joins_cheaply"]
 
@@ -64,17 +65,18 @@ def convolve_joined(
     n = coarse.shape[1]
     weight = convolution.weight
     if convolution.kernel_size == (1, 1, 1):
-        fine = _product(skip, weight[:, n:], bias)
-        joined: Tensor = _AddUpsampled.apply(fine, _product(coarse, weight[:, :n], None))
-        return joined
+        # A matrix: a view would be copied three times in the backward pass, being changed in place.
+        fine = functional.linear(skip.movedim(1, -1).flatten(0, 3), weight[:, n:].flatten(1), bias)
+        joined: Tensor = _AddUpsampled.apply(fine, _product(coarse, weight[:, :n]))
+        return joined.view(len(skip), *skip.shape[2:], -1).movedim(-1, 1)
     near = weight[:, n:].contiguous(memory_format=torch.channels_last_3d)
-    fine = functional.conv3d(skip, near, bias, padding=1)
+    fine = convolve(skip, near, bias)
     wide = _widened(weight[:, :n]).contiguous(memory_format=torch.channels_last_3d)
     return fine.add_(functional.conv_transpose3d(coarse, wide, stride=2, padding=1))
 
 
-def _product(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return functional.linear(features.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+def _product(features: Tensor, weight: Tensor) -> Tensor:
+    return functional.linear(features.movedim(1, -1), weight.flatten(1)).movedim(-1, 1)
 
 
 def _widened(weight: Tensor) -> Tensor:
@@ -91,14 +93,14 @@ def _widened(weight: Tensor) -> Tensor:
 
 
 class _AddUpsampled(torch.autograd.Function):
-    """``fine + upsampled(coarse)``, in the memory of `fine`."""
+    """``fine + upsampled(coarse)``, in the memory of `fine`, which is (voxels, c)."""
 
     @staticmethod
     def forward(ctx: Any, fine: Tensor, coarse: Tensor) -> Tensor:
         from survimg.nets.kernels import add_upsampled
 
         ctx.mark_dirty(fine)
-        b, c, d0, d1, d2 = coarse.shape
+        b, c, d0, d1, d2 = ctx.coarse = coarse.shape
         share_out(
             add_upsampled, b * d0, torch.get_num_threads(), flat(dense(coarse)), d1, d2, c,
             flat(fine.detach()),
@@ -106,8 +108,9 @@ class _AddUpsampled(torch.autograd.Function):
         return fine
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG004
-        return gradients[0], _pooled(gradients[0])
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
+        b, c, d0, d1, d2 = ctx.coarse
+        return gradients[0], _pooled(gradients[0].view(b, 2 * d0, 2 * d1, 2 * d2, c).movedim(-1, 1))
 
 
 def _pooled(gradient: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -68,18 +69,38 @@ def build_case(
 def by_pyradiomics(
     parameters: Mapping[str, Any], case: Case, **arguments: bool
 ) -> dict[str, Any]:
-    """Return what PyRadiomics itself returns."""
+    """Return what PyRadiomics itself returns, but for the correlation of a single level.
+
+    In a direction in which all first or all second voxels of the pairs have one level, it divides
+    rounding errors by each other: 1 or 0 by the order of NumPy's sums, which differs between
+    processors. It is 1 here, as its documentation says.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         from radiomics.featureextractor import RadiomicsFeatureExtractor
+        from radiomics.glcm import RadiomicsGLCM
 
         logging.getLogger("radiomics").setLevel(logging.CRITICAL)
         try:
             extractor = RadiomicsFeatureExtractor(dict(parameters))
-            return dict(extractor.execute(*case, **arguments))
+            with mock.patch.object(RadiomicsGLCM, "getCorrelationFeatureValue", _correlation):
+                return dict(extractor.execute(*case, **arguments))
         finally:  # it sets SimpleITK's tolerance for the whole process
             sitk.ProcessObject.SetGlobalDefaultCoordinateTolerance(1e-6)
             sitk.ProcessObject.SetGlobalDefaultDirectionTolerance(1e-6)
+
+
+def _correlation(glcm: Any) -> np.ndarray:
+    """Correlation of each direction's matrix, 1 if a margin has one level; their mean."""
+    of, joint = glcm.coefficients, glcm.P_glcm  # (n, levels, levels, directions)
+    dx = of["i"][None, :, :, None] - of["ux"]
+    dy = of["j"][None, :, :, None] - of["uy"]
+    variances = (np.sum(joint * d**2, axis=(1, 2)) for d in (dx, dy))
+    deviations = np.prod([v**0.5 for v in variances], axis=0)
+    values = np.sum(joint * dx * dy, axis=(1, 2)) / (deviations + of["eps"])
+    for margin in (joint.sum(axis=1), joint.sum(axis=2)):
+        values[np.count_nonzero(margin, axis=1) == 1] = 1
+    return np.asarray(np.nanmean(values, axis=1))
 
 
 def differences(parameters: Mapping[str, Any], case: Case) -> dict[str, float]:

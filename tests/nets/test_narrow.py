@@ -1,0 +1,151 @@
+"""The compiled convolution to eight channels against torch's in float64."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from survimg.nets import narrow, use_fast_layers
+from survimg.nets.layers import conv3d, initialise
+from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
+
+LAYOUT = torch.channels_last_3d
+
+
+@pytest.fixture
+def compiled_calls(monkeypatch):
+    """How often planes were computed by the compiled loops."""
+    calls = []
+    planes = narrow._planes
+    monkeypatch.setattr(narrow, "_planes", lambda *a: calls.append(1) or planes(*a))
+    return calls
+
+
+def noise(*shape, seed=0):
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return values.contiguous(memory_format=LAYOUT)
+
+
+def inputs(n_in, shape):
+    features, weight = noise(2, n_in, *shape), noise(8, n_in, 3, 3, 3, seed=1)
+    bias = torch.randn(8, generator=torch.Generator().manual_seed(2))
+    return [tensor.requires_grad_() for tensor in (features, weight, bias)]
+
+
+def torchs(features, weight, bias):
+    return functional.conv3d(features, weight, bias, padding=1)
+
+
+# Rows of one block, of several, of blocks that overlap; planes of one line; one plane alone.
+@pytest.mark.parametrize(
+    "shape", [(17, 16, 8), (9, 13, 21), (12, 12, 16), (40, 1, 50), (1, 45, 45)]
+)
+@pytest.mark.parametrize("n_in", [8, 16])
+def test_values_and_gradients_are_those_of_float64(n_in, shape, compiled_calls):
+    single = inputs(n_in, shape)
+    double = [tensor.detach().double().requires_grad_() for tensor in single]
+    out, expected = convolve(*single), torchs(*double)
+    gradient = noise(*out.shape, seed=3)
+    ours = torch.autograd.grad(out, single, gradient)
+    theirs = torch.autograd.grad(expected, double, gradient.double())
+    assert len(compiled_calls) == 2  # forward, and the gradient of the map
+    assert out.is_contiguous(memory_format=LAYOUT)
+    for one, other in zip((out, *ours), (expected, *theirs), strict=True):
+        assert (one.double() - other).abs().max() <= 2e-6 * other.abs().max()
+
+
+def test_what_needs_no_gradient_has_none():
+    features, weight, _ = inputs(8, (16, 16, 16))
+    out = convolve(features.detach(), weight, None)
+    (only,) = torch.autograd.grad(out.sum(), [weight])
+    (expected,) = torch.autograd.grad(torchs(features.detach(), weight, None).sum(), [weight])
+    torch.testing.assert_close(only, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_gradient_has_a_gradient():
+    single = inputs(8, (16, 16, 16))
+    seconds = []
+    for function in (convolve, torchs):
+        first = torch.autograd.grad(function(*single).square().sum(), single, create_graph=True)
+        penalty = sum(part.square().mean() for part in first)
+        seconds.append(torch.autograd.grad(penalty, single))
+    for one, other in zip(*seconds, strict=True):
+        assert (one - other).abs().max() <= 1e-4 * other.abs().max()
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    single = inputs(8, (16, 16, 19))
+    results = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
+        out = convolve(*single)
+        results.append([out, *torch.autograd.grad(out.square().sum(), single[:2])])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, w, b: (x.double(), w.double(), b.double()),
+        lambda x, w, b: (x.contiguous(), w, b),
+        lambda x, w, b: (x[..., :4, :4], w, b),
+        lambda x, w, b: (x, w.repeat(2, 1, 1, 1, 1), b.repeat(2)),
+    ],
+    ids=["float64", "plain layout", "small", "sixteen channels"],
+)
+def test_everything_else_is_torchs(change, compiled_calls):
+    changed = change(*(tensor.detach() for tensor in inputs(8, (16, 16, 16))))
+    assert torch.equal(convolve(*changed), torchs(*changed))
+    assert not compiled_calls
+
+
+def test_evaluation_and_bfloat16_are_torchs(compiled_calls):
+    layer = conv3d(8, 8, 3, padding=1)
+    initialise(layer, torch.Generator().manual_seed(0))
+    features = noise(2, 8, 16, 16, 16)
+    assert torch.equal(layer.eval()(features), torchs(features, layer.weight, layer.bias))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer.train()(features).dtype == torch.bfloat16
+    assert not compiled_calls
+    layer(features)
+    assert compiled_calls
+
+
+@pytest.mark.parametrize(
+    ("change", "narrow"),
+    [
+        ({}, True),
+        ({"padding": "same"}, True),
+        ({"out_channels": 16}, False),
+        ({"in_channels": 4}, False),
+        ({"stride": 2}, False),
+        ({"padding": 0}, False),
+        ({"dilation": 2}, False),
+        ({"groups": 8}, False),
+        ({"padding_mode": "circular"}, False),
+        ({"kernel_size": 1, "padding": 0}, False),
+    ],
+    ids=str,
+)
+def test_which_layers_are_narrow(change, narrow):
+    sizes = {"in_channels": 8, "out_channels": 8, "kernel_size": 3, "padding": 1} | change
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Conv3d(**sizes)
+    assert is_narrow(layer) == narrow
+    assert type(use_fast_layers(nn.Sequential(layer))[0]) is (NarrowConv3d if narrow else nn.Conv3d)
+
+
+def test_networks_of_others_keep_their_weights(compiled_calls):
+    with torch.random.fork_rng(devices=[]):
+        stock = nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.Conv3d(8, 3, 1))
+    ours = use_fast_layers(copy.deepcopy(stock))
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {
+        k: v.shape for k, v in stock.state_dict().items()
+    }
+    features = noise(2, 8, 16, 16, 16)
+    torch.testing.assert_close(ours(features), stock(features), rtol=1e-5, atol=1e-5)
+    assert compiled_calls
