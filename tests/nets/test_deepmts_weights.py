@@ -138,7 +138,8 @@ def test_any_number_of_clinical_variables(n_clinical, weight_file, official):
 def test_the_unet_backbone_reads_its_own_files(weight_file):
     """Round trip through a file laid out like the published U-net variant: no projections."""
     source, target = build(backbone="unet"), build(backbone="unet", n_clinical=1)
-    kinds = {"Conv3d": "conv3d", "PointwiseConv3d": "conv3d", "BatchNorm3d": "batch_normalization"}
+    kinds = dict.fromkeys(("Conv3d", "NarrowConv3d", "PointwiseConv3d"), "conv3d")
+    kinds["BatchNorm3d"] = "batch_normalization"
     attributes = {
         "conv3d": {"weight": "kernel:0", "bias": "bias:0"},
         "batch_normalization": {
