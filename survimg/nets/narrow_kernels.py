@@ -56,31 +56,29 @@ def _add_products(  # type: ignore[no-untyped-def]
         )
         rows = [ir.Constant(n.type, i) for i in range(ROWS)]
 
-        def at(pointer: Any, *strides: tuple[Any, Any]) -> Any:
-            for index, step in strides:
-                pointer = builder.gep(pointer, [builder.mul(index, step)])
-            return pointer
+        def at(pointer: Any, index: Any, step: Any) -> Any:
+            return builder.gep(pointer, [builder.mul(index, step)])
 
         def vector(pointer: Any) -> Any:
             loaded = builder.load(builder.bitcast(pointer, lanes.as_pointer()))
             loaded.align = _BYTES
             return loaded
 
-        sums = [cgutils.alloca_once_value(builder, vector(at(start, (i, start_row)))) for i in rows]
+        sums = [cgutils.alloca_once_value(builder, vector(at(start, i, start_row))) for i in rows]
         with cgutils.for_range(builder, n_lines) as outer:
-            line = at(a, (outer.index, a_line))
-            factors = at(b, (builder.mul(outer.index, n), b_step))
+            line = at(a, outer.index, a_line)
+            factors = at(b, builder.mul(outer.index, n), b_step)
             with cgutils.for_range(builder, n) as inner:
-                factor = vector(at(factors, (inner.index, b_step)))
-                here = at(line, (inner.index, a_step))
+                factor = vector(at(factors, inner.index, b_step))
+                here = at(line, inner.index, a_step)
                 for i, total in zip(rows, sums, strict=True):
-                    single = builder.load(at(here, (i, a_row)))
+                    single = builder.load(at(here, i, a_row))
                     single = builder.insert_element(nothing, single, ir.Constant(ir.IntType(32), 0))
                     repeated = builder.shuffle_vector(single, nothing, firsts)
                     product = builder.call(fused, [repeated, factor, builder.load(total)])
                     builder.store(product, total)
         for i, total in zip(rows, sums, strict=True):
-            place = builder.bitcast(at(c, (i, c_row)), lanes.as_pointer())
+            place = builder.bitcast(at(c, i, c_row), lanes.as_pointer())
             builder.store(builder.load(total), place).align = _BYTES
         return context.get_dummy_value()
 

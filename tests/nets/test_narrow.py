@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from survimg.nets import narrow, use_fast_layers
-from survimg.nets.layers import conv3d, initialise
+from survimg.nets import initialise, narrow, use_fast_layers
+from survimg.nets.layers import conv3d
 from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
 
 LAYOUT = torch.channels_last_3d
