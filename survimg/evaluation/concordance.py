@@ -186,7 +186,7 @@ def concordance_index(
     comparable = float(weight @ sums.comparable)
     if not comparable > 0:
         raise ValueError(no_comparable_pair(event))
-    return float(weight @ sums.concordant + 0.5 * (weight @ sums.tied_risk)) / comparable
+    return float(weight @ sums.score) / comparable
 
 
 def compare_concordance(

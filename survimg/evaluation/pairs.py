@@ -63,17 +63,17 @@ def pair_sums(
         Zero for censored patients.
     """
     if _are_few_and_equal(weight):
-        warn_of_swallowed_risks(risk, np.argsort(risk), tied_tol)
+        warn_of_swallowed_risks(np.sort(risk), tied_tol)
         kinds = _each_with_each(event, time, risk, tied_tol)
         return PairSums(*(pairs.sum(axis=1) for pairs in kinds))
     from survimg.evaluation.pair_kernels import sums_as_earlier
 
     by_time, by_risk = _orders(time, risk, weight)
-    warn_of_swallowed_risks(risk, by_risk, tied_tol)
+    warn_of_swallowed_risks(risk[by_risk], tied_tol)
     return PairSums(*sums_as_earlier(event, time, risk, weight, by_time, by_risk, tied_tol))
 
 
-def warn_of_swallowed_risks(risk: np.ndarray, by_risk: np.ndarray, tied_tol: float) -> None:
+def warn_of_swallowed_risks(risk: np.ndarray, tied_tol: float) -> None:
     """Warn if all risks, or the middle half of them, differ, but by no more than the tolerance.
 
     Equal but for rounding is no finding; a scale that the tolerance swallows is. One outlier must
@@ -82,14 +82,13 @@ def warn_of_swallowed_risks(risk: np.ndarray, by_risk: np.ndarray, tied_tol: flo
     Parameters
     ----------
     risk : ndarray of shape (n,)
-    by_risk : ndarray of shape (n,), int
-        The patients in order of risk.
+        Sorted.
     tied_tol : float
     """
     if not risk.size:
         return
     at = [0, risk.size // 4, risk.size // 2, (3 * risk.size) // 4, risk.size - 1]
-    low, lower, median, upper, high = (float(risk[by_risk[k]]) for k in at)
+    low, lower, median, upper, high = risk[at].tolist()
 
     def differ(first: float, last: float) -> bool:
         return last - first > 1e-12 * max(abs(first), abs(last))

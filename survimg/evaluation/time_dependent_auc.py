@@ -160,8 +160,8 @@ def _auc_with_influence(
     risk: np.ndarray, cases: np.ndarray, controls: np.ndarray, tied_tol: float
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """AUC, its influence values for given weights, and its derivatives by log case weight."""
-    warn_of_swallowed_risks(risk, np.argsort(risk), tied_tol)
     order = np.argsort(risk, kind="stable")
+    warn_of_swallowed_risks(risk[order], tied_tol)
     tie = np.concatenate(([0], np.cumsum(np.diff(risk[order]) > tied_tol)))
     n_ties = tie[-1] + 1
     case_share, control_share = cases / cases.sum(), controls / controls.sum()

@@ -17,11 +17,12 @@ def takes_kernels(features: Tensor) -> bool:
     """Whether a map is one that the compiled passes are made for.
 
     Everything else is computed by torch's own layers: on GPUs, in float64, in the plain layout
-    (the channels of a voxel far apart), small maps, and what torch compiles, traces or wraps
-    itself.
+    (the channels of a voxel far apart), small maps, and what torch compiles or traces.
     """
     return (
-        type(features) is Tensor
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and type(features) is Tensor
         and features.device.type == "cpu"
         and features.dtype in (torch.float32, torch.bfloat16)
         and features.ndim in _LAYOUT
@@ -30,8 +31,6 @@ def takes_kernels(features: Tensor) -> bool:
             features.is_contiguous(memory_format=_LAYOUT[features.ndim])
             or not features.is_contiguous()
         )
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
     )
 
 

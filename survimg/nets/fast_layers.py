@@ -14,16 +14,17 @@ __all__ = ["use_fast_layers"]
 
 
 def use_fast_layers(net: nn.Module) -> nn.Module:
-    """Exchange batch normalisation, the ReLU behind it, dropout and narrow convolutions.
+    """Replace batch normalisation, the ReLU behind it, dropout and narrow convolutions.
 
-    Made for training on the CPU; elsewhere the new layers do what torch's do. survimg's own
-    networks have them from the start. Weights, names in the state dict and results stay the same,
-    but for rounding and for which values dropout drops.
+    Made for training on the CPU; in evaluation and on a GPU the new layers compute what torch's do.
+    survimg's own networks have them from the start. Weights, names in the state dict and results
+    stay the same, but for rounding and for which values dropout drops. In training, `torch.func`
+    (vmap, grad) cannot look into them.
 
     Parameters
     ----------
     net : torch.nn.Module
-        Any network, changed in place. Exchanged are layers of exactly the types
+        Any network, changed in place. Replaced are layers of exactly the types
         `torch.nn.BatchNorm3d`, `torch.nn.Dropout`, and `torch.nn.Conv3d` if its kernel is 3x3x3
         with padding 1, to eight channels from a multiple of eight; a `torch.nn.ReLU` that follows
         a batch normalisation in a `torch.nn.Sequential` becomes part of it.

@@ -56,13 +56,13 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     -------
     Tensor of shape (b, n_out, d0, d1, d2)
     """
-    n_out, n_in = weight.shape[:2]
     if (
-        n_out == 8
-        and n_in % 8 == 0
+        takes_kernels(features)
+        and (features.ndim, features.dtype, features.stride(1)) == (5, torch.float32, 1)
+        and features.shape[1] % 8 == 0
         and features.shape[-1] >= 8
-        and (features.dtype, weight.dtype) == (torch.float32, torch.float32)
-        and takes_kernels(features)
+        and (weight.shape, weight.dtype) == ((8, features.shape[1], 3, 3, 3), torch.float32)
+        and (bias is None or (bias.shape, bias.dtype) == ((8,), torch.float32))
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     ):
@@ -76,46 +76,37 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(features, weight, bias)
-        values = np.zeros(8, np.float32) if bias is None else bias.detach().numpy()
-        return _planes(features, weight.detach(), values)
+        ctx.save_for_backward(features, weight)
+        return _planes(features, weight, torch.zeros(8) if bias is None else bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        features, weight, bias = ctx.saved_tensors
-        g = gradients[0]
+        features, weight = ctx.saved_tensors
+        g, wanted = gradients[0], ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates this gradient again
-            return _differentiable(features, weight, bias, g)
-        of_features, of_weight, of_bias = ctx.needs_input_grad
+            sizes = [1, 1, 1], [1, 1, 1], [1, 1, 1], False, [0, 0, 0], 1
+            into: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+                g, features, weight, [8], *sizes, list(wanted)
+            )
+            return into
         turned = weight.transpose(0, 1).flip(2, 3, 4)
         return (
-            _planes(g, turned, np.zeros(len(turned), np.float32)) if of_features else None,
-            _weight_gradient(features, g) if of_weight else None,
-            g.sum(dim=(0, 2, 3, 4)) if of_bias else None,
+            _planes(g, turned, torch.zeros(len(turned))) if wanted[0] else None,
+            _weight_gradient(features, g) if wanted[1] else None,
+            g.sum(dim=(0, 2, 3, 4)) if wanted[2] else None,
         )
 
 
-def _differentiable(
-    features: Tensor, weight: Tensor, bias: Tensor | None, g: Tensor
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients through torch's own convolution."""
-    inputs = features, weight, bias
-    out = functional.conv3d(features, weight, bias, padding=1)
-    wanted = [tensor for tensor in inputs if tensor is not None and tensor.requires_grad]
-    into = iter(torch.autograd.grad(out, wanted, g, create_graph=True))
-    return tuple(next(into) if t is not None and t.requires_grad else None for t in inputs)
-
-
-def _planes(features: Tensor, weight: Tensor, bias: np.ndarray) -> Tensor:
+def _planes(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     from survimg.nets.narrow_kernels import convolve_planes
 
     x = dense(features)
     b, n_in, *shape = x.shape
     out = like(x.new_empty(()).expand(b, len(weight), *shape))
-    packed = weight.permute(2, 3, 4, 1, 0).flatten().numpy()
+    packed = weight.detach().permute(2, 3, 4, 1, 0).flatten()
     share_out(
-        convolve_planes, b * shape[0], torch.get_num_threads(), flat(x), *shape, n_in, packed,
-        np.ascontiguousarray(bias), flat(out),
+        convolve_planes, b * shape[0], torch.get_num_threads(), flat(x), *shape, n_in,
+        packed.contiguous().numpy(), bias.detach().contiguous().numpy(), flat(out),
     )  # fmt: skip
     return out
 

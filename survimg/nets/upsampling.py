@@ -65,7 +65,7 @@ def convolve_joined(
     n = coarse.shape[1]
     weight = convolution.weight
     if convolution.kernel_size == (1, 1, 1):
-        # A matrix: a view would be copied three times in the backward pass, being changed in place.
+        # A matrix, because a view that is changed in place is copied in the backward pass.
         fine = functional.linear(skip.movedim(1, -1).flatten(0, 3), weight[:, n:].flatten(1), bias)
         joined: Tensor = _AddUpsampled.apply(fine, _product(coarse, weight[:, :n]))
         return joined.view(len(skip), *skip.shape[2:], -1).movedim(-1, 1)

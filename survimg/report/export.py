@@ -41,7 +41,7 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
     -------
     list of Path
         ``concordance.png``, and ``kaplan_meier_<model>.png`` for each model whose test patients
-        form two risk groups, with a number after names that differ only in signs.
+        form two risk groups; a number is added where two models would have one file name.
 
     Raises
     ------

@@ -154,6 +154,22 @@ def test_the_gradient_has_a_gradient(layer):
     assert (ours.double() - expected).norm() < 1e-3 * expected.norm()
 
 
+def test_the_gradient_of_a_layer_applied_twice_counts_each_path_once():
+    layer = norm_of(8)
+    features, direction = noise(1, 8, 16, 16, 16), noise(1, 8, 16, 16, 16, seed=1)
+    first = [
+        torch.autograd.grad(
+            (twice(twice(x)) * d).sum(), list(twice.parameters()), create_graph=create
+        )
+        for twice, x, d, create in (
+            (layer, features, direction, True),
+            (copy.deepcopy(layer).double(), features.double(), direction.double(), False),
+        )
+    ]
+    for ours, expected in zip(*first, strict=True):
+        torch.testing.assert_close(ours.double(), expected, rtol=1e-3, atol=1e-2)
+
+
 def test_dropout_drops_as_often_as_it_says_and_scales_the_rest():
     features = torch.ones(2, 16, 24, 24, 24).contiguous(memory_format=LAYOUT).requires_grad_()
     dropout = Dropout(0.2)

@@ -19,6 +19,8 @@ LAYOUT = torch.channels_last_3d
 @pytest.fixture
 def compiled_calls(monkeypatch):
     """How often planes were computed by the compiled loops."""
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("this processor is left to torch")
     calls = []
     planes = narrow._planes
     monkeypatch.setattr(narrow, "_planes", lambda *a: calls.append(1) or planes(*a))
@@ -68,9 +70,11 @@ def test_what_needs_no_gradient_has_none():
 
 def test_the_gradient_has_a_gradient():
     single = inputs(8, (16, 16, 16))
+    features, *parameters = single
     seconds = []
     for function in (convolve, torchs):
-        first = torch.autograd.grad(function(*single).square().sum(), single, create_graph=True)
+        out = function(function(features, *parameters), *parameters)  # one layer, applied twice
+        first = torch.autograd.grad(out.square().sum(), single, create_graph=True)
         penalty = sum(part.square().mean() for part in first)
         seconds.append(torch.autograd.grad(penalty, single))
     for one, other in zip(*seconds, strict=True):
@@ -93,14 +97,35 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
         lambda x, w, b: (x.double(), w.double(), b.double()),
         lambda x, w, b: (x.contiguous(), w, b),
         lambda x, w, b: (x[..., :4, :4], w, b),
+        lambda x, w, b: (x.repeat(1, 1, 4, 4, 1)[..., :4].contiguous(memory_format=LAYOUT), w, b),
+        lambda x, w, b: (x.contiguous()[:, :, 1:-1], w, b),
+        lambda x, w, b: (x[0], w, b),
         lambda x, w, b: (x, w.repeat(2, 1, 1, 1, 1), b.repeat(2)),
     ],
-    ids=["float64", "plain layout", "small", "sixteen channels"],
+    ids=[
+        "float64", "plain layout", "small", "short rows", "sliced", "unbatched", "sixteen channels",
+    ],
 )
 def test_everything_else_is_torchs(change, compiled_calls):
     changed = change(*(tensor.detach() for tensor in inputs(8, (16, 16, 16))))
     assert torch.equal(convolve(*changed), torchs(*changed))
     assert not compiled_calls
+
+
+def test_weights_that_are_views_are_read_as_such():
+    features, _, bias = (tensor.detach() for tensor in inputs(8, (16, 16, 16)))
+    repeated = torch.tensor(0.1).expand(8, 8, 3, 3, 3)
+    sliced = noise(16, 16, 3, 3, 3)[::2, 8:]
+    for weight in (repeated, sliced):
+        expected = torchs(features, weight, bias)
+        torch.testing.assert_close(convolve(features, weight, bias), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("n_channels", [4, 16])
+def test_a_map_of_other_channels_is_refused_by_torch(n_channels):
+    layer = conv3d(8, 8, 3, padding=1).train()
+    with pytest.raises(RuntimeError, match=rf"to have 8 channels, but got {n_channels} channels"):
+        layer(noise(2, n_channels, 20, 20, 20))
 
 
 def test_evaluation_and_bfloat16_are_torchs(compiled_calls):

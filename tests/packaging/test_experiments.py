@@ -61,8 +61,9 @@ def test_the_table_holds_what_there_is(tmp_path):
     assert table.read_text().splitlines() == [
         "call,truth,seed,model,concordance,dice,fit_seconds",
         "backbones,mask,1,sur-hs,0.7,,12.3",
-        "backbones,mask,1,oracle,0.8,,0.0",
+        "backbones,mask,1,oracle,0.8,,",
     ]
+    assert "--table: the reports of E2" in run("E2", "--out", tmp_path, "--table", table).stderr
 
 
 def test_the_nomogram_is_fitted_on_both_truths_with_three_seeds(calls):

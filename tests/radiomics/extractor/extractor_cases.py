@@ -11,7 +11,7 @@ import logging
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -83,24 +83,28 @@ def by_pyradiomics(
         logging.getLogger("radiomics").setLevel(logging.CRITICAL)
         try:
             extractor = RadiomicsFeatureExtractor(dict(parameters))
-            with mock.patch.object(RadiomicsGLCM, "getCorrelationFeatureValue", _correlation):
+            name, theirs = "getCorrelationFeatureValue", RadiomicsGLCM.getCorrelationFeatureValue
+            with mock.patch.object(RadiomicsGLCM, name, lambda glcm: _correlation(glcm, theirs)):
                 return dict(extractor.execute(*case, **arguments))
         finally:  # it sets SimpleITK's tolerance for the whole process
             sitk.ProcessObject.SetGlobalDefaultCoordinateTolerance(1e-6)
             sitk.ProcessObject.SetGlobalDefaultDirectionTolerance(1e-6)
 
 
-def _correlation(glcm: Any) -> np.ndarray:
-    """Correlation of each direction's matrix, 1 if a margin has one level; their mean."""
+def _correlation(glcm: Any, theirs: Callable[[Any], Any]) -> Any:
+    """Return theirs; if a margin of a direction has one level, the mean with 1 for it."""
     of, joint = glcm.coefficients, glcm.P_glcm  # (n, levels, levels, directions)
+    margins = joint.sum(axis=1), joint.sum(axis=2)
+    if not any((np.count_nonzero(margin, axis=1) == 1).any() for margin in margins):
+        return theirs(glcm)
     dx = of["i"][None, :, :, None] - of["ux"]
     dy = of["j"][None, :, :, None] - of["uy"]
     variances = (np.sum(joint * d**2, axis=(1, 2)) for d in (dx, dy))
     deviations = np.prod([v**0.5 for v in variances], axis=0)
     values = np.sum(joint * dx * dy, axis=(1, 2)) / (deviations + of["eps"])
-    for margin in (joint.sum(axis=1), joint.sum(axis=2)):
+    for margin in margins:
         values[np.count_nonzero(margin, axis=1) == 1] = 1
-    return np.asarray(np.nanmean(values, axis=1))
+    return np.nanmean(values, axis=1)
 
 
 def differences(parameters: Mapping[str, Any], case: Case) -> dict[str, float]:
