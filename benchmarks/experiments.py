@@ -14,8 +14,9 @@ where it was, and one that is finished renders its tables again; a call of E3 th
 repeated. Networks train in float32 with one thread, but for those of E3, in the precision that
 `survimg mtdlr` chooses.
 
---only runs the calls of these names, --seed takes other seeds. --table writes C, Dice and seconds
-of every model, call and seed that is there, from the runs of ``survimg benchmark``.
+--only runs the calls of these names, --seed takes other seeds. --table FILE writes C, Dice and
+seconds of every model, call and seed that is there, from the runs of ``survimg benchmark``, and
+FILE_pairs with the differences of C between pairs of models on the same patients.
 
 E1  order of Table II, and whether masking hurts: both truths, 600 steps, 3 seeds; Sur-HS and
     DeepMTS with 1600; Sur-HS with 1000, about the time of 600 of DeepMTS; radiomics also without
@@ -45,6 +46,13 @@ SEEDS = ("0", "1", "2")
 REFERENCES = ("clinical-volume-cox", "radiomics-lasso-cox", "radiomics-icare")
 #: The paper's regularisation, at one rate: what overfits shows.
 CONSTANT = {"schedule": "constant", "learning_rate": 1e-3, "l2": 0.1, "dropout": 0.5}
+#: The claims that pairs of models decide.
+PAIRS = (
+    ("sur-hs", "radiomics-lasso-cox"), ("deepmts", "radiomics-lasso-cox"),
+    ("sur-hs", "sur-hs-masked"), ("mt-hs", "sur-hs"), ("mt-hs", "mt-hs-baseline"),
+    ("deepmts", "mt-hs"), ("deepmts", "sur-hs"), ("radiomics-lasso-cox", "clinical-volume-cox"),
+    ("radiomics-icare", "radiomics-lasso-cox"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,31 @@ class Call:
         for parameter, value in settings.items():
             line += ["--set", f"{parameter}={value}"]
         return line
+
+    def pair_rows(self, out: Path) -> Iterator[dict[str, Any]]:
+        """Yield the differences of C on the test patients of each seed that is there."""
+        import pandas as pd
+
+        from survimg.evaluation import compare_concordance
+        from survimg.target import make_outcome
+
+        for seed in self.seeds:
+            file = self.folder(out, seed) / "predictions.parquet"
+            if not file.is_file():
+                continue
+            table = pd.read_parquet(file)
+            risks = table.pivot_table("risk", index="patient_id", columns="model")
+            patients = table.drop_duplicates("patient_id").set_index("patient_id").loc[risks.index]
+            y = make_outcome(patients.event, patients.time)
+            for first, second in PAIRS:
+                if {first, second} <= set(risks):
+                    compared = compare_concordance(y, risks[first], risks[second])
+                    values = ("difference", "lower", "upper", "p_value")
+                    yield {
+                        "call": self.name, "seed": seed, "first": first, "second": second,
+                        "events": int(patients.event.sum()),
+                        **{name: round(getattr(compared, name), 4) for name in values},
+                    }  # fmt: skip
 
     def rows(self, out: Path) -> Iterator[dict[str, Any]]:
         """Yield what each model reached with each seed that is there."""
@@ -275,6 +308,10 @@ def write_table(calls: Sequence[Any], options: argparse.Namespace) -> int:
         print(f"{options.out}: holds no run of {options.experiment}", file=sys.stderr)
         return 1
     pd.DataFrame(rows).to_csv(options.table, index=False)
+    pairs = [pair for call in calls for pair in call.pair_rows(options.out)]
+    if pairs:
+        file = options.table.with_stem(f"{options.table.stem}_pairs")
+        pd.DataFrame(pairs).to_csv(file, index=False)
     return 0
 
 
