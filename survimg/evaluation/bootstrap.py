@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from survimg.evaluation.estimates import Estimate, check_level
-from survimg.evaluation.pairs import pair_sums
+from survimg.evaluation.pairs import orders, pair_sums
 from survimg.evaluation.predictions import as_array
 from survimg.survival.distributions import normal_cdf, normal_quantile
 from survimg.target import as_outcome, check_outcome, in_order_of
@@ -32,8 +32,8 @@ __all__ = [
 RandomState = int | np.random.Generator | None
 
 # Above this many patients the n x n pair matrices outgrow the processor's caches and then the
-# memory; pairs are counted anew for each resample instead, in O(n) memory.
-MATRIX_LIMIT = 3000
+# memory; pairs are counted anew for each resample instead, in O(n) memory and O(n log n) time.
+MATRIX_LIMIT = 1000
 # Resamples on which a statistic is undefined are left out with a warning up to this share.
 UNDEFINED_LIMIT = 0.05
 
@@ -136,10 +136,12 @@ def _sums_by_counting(
 ) -> tuple[np.ndarray, np.ndarray]:
     comparable = np.empty(counts.shape[0])
     scores = np.empty((len(risks), counts.shape[0]))
-    for row, times_drawn in enumerate(counts.astype(np.int64)):
-        earlier = times_drawn if event_weight is None else times_drawn * event_weight
-        for model, risk in enumerate(risks):
-            sums = pair_sums(event, time, risk, times_drawn, tied_tol)
+    whole = counts.astype(np.int64)
+    for model, risk in enumerate(risks):
+        in_order = orders(time, risk, whole)
+        for row, times_drawn in enumerate(whole):
+            earlier = times_drawn if event_weight is None else times_drawn * event_weight
+            sums = pair_sums(event, time, risk, times_drawn, tied_tol, in_order)
             scores[model, row] = earlier @ sums.score
             comparable[row] = earlier @ sums.comparable
     return comparable, scores
