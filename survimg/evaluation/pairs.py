@@ -61,7 +61,7 @@ def pair_sums(
         Weight of a patient as partner; integer weights are summed exactly.
     tied_tol : float
         Risks that differ by at most this are tied.
-    in_order : tuple of ndarray, optional
+    in_order : tuple of ndarray of shape (n,), optional
         `orders` of the same patients, for who counts with many weights.
 
     Returns
