@@ -150,9 +150,10 @@ def _differentiable(
     features: Tensor, weight: Tensor, shift: Tensor, eps: float, rectify: bool, g: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients through torch's own layers."""
-    # Copies end the way back here, also if `features` were made with the same weight. Not views: of
-    # one case they may have another batch stride, of which torch 2.13 makes wrong gradients.
-    features, weight, shift = (tensor.clone() for tensor in (features, weight, shift))
+    # Copies end the way back here, also if `features` were made with the same weight. In the plain
+    # layout: of one case whose batch stride is another, torch 2.13 makes wrong gradients.
+    layout = torch.contiguous_format
+    features, weight, shift = (t.clone(memory_format=layout) for t in (features, weight, shift))
     out = functional.batch_norm(features, None, None, weight, shift, training=True, eps=eps)
     out = functional.relu(out) if rectify else out
     inputs = [tensor for tensor in (features, weight, shift) if tensor.requires_grad]
