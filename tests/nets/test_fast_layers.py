@@ -157,8 +157,6 @@ def test_the_gradient_has_a_gradient(layer):
 def test_the_gradient_of_a_layer_applied_twice_counts_each_path_once():
     layer = norm_of(8)
     features, direction = noise(1, 8, 16, 16, 16), noise(1, 8, 16, 16, 16, seed=1)
-    features = features.view_as(features)
-    assert features.stride(0) == 8  # of one case nobody steps so far
     first = [
         torch.autograd.grad(
             (twice(twice(x)) * d).sum(), list(twice.parameters()), create_graph=create
@@ -170,6 +168,15 @@ def test_the_gradient_of_a_layer_applied_twice_counts_each_path_once():
     ]
     for ours, expected in zip(*first, strict=True):
         torch.testing.assert_close(ours.double(), expected, rtol=1e-3, atol=1e-2)
+
+
+def test_the_gradient_has_a_gradient_whatever_the_strides_of_one_case():
+    features = noise(1, 8, 16, 16, 16)
+    odd, direction = features.view_as(features), noise(1, 8, 16, 16, 16, seed=1).contiguous()
+    assert odd.stride(0) == 8  # nobody steps from the only case to another
+    layer = norm_of(8)
+    shift = torch.autograd.grad(layer(odd), layer.bias, direction, create_graph=True)[0]
+    torch.testing.assert_close(shift, direction.sum((0, 2, 3, 4)), rtol=1e-4, atol=1e-3)
 
 
 def test_dropout_drops_as_often_as_it_says_and_scales_the_rest():
