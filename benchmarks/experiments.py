@@ -16,7 +16,8 @@ repeated. Networks train in float32 with one thread, but for those of E3, in the
 
 --only runs the calls of these names, --seed takes other seeds. --table FILE writes C, Dice and
 seconds of every model, call and seed that is there, from the runs of ``survimg benchmark``, and
-FILE_pairs with the differences of C between pairs of models on the same patients.
+FILE_pairs with the differences of C between pairs of models on the same patients. Rows that the
+files hold of other calls and seeds stay, so that machines can take turns.
 
 E1  order of Table II, and whether masking hurts: both truths, 600 steps, 3 seeds; Sur-HS and
     DeepMTS with 1600; Sur-HS with 1000, about the time of 600 of DeepMTS; radiomics also without
@@ -301,18 +302,27 @@ def main() -> int:
 
 def write_table(calls: Sequence[Any], options: argparse.Namespace) -> int:
     """Write a row for each model, call and seed; return 1 if nothing is there."""
-    import pandas as pd
-
     rows = [row for call in calls for row in call.rows(options.out)]
     if not rows:
         print(f"{options.out}: holds no run of {options.experiment}", file=sys.stderr)
         return 1
-    pd.DataFrame(rows).to_csv(options.table, index=False)
-    pairs = [pair for call in calls for pair in call.pair_rows(options.out)]
-    if pairs:
-        file = options.table.with_stem(f"{options.table.stem}_pairs")
-        pd.DataFrame(pairs).to_csv(file, index=False)
+    update(options.table, rows)
+    if pairs := [pair for call in calls for pair in call.pair_rows(options.out)]:
+        update(options.table.with_stem(f"{options.table.stem}_pairs"), pairs)
     return 0
+
+
+def update(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows to a table, in place of those that it holds of the same calls and seeds."""
+    import pandas as pd
+
+    new = pd.DataFrame(rows).astype({"seed": int})
+    if file.exists():
+        old = pd.read_csv(file)
+        run = ["call", "seed"]
+        kept = ~old.set_index(run).index.isin(new.set_index(run).index)
+        new = pd.concat([old[kept], new]).sort_values(run, kind="stable")
+    new.to_csv(file, index=False)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in line], capture_output=True, text=True, check=False)
 
 
+def write_run(folder, scores):
+    folder.mkdir(parents=True)
+    (folder / "scores.csv").write_text(f"model,c_mean,dice_mean\n{scores}")
+    (folder / "folds.csv").write_text("model,fit_seconds\nsur-hs,12.34\n")
+
+
 @pytest.fixture
 def calls(tmp_path):
     def dry_run(*arguments):
@@ -53,10 +59,7 @@ def test_the_table_holds_what_there_is(tmp_path):
     none = run("E4", "--out", tmp_path, "--table", table)
     assert none.returncode == 1
     assert "holds no run of E4" in none.stderr
-    folder = tmp_path / "backbones-seed1"
-    folder.mkdir()
-    (folder / "scores.csv").write_text("model,c_mean,dice_mean\nsur-hs,0.7,\noracle,0.8,\n")
-    (folder / "folds.csv").write_text("model,fit_seconds\nsur-hs,12.34\n")
+    write_run(tmp_path / "backbones-seed1", "sur-hs,0.7,\noracle,0.8,\n")
     assert run("E4", "--out", tmp_path, "--table", table).returncode == 0
     assert table.read_text().splitlines() == [
         "call,truth,seed,model,concordance,dice,fit_seconds",
@@ -64,6 +67,22 @@ def test_the_table_holds_what_there_is(tmp_path):
         "backbones,mask,1,oracle,0.8,,",
     ]
     assert "--table: the reports of E2" in run("E2", "--out", tmp_path, "--table", table).stderr
+
+
+def test_the_table_keeps_what_another_machine_ran(tmp_path):
+    table = tmp_path / "table.csv"
+    for machine, seed, scores in (
+        ("first", 2, "sur-hs,0.7,\n"),
+        ("second", 1, "sur-hs,0.6,\n"),
+        ("third", 2, "sur-hs,0.75,\n"),
+    ):
+        out = tmp_path / machine
+        write_run(out / f"backbones-seed{seed}", scores)
+        assert run("E4", "--out", out, "--table", table).returncode == 0
+    assert table.read_text().splitlines()[1:] == [
+        "backbones,mask,1,sur-hs,0.6,,12.3",
+        "backbones,mask,2,sur-hs,0.75,,12.3",
+    ]
 
 
 def test_the_nomogram_is_fitted_on_both_truths_with_three_seeds(calls):
