@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 __all__ = ["Recipe", "Transforms", "apply_transforms", "draw_transforms"]
 
-Recipe = Literal["uniform", "fixed"]
+Recipe = Literal["nearest", "uniform", "fixed"]
 
 _FIXED_MASK_THRESHOLD = 0.2
 
@@ -44,6 +44,9 @@ class Transforms:
     mask_threshold: float | None = None
     """None takes each voxel of a moved mask from the nearest one; a number interpolates the mask
     linearly and keeps what exceeds it."""
+
+    interpolation: Literal["nearest", "linear"] = "linear"
+    """How voxels of moved images are read; ``"nearest"`` smooths neither noise nor detail."""
 
     def __len__(self) -> int:
         """Return the number of cases."""
@@ -75,7 +78,7 @@ def draw_transforms(
     translation: float | Sequence[float] = 10.0,
     rotation: float | Sequence[float] = 5.0,
     flip_probability: float = 0.5,
-    recipe: Recipe = "uniform",
+    recipe: Recipe = "nearest",
 ) -> Transforms:
     """Draw random transforms for `n` cases.
 
@@ -93,11 +96,13 @@ def draw_transforms(
         Largest angle in degrees about each spatial axis.
     flip_probability : float, default=0.5
         Probability of mirroring the last axis.
-    recipe : {"uniform", "fixed"}, default="uniform"
-        ``"uniform"``, the DeepMTS paper's: shifts uniform within +-`translation`; masks by nearest
-        neighbour. ``"fixed"``, what its published code does: every case is shifted by exactly
-        +`translation` or -`translation` on every axis; masks are interpolated linearly and cut at
-        0.2, which dilates them a little. Rotations and flips have one distribution in both.
+    recipe : {"nearest", "uniform", "fixed"}, default="nearest"
+        ``"uniform"``, the DeepMTS paper's: shifts uniform within +-`translation`; images by linear
+        interpolation, masks by nearest neighbour. ``"nearest"``: the same with images by nearest
+        neighbour too, so that a network sees noise and detail in training as in prediction.
+        ``"fixed"``, what the paper's code does: every case is shifted by exactly +`translation` or
+        -`translation` on every axis; masks are interpolated linearly and cut at 0.2, which dilates
+        them a little. Rotations and flips have one distribution in all.
 
     Returns
     -------
@@ -115,8 +120,8 @@ def draw_transforms(
     less and loses less at the borders. It flips the second spatial axis of arrays of unstated
     orientation; here left and right are exchanged, as the paper says.
     """
-    if recipe not in ("uniform", "fixed"):
-        raise ValueError(f"recipe must be 'uniform' or 'fixed'; got {recipe!r}.")
+    if recipe not in get_args(Recipe):
+        raise ValueError(f"recipe must be one of {', '.join(get_args(Recipe))}; got {recipe!r}.")
     if not 0 <= flip_probability <= 1:
         raise ValueError(f"flip_probability must lie in [0, 1]; got {flip_probability}.")
     shift_range = _per_axis("translation", translation)
@@ -131,6 +136,7 @@ def draw_transforms(
         rotation=angles * angle_range,
         translation=shifts * shift_range,
         mask_threshold=_FIXED_MASK_THRESHOLD if recipe == "fixed" else None,
+        interpolation="nearest" if recipe == "nearest" else "linear",
     )
 
 
@@ -151,7 +157,7 @@ def apply_transforms(
     Returns
     -------
     volumes : Tensor of shape (n, channels, d0, d1, d2)
-        Linear interpolation, same shape, type and device.
+        Interpolated as the transforms say; same shape, type and device.
     masks : Tensor of shape (n, d0, d1, d2), or None
         Binary, of the type given.
 
@@ -171,8 +177,9 @@ def apply_transforms(
             f"{tuple(masks.shape)}."
         )
     grid = _sampling_grid(transforms, volumes.shape[2:], volumes.device)
+    mode = "nearest" if transforms.interpolation == "nearest" else "bilinear"
     # Sampling in 16 bits would misplace voxels: coordinates need float32.
-    moved = functional.grid_sample(volumes.float(), grid, "bilinear", "zeros", align_corners=False)
+    moved = functional.grid_sample(volumes.float(), grid, mode, "zeros", align_corners=False)
     moved = moved.to(volumes.dtype)
     if masks is None:
         return moved, None

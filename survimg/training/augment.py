@@ -24,7 +24,7 @@ def rigid(
 
     Parameters
     ----------
-    recipe : {"uniform", "fixed"}
+    recipe : {"nearest", "uniform", "fixed"}
     generator : torch.Generator
     shifts, angles : list of 3 floats
         Largest shift in voxels and largest angle in degrees, of each axis.

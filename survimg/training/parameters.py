@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -61,10 +61,13 @@ class TrainingParameters:
         draws the same batches and weights the patients in the likelihood by their share in
         the cohort over that in the batches, which removes most of the bias. False draws patients
         without regard to the event.
-    augmentation : {"uniform", "fixed"}, callable or None, default="uniform"
-        ``"uniform"``: translation uniform in +-`max_translation`, as in the DeepMTS paper;
-        ``"fixed"``: by exactly `max_translation` along every axis, as in its published code. Both
-        also rotate and flip left-right. A callable is given a dictionary with ``image`` (channels,
+    augmentation : {"nearest", "uniform", "fixed"}, callable or None, default="nearest"
+        Shifts, rotations and left-right flips. ``"uniform"``, the DeepMTS paper's: shifts uniform
+        in +-`max_translation`, images interpolated linearly; ``"nearest"``: the same, but each
+        voxel takes the value of the nearest one. Linear interpolation smooths noise and fine
+        structure in training but not in prediction, and networks miss what is a few voxels
+        thin (``benchmarks/README.md`` has the figures). ``"fixed"``: shifts by exactly
+        `max_translation` along every axis, as in the paper's code. A callable is given a dictionary with ``image`` (channels,
         z, y, x) and ``mask`` (1, z, y, x) of one patient, and returns the like: dictionary
         transforms of MONAI, transforms of TorchIO, a function of your own. The fit seeds it
         (`survimg.training.augment.TransformedCases`).
@@ -155,7 +158,7 @@ class TrainingParameters:
     schedule: Literal["step", "cosine", "constant"] | Callable[[Any], Any] = "cosine"
     callbacks: Sequence[Any] | None = None
     balanced: bool | Literal["weighted"] = True
-    augmentation: Recipe | Callable[[Any], Any] | None = "uniform"
+    augmentation: Recipe | Callable[[Any], Any] | None = "nearest"
     max_translation: float = 10 / 128
     max_rotation: float = 5
     gradient_clip: float | None = None
@@ -188,7 +191,7 @@ class TrainingParameters:
         "schedule": [StrOptions({"step", "cosine", "constant"}), callable],
         "callbacks": [list, tuple, None],
         "balanced": ["boolean", StrOptions({"weighted"})],
-        "augmentation": [StrOptions({"uniform", "fixed"}), callable, None],
+        "augmentation": [StrOptions(set(get_args(Recipe))), callable, None],
         "max_translation": [Interval(Real, 0, 1, closed="both")],
         "max_rotation": [Interval(Real, 0, 180, closed="both")],
         "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],

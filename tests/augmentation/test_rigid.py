@@ -1,4 +1,4 @@
-"""Augmentation: identities, exact moves, agreement with SciPy, alignment, both recipes."""
+"""Augmentation: identities, exact moves, agreement with SciPy, alignment, the recipes."""
 
 from __future__ import annotations
 
@@ -77,9 +77,12 @@ def test_quarter_turns_are_exact(axis):
     assert torch.equal(moved_masks, torch.rot90(masks, 1, [a + 1 for a in plane]))
 
 
-def test_equals_scipys_affine_transform():
+@pytest.mark.parametrize(("recipe", "order"), [("uniform", 1), ("nearest", 0)])
+def test_equals_scipys_affine_transform(recipe, order):
     volumes, _ = random_case(n=3)
-    transforms = draw_transforms(3, seeded(4), translation=(1.5, 3, 2), rotation=20)
+    transforms = draw_transforms(
+        3, seeded(4), translation=(1.5, 3, 2), rotation=20, recipe=recipe
+    )
     moved, _ = apply_transforms(volumes, None, transforms)
     centre = (np.array(SIZE) - 1) / 2
     for case in range(3):
@@ -87,14 +90,28 @@ def test_equals_scipys_affine_transform():
         offset = centre - backward @ (centre + transforms.translation[case].numpy())
         for channel in range(2):
             expected = ndimage.affine_transform(
-                volumes[case, channel].numpy(), backward, offset, order=1, mode="grid-constant"
+                volumes[case, channel].numpy(), backward, offset, order=order, mode="grid-constant"
             )
             actual = moved[case, channel].numpy()
             assert np.abs(actual - expected).max() < 1e-4
 
 
+def test_nearest_neighbours_keep_noise_that_linear_interpolation_smooths():
+    volumes = torch.randn(8, 1, 24, 24, 24, generator=seeded())
+    inner = (..., *[slice(5, -5)] * 3)
+    spread = {}
+    for recipe in ("nearest", "uniform"):
+        transforms = draw_transforms(8, seeded(2), translation=2, rotation=5, recipe=recipe)
+        moved, _ = apply_transforms(volumes, None, transforms)
+        spread[recipe] = moved[inner].std().item()
+        if recipe == "nearest":
+            assert torch.isin(moved, torch.cat([volumes.flatten(), torch.zeros(1)])).all()
+    assert spread["nearest"] == pytest.approx(1, abs=0.02)
+    assert spread["uniform"] < 0.7
+
+
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 1000), recipe=st.sampled_from(["uniform", "fixed"]))
+@given(seed=st.integers(0, 1000), recipe=st.sampled_from(["nearest", "uniform", "fixed"]))
 def test_image_and_mask_move_together(seed, recipe):
     """A smooth ball and its own mask must still match after any transform."""
     axes = torch.meshgrid(*(torch.arange(float(d)) for d in (24, 24, 24)), indexing="ij")
@@ -104,11 +121,11 @@ def test_image_and_mask_move_together(seed, recipe):
     transforms = draw_transforms(1, seeded(seed), translation=3, rotation=10, recipe=recipe)
     moved, moved_masks = apply_transforms(volumes, masks, transforms)
     # the code's 0.2 dilates by about a third of a voxel
-    level = 2.0 if recipe == "uniform" else 1.7
+    level = 1.7 if recipe == "fixed" else 2.0
     expected = moved[:, 0] > level
     both = (expected & moved_masks.bool()).sum()
     assert 2 * both / (expected.sum() + moved_masks.sum()) > 0.9
-    assert (moved_masks.sum() > masks.sum()) or recipe == "uniform"
+    assert (moved_masks.sum() > masks.sum()) or recipe != "fixed"
 
 
 def test_a_transform_and_its_inverse_cancel():
@@ -122,13 +139,14 @@ def test_a_transform_and_its_inverse_cancel():
 
 
 def test_paper_draws_within_and_code_draws_at_the_limits():
-    paper = draw_transforms(4000, seeded(1), translation=(10, 5, 0), rotation=5)
+    paper = draw_transforms(4000, seeded(1), translation=(10, 5, 0), rotation=5, recipe="uniform")
     assert (paper.translation.abs() <= torch.tensor([10.0, 5.0, 0.0])).all()
     assert paper.translation[:, 0].abs().mean() == pytest.approx(5, abs=0.2)
     assert paper.rotation.abs().max() <= 5
     assert paper.rotation.std().item() == pytest.approx(5 / 3**0.5, rel=0.03)
     assert paper.flip.double().mean().item() == pytest.approx(0.5, abs=0.03)
     assert paper.mask_threshold is None
+    assert paper.interpolation == "linear"
 
     code = draw_transforms(4000, seeded(1), translation=(10, 5, 0), rotation=5, recipe="fixed")
     assert set(code.translation[:, 0].tolist()) == {-10.0, 10.0}

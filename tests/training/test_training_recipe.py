@@ -240,7 +240,7 @@ def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
 # ---------------------------------------------------------------- augmentation
 
 
-@pytest.mark.parametrize("recipe", ["uniform", "fixed"])
+@pytest.mark.parametrize("recipe", ["nearest", "uniform", "fixed"])
 @pytest.mark.parametrize("kind", [DLPM, CNNSurvival])
 def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
     kind, recipe, cohort, monkeypatch
@@ -269,7 +269,8 @@ def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "level", "least"), [("uniform", 0.5, 0.75), ("fixed", 0.2, 1.0)]
+    ("recipe", "level", "least"),
+    [("nearest", 0.5, 1.0), ("uniform", 0.5, 0.75), ("fixed", 0.2, 1.0)],
 )
 def test_masks_move_with_the_images_in_training(recipe, level, least, cohort, monkeypatch):
     """Volumes that are their own masks still are, once they have been moved."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -35,13 +35,12 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         Weight of the L2 penalty. As in the published code it covers kernels of the stem and
         the transitions, and scales and shifts of the normalisation in the transitions and at the
         end.
-    augmentation : {"uniform", "fixed", "one-of-ten"}, callable or None, default="uniform"
+    augmentation : {"nearest", "uniform", "fixed", "one-of-ten"}, callable or None, default="nearest"
         ``"one-of-ten"``, as in the original study: one of quarter turns, flips, contrast, blur,
         sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes must have
-        equal sizes along y and x). ``"uniform"`` and ``"fixed"`` rotate, flip left-right and shift:
-        uniformly in +-`max_translation`, or by exactly `max_translation` along every axis. A
-        callable takes and returns a dictionary with ``image`` and ``mask``, as MONAI's transforms
-        do.
+        equal sizes along y and x). The others shift, rotate and flip left-right, as
+        `survimg.augmentation.draw_transforms` says. A callable takes and returns a dictionary with
+        ``image`` and ``mask``, as MONAI's transforms do.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
 
     dropout: float = 0.2
     l2: float = 1e-4
-    augmentation: Recipe | Literal["one-of-ten"] | Callable[[Any], Any] | None = "uniform"  # type: ignore[assignment]
+    augmentation: Recipe | Literal["one-of-ten"] | Callable[[Any], Any] | None = "nearest"  # type: ignore[assignment]
 
     _net = DLPMNet
     _published: ClassVar[Mapping[str, Any]] = {**DEEPMTS_TRAINING}
@@ -79,7 +78,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
-        "augmentation": [StrOptions({"uniform", "fixed", "one-of-ten"}), callable, None],
+        "augmentation": [StrOptions({*get_args(Recipe), "one-of-ten"}), callable, None],
     }
 
     def _make_augment(self, generator: torch.Generator) -> Augment | None:
