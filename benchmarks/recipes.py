@@ -5,10 +5,11 @@
         [--augmentations nearest uniform] [--steps 400]
 
 Each seed draws 160 phantoms to train on and 200 to test, the same for every model and recipe. One
-row per truth, seed, model, recipe and augmentation: C of the test patients, the same with predictions averaged
-over the volume and its mirror image, Dice of their masks together, and processor seconds of the
-fit. Batches of 16 train for half as many steps, so that every recipe but "twice the steps" costs
-about the same. Rows that the file holds are not computed again. Float32, one thread.
+row per truth, seed, model, recipe and augmentation: C of the test patients, the same with
+predictions averaged over the volume and its mirror image, Dice of their masks together, and
+processor seconds of the fit. Batches of 16 train for half as many steps, so that every recipe but
+"twice the steps" costs about the same. Rows that the file holds are not computed again. Float32,
+one thread.
 """
 
 from __future__ import annotations

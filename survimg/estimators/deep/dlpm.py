@@ -35,7 +35,7 @@ class DLPM(PublishedRecipe, DiscreteTimeEstimator):
         Weight of the L2 penalty. As in the published code it covers kernels of the stem and
         the transitions, and scales and shifts of the normalisation in the transitions and at the
         end.
-    augmentation : {"nearest", "uniform", "fixed", "one-of-ten"}, callable or None, default="nearest"
+    augmentation : {"nearest", "uniform", "fixed", "one-of-ten"}, callable, None, default="nearest"
         ``"one-of-ten"``, as in the original study: one of quarter turns, flips, contrast, blur,
         sharpening, noise or nothing (`survimg.augmentation.apply_one_of_ten`; volumes must have
         equal sizes along y and x). The others shift, rotate and flip left-right, as
