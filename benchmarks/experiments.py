@@ -45,8 +45,11 @@ from typing import Any
 
 SEEDS = ("0", "1", "2")
 REFERENCES = ("clinical-volume-cox", "radiomics-lasso-cox", "radiomics-icare")
-#: The paper's regularisation, at one rate: what overfits shows.
-CONSTANT = {"schedule": "constant", "learning_rate": 1e-3, "l2": 0.1, "dropout": 0.5}
+#: The paper's regularisation and augmentation, at one rate: what overfits shows.
+CONSTANT = {
+    "schedule": "constant", "learning_rate": 1e-3, "l2": 0.1, "dropout": 0.5,
+    "augmentation": "uniform",
+}  # fmt: skip
 #: The claims that pairs of models decide.
 PAIRS = (
     ("sur-hs", "radiomics-lasso-cox"), ("deepmts", "radiomics-lasso-cox"),
@@ -306,23 +309,23 @@ def write_table(calls: Sequence[Any], options: argparse.Namespace) -> int:
     if not rows:
         print(f"{options.out}: holds no run of {options.experiment}", file=sys.stderr)
         return 1
-    update(options.table, rows)
+    runs = {(row["call"], int(row["seed"])) for row in rows}
+    update(options.table, rows, runs)
     if pairs := [pair for call in calls for pair in call.pair_rows(options.out)]:
-        update(options.table.with_stem(f"{options.table.stem}_pairs"), pairs)
+        update(options.table.with_stem(f"{options.table.stem}_pairs"), pairs, runs)
     return 0
 
 
-def update(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows to a table, in place of those that it holds of the same calls and seeds."""
+def update(file: Path, rows: Sequence[dict[str, Any]], runs: set[tuple[str, int]]) -> None:
+    """Write the rows to a table, in place of all that it holds of the same runs (call, seed)."""
     import pandas as pd
 
-    new = pd.DataFrame(rows).astype({"seed": int})
+    table = pd.DataFrame(rows).astype({"seed": int})
     if file.exists():
         old = pd.read_csv(file)
-        run = ["call", "seed"]
-        kept = ~old.set_index(run).index.isin(new.set_index(run).index)
-        new = pd.concat([old[kept], new]).sort_values(run, kind="stable")
-    new.to_csv(file, index=False)
+        others = [run not in runs for run in zip(old.call, old.seed, strict=True)]
+        table = pd.concat([old[others], table])
+    table.sort_values(["call", "seed"], kind="stable").to_csv(file, index=False)
 
 
 if __name__ == "__main__":

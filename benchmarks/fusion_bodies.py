@@ -4,7 +4,8 @@
         [--seeds 0 1 2] [--iterations 300] [--table benchmarks/results/fusion_bodies.csv]
 
 The label is the event by the median time of phantoms whose hazard depends mostly on strands of
-disease outside the mask (truth="outside"), which only the shell around the tumour shows. Each seed
+disease outside the mask (truth="outside"), which only the shell around the tumour shows; the median
+is that of all patients of the seed, of whom none is censored. Each seed
 draws 160 phantoms to train on and 400 to test, the same for every body. The probabilities of each
 fit are one file under OUT, so that the same command continues where it stopped; --table writes
 AUCs with DeLong's 95 % intervals, and FILE_pairs what the shell adds to the tumour, on the same

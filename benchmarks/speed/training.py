@@ -195,7 +195,8 @@ def engine(
 ) -> Callable[[], None]:
     """Return the step of survimg's engine, on one batch or with its own batches."""
     model = DeepMTS(
-        clinical_columns=[], batch_size=options.batch, n_iterations=10**6, precision=precision
+        clinical_columns=[], batch_size=options.batch, n_iterations=10**6, precision=precision,
+        augmentation="uniform",  # as in MONAI's recipe
     )
     model.volume_shape_in_ = cohort.shape[2:]
     streams = RandomStreams.from_seed(0)

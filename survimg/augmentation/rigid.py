@@ -97,12 +97,13 @@ def draw_transforms(
     flip_probability : float, default=0.5
         Probability of mirroring the last axis.
     recipe : {"nearest", "uniform", "fixed"}, default="nearest"
-        ``"uniform"``, the DeepMTS paper's: shifts uniform within +-`translation`; images by linear
-        interpolation, masks by nearest neighbour. ``"nearest"``: the same with images by nearest
-        neighbour too, so that a network sees noise and detail in training as in prediction.
-        ``"fixed"``, what the paper's code does: every case is shifted by exactly +`translation` or
-        -`translation` on every axis; masks are interpolated linearly and cut at 0.2, which dilates
-        them a little. Rotations and flips have one distribution in all.
+        ``"uniform"``: shifts uniform within +-`translation`, as in the DeepMTS paper; images by
+        linear interpolation, masks by nearest neighbour. ``"nearest"``: the same with images by
+        nearest neighbour too, so that a network sees noise and detail in training as in
+        prediction. ``"fixed"``, what the paper's code does: every case is shifted by exactly
+        +`translation` or -`translation` on every axis; images and masks are interpolated linearly,
+        and masks cut at 0.2, which dilates them a little. Rotations and flips have one
+        distribution in all.
 
     Returns
     -------

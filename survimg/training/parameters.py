@@ -62,15 +62,15 @@ class TrainingParameters:
         the cohort over that in the batches, which removes most of the bias. False draws patients
         without regard to the event.
     augmentation : {"nearest", "uniform", "fixed"}, callable or None, default="nearest"
-        Shifts, rotations and left-right flips. ``"uniform"``, the DeepMTS paper's: shifts uniform
-        in +-`max_translation`, images interpolated linearly; ``"nearest"``: the same, but each
-        voxel takes the value of the nearest one. Linear interpolation smooths noise and fine
-        structure in training but not in prediction, and networks miss what is a few voxels thin
-        (``docs/decisions/0011``). ``"fixed"``: shifts by exactly `max_translation` along every
-        axis, as in the paper's code. A callable is given a dictionary with ``image`` (channels, z,
-        y, x) and ``mask`` (1, z, y, x) of one patient, and returns the like: dictionary transforms
-        of MONAI, transforms of TorchIO, a function of your own. The fit seeds it
-        (`survimg.training.augment.TransformedCases`).
+        Shifts, rotations and left-right flips. ``"uniform"``: shifts uniform in
+        +-`max_translation`, as in the DeepMTS paper, and linear interpolation, as in its code.
+        ``"nearest"``: the same, but each voxel takes the value of the nearest one. Linear
+        interpolation smooths noise and thin structures in training and not in prediction
+        (``docs/decisions/0011`` has figures). ``"fixed"``: as ``"uniform"``, with shifts by exactly
+        `max_translation` along every axis, as in that code. A callable is given a dictionary with
+        ``image`` (channels, z, y, x) and ``mask`` (1, z, y, x) of one patient, and returns the
+        like: dictionary transforms of MONAI, transforms of TorchIO, a function of your own. The fit
+        seeds it (`survimg.training.augment.TransformedCases`).
     max_translation : float, default=10 / 128
         Largest shift as a fraction of each axis; the paper shifts volumes of 128 x 128 x 112 voxels
         by up to 10.

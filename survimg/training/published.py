@@ -26,7 +26,8 @@ DEEPMTS_TRAINING: Mapping[str, Any] = MappingProxyType(
 """How Meng et al. (IEEE J Biomed Health Inform 26:4497, 2022, section III-D) train DeepMTS and the
 networks they compare it with: 15,000 steps of 8 patients, half of them with the event; Adam at
 1e-4, 5e-5 from step 2,500 on, 1e-5 from 5,000 and 1e-6 from 10,000; shifts of up to 10 of 128
-voxels, rotations of up to 5 degrees, left-right flips, with linear interpolation of the images."""
+voxels, rotations of up to 5 degrees, left-right flips. Images are interpolated linearly, as in the
+published code; the paper does not say."""
 
 
 class PublishedRecipe:

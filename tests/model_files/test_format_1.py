@@ -79,10 +79,9 @@ def as_before(content: dict[str, Any]) -> None:
 def _values_of_before(parameters: dict[str, Any]) -> None:
     if "squared_dice" in parameters:
         parameters["dice"] = "paper" if parameters.pop("squared_dice") else "code"
-    if parameters.get("augmentation") is not None:
-        parameters["augmentation"] = {"uniform": "paper", "fixed": "code"}[
-            parameters["augmentation"]
-        ]
+    if "augmentation" in parameters:
+        now = parameters["augmentation"]
+        parameters["augmentation"] = {"uniform": "paper", "fixed": "code"}.get(now, now)
     if "branches" in parameters:
         branches = parameters.pop("branches")["tuple"]
         parameters.update({name: name in branches for name in BRANCHES})
@@ -113,6 +112,7 @@ def test_a_fitted_model_with_the_names_of_before_is_read(name, tmp_path):
     "model",
     [
         DeepMTS(squared_dice=False, augmentation="fixed"),
+        DeepMTS(augmentation="uniform"),
         DeepMTS(augmentation=None),
         TumourVolume(log=False),
         RadiomicsFeatures(),

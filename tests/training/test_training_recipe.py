@@ -11,7 +11,14 @@ import survimg.training.augment
 from survimg import Cohort
 from survimg.augmentation import draw_transforms
 from survimg.datasets import make_phantom_cohort
-from survimg.estimators import DLPM, CNNSurvival, DeepMTS, SingleTaskSurvival, TumourSegmenter
+from survimg.estimators import (
+    DLPM,
+    MDSN,
+    CNNSurvival,
+    DeepMTS,
+    SingleTaskSurvival,
+    TumourSegmenter,
+)
 from survimg.losses import cox_loss
 from survimg.training.accumulation import parts_of
 from survimg.training.batches import BatchSampler, PatientBatches
@@ -238,6 +245,14 @@ def test_a_fit_draws_its_batches_so(balanced, cohort, monkeypatch):
     assert (set(shares) == {2}) == balanced
 
 # ---------------------------------------------------------------- augmentation
+
+
+@pytest.mark.parametrize(
+    "kind", [DeepMTS, TumourSegmenter, SingleTaskSurvival, CNNSurvival, MDSN, DLPM]
+)
+def test_the_default_does_not_interpolate_and_the_published_recipe_does(kind):
+    assert kind().augmentation == "nearest"
+    assert kind.published().augmentation == "uniform"
 
 
 @pytest.mark.parametrize("recipe", ["nearest", "uniform", "fixed"])
