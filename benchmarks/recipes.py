@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/recipes.py --out runs/recipes.csv [--seeds 0 1 2]
         [--models deepmts sur-hs mt-hs] [--truths outside mask] [--recipes "batch of 8" ...]
-        [--augmentations nearest uniform] [--steps 400]
+        [--augmentations nearest uniform] [--dropouts 0 0.2] [--steps 400]
 
 Each seed draws 160 phantoms to train on and 200 to test, the same for every model and recipe. One
-row per truth, seed, model, recipe and augmentation: C of the test patients, the same with
+row per truth, seed, model, recipe, augmentation and dropout: C of the test patients, the same with
 predictions averaged over the volume and its mirror image, Dice of their masks together, and
 processor seconds of the fit. Batches of 16 train for half as many steps, so that every recipe but
 "twice the steps" costs about the same. Rows that the file holds are not computed again. Float32,
@@ -71,7 +71,7 @@ def recipes(steps: int, cox: NDArray[np.float64] | float = 0.0) -> dict[str, dic
 
 
 def row(
-    truth: str, seed: int, model: str, recipe: str, augmentation: str, steps: int
+    truth: str, seed: int, model: str, recipe: str, augmentation: str, dropout: float, steps: int
 ) -> dict[str, Any]:
     """Train and test once."""
     phantom = make_phantom_cohort(
@@ -80,6 +80,7 @@ def row(
     train, test = phantom.cohort[:N_TRAIN], phantom.cohort[N_TRAIN:]
     estimator = deepmts_variant(model).set_params(
         precision="float32", n_threads=1, random_state=seed, augmentation=augmentation,
+        dropout=dropout,
         **recipes(steps, clinical_coefficients(train))[recipe],
     )  # fmt: skip
     start = time.process_time()
@@ -115,16 +116,18 @@ def main() -> None:
     parser.add_argument("--truths", nargs="+", default=["outside", "mask"])
     parser.add_argument("--recipes", nargs="+", default=names, choices=names)
     parser.add_argument("--augmentations", nargs="+", default=["nearest"], choices=AUGMENTATIONS)
+    parser.add_argument("--dropouts", type=float, nargs="+", default=[0.0])
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     table = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
     rows = table.to_dict("records")
-    keys = ("truth", "seed", "model", "recipe", "augmentation", "steps")
+    keys = ("truth", "seed", "model", "recipe", "augmentation", "dropout", "steps")
     finished = {tuple(r[key] for key in keys) for r in rows}
-    for seed, truth, model, recipe, augmentation in itertools.product(
-        options.seeds, options.truths, options.models, options.recipes, options.augmentations
-    ):
-        values = (truth, seed, model, recipe, augmentation, options.steps)
+    for seed, truth, model, recipe, augmentation, dropout in itertools.product(
+        options.seeds, options.truths, options.models, options.recipes, options.augmentations,
+        options.dropouts,
+    ):  # fmt: skip
+        values = (truth, seed, model, recipe, augmentation, dropout, options.steps)
         impossible = recipe == "segmentation first" and model.startswith("sur-")
         if values not in finished and not impossible:
             rows.append(dict(zip(keys, values, strict=True)) | row(*values))

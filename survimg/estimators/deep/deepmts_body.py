@@ -83,7 +83,7 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
         published code does not.
     l2 : float, default=0.01
         Weight of the sum of squares of the fully connected kernels (no factor 1/2).
-    dropout : float, default=0.2
+    dropout : float, default=0.0
         Dropout on the inputs of the fully connected layers, clinical columns included.
     map_gradient : bool, default=False
         Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
@@ -105,7 +105,7 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
     drop_segmentation: bool = False
     squared_dice: bool = True
     l2: float = 0.01
-    dropout: float = 0.2
+    dropout: float = 0.0
     map_gradient: bool = False
 
     _net = DeepMTSNet

@@ -24,7 +24,7 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
     ----------
     l2 : float, default=0.01
         Weight of the sum of squares of the fully connected kernels.
-    dropout : float, default=0.2
+    dropout : float, default=0.0
         Dropout on the inputs of the fully connected layers, clinical columns included.
     dense_dropout : float, default=0.05
         Element-wise dropout after the convolutions.
@@ -56,7 +56,7 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
     """
 
     l2: float = 0.01
-    dropout: float = 0.2
+    dropout: float = 0.0
     dense_dropout: float = 0.05
 
     _net = DenseNetSurvivalNet
