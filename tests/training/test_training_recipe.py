@@ -255,6 +255,11 @@ def test_the_default_does_not_interpolate_and_the_published_recipe_does(kind):
     assert kind.published().augmentation == "uniform"
 
 
+@pytest.mark.parametrize("kind", [DeepMTS, SingleTaskSurvival])
+def test_averaged_features_are_not_dropped_by_default_but_are_in_the_published_recipe(kind):
+    assert (kind().dropout, kind.published().dropout) == (0.0, 0.5)
+
+
 @pytest.mark.parametrize("recipe", ["nearest", "uniform", "fixed"])
 @pytest.mark.parametrize("kind", [DLPM, CNNSurvival])
 def test_shifts_are_fractions_of_the_axes_and_slices_stay_in_their_plane(

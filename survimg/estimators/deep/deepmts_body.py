@@ -84,7 +84,9 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
     l2 : float, default=0.01
         Weight of the sum of squares of the fully connected kernels (no factor 1/2).
     dropout : float, default=0.0
-        Dropout on the inputs of the fully connected layers, clinical columns included.
+        Dropout on the inputs of the fully connected layers, clinical columns included. Averaged
+        features differ so little between patients that dropout hides the differences in short
+        trainings (``docs/decisions/0011``); the paper has 0.5.
     map_gradient : bool, default=False
         Let the gradient of the Cox loss flow through the tumour map into the segmentation, as in
         the paper. In the first steps it is tens of times larger than the gradient of the Dice loss,

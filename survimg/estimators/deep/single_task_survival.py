@@ -25,7 +25,8 @@ class SingleTaskSurvival(PublishedRecipe, CoxVolumeEstimator):
     l2 : float, default=0.01
         Weight of the sum of squares of the fully connected kernels.
     dropout : float, default=0.0
-        Dropout on the inputs of the fully connected layers, clinical columns included.
+        Dropout on the inputs of the fully connected layers, clinical columns included; as in
+        `DeepMTS`.
     dense_dropout : float, default=0.05
         Element-wise dropout after the convolutions.
 
