@@ -38,7 +38,7 @@ class SwinFusionNet(nn.Module):
         Features of each region.
     hidden : int, default=128
         Units of the fusing layer.
-    dropout : float, default=0.5
+    dropout : float, default=0.0
         Dropout on the inputs of both fully connected layers.
     encoders : mapping of str to torch.nn.Module, optional
         Another encoder for each region, from its image to features (b, n), with ``n_features``;
@@ -63,7 +63,7 @@ class SwinFusionNet(nn.Module):
         *,
         image_features: int = 128,
         hidden: int = 128,
-        dropout: float = 0.5,
+        dropout: float = 0.0,
         encoders: Mapping[str, nn.Module] | None = None,
         patch_size: int = 4,
         window_size: int = 4,

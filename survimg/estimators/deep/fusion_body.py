@@ -62,8 +62,9 @@ class FusionBody(VolumeEstimator):
         Features that the network takes from each region.
     hidden : int, default=128
         Units of the layer that joins the branches.
-    dropout : float, default=0.5
-        Dropout on the inputs of both fully connected layers.
+    dropout : float, default=0.0
+        Dropout on the inputs of both fully connected layers; with 0.5 Swin Transformers learned
+        nothing in 300 steps (``docs/decisions/0011``).
     net : Net or torch.nn.Module, optional
         Encoder of each region in place of the paper's Swin Transformer, as for `ImageSurvival`:
         ``Net(DenseNet121, out_channels=128)``. None is the Swin Transformer that the parameters
@@ -95,7 +96,7 @@ class FusionBody(VolumeEstimator):
     clinical_columns: Any = None
     image_features: int = 128
     hidden: int = 128
-    dropout: float = 0.5
+    dropout: float = 0.0
     net: Net | nn.Module | None = None
     patch_size: int = 4
     window_size: int = 4
