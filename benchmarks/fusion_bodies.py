@@ -5,11 +5,11 @@
 
 The label is the event by the median time of phantoms whose hazard depends mostly on strands of
 disease outside the mask (truth="outside"), which only the shell around the tumour shows; the median
-is that of all patients of the seed, of whom none is censored. Each seed
-draws 160 phantoms to train on and 400 to test, the same for every body. The probabilities of each
-fit are one file under OUT, so that the same command continues where it stopped; --table writes
-AUCs with DeLong's 95 % intervals, and FILE_pairs what the shell adds to the tumour, on the same
-patients.
+is that of all patients of the seed, of whom none is censored. Each seed draws 160 phantoms to train
+on and 400 to test, the same for every body. The probabilities of each fit are one file under OUT
+(use another OUT for other --iterations), so that the same command continues where it stopped;
+--table writes AUCs with DeLong's 95 % intervals, and FILE_pairs what the shell adds to the tumour,
+on the same patients.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fit(
     parameters = sum(values.numel() for values in model.net_.module_.parameters())
     return pd.DataFrame({
         "label": labels[N_TRAIN:], "probability": model.predict_proba(test)[:, 1],
-        "fit_seconds": round(seconds, 1), "n_parameters": parameters,
+        "steps": steps, "fit_seconds": round(seconds, 1), "n_parameters": parameters,
     }, index=test.ids)  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def summarise(out: Path, seed: int) -> tuple[list[dict], list[dict]]:
     """Return AUCs of the fits of a seed that are there, and what the shell adds to the tumour."""
     rows, pairs = [], []
     phantom, labels = draw(seed)
+    if not list(out.glob(f"*-seed{seed}.csv")):
+        raise FileNotFoundError(f"{out} holds no fit with seed {seed}.")
     y = make_outcome(labels[N_TRAIN:], np.ones(N_TEST))  # of the status alone
     rows.append({"seed": seed, "body": "true hazard", "branches": ""}
                 | _rounded(status_auc(y, phantom.oracle_risk[N_TRAIN:])))  # fmt: skip
@@ -83,7 +85,7 @@ def summarise(out: Path, seed: int) -> tuple[list[dict], list[dict]]:
             rows.append(
                 {"seed": seed, "body": body, "branches": name}
                 | _rounded(status_auc(y, table.probability))
-                | {key: table[key][0] for key in ("n_parameters", "fit_seconds")}
+                | {key: table[key][0] for key in ("steps", "n_parameters", "fit_seconds")}
             )
         if {"both", "tumour"} <= set(fits):
             both, tumour = (fits[name].probability for name in ("both", "tumour"))
@@ -121,7 +123,8 @@ def main() -> None:
             file = options.out / f"{body}-{branches}-seed{seed}.csv"
             if not file.exists():
                 table = fit(phantom, labels, body, branches, seed, options.iterations)
-                table.to_csv(file, index_label="patient")
+                table.to_csv(file.with_suffix(".part"), index_label="patient")
+                file.with_suffix(".part").replace(file)  # a file that is there is whole
                 print(file.stem, flush=True)
 
 
