@@ -46,7 +46,7 @@ def test_the_map_of_the_fusion_lies_in_its_regions(cohort, labels):
 
 def test_other_labels_of_two_are_explained_and_more_refused(cohort, labels):
     model = DeepMTSClassifier(**QUICK).fit(cohort, labels)
-    maps = saliency(model, cohort[:1], method=IntegratedGradients(n_steps=4))
+    maps = saliency(model, cohort[:1], method=IntegratedGradients(n_steps=32))
     assert np.isfinite(maps).all()
     with pytest.raises(ValueError, match="predicts labels, no survival"):
         saliency(model, cohort[:1], horizon=12.0)
