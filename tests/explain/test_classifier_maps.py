@@ -44,9 +44,10 @@ def test_the_map_of_the_fusion_lies_in_its_regions(cohort, labels):
     assert not maps[0][..., away].any()
 
 
+@pytest.mark.filterwarnings("ignore:A map of integrated gradients")
 def test_other_labels_of_two_are_explained_and_more_refused(cohort, labels):
     model = DeepMTSClassifier(**QUICK).fit(cohort, labels)
-    maps = saliency(model, cohort[:1], method=IntegratedGradients(n_steps=32))
+    maps = saliency(model, cohort[:1], method=IntegratedGradients(n_steps=4))
     assert np.isfinite(maps).all()
     with pytest.raises(ValueError, match="predicts labels, no survival"):
         saliency(model, cohort[:1], horizon=12.0)

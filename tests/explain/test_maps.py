@@ -249,8 +249,8 @@ def test_paths_of_the_papers_networks_are_complete(name, fitted, phantom):
     model, cohort = fitted(name), phantom[:2]
     found = integrated_gradients(model, cohort, n_steps=300)
     np.testing.assert_allclose(found.score, model.predict(cohort), rtol=1e-3, atol=1e-4)
-    change = np.abs(found.score - found.baseline_score)
-    assert (found.completeness_error < 0.1 * change + 1e-4).all()
+    mass = np.abs(found.maps).reshape(2, -1).sum(axis=1)
+    assert (found.completeness_error < 1e-3 * mass).all()
 
 
 @pytest.mark.filterwarnings("ignore:A map of integrated gradients")
