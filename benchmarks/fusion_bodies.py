@@ -102,7 +102,7 @@ def _rounded(auc) -> dict[str, float]:
 
 
 def main() -> None:
-    """Compute the fits that are missing, seed by seed; with --table only the tables."""
+    """Compute the fits that are missing, body by body; with --table only the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -117,9 +117,9 @@ def main() -> None:
         pd.DataFrame(pairs).to_csv(file, index=False)
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    for seed in options.seeds:
+    for body, seed in itertools.product(BODIES, options.seeds):
         phantom, labels = draw(seed)
-        for body, branches in itertools.product(BODIES, BRANCHES):
+        for branches in BRANCHES:
             file = options.out / f"{body}-{branches}-seed{seed}.csv"
             if not file.exists():
                 table = fit(phantom, labels, body, branches, seed, options.iterations)
