@@ -4,7 +4,7 @@
     python benchmarks/experiments.py E1 --out runs/E1 --dry-run     # prints them only
     python benchmarks/experiments.py E1 --out runs/smoke --smoke    # 24 phantoms, 2 steps
     python benchmarks/experiments.py E1 --out runs/E1 --only mask-600 --seed 0 1
-    python benchmarks/experiments.py E1 --out runs/E1 --table results/e1.csv    # what is there
+    python benchmarks/experiments.py E1 --out runs/E1 --table benchmarks/results/e1.csv
 
 Every experiment is a list of calls, each with a name, and with a folder for each seed below --out:
 of ``survimg benchmark``, in E3 of ``survimg mtdlr``, in E2 of this file. Each seed draws its own
@@ -311,8 +311,10 @@ def write_table(calls: Sequence[Any], options: argparse.Namespace) -> int:
         return 1
     runs = {(row["call"], int(row["seed"])) for row in rows}
     update(options.table, rows, runs)
-    if pairs := [pair for call in calls for pair in call.pair_rows(options.out)]:
-        update(options.table.with_stem(f"{options.table.stem}_pairs"), pairs, runs)
+    pairs = [pair for call in calls for pair in call.pair_rows(options.out)]
+    of_pairs = options.table.with_stem(f"{options.table.stem}_pairs")
+    if pairs or of_pairs.exists():
+        update(of_pairs, pairs, runs)
     return 0
 
 
@@ -320,7 +322,7 @@ def update(file: Path, rows: Sequence[dict[str, Any]], runs: set[tuple[str, int]
     """Write the rows to a table, in place of all that it holds of the same runs (call, seed)."""
     import pandas as pd
 
-    table = pd.DataFrame(rows).astype({"seed": int})
+    table = pd.DataFrame([{**row, "seed": int(row["seed"])} for row in rows])
     if file.exists():
         old = pd.read_csv(file)
         others = [run not in runs for run in zip(old.call, old.seed, strict=True)]

@@ -46,7 +46,8 @@ class Transforms:
     linearly and keeps what exceeds it."""
 
     interpolation: Literal["nearest", "linear"] = "linear"
-    """How voxels of moved images are read; ``"nearest"`` smooths neither noise nor detail."""
+    """How voxels of moved images are read; ``"nearest"``, which `draw_transforms` chooses by
+    default, smooths neither noise nor detail."""
 
     def __len__(self) -> int:
         """Return the number of cases."""

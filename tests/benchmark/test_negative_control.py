@@ -64,7 +64,8 @@ def run(tmp_path_factory, phantoms):
     cheap = {"cox": ClinicalVolumeCox(), "uptake": MeanUptake(), "peeking": Peeking()}
     network = DeepMTS(n_iterations=2, batch_size=8, device="cpu", n_threads=1, precision="float32")
     compare(phantoms, cheap, out, reference="cox")
-    # 95 % intervals: of one permutation in twenty an honest model's does not hold 0.5.
+    # A 95 % interval misses 0.5 in one permutation of twenty, also for an honest model (the
+    # network's with permutation 1); those of this permutation hold it.
     compare(permuted(phantoms, 2), cheap | {"net": network}, negative_control_folder(out))
     return read_run(out)
 

@@ -44,14 +44,15 @@ class DeepMTS(DeepMTSBody, CoxVolumeEstimator):
     *Defaults* train in minutes. On 160 phantoms of 32 voxels along each axis (tested on 200 others,
     C of the true risk 0.82) 400 steps reached C 0.74, 0.73 and 0.76 with three seeds where the
     tumour shows the risk, and 0.77, 0.71 and 0.66 where it lies around the tumour. With
-    ``augmentation="uniform", dropout=0.2`` they reached 0.71, 0.57 and 0.71 there; with a learning
-    rate of 5e-4 the network had not learned to segment after 500 steps (Dice 0.10), 1e-2 ranked
-    poorly (C 0.55), and with `map_gradient` one of three seeds did not learn to segment.
+    ``augmentation="uniform", dropout=0.2`` the latter were 0.71, 0.57 and 0.71. Earlier, with
+    those: at a learning rate of 5e-4 the network had not learned to segment after 500 steps (Dice
+    0.10); 1e-2 ranked poorly (C 0.55); with `map_gradient` one of three seeds did not learn to
+    segment.
 
     *Published recipe.* ``DeepMTS.published()`` is that of the paper (section III-D):
     `DEEPMTS_TRAINING <survimg.training.DEEPMTS_TRAINING>` (15,000 steps, 1e-4 in its steps),
-    ``l2=0.1``, ``dropout=0.5``, ``map_gradient=True``, ``segmentation_weight=1.0``,
-    ``squared_dice=True``.
+    ``augmentation="uniform"``, ``l2=0.1``, ``dropout=0.5``, ``map_gradient=True``,
+    ``segmentation_weight=1.0``, ``squared_dice=True``.
 
     *Deviations* from the paper and its code. Batch normalisation is recalibrated after training
     (`batch_norm_batches`). With the default `ties` the Cox risk set includes tied patients, as in

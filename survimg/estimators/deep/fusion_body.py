@@ -64,7 +64,7 @@ class FusionBody(VolumeEstimator):
         Units of the layer that joins the branches.
     dropout : float, default=0.0
         Dropout on the inputs of both fully connected layers; with 0.5 Swin Transformers learned
-        nothing in 300 steps (``docs/decisions/0011``).
+        nothing in 300 steps (``docs/decisions/0011``). The paper does not state it.
     net : Net or torch.nn.Module, optional
         Encoder of each region in place of the paper's Swin Transformer, as for `ImageSurvival`:
         ``Net(DenseNet121, out_channels=128)``. None is the Swin Transformer that the parameters
