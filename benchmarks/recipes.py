@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/recipes.py --out runs/recipes.csv [--seeds 0 1 2]
         [--models deepmts sur-hs mt-hs] [--truths outside mask] [--recipes "batch of 8" ...]
-        [--augmentations nearest uniform] [--dropouts 0 0.2] [--steps 400]
+        [--augmentations nearest uniform] [--dropouts 0 0.2] [--l2s 0.01 0.001] [--steps 400]
 
 Each seed draws 160 phantoms to train on and 200 to test, the same for every model and recipe. One
-row per truth, seed, model, recipe, augmentation and dropout: C of the test patients, the same with
-predictions averaged over the volume and its mirror image, Dice of their masks together, and
+row per truth, seed, model, recipe, augmentation, dropout and l2: C of the test patients, the same
+with predictions averaged over the volume and its mirror image, Dice of their masks together, and
 processor seconds of the fit. Batches of 16 train for half as many steps, so that every recipe but
 "twice the steps" costs about the same. Rows that the file holds are not computed again. Float32,
 one thread.
@@ -71,7 +71,14 @@ def recipes(steps: int, cox: NDArray[np.float64] | float = 0.0) -> dict[str, dic
 
 
 def row(
-    truth: str, seed: int, model: str, recipe: str, augmentation: str, dropout: float, steps: int
+    truth: str,
+    seed: int,
+    model: str,
+    recipe: str,
+    augmentation: str,
+    dropout: float,
+    l2: float,
+    steps: int,
 ) -> dict[str, Any]:
     """Train and test once."""
     phantom = make_phantom_cohort(
@@ -80,7 +87,7 @@ def row(
     train, test = phantom.cohort[:N_TRAIN], phantom.cohort[N_TRAIN:]
     estimator = deepmts_variant(model).set_params(
         precision="float32", n_threads=1, random_state=seed, augmentation=augmentation,
-        dropout=dropout,
+        dropout=dropout, l2=l2,
         **recipes(steps, clinical_coefficients(train))[recipe],
     )  # fmt: skip
     start = time.process_time()
@@ -117,17 +124,18 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=names, choices=names)
     parser.add_argument("--augmentations", nargs="+", default=["nearest"], choices=AUGMENTATIONS)
     parser.add_argument("--dropouts", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--l2s", type=float, nargs="+", default=[0.01])
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     table = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
     rows = table.to_dict("records")
-    keys = ("truth", "seed", "model", "recipe", "augmentation", "dropout", "steps")
+    keys = ("truth", "seed", "model", "recipe", "augmentation", "dropout", "l2", "steps")
     finished = {tuple(r[key] for key in keys) for r in rows}
-    for seed, truth, model, recipe, augmentation, dropout in itertools.product(
+    for seed, truth, model, recipe, augmentation, dropout, l2 in itertools.product(
         options.seeds, options.truths, options.models, options.recipes, options.augmentations,
-        options.dropouts,
+        options.dropouts, options.l2s,
     ):  # fmt: skip
-        values = (truth, seed, model, recipe, augmentation, dropout, options.steps)
+        values = (truth, seed, model, recipe, augmentation, dropout, l2, options.steps)
         impossible = recipe == "segmentation first" and model.startswith("sur-")
         if values not in finished and not impossible:
             rows.append(dict(zip(keys, values, strict=True)) | row(*values))
