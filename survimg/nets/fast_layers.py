@@ -26,7 +26,7 @@ def use_fast_layers(net: nn.Module) -> nn.Module:
     net : torch.nn.Module
         Any network, changed in place. Replaced are layers of exactly the types
         `torch.nn.BatchNorm3d`, `torch.nn.Dropout`, and `torch.nn.Conv3d` if its kernel is 3x3x3
-        with padding 1, to eight channels from a multiple of eight; a `torch.nn.ReLU` that follows
+        with padding 1, to 8 or 16 channels from a multiple of eight; a `torch.nn.ReLU` that follows
         a batch normalisation in a `torch.nn.Sequential` becomes part of it.
 
     Returns

@@ -1,4 +1,4 @@
-"""`NarrowConv3d`: convolutions to eight channels, such as those of DeepMTS at full resolution.
+"""`NarrowConv3d`: convolutions to few channels, such as those of DeepMTS at full resolution.
 
 For users who train without a GPU: they take a third of a training step there.
 """
@@ -17,11 +17,17 @@ from survimg.nets.channels_last import dense, flat, like, takes_kernels
 
 __all__ = ["NarrowConv3d", "convolve", "is_narrow"]
 
+#: Up to how many output channels our loops are faster than oneDNN's, by what torch computes with:
+#: for the convolution and the gradient of its map, and for the gradient of its weights.
+_MOST_CHANNELS = {"AVX2": (0, 16), "AVX512": (8, 8)}
+_SAME = [1, 1, 1], [1, 1, 1], [1, 1, 1], False, [0, 0, 0], 1
+
 
 def is_narrow(convolution: nn.Conv3d) -> bool:
-    """Whether a layer is "same", 3x3x3, to eight channels, from a multiple of eight."""
+    """Whether a layer is "same", 3x3x3, to 8 or 16 channels, from a multiple of eight."""
     return (
-        (convolution.out_channels, convolution.in_channels % 8) == (8, 0)
+        convolution.out_channels in (8, 16)
+        and convolution.in_channels % 8 == 0
         and convolution.kernel_size == (3, 3, 3)
         and convolution.padding in ((1, 1, 1), "same")
         and (convolution.stride, convolution.dilation) == ((1, 1, 1), (1, 1, 1))
@@ -30,14 +36,15 @@ def is_narrow(convolution: nn.Conv3d) -> bool:
 
 
 class NarrowConv3d(nn.Conv3d):
-    """A "same" convolution 3x3x3 to eight channels, from a multiple of eight.
+    """A "same" convolution 3x3x3 to 8 or 16 channels, from a multiple of eight.
 
-    Training on the CPU in float32 takes the compiled loops of `survimg.nets.narrow_kernels`;
-    everything else is computed by torch.
+    Training on the CPU in float32 takes the compiled loops of `survimg.nets.narrow_kernels` where
+    they are faster: on processors with AVX-512 for eight channels, with AVX2 for the gradient of
+    the weights. Everything else is computed by torch.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(b, n_in, d0, d1, d2) -> (b, 8, d0, d1, d2)``."""
+        """``(b, n_in, d0, d1, d2) -> (b, n_out, d0, d1, d2)``."""
         if self.training:
             return convolve(features, self.weight, self.bias)
         return super().forward(features)
@@ -56,17 +63,21 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     -------
     Tensor of shape (b, n_out, d0, d1, d2)
     """
+    n_out = len(weight)
+    capability = torch.backends.cpu.get_cpu_capability()
+    with_planes, with_sums = _MOST_CHANNELS.get(capability, (0, 0))
     if (
         takes_kernels(features)
         and (features.ndim, features.dtype, features.stride(1)) == (5, torch.float32, 1)
         and features.shape[1] % 8 == 0
         and features.shape[-1] >= 8
-        and (weight.shape, weight.dtype) == ((8, features.shape[1], 3, 3, 3), torch.float32)
-        and (bias is None or (bias.shape, bias.dtype) == ((8,), torch.float32))
+        and n_out in (8, 16)
+        and n_out <= with_sums
+        and (weight.shape[1:], weight.dtype) == ((features.shape[1], 3, 3, 3), torch.float32)
+        and (bias is None or (bias.shape, bias.dtype) == ((n_out,), torch.float32))
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     ):
-        narrow: Tensor = _Convolution.apply(features, weight, bias)
+        narrow: Tensor = _Convolution.apply(features, weight, bias, n_out <= with_planes)
         return narrow
     return functional.conv3d(features, weight, bias, padding=1)
 
@@ -75,26 +86,44 @@ class _Convolution(torch.autograd.Function):
     """The convolution; keeps its inputs for the backward pass, as torch does."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, ours: bool
+    ) -> Tensor:
         ctx.save_for_backward(features, weight)
-        return _planes(features, weight, torch.zeros(8) if bias is None else bias)
+        ctx.ours = ours
+        if ours:
+            return _planes(features, weight, torch.zeros(8) if bias is None else bias)
+        return functional.conv3d(features, weight, bias, padding=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         features, weight = ctx.saved_tensors
         g, wanted = gradients[0], ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates this gradient again
-            sizes = [1, 1, 1], [1, 1, 1], [1, 1, 1], False, [0, 0, 0], 1
-            into: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-                g, features, weight, [8], *sizes, list(wanted)
-            )
-            return into
-        turned = weight.transpose(0, 1).flip(2, 3, 4)
+            return *_torchs(g, features, weight, list(wanted[:3])), None
+        if not wanted[0]:
+            of_map = None
+        elif ctx.ours:
+            turned = weight.transpose(0, 1).flip(2, 3, 4)
+            of_map = _planes(g, turned, torch.zeros(len(turned)))
+        else:
+            of_map = _torchs(g, features, weight, [True, False, False])[0]
         return (
-            _planes(g, turned, torch.zeros(len(turned))) if wanted[0] else None,
+            of_map,
             _weight_gradient(features, g) if wanted[1] else None,
             g.sum(dim=(0, 2, 3, 4)) if wanted[2] else None,
+            None,
         )
+
+
+def _torchs(
+    gradient: Tensor, features: Tensor, weight: Tensor, wanted: list[bool]
+) -> tuple[Tensor | None, ...]:
+    """Return torch's gradients of the map, the weights and the bias, those that are wanted."""
+    into: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+        gradient, features, weight, [len(weight)], *_SAME, wanted
+    )
+    return into
 
 
 def _planes(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Convolutions 3x3x3 to eight channels, compiled for the CPU.
+"""Convolutions 3x3x3 to few channels, compiled for the CPU.
 
 oneDNN fills half a vector register of AVX-512 with eight output channels, and with AVX2 unfolds the
 volume for the gradient of the weights. Here eight channels are one register of AVX2, and eight such

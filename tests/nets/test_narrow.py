@@ -1,4 +1,4 @@
-"""The compiled convolution to eight channels against torch's in float64."""
+"""The compiled convolution to few channels against torch's in float64."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
 LAYOUT = torch.channels_last_3d
 
 
+@pytest.fixture(params=["AVX2", "AVX512"])
+def processor(request, monkeypatch):
+    """What torch says that it computes with; the loops themselves are compiled for this machine."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    return request.param
+
+
 @pytest.fixture
-def compiled_calls(monkeypatch):
-    """How often planes were computed by the compiled loops."""
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        pytest.skip("this processor is left to torch")
+def compiled_calls(monkeypatch, processor):
+    """The names of the compiled loops, once for each time that they were called."""
     calls = []
-    planes = narrow._planes
-    monkeypatch.setattr(narrow, "_planes", lambda *a: calls.append(1) or planes(*a))
+    for name in ("_planes", "_weight_gradient"):
+        loop = getattr(narrow, name)
+        monkeypatch.setattr(
+            narrow, name, lambda *a, name=name, loop=loop: calls.append(name) or loop(*a)
+        )
     return calls
 
 
@@ -32,9 +40,9 @@ def noise(*shape, seed=0):
     return values.contiguous(memory_format=LAYOUT)
 
 
-def inputs(n_in, shape):
-    features, weight = noise(2, n_in, *shape), noise(8, n_in, 3, 3, 3, seed=1)
-    bias = torch.randn(8, generator=torch.Generator().manual_seed(2))
+def inputs(n_in, shape, n_out=8):
+    features, weight = noise(2, n_in, *shape), noise(n_out, n_in, 3, 3, 3, seed=1)
+    bias = torch.randn(n_out, generator=torch.Generator().manual_seed(2))
     return [tensor.requires_grad_() for tensor in (features, weight, bias)]
 
 
@@ -46,28 +54,32 @@ def torchs(features, weight, bias):
 @pytest.mark.parametrize(
     "shape", [(17, 16, 8), (9, 13, 21), (12, 12, 16), (40, 1, 50), (1, 45, 45)]
 )
-@pytest.mark.parametrize("n_in", [8, 16])
-def test_values_and_gradients_are_those_of_float64(n_in, shape, compiled_calls):
-    single = inputs(n_in, shape)
+@pytest.mark.parametrize(("n_in", "n_out"), [(8, 8), (16, 8), (24, 16)])
+def test_values_and_gradients_are_those_of_float64(n_in, n_out, shape, processor, compiled_calls):
+    single = inputs(n_in, shape, n_out)
     double = [tensor.detach().double().requires_grad_() for tensor in single]
     out, expected = convolve(*single), torchs(*double)
     gradient = noise(*out.shape, seed=3)
     ours = torch.autograd.grad(out, single, gradient)
     theirs = torch.autograd.grad(expected, double, gradient.double())
-    assert len(compiled_calls) == 2  # forward, and the gradient of the map
+    planes, sums = ["_planes"] * 2, ["_weight_gradient"]  # planes: forward, gradient of the map
+    narrow_only = planes + sums if n_out == 8 else []
+    assert compiled_calls == {"AVX2": sums, "AVX512": narrow_only}[processor]
     assert out.is_contiguous(memory_format=LAYOUT)
     for one, other in zip((out, *ours), (expected, *theirs), strict=True):
         assert (one.double() - other).abs().max() <= 2e-6 * other.abs().max()
 
 
-def test_what_needs_no_gradient_has_none():
+def test_what_needs_no_gradient_has_none(compiled_calls):
     features, weight, _ = inputs(8, (16, 16, 16))
     out = convolve(features.detach(), weight, None)
     (only,) = torch.autograd.grad(out.sum(), [weight])
+    assert "_weight_gradient" in compiled_calls
     (expected,) = torch.autograd.grad(torchs(features.detach(), weight, None).sum(), [weight])
     torch.testing.assert_close(only, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.usefixtures("processor")
 def test_the_gradient_has_a_gradient():
     single = inputs(8, (16, 16, 16))
     features, *parameters = single
@@ -81,13 +93,14 @@ def test_the_gradient_has_a_gradient():
         assert (one - other).abs().max() <= 1e-4 * other.abs().max()
 
 
-def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, compiled_calls):
     single = inputs(8, (16, 16, 19))
     results = []
     for n_threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
         out = convolve(*single)
         results.append([out, *torch.autograd.grad(out.square().sum(), single[:2])])
+    assert compiled_calls.count("_weight_gradient") == 2
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
@@ -100,10 +113,10 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
         lambda x, w, b: (x.repeat(1, 1, 4, 4, 1)[..., :4].contiguous(memory_format=LAYOUT), w, b),
         lambda x, w, b: (x.contiguous()[:, :, 1:-1], w, b),
         lambda x, w, b: (x[0], w, b),
-        lambda x, w, b: (x, w.repeat(2, 1, 1, 1, 1), b.repeat(2)),
+        lambda x, w, b: (x, w.repeat(3, 1, 1, 1, 1), b.repeat(3)),
     ],
     ids=[
-        "float64", "plain layout", "small", "short rows", "sliced", "unbatched", "sixteen channels",
+        "float64", "plain layout", "small", "short rows", "sliced", "unbatched", "24 channels",
     ],
 )
 def test_everything_else_is_torchs(change, compiled_calls):
@@ -136,7 +149,7 @@ def test_evaluation_and_bfloat16_are_torchs(compiled_calls):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer.train()(features).dtype == torch.bfloat16
     assert not compiled_calls
-    layer(features)
+    layer(features).sum().backward()
     assert compiled_calls
 
 
@@ -145,7 +158,8 @@ def test_evaluation_and_bfloat16_are_torchs(compiled_calls):
     [
         ({}, True),
         ({"padding": "same"}, True),
-        ({"out_channels": 16}, False),
+        ({"out_channels": 16}, True),
+        ({"out_channels": 24}, False),
         ({"in_channels": 4}, False),
         ({"stride": 2}, False),
         ({"padding": 0}, False),
@@ -172,5 +186,7 @@ def test_networks_of_others_keep_their_weights(compiled_calls):
         k: v.shape for k, v in stock.state_dict().items()
     }
     features = noise(2, 8, 16, 16, 16)
-    torch.testing.assert_close(ours(features), stock(features), rtol=1e-5, atol=1e-5)
+    outputs = [net(features) for net in (ours, stock)]
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    outputs[0].sum().backward()
     assert compiled_calls
