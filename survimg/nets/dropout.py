@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from survimg.jit import share_out
-from survimg.nets.channels_last import dense, flat, like, takes_kernels
+from survimg.nets.channels_last import dense, flat, like, takes_kernels, threads_for
 
 __all__ = ["Dropout"]
 
@@ -44,7 +44,7 @@ class _Drop(torch.autograd.Function):
         out = like(x)
         values = flat(x)
         share_out(
-            drop, -(-len(values) // BLOCK), torch.get_num_threads(), values, np.uint32(seed),
+            drop, -(-len(values) // BLOCK), threads_for(len(values)), values, np.uint32(seed),
             np.uint32(key), np.uint32(min(round(p * 2**32), 2**32 - 1)), np.float32(1 / (1 - p)),
             BLOCK, flat(out),
         )  # fmt: skip

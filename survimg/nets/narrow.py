@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.jit import share_out
-from survimg.nets.channels_last import dense, flat, like, takes_kernels
+from survimg.nets.channels_last import dense, flat, like, takes_kernels, threads_for
 
 __all__ = ["NarrowConv3d", "convolve", "is_narrow"]
 
@@ -133,8 +133,9 @@ def _planes(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     b, n_in, *shape = x.shape
     out = like(x.new_empty(()).expand(b, len(weight), *shape))
     packed = weight.detach().permute(2, 3, 4, 1, 0).flatten()
+    n_threads = threads_for(x.numel() * len(weight))
     share_out(
-        convolve_planes, b * shape[0], torch.get_num_threads(), flat(x), *shape, n_in,
+        convolve_planes, b * shape[0], n_threads, flat(x), *shape, n_in,
         packed.contiguous().numpy(), bias.detach().contiguous().numpy(), flat(out),
     )  # fmt: skip
     return out
@@ -148,8 +149,8 @@ def _weight_gradient(features: Tensor, gradient: Tensor) -> Tensor:
     n_parts, n_out = b * shape[0], g.shape[1]
     sums = np.zeros((n_parts, 27 * n_in * n_out), np.float32)
     share_out(
-        weight_sums, n_parts, torch.get_num_threads(), flat(x), *shape, n_in, flat(g), n_out,
-        sums.reshape(-1),
+        weight_sums, n_parts, threads_for(x.numel() * n_out), flat(x), *shape, n_in, flat(g),
+        n_out, sums.reshape(-1),
     )  # fmt: skip
     total = torch.from_numpy(sums.sum(axis=0, dtype=np.float64)).to(gradient.dtype)
     packed = total.view(3, 3, 3, n_in, n_out).permute(4, 3, 0, 1, 2)

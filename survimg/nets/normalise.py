@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.jit import share_out
-from survimg.nets.channels_last import dense, flat, like, takes_kernels
+from survimg.nets.channels_last import dense, flat, like, takes_kernels, threads_for
 
 __all__ = ["BatchNorm3d"]
 
@@ -174,9 +174,8 @@ def _moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     tile, block = _tile_and_block(n_channels)
     n_blocks = -(-len(values) // block)
     means, squares = np.zeros((2, n_blocks, n_channels))
-    share_out(
-        kernels.moments, n_blocks, torch.get_num_threads(), values, tile, block, means, squares
-    )
+    n_threads = threads_for(len(values))
+    share_out(kernels.moments, n_blocks, n_threads, values, tile, block, means, squares)
     sizes = np.full((n_blocks, 1), block / n_channels)
     sizes[-1] = (len(values) - (n_blocks - 1) * block) / n_channels
     n = sizes.sum()
@@ -205,7 +204,7 @@ def _apply(
     tile, block = _tile_and_block(x.shape[1])
     scale, shift = (_repeated(v, tile) for v in (channels.scale, channels.shift))
     floor = np.float32(0 if rectify else -np.inf)
-    n, n_threads = -(-len(values) // block), torch.get_num_threads()
+    n, n_threads = -(-len(values) // block), threads_for(len(values))
     if added is None:
         share_out(kernels.apply, n, n_threads, values, scale, shift, floor, block, flat(out))
     else:
@@ -231,7 +230,7 @@ def _gradients(
     tile, block = _tile_and_block(n_channels)
     mean, inverse, scale, shift = channels
     floor = np.float32(0 if rectify else -np.inf)
-    n_blocks, n_threads = -(-len(values) // block), torch.get_num_threads()
+    n_blocks, n_threads = -(-len(values) // block), threads_for(len(values))
     sums = np.zeros((n_blocks, 2, n_channels))
     a, b, centre = (_repeated(v, tile) for v in (scale, shift, mean))
     share_out(

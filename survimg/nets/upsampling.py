@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from survimg.jit import share_out
-from survimg.nets.channels_last import dense, flat, like, takes_kernels
+from survimg.nets.channels_last import dense, flat, like, takes_kernels, threads_for
 from survimg.nets.narrow import convolve
 
 __all__ = ["DoubledNearest", "convolve_joined", "joins_cheaply"]
@@ -102,7 +102,7 @@ class _AddUpsampled(torch.autograd.Function):
         ctx.mark_dirty(fine)
         b, c, d0, d1, d2 = ctx.coarse = coarse.shape
         share_out(
-            add_upsampled, b * d0, torch.get_num_threads(), flat(dense(coarse)), d1, d2, c,
+            add_upsampled, b * d0, threads_for(fine.numel()), flat(dense(coarse)), d1, d2, c,
             flat(fine.detach()),
         )  # fmt: skip
         return fine
@@ -124,7 +124,7 @@ def _pooled(gradient: Tensor) -> Tensor:
     b, c, d0, d1, d2 = gradient.shape
     out = like(gradient[..., ::2, ::2, ::2])
     share_out(
-        pool_gradient, b * d0 // 2, torch.get_num_threads(), flat(dense(gradient)), d1 // 2,
+        pool_gradient, b * d0 // 2, threads_for(gradient.numel()), flat(dense(gradient)), d1 // 2,
         d2 // 2, c, flat(out),
     )  # fmt: skip
     return out

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from survimg.nets import DeepMTSNet, initialise, use_fast_layers
+from survimg.nets import DeepMTSNet, channels_last, initialise, use_fast_layers
 from survimg.nets.channels_last import takes_kernels
 from survimg.nets.dropout import Dropout
 from survimg.nets.layers import conv3d, conv_unit
@@ -274,7 +274,9 @@ def test_hooks_of_a_convolution_see_its_bias():
     torch.testing.assert_close(outputs[0], unit[0].eval()(features).detach())
 
 
-def test_results_do_not_depend_on_threads_or_on_who_computes_beside():
+def test_results_do_not_depend_on_threads_or_on_who_computes_beside(monkeypatch):
+    monkeypatch.setattr(channels_last, "FEWEST_PER_THREAD", 1)
+
     def run():
         norm, features = norm_of(8, rectify=True), noise(2, 8, 32, 32, 32).requires_grad_()
         out = norm(features)
@@ -299,11 +301,19 @@ def test_results_do_not_depend_on_threads_or_on_who_computes_beside():
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize(("n_values", "threads"), [(10**5, 1), (10**6, 1), (2**20, 2), (10**8, 8)])
+def test_short_passes_wake_no_other_thread(monkeypatch, n_values, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert channels_last.threads_for(n_values) == threads
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_computes_too():
     script = """
 import os, torch
+from survimg.nets import channels_last
 from survimg.nets.normalise import BatchNorm3d
+channels_last.FEWEST_PER_THREAD = 1
 torch.set_num_threads(2)
 x = torch.zeros(1, 8, 32, 32, 32).contiguous(memory_format=torch.channels_last_3d)
 BatchNorm3d(8)(x)

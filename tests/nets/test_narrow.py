@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from survimg.nets import initialise, narrow, use_fast_layers
+from survimg.nets import channels_last, initialise, narrow, use_fast_layers
 from survimg.nets.layers import conv3d
 from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
 
@@ -95,6 +95,7 @@ def test_the_gradient_has_a_gradient():
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, compiled_calls):
     single = inputs(8, (16, 16, 19))
+    monkeypatch.setattr(channels_last, "FEWEST_PER_THREAD", 1)
     results = []
     for n_threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
