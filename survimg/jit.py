@@ -75,7 +75,7 @@ def share_out(function: Callable[..., None], n_parts: int, n_threads: int, *args
     n_threads = max(1, min(n_threads, n_parts))
     edges = [n_parts * k // n_threads for k in range(n_threads + 1)]
     others = [
-        _threads(n_threads - 1).submit(function, first, stop, *args)
+        _threads().submit(function, first, stop, *args)
         for first, stop in pairwise(edges[1:])
     ]
     function(edges[0], edges[1], *args)
@@ -84,8 +84,9 @@ def share_out(function: Callable[..., None], n_parts: int, n_threads: int, *args
 
 
 @functools.cache
-def _threads(n: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n, thread_name_prefix="survimg-kernels")
+def _threads() -> ThreadPoolExecutor:
+    """Threads that start when none is idle; kernels wait for no other kernel."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="survimg-kernels")
 
 
 if hasattr(os, "register_at_fork"):

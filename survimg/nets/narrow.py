@@ -1,6 +1,6 @@
 """`NarrowConv3d`: convolutions to few channels, such as those of DeepMTS at full resolution.
 
-For users who train without a GPU: they take a third of a training step there.
+For users who train without a GPU: those at full resolution take a third of a training step there.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class NarrowConv3d(nn.Conv3d):
     """A "same" convolution 3x3x3 to 8 or 16 channels, from a multiple of eight.
 
     Training on the CPU in float32 takes the compiled loops of `survimg.nets.narrow_kernels` where
-    they are faster: on processors with AVX-512 for eight channels, with AVX2 for the gradient of
-    the weights. Everything else is computed by torch.
+    they are faster: on processors with AVX-512 for all of a convolution to eight channels, with
+    AVX2 alone for the gradient of the weights. Everything else is computed by torch.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -63,22 +63,22 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     -------
     Tensor of shape (b, n_out, d0, d1, d2)
     """
-    n_out = len(weight)
-    capability = torch.backends.cpu.get_cpu_capability()
-    with_planes, with_sums = _MOST_CHANNELS.get(capability, (0, 0))
+    n_out = weight.shape[0]
     if (
         takes_kernels(features)
+        and not torch.is_autocast_enabled("cpu")
         and (features.ndim, features.dtype, features.stride(1)) == (5, torch.float32, 1)
         and features.shape[1] % 8 == 0
         and features.shape[-1] >= 8
         and n_out in (8, 16)
-        and n_out <= with_sums
         and (weight.shape[1:], weight.dtype) == ((features.shape[1], 3, 3, 3), torch.float32)
         and (bias is None or (bias.shape, bias.dtype) == ((n_out,), torch.float32))
-        and not torch.is_autocast_enabled("cpu")
     ):
-        narrow: Tensor = _Convolution.apply(features, weight, bias, n_out <= with_planes)
-        return narrow
+        capability = torch.backends.cpu.get_cpu_capability()
+        with_planes, with_sums = _MOST_CHANNELS.get(capability, (0, 0))
+        if n_out <= with_sums:
+            narrow: Tensor = _Convolution.apply(features, weight, bias, n_out <= with_planes)
+            return narrow
     return functional.conv3d(features, weight, bias, padding=1)
 
 
@@ -92,7 +92,7 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(features, weight)
         ctx.ours = ours
         if ours:
-            return _planes(features, weight, torch.zeros(8) if bias is None else bias)
+            return _planes(features, weight, bias)
         return functional.conv3d(features, weight, bias, padding=1)
 
     @staticmethod
@@ -105,7 +105,7 @@ class _Convolution(torch.autograd.Function):
             of_map = None
         elif ctx.ours:
             turned = weight.transpose(0, 1).flip(2, 3, 4)
-            of_map = _planes(g, turned, torch.zeros(len(turned)))
+            of_map = _planes(g, turned, None)
         else:
             of_map = _torchs(g, features, weight, [True, False, False])[0]
         return (
@@ -126,9 +126,10 @@ def _torchs(
     return into
 
 
-def _planes(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _planes(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     from survimg.nets.narrow_kernels import convolve_planes
 
+    start = weight.new_zeros(len(weight)) if bias is None else bias
     x = dense(features)
     b, n_in, *shape = x.shape
     out = like(x.new_empty(()).expand(b, len(weight), *shape))
@@ -136,7 +137,7 @@ def _planes(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     n_threads = threads_for(x.numel() * len(weight))
     share_out(
         convolve_planes, b * shape[0], n_threads, flat(x), *shape, n_in,
-        packed.contiguous().numpy(), bias.detach().contiguous().numpy(), flat(out),
+        packed.contiguous().numpy(), start.detach().contiguous().numpy(), flat(out),
     )  # fmt: skip
     return out
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from survimg import jit
 from survimg.nets import DeepMTSNet, channels_last, initialise, use_fast_layers
 from survimg.nets.channels_last import takes_kernels
 from survimg.nets.dropout import Dropout
@@ -235,8 +236,12 @@ def test_the_joined_convolution_is_that_of_the_concatenation(kernel):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("processor", ["AVX2", "AVX512"])
 @pytest.mark.parametrize("backbone", ["residual", "unet"])
-def test_a_whole_networks_gradient_is_that_of_float64(backbone):
+def test_a_whole_networks_gradient_is_that_of_float64(backbone, processor, monkeypatch):
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+
     def run(dtype):
         net = DeepMTSNet(
             2, 0, backbone=backbone, cascade=False, dropout=0.0,
@@ -305,6 +310,20 @@ def test_results_do_not_depend_on_threads_or_on_who_computes_beside(monkeypatch)
 def test_short_passes_wake_no_other_thread(monkeypatch, n_values, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert channels_last.threads_for(n_values) == threads
+
+
+def test_small_maps_wake_no_other_thread(monkeypatch):
+    def woken():
+        raise AssertionError("another thread was woken")
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(jit, "_threads", woken)
+    features = noise(2, 8, 16, 16, 16).requires_grad_()
+    convolution = conv3d(8, 8, 3, padding=1)
+    initialise(convolution, torch.Generator().manual_seed(0))
+    out = Dropout(0.5)(norm_of(8, rectify=True)(convolution(features)))
+    DoubledNearest.apply(out).sum().backward()
+    assert features.grad is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -19,6 +19,8 @@ LAYOUT = torch.channels_last_3d
 @pytest.fixture(params=["AVX2", "AVX512"])
 def processor(request, monkeypatch):
     """What torch says that it computes with; the loops themselves are compiled for this machine."""
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("this processor is left to torch")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
     return request.param
 
@@ -66,6 +68,8 @@ def test_values_and_gradients_are_those_of_float64(n_in, n_out, shape, processor
     narrow_only = planes + sums if n_out == 8 else []
     assert compiled_calls == {"AVX2": sums, "AVX512": narrow_only}[processor]
     assert out.is_contiguous(memory_format=LAYOUT)
+    if not compiled_calls:  # all of it is torch's
+        return
     for one, other in zip((out, *ours), (expected, *theirs), strict=True):
         assert (one.double() - other).abs().max() <= 2e-6 * other.abs().max()
 
@@ -74,6 +78,7 @@ def test_what_needs_no_gradient_has_none(compiled_calls):
     features, weight, _ = inputs(8, (16, 16, 16))
     out = convolve(features.detach(), weight, None)
     (only,) = torch.autograd.grad(out.sum(), [weight])
+    assert compiled_calls.count("_planes") <= 1  # forward, and not the gradient of the map
     assert "_weight_gradient" in compiled_calls
     (expected,) = torch.autograd.grad(torchs(features.detach(), weight, None).sum(), [weight])
     torch.testing.assert_close(only, expected, rtol=1e-4, atol=1e-3)
@@ -122,19 +127,38 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, compiled_ca
 )
 def test_everything_else_is_torchs(change, compiled_calls):
     changed = change(*(tensor.detach() for tensor in inputs(8, (16, 16, 16))))
-    assert torch.equal(convolve(*changed), torchs(*changed))
+    changed[1].requires_grad_()
+    out = convolve(*changed)
+    assert torch.equal(out, torchs(*changed))
+    out.sum().backward()
     assert not compiled_calls
 
 
-def test_weights_that_are_views_are_read_as_such():
+def test_other_processors_and_compilers_are_torchs(monkeypatch, compiled_calls):
+    single = inputs(8, (16, 16, 16))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    convolve(*single).sum().backward()
+
+    def not_traceable():
+        raise AssertionError("a compiler cannot look into this")
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", not_traceable)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    convolve(*single).sum().backward()
+    assert not compiled_calls
+
+
+def test_weights_that_are_views_are_read_as_such(processor, compiled_calls):
     features, _, bias = (tensor.detach() for tensor in inputs(8, (16, 16, 16)))
     repeated = torch.tensor(0.1).expand(8, 8, 3, 3, 3)
     sliced = noise(16, 16, 3, 3, 3)[::2, 8:]
     for weight in (repeated, sliced):
         expected = torchs(features, weight, bias)
         torch.testing.assert_close(convolve(features, weight, bias), expected, atol=1e-4, rtol=0)
+    assert ("_planes" in compiled_calls) == (processor == "AVX512")
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("n_channels", [4, 16])
 def test_a_map_of_other_channels_is_refused_by_torch(n_channels):
     layer = conv3d(8, 8, 3, padding=1).train()
@@ -146,9 +170,13 @@ def test_evaluation_and_bfloat16_are_torchs(compiled_calls):
     layer = conv3d(8, 8, 3, padding=1)
     initialise(layer, torch.Generator().manual_seed(0))
     features = noise(2, 8, 16, 16, 16)
-    assert torch.equal(layer.eval()(features), torchs(features, layer.weight, layer.bias))
+    out = layer.eval()(features)
+    assert torch.equal(out, torchs(features, layer.weight, layer.bias))
+    out.sum().backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer.train()(features).dtype == torch.bfloat16
+        out = layer.train()(features)
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
     assert not compiled_calls
     layer(features).sum().backward()
     assert compiled_calls
