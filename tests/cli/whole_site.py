@@ -114,7 +114,7 @@ def write_by_commands(site: Site, out: Path, *options: str) -> None:
     new = ["--model", out / "network", "--cohort", *dicom, "--masks", "--horizons", "2"]
     _call("predict", *new, "--out", out / "predictions")
     _call("predict", *new, "--mask-format", "dicom-seg", "--out", out / "objects")
-    # Integrated gradients of a network of so few steps may warn that they miss their sum, by rounding.
+    # Integrated gradients of so few steps may warn, by rounding, that they miss their sum.
     _call("explain", "--model", out / "network", "--cohort", store, "--out", out / "maps",
           "--patients", str(Cohort.load(store).ids[0]), "--method", "grad_cam")
 
