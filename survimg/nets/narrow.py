@@ -20,6 +20,8 @@ __all__ = ["NarrowConv3d", "convolve", "is_narrow"]
 #: Up to how many output channels our loops are faster than oneDNN's, by what torch computes with:
 #: for the convolution and the gradient of its map, and for the gradient of its weights.
 _MOST_CHANNELS = {"AVX2": (0, 16), "AVX512": (8, 8)}
+#: Stride, padding, dilation and groups, by position: `OneDNNForSingleCases` knows such calls alone.
+_LIKE_A_LAYER = (1, 1, 1), (1, 1, 1), (1, 1, 1), 1
 _SAME = [1, 1, 1], [1, 1, 1], [1, 1, 1], False, [0, 0, 0], 1
 
 
@@ -76,10 +78,11 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     ):
         capability = torch.backends.cpu.get_cpu_capability()
         with_planes, with_sums = _MOST_CHANNELS.get(capability, (0, 0))
-        if n_out <= with_sums:
+        # A single case is left to oneDNN, forward and back: aten's own backward pass unfolds it.
+        if n_out <= with_planes or (n_out <= with_sums and len(features) > 1):
             narrow: Tensor = _Convolution.apply(features, weight, bias, n_out <= with_planes)
             return narrow
-    return functional.conv3d(features, weight, bias, padding=1)
+    return functional.conv3d(features, weight, bias, *_LIKE_A_LAYER)
 
 
 class _Convolution(torch.autograd.Function):
@@ -93,7 +96,7 @@ class _Convolution(torch.autograd.Function):
         ctx.ours = ours
         if ours:
             return _planes(features, weight, bias)
-        return functional.conv3d(features, weight, bias, padding=1)
+        return functional.conv3d(features, weight, bias, *_LIKE_A_LAYER)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:

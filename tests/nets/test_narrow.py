@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from survimg.compute.devices import OneDNNForSingleCases
 from survimg.nets import channels_last, initialise, narrow, use_fast_layers
 from survimg.nets.layers import conv3d
 from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
@@ -132,6 +133,20 @@ def test_everything_else_is_torchs(change, compiled_calls):
     assert torch.equal(out, torchs(*changed))
     out.sum().backward()
     assert not compiled_calls
+
+
+def test_a_single_case_is_one_dnns_where_the_loops_do_not_convolve(processor, compiled_calls):
+    single = inputs(8, (16, 16, 32))
+    single[0] = noise(1, 8, 16, 16, 32).requires_grad_()
+    double = [tensor.detach().double().requires_grad_() for tensor in single]
+    with OneDNNForSingleCases():
+        out = convolve(*single)
+    assert ("mkldnn" in out.grad_fn.name().lower()) == (processor == "AVX2")
+    ours = torch.autograd.grad(out.sum(), single)
+    theirs = torch.autograd.grad(torchs(*double).sum(), double)
+    assert bool(compiled_calls) == (processor == "AVX512")
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.double() - other).abs().max() <= 1e-5 * other.abs().max()
 
 
 def test_other_processors_and_compilers_are_torchs(monkeypatch, compiled_calls):
