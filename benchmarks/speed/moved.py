@@ -5,9 +5,9 @@
 
 Each ratio is that of two ways to do the same work in turn on this machine, such as the plain loop
 and survimg's training step, so that other work on it and its clock matter little. Ratios differ
-between kinds of processors: they are kept by what torch computes with (AVX2, AVX512, ...). A kind
-without committed ratios is told so, and `--update` adds it. The status is 1 if a ratio has fallen
-by more than 15 %.
+between kinds of processors: they are kept by the name that compilers have for this one (znver4,
+sapphirerapids, ...). A kind without committed ratios is told so, and `--update` adds it. The status
+is 1 if a ratio has fallen by more than 15 %.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
+from llvmlite.binding import get_host_cpu_name
 from training import run
 
 RATIOS = Path(__file__).parent / "ratios.json"
@@ -66,7 +67,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    kind = f"{torch.backends.cpu.get_cpu_capability()}, {options.threads} thread(s)"
+    kind = f"{get_host_cpu_name()}, {options.threads} thread(s)"
     everything = json.loads(RATIOS.read_text("utf-8"))
     now = measured(options)
     lines, fell = compare(now, everything.get(kind, {}))

@@ -19,8 +19,10 @@ process of its own; their steps alternate, and the medians are compared. Variant
 * engine, whole: survimg's batches, drawn, read and moved on the device, and its training step, in
   the precision that a fit has by default.
 
-On CUDA the time of each step is also compared with the roofline: for every convolution the larger
-of FLOPs / peak rate and bytes / bandwidth, forward and backward.
+The time of a step is also compared with the roofline: for every convolution the larger of FLOPs /
+peak rate and bytes / bandwidth, forward and backward. On CUDA both rates are options, by default
+those of an H200; on the CPU they are measured, as the best of large matrix products and of copies
+with as many threads. oneDNN's convolutions can be faster than those products: below 1 is possible.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # who waits for its turn mu
 
 import numpy as np
 import torch
+from llvmlite.binding import get_host_cpu_name
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -223,9 +226,10 @@ def engine(
 class ConvolutionCost(TorchDispatchMode):
     """Seconds that each convolution takes at least, from its FLOPs and bytes."""
 
-    def __init__(self, flops_per_second: float, bytes_per_second: float) -> None:
+    def __init__(self, flops_per_second: float, bytes_per_second: float, precision: Any) -> None:
         super().__init__()
         self.rates = flops_per_second, bytes_per_second
+        self.precision = precision
         self.flops = self.bytes = self.seconds = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -237,12 +241,46 @@ class ConvolutionCost(TorchDispatchMode):
             image = args[1] if backward else args[0]
             # one product and one sum per weight and output voxel; twice that backward
             flops = 2 * weight[0].numel() * result.numel() * (2 if backward else 1)
-            # bfloat16: image and result are read or written once forward, twice backward
-            moved = 2 * (image.numel() + weight.numel() + result.numel()) * (2 if backward else 1)
+            # image and result are read or written once forward, twice backward
+            elements = (image.numel() + weight.numel() + result.numel()) * (2 if backward else 1)
+            moved = self.precision.itemsize * elements
             self.flops += flops
             self.bytes += moved
             self.seconds += max(flops / self.rates[0], moved / self.rates[1])
         return output
+
+
+def measured_rates(precision: torch.dtype) -> tuple[float, float]:
+    """Return the FLOPs and the bytes per second of this processor: the best of 20 trials."""
+    square = torch.ones(2048, 2048, dtype=precision)
+    product = torch.empty_like(square)
+    block = torch.ones(2**26)
+    copied = torch.empty_like(block)
+    cpu = torch.device("cpu")
+    multiply, copy = partial(torch.mm, square, square, out=product), partial(copied.copy_, block)
+    products = min(measure(multiply, cpu, time.perf_counter) for _ in range(20))
+    copies = min(measure(copy, cpu, time.perf_counter) for _ in range(20))
+    return 2 * 2048**3 / products, 2 * block.nbytes / copies
+
+
+def rooflines(options: argparse.Namespace, medians: dict[str, float]) -> dict[str, Any]:
+    """Return the least seconds of a step's convolutions, and how many times that a step takes."""
+    on_cuda = options.device.type == "cuda"
+    found: dict[str, Any] = {}
+    torch.set_num_threads(options.threads)
+    for name, precision in PRECISIONS.items():
+        if name not in medians or (on_cuda and precision != torch.bfloat16):
+            continue  # the peak rate that is given is that of bfloat16
+        given = options.peak_tflops * 1e12, options.bandwidth * 1e9
+        flops, bandwidth = given if on_cuda else measured_rates(precision)
+        with ConvolutionCost(flops, bandwidth, precision) as cost:
+            plain(random_cohort(options), options)()
+        found[name] = {
+            "tflop_per_second": flops / 1e12, "gigabytes_per_second": bandwidth / 1e9,
+            "tflop_per_step": cost.flops / 1e12, "gigabytes": cost.bytes / 1e9,
+            "seconds": cost.seconds, "engine_over_roofline": medians[name] / cost.seconds,
+        }  # fmt: skip
+    return found
 
 
 def measure(step: Callable[[], None], device: torch.device, clock: Callable[[], float]) -> float:
@@ -267,6 +305,10 @@ VARIANTS: dict[str, Callable[[Cohort, argparse.Namespace], Callable[[], None]]] 
     "monai": monai,
     "engine, whole": partial(engine, whole=True),
 }
+
+
+#: Of the variants that are compared with the roofline.
+PRECISIONS = {"engine": torch.float32, "engine, bfloat16": torch.bfloat16}
 
 
 def default_variants(device: torch.device) -> list[str]:
@@ -336,8 +378,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     on_cuda = options.device.type == "cuda"
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, "
-        f"{options.threads} threads",
+        "machine": f"{platform.machine()}, {get_host_cpu_name()}, "
+        f"{torch.backends.cpu.get_cpu_capability()}, {options.threads} threads",
         "native_bfloat16": has_bfloat16(options.device),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(options.device) if on_cuda else "cpu",
@@ -358,15 +400,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for name, other in compared
         if name in medians and other in medians
     }
-    if on_cuda:
-        cost = ConvolutionCost(options.peak_tflops * 1e12, options.bandwidth * 1e9)
-        with cost:
-            plain(random_cohort(options), options)()
-        found["roofline"] = {
-            "tflop_per_step": cost.flops / 1e12, "gigabytes": cost.bytes / 1e9,
-            "seconds": cost.seconds,
-            "engine_over_roofline": medians["engine"] / cost.seconds,
-        }  # fmt: skip
     return found
 
 
@@ -380,14 +413,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="of MONAI's DataLoader")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
-    parser.add_argument("--peak-tflops", type=float, default=989.0, help="bfloat16, H200: 989")
-    parser.add_argument("--bandwidth", type=float, default=4800.0, help="GB/s, H200: 4800")
+    parser.add_argument("--peak-tflops", type=float, default=989.0, help="CUDA, bfloat16")
+    parser.add_argument("--bandwidth", type=float, default=4800.0, help="CUDA, GB/s")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.size = options.size * 3 if len(options.size) == 1 else options.size
     if options.variants is None:
         options.variants = default_variants(options.device)
-    text = json.dumps(run(options), indent=1)
+    found = run(options)
+    found["roofline"] = rooflines(options, found["median"])
+    text = json.dumps(found, indent=1)
     sys.stdout.write(text + "\n")
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
