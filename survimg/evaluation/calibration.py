@@ -274,7 +274,9 @@ def integrated_calibration_index(
     r"""Smooth calibration curve at a horizon, and its mean distance from the diagonal.
 
     The outcome is regressed on :math:`\log(-\log S(h | x))` with restricted cubic splines in a Cox
-    model; its predictions at the horizon are the observed probabilities.
+    model [1]_; its predictions at the horizon are the observed probabilities. Where all events up
+    to the horizon have one time, as in outcomes that stand for labels, a Cox model would be biased
+    by its ties: there the status is regressed by a logistic model on splines of the logit [2]_.
 
     Parameters
     ----------
@@ -292,23 +294,30 @@ def integrated_calibration_index(
     Raises
     ------
     ValueError
-        Predictions of exactly 0 or 1, or too tied to place the knots; horizon after the last event.
+        Predictions of exactly 0 or 1, or too tied to place the knots; horizon after the last event;
+        nobody with, or nobody without the event.
 
     References
     ----------
     .. [1] Austin PC, Harrell FE, van Klaveren D. Stat Med 2020;39:2714-2742.
+    .. [2] Van Calster B et al. J Clin Epidemiol 2016;74:167-176.
     """
     horizon = check_horizon(horizon)
-    event, _ = check_outcome(y, require_event=True)
+    event, time = check_outcome(y, require_event=True)
     s = check_survival_curves(survival, [horizon], event.size, y=y)[0][:, 0]
     if np.any(s <= 0) or np.any(s >= 1):
         raise ValueError(
             "The smooth calibration curve needs predictions strictly between 0 and 1 (it works on "
-            "log(-log S)); clip them and say so."
+            "their logarithms); clip them and say so."
         )
-    basis = restricted_cubic_spline(np.log(-np.log(s)), n_knots)
-    fit = fit_cox(y, basis)
-    observed = 1 - fit.survival(basis, [horizon])[:, 0]
+    times = np.unique(time[event & (time <= horizon)])
+    if times.size == 1:
+        known = time >= times[0]
+        basis = restricted_cubic_spline(np.log((1 - s) / s), n_knots)
+        observed = _event_probability(basis, event & (time <= horizon), known)
+    else:
+        basis = restricted_cubic_spline(np.log(-np.log(s)), n_knots)
+        observed = 1 - fit_cox(y, basis).survival(basis, [horizon])[:, 0]
     predicted = 1 - s
     distance = np.abs(observed - predicted)
     order = np.argsort(predicted, kind="stable")
@@ -320,6 +329,21 @@ def integrated_calibration_index(
         float(np.quantile(distance, 0.9)),
         horizon,
     )
+
+
+def _event_probability(basis: np.ndarray, status: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Probability of the status for all, by a logistic model of those whose status is known."""
+    from sklearn.linear_model import LogisticRegression
+
+    if status[known].all():
+        raise ValueError(
+            "The smooth calibration curve needs patients without the event at the horizon: all "
+            f"{np.count_nonzero(known)} have it."
+        )
+    scaled = (basis - basis[known].mean(axis=0)) / basis[known].std(axis=0)
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", max_iter=200, tol=1e-8)
+    probability: np.ndarray = model.fit(scaled[known], status[known]).predict_proba(scaled)[:, 1]
+    return probability
 
 
 def restricted_cubic_spline(x: np.ndarray, n_knots: int) -> np.ndarray:

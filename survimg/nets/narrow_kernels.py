@@ -33,19 +33,7 @@ _BYTES = 4
 
 @intrinsic
 def _add_products(  # type: ignore[no-untyped-def]
-    typing,
-    start,
-    start_row,
-    a,
-    a_row,
-    a_line,
-    a_step,
-    b,
-    b_step,
-    c,
-    c_row,
-    n_lines,
-    n,  # noqa: ARG001
+    typing, start, start_row, a, a_row, a_line, a_step, b, b_step, c, c_row, n_lines, n  # noqa: ARG001
 ):
     """Add products of single values and of LANES values to ROWS sums, in order, fused.
 

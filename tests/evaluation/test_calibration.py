@@ -32,6 +32,33 @@ def test_the_truth_is_calibrated_and_a_distortion_is_not():
     assert np.all(np.diff(good.predicted) >= 0)
 
 
+@pytest.mark.parametrize(("lowest", "highest"), [(0.5, 0.98), (0.05, 0.95), (0.02, 0.3)])
+def test_probabilities_that_labels_were_drawn_from_are_calibrated(lowest, highest):
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(lowest, highest, size=20_000)
+    event = rng.uniform(size=probability.size) < probability
+    y = make_outcome(event, np.where(event, 1.0, 2.0))  # as outcome_of_labels makes it
+    good = ev.integrated_calibration_index(y, 1 - probability, 1.0)
+    assert np.abs(good.observed - good.predicted).max() < 0.02
+    odds = 2 * probability / (1 - probability)  # the logit that is off by log 2
+    bad = ev.integrated_calibration_index(y, 1 / (1 + odds), 1.0)
+    assert bad.observed == pytest.approx(bad.predicted / (2 - bad.predicted), abs=0.02)
+
+
+def test_of_one_event_time_those_censored_before_it_say_nothing():
+    rng = np.random.default_rng(1)
+    survival = rng.uniform(0.1, 0.9, size=60)
+    y = make_outcome(np.arange(60) % 3 == 0, np.where(np.arange(60) % 5 == 0, 1.0, 2.0))
+    y["time"][y["event"]] = 1.5
+    known = y["time"] >= 1.5
+    of_all = ev.integrated_calibration_index(y, survival, 1.5)
+    in_order = known[np.argsort(1 - survival, kind="stable")]
+    share = np.count_nonzero(y["event"]) / np.count_nonzero(known)
+    assert of_all.observed[in_order].mean() == pytest.approx(share, abs=1e-6)
+    with pytest.raises(ValueError, match="without the event at the horizon: all 20 have it"):
+        ev.integrated_calibration_index(y[y["event"]], survival[y["event"]], 1.5)
+
+
 def test_false_alarms_of_the_gnd_test_are_as_rare_as_promised():
     p = []
     for seed in range(150):
