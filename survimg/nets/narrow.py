@@ -64,13 +64,13 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     -------
     Tensor of shape (b, n_out, d0, d1, d2)
     """
+    inputs = features, weight, bias
     if torch.is_autocast_enabled("cpu") and features.device.type == "cpu":
-        features, weight = _cast(features), _cast(weight)
-        bias = None if bias is None else _cast(bias)
-    way = _fastest(features, weight, bias)
+        inputs = _cast(features), _cast(weight), None if bias is None else _cast(bias)
+    way = _fastest(*inputs)
     if way is None:
         return convolution(features, weight, bias)
-    narrow: Tensor = _Convolution.apply(features, weight, bias, way)
+    narrow: Tensor = _Convolution.apply(*inputs, way)
     return narrow
 
 
@@ -94,7 +94,7 @@ def _fastest(features: Tensor, weight: Tensor, bias: Tensor | None) -> Way | Non
     ):
         return None
     capability = torch.backends.cpu.get_cpu_capability()
-    # A single case is left to oneDNN, forward and back: aten's own backward pass unfolds it.
+    # Of a single case aten's own backward pass unfolds the map: then only loops or all torch's.
     several, in_float32 = len(features) > 1, dtype == torch.float32
     if capability == "AVX2":
         return SUMS if in_float32 and several else None

@@ -100,13 +100,14 @@ def _sums(gradient: Tensor, features: Tensor) -> Tensor:
 
 
 def _pairs(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    first, second = functional.pad(weight, (0, 1)), functional.pad(weight, (1, 0))
+    twice = torch.cat([functional.pad(weight, (0, 1)), functional.pad(weight, (1, 0))])
     both = None if bias is None else bias.repeat(2)
-    paired = functional.conv3d(features, torch.cat([first, second]), both, _PAIRED[0], _PAIRED[1])
-    flattened = dense(paired).movedim(1, -1)
+    # Not through `functional`: a backward pass inside autocast would be lowered.
+    flattened = dense(torch.ops.aten.convolution(features, twice, both, *_PAIRED)).movedim(1, -1)
     voxels = flattened.view(len(features), *features.shape[2:], len(weight)).movedim(-1, 1)
-    # The same memory as a tensor of its own: views cannot be added to in place, which is done.
-    return weight.new_empty(0).set_(flattened.untyped_storage(), 0, voxels.shape, voxels.stride())
+    # A tensor of its own on the same memory: the decoder adds to it in place, which autograd
+    # refuses for views.
+    return voxels.new_empty(0).set_(voxels.untyped_storage(), 0, voxels.shape, voxels.stride())
 
 
 def _pairs_map_gradient(gradient: Tensor, features: Tensor, weight: Tensor) -> Tensor:

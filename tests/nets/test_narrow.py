@@ -9,17 +9,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from survimg.compute.devices import OneDNNForSingleCases
+from survimg.compute.autocast import bfloat16_autocast
+from survimg.compute.devices import OneDNNForSingleCases, has_bfloat16
 from survimg.nets import channels_last, initialise, narrow, use_fast_layers
 from survimg.nets.layers import conv3d
 from survimg.nets.narrow import NarrowConv3d, convolve, is_narrow
 from survimg.nets.narrow_ways import Way
 
 LAYOUT = torch.channels_last_3d
-
-
+#: The way of each kind of processor.
 WAY = {"AVX2": "SUMS", "AVX512": "PAIRS", "AVX512 in two turns": "LOOPS"}
-PARTS = "convolve", "map_gradient", "weight_gradient"
 
 
 @pytest.fixture(params=list(WAY))
@@ -43,7 +42,7 @@ def calls(monkeypatch, processor):
 
     for name in WAY.values():
         way = getattr(narrow, name)
-        parts = [recorded(name, part, getattr(way, part)) for part in PARTS]
+        parts = [recorded(name, part, getattr(way, part)) for part in Way._fields]
         monkeypatch.setattr(narrow, name, Way(*parts))
     return called
 
@@ -75,10 +74,10 @@ def test_values_and_gradients_are_those_of_float64(n_in, n_out, shape, processor
     gradient = noise(*out.shape, seed=3)
     ours = torch.autograd.grad(out, single, gradient)
     theirs = torch.autograd.grad(expected, double, gradient.double())
-    if processor == "AVX2" or n_out == 8:
-        in_pairs = shape[2] % 2 == 0 and min(shape[:2]) >= 3
-        way = "LOOPS" if WAY[processor] == "PAIRS" and not in_pairs else WAY[processor]
-        assert calls == [(way, part) for part in PARTS]
+    in_pairs = shape[2] % 2 == 0 and min(shape[:2]) >= 3
+    way = "LOOPS" if WAY[processor] == "PAIRS" and not in_pairs else WAY[processor]
+    taken = processor == "AVX2" or n_out == 8
+    assert calls == [(way, part) for part in Way._fields if taken]
     assert out.is_contiguous(memory_format=LAYOUT)
     if not calls:  # all of it is torch's
         return
@@ -86,6 +85,20 @@ def test_values_and_gradients_are_those_of_float64(n_in, n_out, shape, processor
         assert (one.double() - other).abs().max() <= 2e-6 * other.abs().max()
 
 
+@pytest.mark.usefixtures("processor")
+def test_a_backward_pass_inside_autocast_is_that_of_the_forward_pass():
+    single = inputs(8, (12, 14, 16))
+    double = [tensor.detach().double().requires_grad_() for tensor in single]
+    out, expected = convolve(*single), torchs(*double)
+    gradient = noise(*out.shape, seed=3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = torch.autograd.grad(out, single, gradient)
+    theirs = torch.autograd.grad(expected, double, gradient.double())
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.double() - other).abs().max() <= 2e-6 * other.abs().max()
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="no bfloat16 instructions")
 @pytest.mark.parametrize("n_in", [8, 24])
 def test_bfloat16_rounds_what_float32_computes(n_in, processor, calls):
     single = inputs(n_in, (12, 14, 16))
@@ -97,9 +110,20 @@ def test_bfloat16_rounds_what_float32_computes(n_in, processor, calls):
     gradient = noise(*out.shape, seed=3).bfloat16()
     ours = torch.autograd.grad(out, single, gradient)
     theirs = torch.autograd.grad(expected, lowered, gradient.float())
-    assert calls == [("PAIRS", part) for part in PARTS if processor != "AVX2"]
+    assert calls == [("PAIRS", part) for part in Way._fields if processor != "AVX2"]
     for one, other in zip((out, *ours), (expected, *theirs), strict=True):
         assert (one - other).abs().max() <= 2**-7 * other.abs().max()
+
+
+def test_thin_maps_in_bfloat16_are_those_of_the_plain_layer(calls):
+    layer = conv3d(8, 8, 3, padding=1).train()
+    initialise(layer, torch.Generator().manual_seed(0))
+    features = noise(4, 8, 2, 40, 40)
+    with bfloat16_autocast(torch.device("cpu"), True):
+        out = layer(features)
+        expected = torchs(features, layer.weight, layer.bias)
+    assert not calls
+    assert torch.equal(out, expected)
 
 
 @pytest.mark.usefixtures("processor")
@@ -161,13 +185,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, calls):
         lambda x, w, b: (x, w.repeat(3, 1, 1, 1, 1), b.repeat(3)),
     ],
     ids=[
-        "float64",
-        "plain layout",
-        "small",
-        "short rows",
-        "sliced",
-        "unbatched",
-        "24 channels",
+        "float64", "plain layout", "small", "short rows", "sliced", "unbatched", "24 channels",
     ],
 )
 def test_everything_else_is_torchs(change, calls):
@@ -188,7 +206,7 @@ def test_a_single_case_is_one_dnns_where_the_loops_do_not_convolve(processor, ca
     assert ("mkldnn" in out.grad_fn.name().lower()) == (processor == "AVX2")
     ours = torch.autograd.grad(out.sum(), single)
     theirs = torch.autograd.grad(torchs(*double).sum(), double)
-    assert calls == [("LOOPS", part) for part in PARTS if processor != "AVX2"]
+    assert calls == [("LOOPS", part) for part in Way._fields if processor != "AVX2"]
     for one, other in zip(ours, theirs, strict=True):
         assert (one.double() - other).abs().max() <= 1e-5 * other.abs().max()
 
