@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.risk_groups import too_few_tested
 from survimg.benchmark.run_folder import Run
-from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
+from survimg.evaluation.estimates import Comparison
 from survimg.evaluation.resampled_tests import corrected_resampled_t_test
 
 __all__ = [
@@ -78,8 +78,8 @@ def fold_tests(
     """
     if len(run.folds) < MIN_FOLDS:
         return {}, [f"No test over folds: {len(run.folds)} are fewer than {MIN_FOLDS}."]
-    if too_few_events(run):
-        return {}, [f"No test over folds: there are fewer than {LEAST_EVENTS} events."]
+    if scarce := too_few_tested(run):
+        return {}, [f"No test over folds: there are {scarce}."]
     tests, reasons = {}, []
     for model, scores in others.items():
         try:
@@ -112,12 +112,12 @@ def require_folds(run: Run) -> None:
     Raises
     ------
     ValueError
-        Fewer than `MIN_FOLDS` folds or `LEAST_EVENTS` events.
+        Fewer than `MIN_FOLDS` folds or 10 events; of labels also fewer than 10 patients without.
     """
     if len(run.folds) < MIN_FOLDS:
         raise ValueError(
             f"Too few folds ({len(run.folds)}) to estimate how much models vary from fold to fold; "
             f"at least {MIN_FOLDS} are needed."
         )
-    if too_few_events(run):
-        raise ValueError(f"A test over folds needs at least {LEAST_EVENTS} events.")
+    if scarce := too_few_tested(run):
+        raise ValueError(f"There are {scarce}: too few to test over folds.")

@@ -72,10 +72,9 @@ def leaderboard(run: Run | str | PathLike[str]) -> pd.DataFrame:
 
 def leaderboard_text(run: Run) -> str:
     """Lay out the leaderboard with a line on patients and folds, for a terminal."""
-    event = run.outcome["event"]
     n_folds, n_seeds = len(run.folds), len(run.seeds)
     about = (
-        f"{event.size} patients, {int(event.sum())} events; {n_folds} splits, {n_seeds} "
+        f"{run.patients_in_words}; {n_folds} splits, {n_seeds} "
         f"{'seed' if n_seeds == 1 else 'seeds'}"
     )
     missing = len(run.missing)

@@ -32,7 +32,8 @@ def prediction_table(run: Run) -> pd.DataFrame:
         folds are counted through the repeats, as in ``folds.csv``), ``seed``, ``patient_id``,
         ``cluster`` (the patient, if patients have several images) and ``group`` (centre) if the run
         has them, ``event``, ``time``, ``risk`` (higher = earlier event; comparable within
-        a fold). Models that failed or only segment have no rows.
+        a fold). Of labels ``event`` says who has it, and there is no ``time``. Models that failed
+        or only segment have no rows.
     """
     import pandas as pd
 
@@ -102,7 +103,9 @@ def _columns(run: Run) -> dict[str, np.ndarray]:
         columns["cluster"] = run.clusters[rows]
     if run.groups is not None:
         columns["group"] = run.groups[rows]
-    columns["event"], columns["time"] = run.outcome["event"][rows], run.outcome["time"][rows]
+    columns["event"] = run.outcome["event"][rows]
+    if run.label is None:
+        columns["time"] = run.outcome["time"][rows]
     risks = [record.arrays["test_risk"] for _, record in records]
     columns["risk"] = np.concatenate([np.zeros(0), *risks])
     return columns

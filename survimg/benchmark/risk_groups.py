@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from survimg.benchmark.run_folder import Run
-from survimg.evaluation.estimates import LEAST_EVENTS
+from survimg.evaluation.estimates import too_few
 from survimg.evaluation.risk_groups import learn_cutoff, logrank_test
 
-__all__ = ["RiskGroups", "risk_groups", "too_few_events"]
+__all__ = ["RiskGroups", "risk_groups", "too_few_tested"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RiskGroups:
     fold : ndarray of shape (m,)
     p_value : float or None
         Two-sided log-rank test, stratified by fold; None where it is undefined, and with fewer than
-        `LEAST_EVENTS` events. Training sets of the folds overlap and hold each other's test
+        10 events. Training sets of the folds overlap and hold each other's test
         patients, so it rejects too often (Simon et al., Brief Bioinform 2011;12:203-214): under
         permuted outcomes at 5 % in about one of ten.
     """
@@ -76,19 +76,18 @@ def risk_groups(run: Run, model: str) -> RiskGroups:
     if groups.all() or not groups.any():
         raise ValueError(f"All {groups.size} test patients fall into one group.")
     strata = np.concatenate(folds)
-    p_value = None if too_few_events(run) else _p_value(run.outcome[position], groups, strata)
+    p_value = None if too_few_tested(run) else _p_value(run.outcome[position], groups, strata)
     return RiskGroups(position, groups, strata, p_value)
 
 
-def too_few_events(run: Run) -> bool:
-    """Whether the tested patients have too few events for statements that hold for many.
+def too_few_tested(run: Run) -> str | None:
+    """Say which tested patients are too few for statements that hold for many; None if enough.
 
     Parameters
     ----------
     run : Run
     """
-    tested = np.unique(np.concatenate([test for _, test in run.folds]))
-    return int(run.outcome["event"][tested].sum()) < LEAST_EVENTS
+    return too_few(run.outcome["event"][run.tested], run.label)
 
 
 def _p_value(y: np.ndarray, groups: np.ndarray, strata: np.ndarray) -> float | None:

@@ -18,7 +18,7 @@ from survimg.benchmark.storage import read_json
 from survimg.files import write_json
 from survimg.target import check_outcome, make_outcome
 
-__all__ = ["Plan", "Run", "negative_control_folder", "read_run", "write_plan"]
+__all__ = ["Plan", "Run", "clinical_cells", "negative_control_folder", "read_run", "write_plan"]
 
 Split = tuple[np.ndarray, np.ndarray]
 Place = tuple[str, int, int]  # model, fold, seed
@@ -66,6 +66,26 @@ class Run:
     def weights_of(self, positions: np.ndarray) -> np.ndarray | None:
         """Return the weights of some patients; None for equal ones."""
         return None if self.sample_weight is None else self.sample_weight[positions]
+
+    @property
+    def tested(self) -> np.ndarray:
+        """Positions of the patients of all test parts; in external validation these are not all."""
+        return np.unique(np.concatenate([test for _, test in self.folds]))
+
+    def counted(self, positions: np.ndarray | None = None) -> str:
+        """Count patients in words: "34 patients, 19 events"; of labels "19 with relapse"."""
+        event = self.outcome["event"] if positions is None else self.outcome["event"][positions]
+        n_events = int(event.sum())
+        what = ("event" if n_events == 1 else "events") if self.label is None else "with"
+        who = "patient" if event.size == 1 else "patients"
+        return f"{event.size} {who}, {n_events} {what}{f' {self.label}' if self.label else ''}"
+
+    @property
+    def patients_in_words(self) -> str:
+        """Numbers of patients and events; also of those tested, if these are not all."""
+        if self.tested.size == self.ids.size:
+            return self.counted()
+        return f"{self.counted()} (tested: {self.counted(self.tested)})"
 
     @property
     def models(self) -> list[str]:
@@ -282,7 +302,7 @@ def write_plan(out: Path, plan: Plan, keys: Mapping[Place, str]) -> None:
             "oracle_risk": None if plan.oracle_risk is None else plan.oracle_risk.tolist(),
             "group": None if groups is None else [str(group) for group in groups],
             "cluster": None if plan.clusters is None else plan.clusters.tolist(),
-            "clinical": _clinical_cells(getattr(plan.X, "clinical", None)),
+            "clinical": clinical_cells(getattr(plan.X, "clinical", None)),
             **(
                 {} if plan.sample_weight is None else {"sample_weight": plan.sample_weight.tolist()}
             ),
@@ -337,7 +357,7 @@ def _freeze_splits(
         )
 
 
-def _clinical_cells(table: Any) -> dict[str, list[Any]] | None:
+def clinical_cells(table: Any) -> dict[str, list[Any]] | None:
     """Cells as JSON: numbers stay numbers, all else is text, what is missing is None."""
     if table is None:
         return None

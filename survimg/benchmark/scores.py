@@ -9,15 +9,15 @@ import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.risk_groups import too_few_tested
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.within_fold import (
     WithinFoldConcordance,
     compare_within_folds,
-    within_fold_concordance,
+    run_concordance,
 )
 from survimg.evaluation.concordance import concordance_index
-from survimg.evaluation.estimates import LEAST_EVENTS, Comparison, Estimate
+from survimg.evaluation.estimates import Comparison, Estimate
 
 __all__ = ["ModelScore", "holm", "record_concordance", "score_models", "score_run"]
 
@@ -195,10 +195,7 @@ def _units(run: Run, records: dict[tuple[int, int], Record]) -> list[Unit]:
 
 
 def _pool(run: Run, units: list[Unit]) -> WithinFoldConcordance | None:
-    if not units:
-        return None
-    outcome = run.outcome["event"], run.outcome["time"]
-    return within_fold_concordance(*outcome, units, run.clusters, run.sample_weight)
+    return run_concordance(run, units) if units else None
 
 
 def record_concordance(run: Run, record: Record) -> float:
@@ -210,8 +207,8 @@ def record_concordance(run: Run, record: Record) -> float:
 def _estimate(concordance: WithinFoldConcordance | None) -> Estimate | None:
     if concordance is None:
         return None
-    if np.count_nonzero(concordance.event) < LEAST_EVENTS:
-        return _without_interval(concordance, f"fewer than {LEAST_EVENTS} events, no interval")
+    if concordance.too_few is not None:
+        return _without_interval(concordance, f"{concordance.too_few}, no interval")
     if not 0 < concordance.value < 1 or concordance.standard_error < _NO_VARIATION:
         return _without_interval(concordance, "no variation, no interval")
     return concordance.interval()
@@ -283,7 +280,7 @@ def _compared(
 ) -> ModelScore:
     if score.model == run.reference or concordance is None or not run.complete(score.model):
         return score
-    if too_few_events(run):
+    if too_few_tested(run):
         return score
     return replace(score, comparison=compare_within_folds(concordance, reference))
 
@@ -326,8 +323,8 @@ def _verdict(run: Run, score: ModelScore) -> str:
         words.append(_against_reference(score, score.comparison, str(run.reference)))
     elif not score.fold_c:
         words.append("segments only: no risk to score")
-    elif run.reference is not None and too_few_events(run):
-        words.append(f"not compared with {run.reference}: fewer than {LEAST_EVENTS} events")
+    elif run.reference is not None and (scarce := too_few_tested(run)):
+        words.append(f"not compared with {run.reference}: {scarce}")
     elif run.reference is not None and run.complete(run.reference):
         words.append(f"orders all pairs in the same way as {run.reference}")
     if score.within_folds is not None:

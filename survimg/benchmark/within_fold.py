@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from survimg.benchmark.run_folder import Run
 from survimg.evaluation.concordance import no_comparable_pair
 from survimg.evaluation.estimates import (
     Comparison,
     Estimate,
     logit_interval,
     normal_interval,
-    require_enough_events,
+    too_few,
 )
 from survimg.evaluation.pairs import pair_sums, pair_sums_later
 from survimg.survival.distributions import normal_p_value
 
 __all__ = [
-    "WithinFoldConcordance", "compare_within_folds", "patient_pairs", "within_fold_concordance",
+    "WithinFoldConcordance", "compare_within_folds", "patient_pairs", "run_concordance",
+    "within_fold_concordance",
 ]
 
 _TIED_TOL = 1e-8  # as in survimg.evaluation.concordance_index
@@ -38,11 +40,19 @@ class WithinFoldConcordance:
         Effect of each patient on `value`; the sum of squares is its variance.
     event : ndarray of shape (n_tested,), bool
         Of each tested patient.
+    label : str or None
+        What the events stand for, where they are labels.
     """
 
     value: float
     influence: np.ndarray
     event: np.ndarray
+    label: str | None = None
+
+    @property
+    def too_few(self) -> str | None:
+        """Which tested patients are too few for an interval; None if there are enough."""
+        return too_few(self.event, self.label)
 
     @property
     def standard_error(self) -> float:
@@ -55,13 +65,21 @@ class WithinFoldConcordance:
         Raises
         ------
         ValueError
-            Fewer than 10 events; the value is 0 or 1, so there is no variation to estimate an error
-            from.
+            Fewer than 10 events, or of labels fewer than 10 patients without it; the value is 0 or
+            1, so there is no variation to estimate an error from.
         """
-        require_enough_events(self.event)
+        if self.too_few is not None:
+            raise ValueError(f"There are {self.too_few}: too few for an interval.")
         error = self.standard_error
         lower, upper = logit_interval(self.value, error, level)
         return Estimate(self.value, lower, upper, error, level, "infinitesimal jackknife, logit")
+
+
+def run_concordance(run: Run, units: Sequence[Unit]) -> WithinFoldConcordance:
+    """Concordance of risks of the test patients of a run, see `within_fold_concordance`."""
+    event, time = run.outcome["event"], run.outcome["time"]
+    concordance = within_fold_concordance(event, time, units, run.clusters, run.sample_weight)
+    return replace(concordance, label=run.label)
 
 
 def within_fold_concordance(

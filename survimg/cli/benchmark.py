@@ -195,16 +195,27 @@ def run(arguments: argparse.Namespace) -> Answer:
     for first, second in pairs:
         check_pair(models, first, second)
     check_unfitted(models)
-    clinical_columns(source.cohort, arguments.subgroups, "--subgroups")  # before hours of fits
+    clinical_columns(unprepared.cohort, arguments.subgroups, "--subgroups")
     if arguments.protocol != "external":  # check the splits before the preparation
         _plan(arguments, unprepared, arguments.permute_outcome)
     patients = with_labels(arguments, without_empty_masks(arguments, source.load()))
     if arguments.protocol == "external":
         patients = with_external(arguments, patients)
+    _check_levels(patients.cohort, arguments.subgroups)  # before hours of fits
     tell_of_left_out(patients.settings)
     caveats = mask_caveats(names, patients.cohort) + ensemble_caveats(arguments)
     comparison = _Comparison(models, reference, suite, caveats, parameters, pairs)
     return _run_and_report(arguments, patients, comparison)
+
+
+def _check_levels(cohort: Cohort, columns: list[str] | None) -> None:
+    """Refuse columns by whose levels the report cannot evaluate the models."""
+    from survimg.benchmark.run_folder import clinical_cells
+    from survimg.report.subgroups import levels_of_cells
+
+    cells = clinical_cells(cohort.clinical) or {}
+    for column in columns or []:
+        levels_of_cells(column, cells[column])
 
 
 @dataclass(frozen=True)

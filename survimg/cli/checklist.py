@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.checklist_items import CITATIONS, ITEMS
-from survimg.cli.output import Answer, counted
+from survimg.cli.output import Answer
 
 if TYPE_CHECKING:
     from survimg.benchmark import Run
@@ -70,13 +70,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _of_patients(run: Run) -> dict[str, str]:
-    from survimg.benchmark.follow_up import median_follow_up
-
-    plan, event = run.plan["cohort"], run.outcome["event"]
-    unit, settings = plan.get("time_unit") or "units of time", run.plan["settings"]
-    median = median_follow_up(run.outcome)
-    reached = "not reached" if median is None else f"{median:.3g} {unit}"
-    size = f"{counted(event.size, 'patient')}, {counted(int(event.sum()), 'event')}"
+    plan, settings, size = run.plan["cohort"], run.plan["settings"], run.patients_in_words
     predictors = []
     if plan.get("channels"):
         predictors.append(f"images: {', '.join(plan['channels'])}")
@@ -94,11 +88,9 @@ def _of_patients(run: Run) -> dict[str, str]:
     prepared = settings.get("prepared")
     return {
         "size": f"{size}; in each fold: folds.csv. Reasons for the size: {AUTHORS}",
-        "follow_up": f"median follow-up {reached} (reverse Kaplan-Meier). Dates: {AUTHORS}",
+        **_of_outcome(run),
         "predictors": f"{'; '.join(predictors) or 'columns of a table'}. Definitions: {AUTHORS}",
         "characteristics": f"{size}; tables by group: survimg.evaluation.compare_cohorts",
-        "outcome": f"{settings.get('endpoint') or '[ENDPOINT]'}, right-censored, in {unit}. "
-        f"Definition: {AUTHORS}",
         "missing": f"{told}. How models replace them: their parameters in the report",
         **({"centres": f"{n_centres} centres"} if n_centres else {}),
         **({"data": str(settings["cohort"])} if settings.get("cohort") else {}),
@@ -106,7 +98,26 @@ def _of_patients(run: Run) -> dict[str, str]:
     }
 
 
+def _of_outcome(run: Run) -> dict[str, str]:
+    from survimg.benchmark.follow_up import median_follow_up
+
+    if run.label is not None:
+        return {
+            "follow_up": f"the run keeps labels, no times. Dates: {AUTHORS}",
+            "outcome": f"{run.label}: yes or no. Definition: {AUTHORS}",
+        }
+    unit = run.plan["cohort"].get("time_unit") or "units of time"
+    median = median_follow_up(run.outcome)
+    reached = "not reached" if median is None else f"{median:.3g} {unit}"
+    endpoint = run.plan["settings"].get("endpoint") or "[ENDPOINT]"
+    return {
+        "follow_up": f"median follow-up {reached} (reverse Kaplan-Meier). Dates: {AUTHORS}",
+        "outcome": f"{endpoint}, right-censored, in {unit}. Definition: {AUTHORS}",
+    }
+
+
 def _of_evaluation(run: Run) -> dict[str, str]:
+    labels = run.label is not None
     protocol = {k: v for k, v in run.protocol.items() if v is not None and k != "name"}
     numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in protocol.items())
     external = run.protocol.get("name") == "external"
@@ -116,7 +127,9 @@ def _of_evaluation(run: Run) -> dict[str, str]:
     return {
         "partition": f"{run.protocol.get('name')} ({numbers}), the same splits for all models, in "
         f"splits.json; {'external' if external else 'internal'} validation",
-        "measures": "Harrell's C within folds, Brier score, calibration, decision curves, "
+        "measures": "AUC, accuracy, sensitivity, specificity, Brier score, calibration, decision "
+        "curves: report" if labels
+        else "Harrell's C within folds, Brier score, calibration, decision curves, "
         "Kaplan-Meier curves of risk groups: report",
         "uncertainty": "95 % intervals over patients (infinitesimal jackknife), spread over folds"
         + (f" and {len(run.seeds)} seeds" if len(run.seeds) > 1 else "; one seed"),
@@ -126,9 +139,10 @@ def _of_evaluation(run: Run) -> dict[str, str]:
         "performance": "report, Ranking; scores.csv; tables/scores.tex"
         + (f"; sub-groups by {', '.join(columns)}" if columns else ""),
         "limits": "report, What this run does not show",
-        "imbalance": f"{run.outcome['event'].mean():.0%} have an event; whether networks balance "
-        "their batches by event: parameter balanced in the report",
-        "output": "a risk (higher = earlier event), survival curves where the model has them; "
+        "imbalance": f"{run.outcome['event'].mean():.0%} have {run.label or 'an event'}; whether "
+        "networks balance their batches by event: parameter balanced in the report",
+        "output": f"the probability of {run.label}, or a score; thresholds: report" if labels
+        else "a risk (higher = earlier event), survival curves where the model has them; "
         "cut-off of risk groups: the median of the training patients",
         "no_updating": "not applicable: no model was updated",
         "predictions": "of each test patient by the models of its fold: predictions.parquet",

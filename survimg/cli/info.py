@@ -252,7 +252,7 @@ def _run(folder: Path) -> Answer:
     n_fits, n_missing, n_failed = len(run.records), len(run.missing), len(run.failures)
     lines = {
         "command": str(run.plan["command"]),
-        "patients": f"{len(run.ids)}, {counted(int(run.outcome['event'].sum()), 'event')}",
+        "patients": run.patients_in_words,
         "protocol": ", ".join(f"{name} {value}" for name, value in run.protocol.items()),
         "fits": f"{n_fits - n_missing} of {n_fits} done, {n_failed} of them failed",
     }
@@ -261,6 +261,8 @@ def _run(folder: Path) -> Answer:
         "command": run.plan["command"],
         "patients": len(run.ids),
         "events": int(run.outcome["event"].sum()),
+        "tested_patients": run.tested.size,
+        "tested_events": int(run.outcome["event"][run.tested].sum()),
         "protocol": run.protocol,
         "reference": run.reference,
         "fits": {"planned": n_fits, "missing": n_missing, "failed": n_failed},

@@ -122,13 +122,19 @@ def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
 
 
 def check_label(arguments: argparse.Namespace) -> None:
-    """Refuse weights of labels that need none.
+    """Refuse weights of labels that need none, and sub-groups by the label itself.
 
     Raises
     ------
     ValueError
-        `--label-censoring` without a time.
+        `--label-censoring` without a time, `--subgroups` with the column of `--label`.
     """
+    column = None if arguments.label is None else _column(arguments.label)[0]
+    if column in (getattr(arguments, "subgroups", None) or []):
+        raise ValueError(
+            f"--subgroups {column}: this is the column of --label, so all patients of a sub-group "
+            "would have the same label and no AUC. Give other clinical columns."
+        )
     at = None if arguments.label_at is None else arguments.label_at.strip()
     if arguments.label_censoring is not None and at in (None, "end"):
         raise ValueError(

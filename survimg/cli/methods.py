@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 def _patients(run: Run) -> str:
     from survimg.benchmark.follow_up import median_follow_up
 
-    event, unit = run.outcome["event"], run.plan["cohort"].get("time_unit") or "units of time"
+    unit = run.plan["cohort"].get("time_unit") or "units of time"
     follow_up = median_follow_up(run.outcome)
     follow = (
         "the median follow-up (reverse Kaplan-Meier) was not reached"
@@ -76,18 +76,20 @@ def _patients(run: Run) -> str:
         else f"the median follow-up (reverse Kaplan-Meier) was {follow_up:.3g} {unit}"
     )
     clinical = run.plan["cohort"].get("clinical")
+    tested = "" if run.tested.size == run.ids.size else (
+        f" Models were tested on {run.counted(run.tested)}."
+    )
     columns = f" Clinical variables were {', '.join(clinical)}." if clinical else ""
     endpoint = run.plan["settings"].get("endpoint", "[ENDPOINT]")
     if run.label is not None:
         return (
-            f"Patients. We analysed {counted(event.size, 'patient')}, {int(event.sum())} of them "
-            f"with {run.label}.{columns} [INCLUSION AND EXCLUSION CRITERIA, SCANNERS, TREATMENT, "
-            "ETHICS]"
+            f"Patients. We analysed {run.counted()}.{tested}{columns} [INCLUSION AND EXCLUSION "
+            "CRITERIA, SCANNERS, TREATMENT, ETHICS]"
         )
     return (
-        f"Patients. We analysed {counted(event.size, 'patient')} with "
-        f"{counted(int(event.sum()), 'event')} ({endpoint}); {follow}.{columns} [INCLUSION AND "
-        "EXCLUSION CRITERIA, SCANNERS, TREATMENT, ETHICS]"
+        f"Patients. We analysed {counted(run.ids.size, 'patient')} with "
+        f"{counted(int(run.outcome['event'].sum()), 'event')} ({endpoint}); {follow}.{tested}"
+        f"{columns} [INCLUSION AND EXCLUSION CRITERIA, SCANNERS, TREATMENT, ETHICS]"
     )
 
 

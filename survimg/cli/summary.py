@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         "run": finished.folder,
         "patients": finished.outcome.size,
         "events": int(finished.outcome["event"].sum()),
+        "tested_patients": finished.tested.size,
+        "tested_events": int(finished.outcome["event"][finished.tested].sum()),
         "splits": len(finished.folds),
         "seeds": finished.seeds,
         "reference": finished.reference,

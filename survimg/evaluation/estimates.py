@@ -16,6 +16,7 @@ __all__ = [
     "logit_interval",
     "normal_interval",
     "require_enough_events",
+    "too_few",
 ]
 
 LEAST_EVENTS = 10
@@ -127,6 +128,29 @@ def require_enough_events(event: np.ndarray, *, what: str = "events") -> None:
             f"With {n_events} {what} there is no interval and no test: these hold for many {what}, "
             f"{LEAST_EVENTS} at the least. Give the estimate alone, or evaluate more patients."
         )
+
+
+def too_few(event: np.ndarray, label: str | None = None) -> str | None:
+    """Say which patients are too few for intervals and tests that hold for many.
+
+    Parameters
+    ----------
+    event : ndarray of shape (n,), bool
+        Whether a patient had the event, or has the label.
+    label : str, optional
+        What labels say of a patient. Patients without it count like those with it: the variance of
+        an AUC depends on the rarer of the two.
+
+    Returns
+    -------
+    str or None
+        Such as "fewer than 10 events"; None if there are enough.
+    """
+    counted = {"events": event}
+    if label is not None:
+        counted = {f"patients with {label}": event, f"patients without {label}": ~event}
+    rare = [name for name, having in counted.items() if np.count_nonzero(having) < LEAST_EVENTS]
+    return f"fewer than {LEAST_EVENTS} {' and '.join(rare)}" if rare else None
 
 
 def normal_interval(value: float, standard_error: float, level: float) -> tuple[float, float]:

@@ -27,19 +27,29 @@ def classification_table(run: Run) -> Table | None:
         rows.append((*row, *map(interval_text, shares)))
     header = ["Model", "AUC (95 % CI)"]
     header += [f"Difference to {run.reference} (95 % CI)", "p (Holm)"] if run.reference else []
-    positives = int(run.outcome["event"].sum())
     reasons = [f"{s.model}: {reason}" for s in scores for reason in s.reasons]
     return Table(
         "classification",
         f"Classification of {run.label}",
         (*header, "Accuracy (95 % CI)", "Sensitivity (95 % CI)", "Specificity (95 % CI)"),
         tuple(rows),
-        f"Patients: {run.ids.size}; with {run.label}: {positives}. Out-of-fold probabilities of "
-        "all folds together, means over seeds and repeats. AUC: DeLong’s interval and paired test, "
-        "given the fitted models. Threshold of a fold: Youden’s on the out-of-fold probabilities "
-        "of the patients of the other folds; Wilson’s intervals. "
-        + " ".join([*_on_weights(run), *reasons]),
+        " ".join([*_on_folds(run), *_on_weights(run), *reasons]),
     )
+
+
+def _on_folds(run: Run) -> list[str]:
+    """Say whose probabilities are evaluated, and with which thresholds, if there can be any."""
+    tested = f"Tested: {run.counted(run.tested)}."
+    intervals = "AUC: DeLong’s interval and paired test, given the fitted models."
+    if len(run.repeats[0]) == 1:
+        return [tested, "Probabilities of one test set, means over seeds.", intervals]
+    return [
+        tested,
+        "Out-of-fold probabilities of all folds together, means over seeds and repeats.",
+        intervals,
+        "Threshold of a fold: Youden’s on the out-of-fold probabilities of the patients of the "
+        "other folds; Wilson’s intervals.",
+    ]
 
 
 def _on_weights(run: Run) -> list[str]:
@@ -55,8 +65,8 @@ def _on_weights(run: Run) -> list[str]:
     weights = run.sample_weight
     return [
         f"Patients are weighted ({weights.min():.3g} to {weights.max():.3g}), in the columns of "
-        "this table and in every AUC over pairs; calibration, decision curves and AUCs of "
-        "sub-groups are of the known labels, unweighted.",
+        "this table and in every AUC over pairs; calibration, decision curves and AUCs "
+        "of all folds by sub-group are of the known labels, unweighted.",
         *([f"Trained without weights: {', '.join(without)}."] if without else []),
     ]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.risk_groups import too_few_tested
 from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, holm, score_run
 from survimg.benchmark.within_fold import (
     WithinFoldConcordance,
     compare_within_folds,
-    within_fold_concordance,
+    run_concordance,
 )
-from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
+from survimg.evaluation.estimates import Comparison
 from survimg.report.parameters import in_words, model_parameters
 from survimg.report.table_formats import ABSENT, Table, interval_text, mean_and_sd, p_text
 
@@ -163,8 +163,9 @@ def comparison_table(comparison: RunComparison) -> Table:
     names = dict.fromkeys(name for scores in comparison.scores for name in scores)
     tested = {(change.model, change.run): change for change in comparison.models}
     header = ["Model"]
-    for letter in letters:
-        header += [f"C in {letter}, mean ± sd", f"C within folds in {letter} (95 % CI)"]
+    for letter, run in zip(letters, comparison.runs, strict=True):
+        c = run.index
+        header += [f"{c} in {letter}, mean ± sd", f"{c} within folds in {letter} (95 % CI)"]
     for letter in letters[1:]:
         header += [f"{letter} − A (95 % CI)", f"p, {letter}"]
     rows = []
@@ -184,9 +185,9 @@ def comparison_table(comparison: RunComparison) -> Table:
         "Models by run",
         tuple(header),
         tuple(rows),
-        "C within folds: Harrell’s C-index over pairs of test patients of the same fold, "
-        "infinitesimal jackknife over patients. Differences: paired on the same pairs; p with "
-        "Holm’s correction over all tests of this table.",
+        "C within folds: Harrell’s C-index over pairs of test patients of the same fold; of labels "
+        "it is the AUC. Intervals: infinitesimal jackknife over patients. Differences: paired on "
+        "the same pairs; p with Holm’s correction over all tests of this table.",
     )
 
 
@@ -233,8 +234,8 @@ def _model_change(
     scores: tuple[ModelScore, ModelScore],
     reason: str,
 ) -> ModelChange:
-    if not reason and too_few_events(first):
-        reason = f"no paired test: fewer than {LEAST_EVENTS} events"
+    if not reason and (scarce := too_few_tested(first)):
+        reason = f"no paired test: {scarce}"
     if not reason:
         unfinished = [s for s in scores if len(s.fold_c) < s.n_planned]
         if unfinished:
@@ -254,10 +255,7 @@ def _concordance(first: Run, run: Run, model: str) -> WithinFoldConcordance:
         (_positions(first, record.arrays["test_ids"]), record.arrays["test_risk"])
         for record in run.successful_records(model).values()
     ]
-    outcome = first.outcome
-    return within_fold_concordance(
-        outcome["event"], outcome["time"], units, first.clusters, first.sample_weight
-    )
+    return run_concordance(first, units)
 
 
 def _positions(run: Run, ids: np.ndarray) -> np.ndarray:

@@ -41,7 +41,8 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
     -------
     list of Path
         ``concordance.png``, and ``kaplan_meier_<model>.png`` for each model whose test patients
-        form two risk groups; a number is added where two models would have one file name.
+        form two risk groups (not of labels, which have no times); a number is added where two
+        models would have one file name.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def export_figures(run: str | PathLike[str], folder: str | PathLike[str]) -> lis
 
 def _figures(finished: Run, scores: Sequence[ModelScore]) -> dict[str, Figure]:
     figures = {"concordance": _concordance(scores)}
-    for model in finished.models:
+    for model in finished.models if finished.label is None else []:
         try:
             groups = risk_groups(finished, model)
         except ValueError:  # the report says for each model why it has no groups

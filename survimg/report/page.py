@@ -13,11 +13,10 @@ import numpy as np
 from survimg.benchmark.follow_up import median_follow_up
 from survimg.benchmark.hidden import without_identifiers
 from survimg.benchmark.records import Record
-from survimg.benchmark.risk_groups import risk_groups, too_few_events
+from survimg.benchmark.risk_groups import risk_groups, too_few_tested
 from survimg.benchmark.run_folder import Run, read_run
 from survimg.benchmark.scores import ModelScore, score_models, score_run
 from survimg.benchmark.tables import write_tables
-from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.files import write_atomically
 from survimg.report.classification import classification_table, roc_figure
 from survimg.report.convergence import history_figures, shared_history_figures
@@ -148,9 +147,7 @@ def _content(run: Run, columns: Sequence[str]) -> dict[str, Any]:
         "horizon": horizon,
         "horizon_text": _time(run, horizon),
         "horizon_given": run.plan["settings"].get("horizon") is not None,
-        "n_events": int(run.outcome["event"].sum()),
-        "least_events": LEAST_EVENTS,
-        "too_few_events": too_few_events(run),
+        "too_few": too_few_tested(run),
         "has_intervals": any(
             score.within_folds is not None and np.isfinite(score.within_folds.lower)
             for score in scores
@@ -200,7 +197,7 @@ def _subgroups(
         (result.model, forest_figure(result, score.within_folds))
         for result, score in zip(results, models, strict=True)
     ]
-    table = subgroup_table(column, results, _time(run, horizon))
+    table = subgroup_table(column, results, _time(run, horizon), run.label)
     return {"column": column, "figures": figures, "table": table}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from survimg.benchmark.fold_tests import fold_tests
-from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.risk_groups import too_few_tested
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import holm, score_models
-from survimg.evaluation.estimates import LEAST_EVENTS, Comparison
+from survimg.evaluation.estimates import Comparison
 from survimg.report.table_formats import ABSENT, Table, interval_text, p_text, signed
 
 __all__ = ["pair_table"]
@@ -64,8 +64,8 @@ def pair_table(run: Run) -> Table | None:
         f"{run.index} of the first model less that of the second. In the paper: the difference of "
         "its two numbers, of other patients. "
         + (
-            f"No tests: there are fewer than {LEAST_EVENTS} events."
-            if too_few_events(run)
+            f"No tests: there are {scarce}."
+            if (scarce := too_few_tested(run))
             else "The two tests are those of the table of differences. Both p are corrected for "
             f"the number of pairs (Holm).{''.join(f' {reason}' for reason in reasons)}"
         ),

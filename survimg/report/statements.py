@@ -37,12 +37,10 @@ def unsupported_statements(
         sentences += _about_model(score, run.reference)
         if score.model in parameters:
             sentences += _about_training(parameters[score.model])
-    n_events = int(run.outcome["event"].sum())
     sentences += _about_centres(run)
     sentences.append(
         f"How much a model would change if it were trained on other patients. The intervals cover "
-        f"the choice of the {run.ids.size} test patients ({n_events} events), given the fitted "
-        "models."
+        f"the choice of the test patients ({run.counted(run.tested)}), given the fitted models."
     )
     if len(run.seeds) == 1:
         sentences.append(
@@ -83,7 +81,7 @@ def _about_model(score: ModelScore, reference: str | None) -> list[str]:
             f"That {score.model}, trained on other patients, ranks patients {better} than "
             f"{reference}: the difference is significant for these fitted models only ({tested})."
         )
-    if math.isnan(score.within_folds.lower) and "events" in score.within_folds.method:
+    if math.isnan(score.within_folds.lower) and "fewer than" in score.within_folds.method:
         sentences.append(
             f"Whether {score.model} ranks patients better than chance or than others: its "
             f"{_index(score)} is {score.within_folds.value:.3f}, but there are "

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from survimg.evaluation.estimates import Estimate
-from survimg.report.subgroups import Subgroups
+from survimg.report.subgroups import Subgroups, statistics_of
 from survimg.report.svg import CHANCE, FOLLOWED, Plot, shortened
 from survimg.report.table_formats import interval_text, p_text
 
@@ -14,7 +14,7 @@ __all__ = ["forest_figure"]
 
 
 def forest_figure(subgroups: Subgroups, overall: Estimate | None) -> Markup | None:
-    """Draw C and AUC of one model by level, with intervals and the tests of interaction.
+    """Draw C and AUC of one model by level, or both AUCs of labels, and tests of interaction.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ def forest_figure(subgroups: Subgroups, overall: Estimate | None) -> Markup | No
     levels = [level for level in subgroups.levels if level.concordance is not None]
     if not levels:
         return None
+    first, second = statistics_of(subgroups.label)
+    events = "events" if subgroups.label is None else "positive"
     estimates = [e for level in levels for e in (level.concordance, level.auc) if e is not None]
     lowest = min(float(np.nanmin([e.value, e.lower])) for e in estimates)
     limits = min(0.4, lowest) - 0.02, 1.02
@@ -38,15 +40,15 @@ def forest_figure(subgroups: Subgroups, overall: Estimate | None) -> Markup | No
         plot.vertical(overall.value, "blue", FOLLOWED)
     plot.vertical(0.5, "figure-grey", CHANCE)
     for row, level in enumerate(reversed(levels)):
-        _draw(plot, row + 0.05, f"{level.name}: C", level.concordance, "blue", "diamond")
-        _draw(plot, row - 0.2, f"{level.name}: AUC", level.auc, "vermilion", "circle")
-        text = f"{shortened(level.name, 22)} (n = {level.n_patients}, {level.n_events} events)"
+        _draw(plot, row + 0.05, f"{level.name}: {first}", level.concordance, "blue", "diamond")
+        _draw(plot, row - 0.2, f"{level.name}: {second}", level.auc, "vermilion", "circle")
+        text = f"{shortened(level.name, 22)} (n = {level.n_patients}, {level.n_events} {events})"
         plot.text(plot.left, float(plot.y(row + 0.25)), text)
-    tests = f"interaction: C p = {p_text(subgroups.p_concordance)}"
+    tests = f"interaction: {first} p = {p_text(subgroups.p_concordance)}"
     if any(level.auc is not None for level in levels):
-        tests += f", AUC p = {p_text(subgroups.p_auc)}"
+        tests += f", {second} p = {p_text(subgroups.p_auc)}"
     plot.x_axis(tests.replace("= <", "<"))
-    values = [f"{level.name} C {interval_text(level.concordance)}" for level in levels]
+    values = [f"{level.name} {first} {interval_text(level.concordance)}" for level in levels]
     return plot.svg(f"{subgroups.model} by {subgroups.column}: {'; '.join(values)}; {tests}")
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from survimg.benchmark.run_folder import Run
-from survimg.benchmark.within_fold import within_fold_concordance
+from survimg.benchmark.within_fold import run_concordance
 from survimg.evaluation.estimates import Estimate
 from survimg.evaluation.time_dependent_auc import cumulative_dynamic_auc
 from survimg.report.probabilities import survival_at
 from survimg.survival.distributions import chi_squared_p_value
 
-__all__ = ["Level", "Subgroups", "concordance_of", "evaluate_subgroups", "levels_of"]
+__all__ = [
+    "Level",
+    "Subgroups",
+    "concordance_of",
+    "evaluate_subgroups",
+    "levels_of",
+    "levels_of_cells",
+    "statistics_of",
+]
 
 _MOST_LEVELS = 6
 
@@ -27,11 +36,14 @@ class Level:
     ----------
     name : str
     n_patients, n_events : int
+        Of the test patients.
     concordance : Estimate or None
-        Harrell's C over pairs of one test fold that are both of this level; limits NaN with fewer
-        than 10 events, None without a pair.
+        Harrell's C over pairs of one test fold that are both of this level, which of labels is the
+        AUC; limits NaN with fewer than 10 events (of labels also patients without), None without a
+        pair.
     auc : Estimate or None
-        Cumulative/dynamic AUC at the horizon; None for models without probabilities.
+        Cumulative/dynamic AUC at the horizon, of labels that of all test patients together; None
+        for models without probabilities.
     """
 
     name: str
@@ -52,6 +64,8 @@ class Subgroups:
     p_concordance, p_auc : float or None
         Test that the statistic is the same in all levels (Cochran's Q on the logit scale); None
         with fewer than two levels that have an interval.
+    label : str or None
+        What labels say of a patient.
     """
 
     column: str
@@ -59,6 +73,12 @@ class Subgroups:
     levels: tuple[Level, ...]
     p_concordance: float | None
     p_auc: float | None
+    label: str | None = None
+
+
+def statistics_of(label: str | None) -> tuple[str, str]:
+    """Names of `Level.concordance` and `Level.auc`; labels have no times, so both are AUCs."""
+    return ("C", "AUC") if label is None else ("AUC within folds", "AUC of all folds")
 
 
 def levels_of(run: Run, column: str) -> np.ndarray:
@@ -82,7 +102,11 @@ def levels_of(run: Run, column: str) -> np.ndarray:
     if column not in run.clinical:
         columns = ", ".join(run.clinical) or "none (was the run made by an earlier version?)"
         raise ValueError(f"The run has no clinical column {column!r}; its columns are {columns}.")
-    cells = run.clinical[column]
+    return levels_of_cells(column, run.clinical[column])
+
+
+def levels_of_cells(column: str, cells: Sequence[Any]) -> np.ndarray:
+    """Level of each cell of a clinical column, see `levels_of`."""
     values = {cell for cell in cells if cell is not None}
     if len(values) <= _MOST_LEVELS:
         names = {v: f"{v:g}" if isinstance(v, float) else str(v) for v in values}
@@ -120,14 +144,14 @@ def evaluate_subgroups(run: Run, model: str, column: str, horizon: float) -> Sub
         As `levels_of`.
     """
     groups = levels_of(run, column)
-    names = sorted({*groups.tolist()} - {"missing"}, key=_in_order)
-    names += ["missing"] if "missing" in groups else []
-    event = run.outcome["event"]
+    tested, event = groups[run.tested], run.outcome["event"][run.tested]
+    names = sorted({*tested.tolist()} - {"missing"}, key=_in_order)
+    names += ["missing"] if "missing" in tested else []
     levels = tuple(
         Level(
             name,
-            int((groups == name).sum()),
-            int(event[groups == name].sum()),
+            int((tested == name).sum()),
+            int(event[tested == name].sum()),
             concordance_of(run, model, groups, name),
             _auc_of(run, model, groups == name, horizon),
         )
@@ -139,6 +163,7 @@ def evaluate_subgroups(run: Run, model: str, column: str, horizon: float) -> Sub
         levels,
         heterogeneity([level.concordance for level in levels if level.name != "missing"]),
         heterogeneity([level.auc for level in levels if level.name != "missing"]),
+        run.label,
     )
 
 
@@ -162,9 +187,7 @@ def concordance_of(
             if inside.any():
                 units.append((test[inside], risk[inside]))
     try:
-        concordance = within_fold_concordance(
-            run.outcome["event"], run.outcome["time"], units, run.clusters, run.sample_weight
-        )
+        concordance = run_concordance(run, units)
     except ValueError:  # no comparable pair
         return None
     try:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from survimg.benchmark.fold_tests import fold_tests
-from survimg.benchmark.risk_groups import too_few_events
+from survimg.benchmark.risk_groups import too_few_tested
 from survimg.benchmark.run_folder import Run
 from survimg.benchmark.scores import ModelScore
 from survimg.evaluation.estimates import LEAST_EVENTS
 from survimg.report.probabilities import Probabilities
 from survimg.report.ranks import RankSummary
-from survimg.report.subgroups import Subgroups, concordance_of
+from survimg.report.subgroups import Subgroups, concordance_of, statistics_of
 from survimg.report.table_formats import (
     ABSENT,
     Table,
@@ -44,6 +44,10 @@ __all__ = [
 PERMUTED = "(permuted)"
 #: Cohort of the papers' results, if a run does not name another one.
 PUBLISHED_COHORT = "nasopharyngeal carcinoma"
+_LEAST_AT_HORIZON = (
+    f", of the AUC with fewer than {LEAST_EVENTS} events by that time or fewer than {LEAST_EVENTS} "
+    "patients followed beyond it without the event"
+)
 
 
 def is_permuted(run: Run) -> bool:
@@ -87,7 +91,7 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
         if with_dice:
             row.append(_mean_dice(score.dice))
         rows.append(tuple(row))
-    n_events = int(run.outcome["event"].sum())
+    scarce = too_few_tested(run)
     return Table(
         "scores",
         "Concordance indices of the test patients"
@@ -95,11 +99,11 @@ def score_table(run: Run, scores: Sequence[ModelScore]) -> Table:
         else "Areas under the ROC curve of the test patients",
         (*header, *(["Dice, mean ± sd"] if with_dice else [])),
         tuple(rows),
-        f"Patients: {run.ids.size}; events: {n_events}; folds: {len(run.folds)}; seeds: "
+        f"Tested: {run.counted(run.tested)}; folds: {len(run.folds)}; seeds: "
         f"{', '.join(map(str, run.seeds))}. "
         + (
-            f"No intervals and no tests: there are fewer than {LEAST_EVENTS} events."
-            if too_few_events(run)
+            f"No intervals and no tests: there are {scarce}."
+            if scarce
             else "Intervals: infinitesimal jackknife over patients, given the fitted models."
         ),
     )
@@ -121,6 +125,12 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         return None
     tests, sentences = fold_tests(run, {s.model: s.fold_c for s in others}, reference.fold_c)
     reasons = "".join(f" {sentence}" for sentence in sentences)
+    over_folds = (
+        f"Over folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
+        "Bengio’s corrected resampled t test, which allows for the overlap of training sets. "
+        if tests
+        else ""
+    )
     rows = tuple(
         (
             score.model,
@@ -136,12 +146,10 @@ def reference_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
         f"Differences to {run.reference}",
         ("Model", "Over patients (95 % CI)", "p, patients", "Over folds (95 % CI)", "p, folds"),
         rows,
-        f"No tests: there are fewer than {LEAST_EVENTS} events."
-        if too_few_events(run)
+        f"No tests: there are {scarce}."
+        if (scarce := too_few_tested(run))
         else "Over patients: pairs within folds, infinitesimal jackknife, given the fitted models. "
-        f"Over folds: mean of the {len(run.folds)} folds' differences (seeds averaged), Nadeau and "
-        "Bengio’s corrected resampled t test, which allows for the overlap of training sets. Both "
-        f"p are corrected for the number of models (Holm).{reasons}",
+        f"{over_folds}p values are corrected for the number of models (Holm).{reasons}",
     )
 
 
@@ -225,35 +233,40 @@ def published_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
 
 
 def centre_table(run: Run, scores: Sequence[ModelScore]) -> Table | None:
-    """Concordance of each model within each centre; None without at least two centres.
+    """Concordance of each model within each centre; None without at least two tested centres.
 
-    A pair counts if one fit has predicted both patients and both come from the centre.
+    A pair counts if one fit has predicted both patients and both come from the centre. Centres
+    without test patients are left out.
     """
-    if run.groups is None or np.unique(run.groups).size < 2:
+    centres = [] if run.groups is None else np.unique(run.groups[run.tested]).tolist()
+    if run.groups is None or len(centres) < 2:
         return None
     models = [score.model for score in scores if score.model in run.models and score.fold_c]
     if not models:
         return None
-    event = run.outcome["event"]
+    event, centre_of = run.outcome["event"][run.tested], run.groups[run.tested]
     rows = []
-    for centre in [*np.unique(run.groups).tolist(), None]:
-        inside = run.groups == centre if centre is not None else np.ones(event.size, dtype=bool)
+    for centre in [*centres, None]:
+        inside = centre_of == centre if centre is not None else np.ones(event.size, dtype=bool)
         cells = [interval_text(concordance_of(run, m, run.groups, centre)) for m in models]
         name = "all pairs within a centre" if centre is None else str(centre)
         rows.append((name, str(int(inside.sum())), str(int(event[inside].sum())), *cells))
     return Table(
         "centres",
         "C-index within centres" if run.label is None else "AUC within centres",
-        ("Centre", "Patients", "Events", *models),
+        ("Centre", "Patients", "Events" if run.label is None else "Positive", *models),
         tuple(rows),
         f"{run.index} with 95 % interval over pairs of test patients of the same fold and "
-        f"centre; {ABSENT} without a comparable pair, no interval with fewer than {LEAST_EVENTS} "
-        "events or without variation.",
+        f"centre; {ABSENT} without a comparable pair, no interval with {_least(run.label)}, or "
+        "without variation.",
     )
 
 
-def subgroup_table(column: str, results: Sequence[Subgroups], horizon: str) -> Table:
-    """C and AUC of each model in each level of a clinical column."""
+def subgroup_table(
+    column: str, results: Sequence[Subgroups], horizon: str, label: str | None = None
+) -> Table:
+    """Lay out C and AUC of each model in each level of a clinical column; of labels both AUCs."""
+    first, second = statistics_of(label)
     rows = [
         (
             part.model,
@@ -271,15 +284,32 @@ def subgroup_table(column: str, results: Sequence[Subgroups], horizon: str) -> T
     return Table(
         f"subgroups_{re.sub(r'[^A-Za-z0-9._-]', '_', column)}",
         f"Sub-groups by {column}",
-        ("Model", column, "Patients", "Events", "C within folds (95 % CI)", "p, interaction of C",
-         f"AUC at {horizon} (95 % CI)", "p, interaction of AUC"),
+        (
+            "Model",
+            column,
+            "Patients",
+            "Events" if label is None else "Positive",
+            f"{'C within folds' if label is None else first} (95 % CI)",
+            f"p, interaction of {first}",
+            f"{f'AUC at {horizon}' if label is None else second} (95 % CI)",
+            f"p, interaction of {second}",
+        ),
         tuple(rows),
-        "C: pairs of test patients of the same fold and level. AUC: predicted probabilities of all "
-        "folds, weighted for censoring. Interaction: test that the value is the same in all levels "
-        "(Cochran’s Q on the logit scale), not corrected for the number of models and columns. "
-        f"No interval with fewer than {LEAST_EVENTS} events. Small groups differ by chance: take "
-        "what is found here as a question for other patients.",
-    )  # fmt: skip
+        f"{first}: pairs of test patients of the same fold and level. {second}: predicted "
+        f"probabilities of all test patients together, "
+        f"{'weighted for censoring' if label is None else 'unweighted'}. Interaction: test that "
+        "the value is the same in all levels (Cochran’s Q on the logit scale), not corrected for "
+        f"the number of models and columns. No interval{' of C' if label is None else ''} with "
+        f"{_least(label)}{_LEAST_AT_HORIZON if label is None else ''}. Small groups differ by "
+        "chance: take what is found here as a question for other patients.",
+    )
+
+
+def _least(label: str | None) -> str:
+    """Say below which numbers there is no interval."""
+    if label is None:
+        return f"fewer than {LEAST_EVENTS} events"
+    return f"fewer than {LEAST_EVENTS} patients with {label} or fewer than {LEAST_EVENTS} without"
 
 
 def dice_table(scores: Sequence[ModelScore]) -> Table | None:

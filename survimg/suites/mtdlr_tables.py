@@ -101,10 +101,11 @@ def performance_table(cohort: ScoredCohort) -> pd.DataFrame:
         risk = cohort.scores[name].to_numpy()
         reasons: list[str] = []
         c = _or_reason(reasons, partial(concordance_index, confidence_interval="analytic"), y, risk)
+        curve = _or_reason(reasons, status_roc_curve, y, risk)
         auc = _or_reason(reasons, status_auc, y, risk)
         row: dict[str, Any] = {"score": name, "c_index": concordance_index(y, risk)}
         row.update(c_lower=_of(c, "lower"), c_upper=_of(c, "upper"))
-        row.update(auc=_of(auc, "value"), auc_lower=_of(auc, "lower"), auc_upper=_of(auc, "upper"))
+        row.update(auc=_of(curve, "auc"), auc_lower=_of(auc, "lower"), auc_upper=_of(auc, "upper"))
         row["auc_p_chance"] = _of(auc, "p_value")
         for ending, other in others.items():
             row.update({f"c_p{ending}": np.nan, f"auc_p{ending}": np.nan})

@@ -125,7 +125,7 @@ def test_info_says_what_a_model_and_a_run_are(folders, tmp_path, capsys):
     assert "stage" in shown
     assert main(["info", folders["run"]]) == 0
     shown = capsys.readouterr().out
-    for part in ("survimg benchmark", "30, ", "4 of 4 done, 2 of them failed", "StageCox"):
+    for part in ("survimg benchmark", "30 patients, ", "4 of 4 done, 2 of them failed", "StageCox"):
         assert part in shown
     assert main(["info", str(tmp_path)]) == 2
     assert "neither a prepared cohort, nor a model, nor a run" in capsys.readouterr().err

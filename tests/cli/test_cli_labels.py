@@ -126,6 +126,29 @@ def test_what_cannot_be_a_label_is_refused(store, tmp_path, capsys, options, mes
 
 
 @pytest.mark.parametrize(
+    ("label", "column", "message"),
+    [
+        ("spread", "spread", "--subgroups spread: this is the column of --label"),
+        ("spread", "size", "no clinical column 'size'; it has stage, histology, site"),
+        ("spread", "site", "'site' has 45 different values"),  # three patients have no label
+        (None, "site", "'site' has 48 different values"),
+    ],
+)
+def test_subgroups_that_cannot_be_are_refused_before_any_fit(
+    store, tmp_path, capsys, label, column, message
+):
+    cohort = Cohort.load(store)
+    site = [f"site {i}" for i in range(len(cohort))]
+    cohort.with_clinical(cohort.clinical.assign(site=site)).save(tmp_path / "store")
+    options = ["--label", label] if label else []
+    models = MODELS if label else "clinical-volume-cox"
+    options += ["--subgroups", f"stage,{column}"]
+    assert benchmark(tmp_path / "store", tmp_path / "run", *options, models=models) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("models", "options", "message"),
     [
         ("radiomics-forest", (), "needs labels: give --label or --label-at"),

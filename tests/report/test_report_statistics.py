@@ -78,7 +78,7 @@ def test_few_events_are_not_tested_over_folds_nor_within_centres():
     run.outcome["event"][:] = False
     run.outcome["event"][np.concatenate(early)[:9]] = True
     scores = score_run(run)
-    with pytest.raises(ValueError, match="at least 10 events"):
+    with pytest.raises(ValueError, match="fewer than 10 events"):
         rank_models(run, by_name(run))
     assert "there are fewer than 10 events" in reference_table(run, scores).note
     assert all(score.p_folds_adjusted is None for score in scores)

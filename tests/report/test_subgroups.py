@@ -104,6 +104,7 @@ def test_table_and_figure_hold_the_same_numbers():
     results = [evaluate_subgroups(run, name, "sex", 5.0) for name in ("m", "n")]
     table = subgroup_table("sex", results, "5 months")
     assert [row[:2] for row in table.rows] == [("m", "a"), ("m", "b"), ("n", "a"), ("n", "b")]
+    assert "fewer than 10 events by that time" in table.note
     picture = str(forest_figure(results[0], None))
     for row in table.rows[:2]:
         assert f"{row[1]}: C = {row[4]}" in picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.impute import SimpleImputer
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
@@ -151,6 +153,17 @@ def test_performance_table_holds_estimates_and_paired_tests(scored):
     assert row["c_p"] == pytest.approx(expected)
     assert np.isnan(table.loc["MTDLR", "c_p"])
     assert (table["undefined"] == "").all()
+
+
+def test_an_auc_of_few_patients_without_the_event_has_a_value_and_no_interval(scored):
+    cohort = scored[1]
+    event = cohort.outcome["event"].copy()
+    event[np.flatnonzero(~event)[5:]] = True
+    few = replace(cohort, outcome=make_outcome(event, cohort.outcome["time"]))
+    row = performance_table(few).loc["AutoRadio"]
+    assert row["auc"] == pytest.approx(roc_auc_score(event, few.scores["AutoRadio"]))
+    assert np.isnan(row[["auc_lower", "auc_upper", "auc_p_chance"]].astype(float)).all()
+    assert "With 5 patients without the event there is no interval" in row["undefined"]
 
 
 def test_cutoffs_are_learned_in_training_and_applied_unchanged(scored):
