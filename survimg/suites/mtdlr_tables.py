@@ -312,7 +312,7 @@ def _draw(
 
     from survimg.evaluation import plots
 
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     if 0 < cohort.outcome["event"].mean() < 1:
         scores = {str(name): risk for name, risk in cohort.scores.items()}
         curves = {name: status_roc_curve(cohort.outcome, risk) for name, risk in scores.items()}
