@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -275,7 +276,7 @@ def plot_concordance_forest(
     return ax
 
 
-def _styles(n: int) -> list[dict[str, str]]:
+def _styles(n: int) -> list[dict[str, Any]]:
     """Colour and dash of n lines: all colours with solid lines first, then with dashes."""
     pairs = list(product(_DASHES, COLOURS))
     if n > len(pairs):

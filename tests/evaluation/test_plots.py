@@ -107,7 +107,7 @@ def test_each_of_many_lines_has_its_own_look_and_the_legend_covers_none(data, ki
     looks = {(line.get_color(), line.get_linestyle()) for line in drawn}
     assert len(drawn) == len(looks) == 9
     legend, axes = ax.get_legend().get_window_extent(), ax.get_window_extent()
-    assert legend.x0 >= axes.x1 and legend.x1 <= ax.figure.bbox.x1
+    assert axes.x1 <= legend.x0 < legend.x1 <= ax.figure.bbox.x1
 
 
 def test_lines_that_could_not_be_told_apart_are_refused(ax, data):
