@@ -166,7 +166,8 @@ def main() -> None:
     if arguments.picture is not None:
         shown = maps["integrated gradients, smoothed"]
         i = int(np.argmax(model.predict(explained)))
-        plot_saliency(explained, i, shown[i]).savefig(arguments.picture, dpi=110)
+        picture = plot_saliency(explained, i, shown[i], label="contribution to the risk")
+        picture.savefig(arguments.picture, dpi=110)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ for score, baseline, error in zip(
 # The planes pass through the strongest voxel. After so short a training it may be in the bladder,
 # which is bright too. Maps help to find such mistakes.
 patient = int(trained.score.argmax())
-picture = plot_saliency(few, patient, trained.maps[patient])
+label = "contribution to the risk"
+picture = plot_saliency(few, patient, trained.maps[patient], label=label)
 
 # %%
 # How much of the map lies in the tumour, compared with the tumour's share of the volume? A ratio of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from survimg.estimators.compose.fit_once import FitOnce
@@ -28,6 +28,7 @@ def save(
     *,
     overwrite: bool = False,
     trusted: Iterable[Callable[..., Any]] = (),
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write an estimator to a folder that holds data only.
 
@@ -45,6 +46,9 @@ def save(
         Classes of your own that the estimator is made of, whose state must be plain data, too; the
         classes, or functions, of networks in a `survimg.training.Net`, and of optimisers that are
         not torch's.
+    notes : mapping of str to str, optional
+        What the estimator itself does not know, for the manifest, such as ``{"label": "the event by
+        36 months"}``; ``survimg info`` shows them. They change no prediction.
 
     Raises
     ------
@@ -75,7 +79,8 @@ def save(
     >>> bool((again.predict(X) == model.predict(X)).all())
     True
     """
-    write_model(estimator, folder, Classes(_LISTED, trusted), overwrite=overwrite)
+    classes = Classes(_LISTED, trusted)
+    write_model(estimator, folder, classes, overwrite=overwrite, notes=notes)
 
 
 def load(

@@ -170,7 +170,7 @@ def add_dicom(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
+def refuse(arguments: argparse.Namespace, cohort: str, *names: str, meant_for: str) -> None:
     """Refuse options that do not apply to a kind of cohort.
 
     Parameters
@@ -180,6 +180,8 @@ def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
         For the error.
     *names : str
         Options as attributes of `arguments`.
+    meant_for : str
+        Cohorts that they apply to, for the error.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def refuse(arguments: argparse.Namespace, cohort: str, *names: str) -> None:
     """
     options = [name.replace("_", "-") for name in names if getattr(arguments, name) is not None]
     if options:
-        raise ValueError(f"--{options[0]} does not apply to {cohort}.")
+        raise ValueError(f"--{options[0]} does not apply to {cohort}: it is for {meant_for}.")
 
 
 def _kinds(text: str) -> dict[str, str]:

@@ -48,6 +48,9 @@ PHANTOM_SHAPE = (32, 32, 32)
 _TRUTH = ("truth", "effects", "strand_gap")
 _READING = ("modalities", "mask_label", "time_unit", "allow_outside", "na_values", "kinds")
 _PREPARATION = PREPARATION[1:]  # phantoms have a shape, too
+# What options are for, in errors.
+_PHANTOMS, _STS51 = "phantoms (--cohort phantom)", "the public cohort (sts51:FOLDER)"
+_MANIFEST, _IMAGES = "a manifest (.csv)", "images: a manifest (.csv) or sts51:FOLDER"
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,21 @@ def find_cohort(arguments: argparse.Namespace) -> Source:
     """
     kind, _, where = arguments.cohort.partition(":")
     if arguments.cohort == "phantom":
-        refuse(arguments, "phantom", "endpoint", *_PREPARATION, *_READING)
+        refuse(arguments, "phantom", "endpoint", meant_for=_STS51)
+        refuse(arguments, "phantom", *_PREPARATION, meant_for=_IMAGES)
+        refuse(arguments, "phantom", *_READING, meant_for=_MANIFEST)
         return _phantom(arguments)
-    refuse(arguments, arguments.cohort, "patients", "centres", *_shift(arguments), *_TRUTH)
+    of_phantoms = "patients", "centres", *_shift(arguments), *_TRUTH
+    refuse(arguments, arguments.cohort, *of_phantoms, meant_for=_PHANTOMS)
     if kind == "sts51" and where:
-        refuse(arguments, "sts51", *_READING)
+        refuse(arguments, "sts51", *_READING, meant_for=_MANIFEST)
         return _sts51(arguments, Path(where))
-    refuse(arguments, arguments.cohort, "endpoint")
+    refuse(arguments, arguments.cohort, "endpoint", meant_for=_STS51)
     path = Path(arguments.cohort)
     if path.suffix.lower() == ".csv":
         return _manifest(arguments, path)
-    refuse(arguments, "a prepared cohort", "shape", *_PREPARATION, *_READING)
+    refuse(arguments, "a prepared cohort", "shape", *_PREPARATION, meant_for=_IMAGES)
+    refuse(arguments, "a prepared cohort", *_READING, meant_for=_MANIFEST)
     if not path.is_dir():
         raise ValueError(
             f"--cohort {arguments.cohort}: no such folder. Give a prepared cohort's folder, a "

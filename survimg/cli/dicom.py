@@ -53,11 +53,12 @@ def find_manifest(
         itself = "a manifest, which contains ids and clinical columns itself"
         not_a_folder = f"{path}, which is not a folder"
         which = itself if path.exists() else not_a_folder
-        refuse(arguments, which, "clinical", "by_patient_id", "series")
+        of_dicom = "clinical", "by_patient_id", "series"
+        refuse(arguments, which, *of_dicom, meant_for="a folder of DICOM")
         return path, bool(arguments.allow_outside)
     from survimg.io import manifest_of_dicom
 
-    refuse(arguments, "a folder of DICOM", "allow_outside")
+    refuse(arguments, "a folder of DICOM", "allow_outside", meant_for="a manifest (.csv)")
     manifest = manifest_of_dicom(
         path,
         scratch,

@@ -1,9 +1,10 @@
-"""Map where in the image a network's risk comes from: one NIfTI and one picture per patient.
+"""Map where in the image a network's prediction comes from: one NIfTI and one picture per patient.
 
 For networks over volumes; for models on tables use survimg.explain in Python.
 
 Maps have the grid of each patient's own image. Positive values raise the risk (with --horizon:
-raise survival). Needs Captum (pip install captum).
+raise survival; of a classifier: raise the log-odds of its label). Needs Captum (pip install
+captum).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import at_least
+from survimg.cli.labels import label_of_model
 from survimg.cli.output import Answer, counted
 from survimg.cli.trust import add_trust, trusted
 
@@ -87,10 +89,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         partial = Path(folder) / "maps"
         paths = write_saliency(cohort, maps, partial)
-        what = "risk" if arguments.horizon is None else f"survival at {arguments.horizon:g}"
+        label = _label(model, arguments)
         for i, (path, values) in enumerate(zip(paths, maps, strict=True)):
             if values.any():  # a flat network has nothing to draw
-                figure = plot_saliency(cohort, i, values, label=f"contribution to the {what}")
+                figure = plot_saliency(cohort, i, values, label=label)
                 with writing(partial / f"{path.name.removesuffix('.nii.gz')}.png") as picture:
                     figure.savefig(picture, dpi=120)
         os.replace(partial, out)  # and not into the folder of another run
@@ -106,6 +108,17 @@ def run(arguments: argparse.Namespace) -> Answer:
             ],
         },
     )
+
+
+def _label(model: Any, arguments: argparse.Namespace) -> str:
+    """Say what the colours of the pictures mean."""
+    from survimg.explain import name_of_score
+
+    score = name_of_score(model, arguments.horizon)
+    if hasattr(model, "predict_proba") and (positive := label_of_model(arguments.model)):
+        score = f"log-odds of {positive}"
+    kind = "Grad-CAM for" if arguments.method == "grad_cam" else "contribution to"
+    return f"{kind} the {score}"
 
 
 def _check_network(model: Any, folder: str) -> None:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the model")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE",
+        "--set", action="append", default=[], metavar="PARAMETER=VALUE",
         help="set a parameter of the model, such as learning_rate=1e-3; may be repeated",
     )
     parser.add_argument(
@@ -110,7 +110,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         model.fit(cohort, y, **weights)
     except ValueError as error:
         raise ValueError(with_options(str(error), arguments, {"": model})) from error
-    survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes)
+    notes = {} if target is None else {"label": target}
+    survimg.save(model, out, overwrite=arguments.overwrite, trusted=classes, notes=notes)
     events = int(np.sum(y if classifiers else y["event"]))
     of_these = f"{events} of them with {target}" if classifiers else counted(events, "event")
     return Answer(

@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     folder = Path(arguments.folder)
     if folder.suffix.lower() == ".csv":
         return _manifest(arguments, folder)
-    refuse(arguments, "a folder", "modalities", "mask_label", "allow_outside", "na_values", "kinds")
+    reading = "modalities", "mask_label", "allow_outside", "na_values", "kinds"
+    refuse(arguments, "a folder", *reading, meant_for="a manifest (.csv)")
     kinds = {"cohort.json": _cohort, "run.json": _run, "manifest.json": _model}
     for name, describe in kinds.items():
         if (folder / name).is_file():
@@ -222,6 +223,7 @@ def _model(folder: Path) -> Answer:
 
     manifest = read_manifest(folder)
     trained_on = manifest["trained_on"]
+    notes = manifest.get("notes", {})
     lines = {"model": str(manifest["estimator"])}
     if "channels" in trained_on:
         lines["volumes"] = "+".join(trained_on["channels"])
@@ -231,12 +233,14 @@ def _model(folder: Path) -> Answer:
         lines["clinical"] = ", ".join(trained_on["clinical_columns"])
     if "preparation" in trained_on:
         lines["settings"] = json.dumps(trained_on["preparation"], sort_keys=True)
+    lines |= {str(name): str(text) for name, text in notes.items() if name not in lines}
     lines["written by"] = ", ".join(
         f"{name} {version}" for name, version in manifest["versions"].items()
     )
     record = {
         "kind": "model",
         "estimator": manifest["estimator"],
+        "notes": notes,
         "trained_on": trained_on,
         "versions": manifest["versions"],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ __all__ = [
     "Labelled",
     "add_label",
     "check_label",
+    "label_of_model",
     "label_patients",
     "label_wanted",
     "tell_of_left_out",
@@ -86,6 +88,14 @@ def add_label(parser: argparse.ArgumentParser) -> None:
 def label_wanted(arguments: argparse.Namespace) -> bool:
     """Whether models are classifiers."""
     return arguments.label is not None or arguments.label_at is not None
+
+
+def label_of_model(folder: str) -> str | None:
+    """Return what the labels of a saved classifier say, if ``survimg fit`` wrote it down."""
+    from survimg.model_files import read_manifest
+
+    label: str | None = read_manifest(folder).get("notes", {}).get("label")
+    return label
 
 
 def label_patients(arguments: argparse.Namespace, cohort: Cohort) -> Labelled:
@@ -208,7 +218,9 @@ def _at_time(arguments: argparse.Namespace, cohort: Cohort) -> Any:
     try:
         horizon = None if text == "end" else float(text)
     except ValueError:
-        raise ValueError(f"--label-at takes a time, or end; got {text!r}.") from None
+        horizon = math.nan
+    if horizon is not None and not 0 < horizon < math.inf:
+        raise ValueError(f"--label-at takes a positive time, or end; got {text!r}.")
     labels, has_label = status_at(cohort.outcome, horizon)
     if horizon is None:
         caveat = (

@@ -14,7 +14,7 @@ __all__ = ["holds_estimators", "set_parameters", "set_parameters_of_models"]
 _WORDS = {"None": None, "True": True, "False": False}
 
 
-def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
+def set_parameters(model: Any, name: str, texts: Sequence[str], *, prefix: str = "") -> list[str]:
     """Set parameters of one model.
 
     Parameters
@@ -26,6 +26,8 @@ def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
         ``PARAMETER=VALUE``, with names as in ``set_params``; inside a pipeline the last part is
         enough if only one step has such a parameter. The value is JSON, or None, True or False;
         anything else is text.
+    prefix : str, default=""
+        What stands before the parameters on the command line, for errors.
 
     Returns
     -------
@@ -41,14 +43,17 @@ def set_parameters(model: Any, name: str, texts: Sequence[str]) -> list[str]:
     values: dict[str, Any] = {}
     for text in texts:
         short_name, _, value = text.partition("=")
-        parameter = _whole_name(model, name, short_name.strip(), text)
+        parameter = _whole_name(model, name, short_name.strip(), text, prefix)
         if parameter in values:
-            raise ValueError(f"--set {text}: {parameter} of {name} is set twice.")
+            raise ValueError(f"--set {prefix}{text}: {parameter} of {name} is set twice.")
         values[parameter] = _value(value)
-        _check_part(model.get_params(deep=True)[parameter], values[parameter], parameter, text)
+        before = model.get_params(deep=True)[parameter]
+        _check_part(before, values[parameter], parameter, text, prefix)
     for step in (parameter for parameter, value in values.items() if value == "passthrough"):
         if any(parameter.startswith(f"{step}__") for parameter in values):
-            raise ValueError(f"--set {step}=passthrough removes a step whose parameters are set.")
+            raise ValueError(
+                f"--set {prefix}{step}=passthrough removes a step whose parameters are set."
+            )
     model.set_params(**values)
     return [f"{parameter}={json.dumps(value)}" for parameter, value in values.items()]
 
@@ -95,7 +100,7 @@ def set_parameters_of_models(
     searched = {grid.partition("=")[0].strip() for grid in grids}
     assignments = []
     for name, parts in of_model.items():
-        for part in set_parameters(models[name], name, parts):
+        for part in set_parameters(models[name], name, parts, prefix=f"{name}."):
             parameter = part.partition("=")[0]
             if parameter.split("__")[-1] == "random_state":
                 raise ValueError(f"--set {name}.{part}: set seeds with --seed.")
@@ -105,7 +110,7 @@ def set_parameters_of_models(
     return assignments
 
 
-def _whole_name(model: Any, name: str, parameter: str, text: str) -> str:
+def _whole_name(model: Any, name: str, parameter: str, text: str, prefix: str) -> str:
     parameters = model.get_params(deep=True)
     inside = parameter_names(model, parameter)
     if "=" not in text:
@@ -119,7 +124,9 @@ def _whole_name(model: Any, name: str, parameter: str, text: str) -> str:
     candidates = inside or get_close_matches(parameter, parameters)
     outer = sorted(name for name in parameters if "__" not in name)
     listed = " or ".join(candidates) or f"one of {', '.join(outer)}"
-    raise ValueError(f"--set {text}: {problem}; write NAME=VALUE with {listed}.")
+    raise ValueError(
+        f"--set {prefix}{text}: {problem}; write {prefix}PARAMETER=VALUE with {listed}."
+    )
 
 
 def _value(text: str) -> Any:
@@ -129,12 +136,13 @@ def _value(text: str) -> Any:
         return _WORDS.get(text.strip(), text.strip())
 
 
-def _check_part(before: Any, value: Any, parameter: str, text: str) -> None:
+def _check_part(before: Any, value: Any, parameter: str, text: str, prefix: str) -> None:
     """Refuse to put a number or a word where an estimator is, except to leave a step out."""
     if holds_estimators(before) and value != "passthrough":
         raise ValueError(
-            f"--set {text}: {parameter} is a part of the model; set its parameters as "
-            f"{parameter}__NAME, or leave out a step of a pipeline by {parameter}=passthrough."
+            f"--set {prefix}{text}: {parameter} is a part of the model; set its parameters as "
+            f"{prefix}{parameter}__NAME, or leave out a step of a pipeline by "
+            f"{prefix}{parameter}=passthrough."
         )
 
 

@@ -85,8 +85,10 @@ def _writes_segmentations(arguments: argparse.Namespace) -> bool:
 
 
 def _check_prepared(arguments: argparse.Namespace) -> None:
-    reading = ("mask_label", "allow_outside", "na_values", "kinds")
-    refuse(arguments, "a prepared cohort", *reading, "clinical", "by_patient_id", "series")
+    of_images = "mask_label", "allow_outside", "na_values", "kinds"
+    of_dicom = "clinical", "by_patient_id", "series"
+    refuse(arguments, "a prepared cohort", *of_images, meant_for="images, which are prepared here")
+    refuse(arguments, "a prepared cohort", *of_dicom, meant_for="a folder of DICOM")
     if _writes_segmentations(arguments):
         raise ValueError(
             "--mask-format dicom-seg needs the DICOM series that segmentation objects refer to, "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from survimg.cli.arguments import add_dicom, add_reading, at_least
+from survimg.cli.labels import label_of_model
 from survimg.cli.modalities import warn_of_absent_modalities
 from survimg.cli.new_patients import NewPatients, find_new_patients
 from survimg.cli.output import Answer, add_progress, counted
@@ -116,9 +117,15 @@ def run(arguments: argparse.Namespace) -> Answer:
             _write_masks(patients, masks, partial / "masks", type(model).__name__)
         write_atomically(partial / "predictions.csv", table.to_csv(index=False).encode())
         os.replace(partial, out)
+    label = label_of_model(arguments.model)
+    of_what = "" if label is None else f", probability of {label}"
     return Answer(
-        f"{out / 'predictions.csv'}: {counted(len(table), 'patient')}\n",
-        {"table": out / "predictions.csv", "patients": table.to_dict(orient="records")},
+        f"{out / 'predictions.csv'}: {counted(len(table), 'patient')}{of_what}\n",
+        {
+            "table": out / "predictions.csv",
+            "label": label,
+            "patients": table.to_dict(orient="records"),
+        },
     )
 
 
@@ -142,7 +149,11 @@ def _survival(model: Any, cohort: Cohort, horizons: list[float]) -> np.ndarray:
     if hasattr(model, "predict_survival_at"):
         return np.asarray(model.predict_survival_at(cohort, horizons))
     if not hasattr(model, "predict_survival_function"):
-        raise ValueError(f"--horizons: {type(model).__name__} predicts risks only.")
+        what = "probabilities of a label" if hasattr(model, "predict_proba") else "risks"
+        raise ValueError(
+            f"--horizons: {type(model).__name__} predicts {what}, no survival; leave --horizons "
+            "out."
+        )
     curves = model.predict_survival_function(cohort)
     last = min(float(curve.domain[1]) for curve in curves)
     for horizon in horizons:

@@ -130,8 +130,9 @@ def cox_table(
         names = [name for name in map(str, variables.columns) if p_values[name] < multivariate]
         if not names:
             raise ValueError(
-                f"No variable has a univariate p value below {multivariate}; name the variables of "
-                "the multivariate model instead."
+                "No variable has a univariate likelihood-ratio p value (p_likelihood_ratio; p_wald "
+                f"does not decide) below {multivariate}; name the variables of the multivariate "
+                "model instead."
             )
     else:
         names = list(multivariate)
@@ -148,6 +149,8 @@ def _frame(y: npt.ArrayLike, variables: pd.DataFrame) -> pd.DataFrame:
     event, _ = check_outcome(y, require_event=True)
     if not isinstance(variables, pd.DataFrame):
         raise TypeError(f"variables must be a DataFrame; got {type(variables).__name__}.")
+    if variables.columns.empty:
+        raise ValueError("variables has no column; a Cox model needs at least one.")
     if len(variables) != event.size:
         raise ValueError(f"variables has {len(variables)} rows but y has {event.size}.")
     variables = in_order_of(y, variables, "y", "variables")

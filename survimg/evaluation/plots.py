@@ -1,12 +1,15 @@
 """Figures of survival studies. Each function draws into a given `ax` and returns it.
 
 Nothing here computes statistics that are not in the other modules; pass their results, or the
-arrays they take.
+arrays they take. The legend of more than three curves hangs to the right of the axes; leave room
+(``constrained`` layout does).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +38,9 @@ __all__ = [
 
 # Okabe and Ito's colours, told apart with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":", "-.")
+# More entries would cover curves.
+_MOST_ENTRIES_INSIDE = 3
 
 
 def plot_kaplan_meier(
@@ -72,15 +78,16 @@ def plot_kaplan_meier(
     outcome, member = as_outcome(y), np.asarray(in_order_of(y, groups, "y", "groups"))
     names = np.unique(member)
     shown = {name: str((labels or {}).get(name, name)) for name in names}
-    for colour, name in zip(_colours(len(names)), names, strict=True):
+    for style, name in zip(_styles(len(names)), names, strict=True):
+        colour = style["color"]
         curve = kaplan_meier(outcome[member == name])
         times = np.concatenate(([0.0], curve.time))
         ax.step(
             times,
             np.concatenate(([1.0], curve.survival)),
             where="post",
-            color=colour,
             label=shown[name],
+            **style,
         )
         lower, upper = (np.concatenate(([1.0], c)) for c in (curve.lower, curve.upper))
         ax.fill_between(times, lower, upper, step="post", color=colour, alpha=0.15, linewidth=0)
@@ -94,7 +101,7 @@ def plot_kaplan_meier(
     if len(names) > 1:
         stratum = None if strata is None else in_order_of(y, strata, "y", "strata")
         ax.text(0.03, 0.05, _test_text(outcome, member, stratum), transform=ax.transAxes)
-    ax.legend(frameon=False)
+    _legend(ax)
     _risk_table(ax, outcome, member, shown, n_ticks, time_label)
     return ax
 
@@ -112,17 +119,17 @@ def plot_roc_curves(curves: Mapping[str, RocCurve], ax: Axes) -> Axes:
     -------
     Axes
     """
-    for colour, (label, curve) in zip(_colours(len(curves)), curves.items(), strict=True):
+    for style, (label, curve) in zip(_styles(len(curves)), curves.items(), strict=True):
         ax.plot(
             curve.false_positive_rate,
             curve.true_positive_rate,
-            color=colour,
             label=f"{label} (AUC {curve.auc:.3f})",
+            **style,
         )
     _diagonal(ax)
     ax.set_xlabel("1 - specificity")
     ax.set_ylabel("Sensitivity")
-    ax.legend(frameon=False, loc="lower right")
+    _legend(ax)
     return ax
 
 
@@ -141,15 +148,15 @@ def plot_auc_over_time(
     -------
     Axes
     """
-    for colour, (label, result) in zip(_colours(len(results)), results.items(), strict=True):
-        ax.plot(result.times, result.auc, color=colour, label=label)
+    for style, (label, result) in zip(_styles(len(results)), results.items(), strict=True):
+        ax.plot(result.times, result.auc, label=label, **style)
         ax.fill_between(
-            result.times, result.lower, result.upper, color=colour, alpha=0.15, linewidth=0
+            result.times, result.lower, result.upper, color=style["color"], alpha=0.15, linewidth=0
         )
     ax.axhline(0.5, color="0.6", linestyle=":", linewidth=1)
     ax.set_xlabel(time_label)
     ax.set_ylabel("Cumulative/dynamic AUC")
-    ax.legend(frameon=False)
+    _legend(ax)
     return ax
 
 
@@ -190,7 +197,7 @@ def plot_calibration(
             color=COLOURS[1],
             label=f"Smooth (ICI {smooth.ici:.3f})",
         )
-        ax.legend(frameon=False)
+        _legend(ax)
     _diagonal(ax)
     ax.set_xlabel(f"Predicted survival at {groups.horizon:g}")
     ax.set_ylabel(f"Observed survival at {groups.horizon:g}")
@@ -210,8 +217,8 @@ def plot_decision_curve(curves: Mapping[str, DecisionCurve], ax: Axes) -> Axes:
     -------
     Axes
     """
-    for colour, (label, curve) in zip(_colours(len(curves)), curves.items(), strict=True):
-        ax.plot(curve.thresholds, curve.net_benefit, color=colour, label=label)
+    for style, (label, curve) in zip(_styles(len(curves)), curves.items(), strict=True):
+        ax.plot(curve.thresholds, curve.net_benefit, label=label, **style)
     first = next(iter(curves.values()))
     ax.plot(first.thresholds, first.treat_all, color="0.5", linestyle="--", label="All")
     ax.axhline(0, color="0.5", linestyle=":", label="None")
@@ -220,7 +227,7 @@ def plot_decision_curve(curves: Mapping[str, DecisionCurve], ax: Axes) -> Axes:
     ax.set_ylim(-0.1 * top, 1.1 * top)
     ax.set_xlabel("Threshold probability")
     ax.set_ylabel("Net benefit")
-    ax.legend(frameon=False)
+    _legend(ax)
     return ax
 
 
@@ -269,8 +276,23 @@ def plot_concordance_forest(
     return ax
 
 
-def _colours(n: int) -> list[str]:
-    return [COLOURS[k % len(COLOURS)] for k in range(n)]
+def _styles(n: int) -> list[dict[str, Any]]:
+    """Colour and dash of n lines: all colours with solid lines first, then with dashes."""
+    pairs = list(product(_DASHES, COLOURS))
+    if n > len(pairs):
+        raise ValueError(
+            f"{n} lines cannot be told apart in one figure; draw at most {len(pairs)}."
+        )
+    return [{"color": colour, "linestyle": dash} for dash, colour in pairs[:n]]
+
+
+def _legend(ax: Axes) -> None:
+    """Name the curves: a few where there is room between them, more beside the axes."""
+    if len(ax.get_legend_handles_labels()[1]) <= _MOST_ENTRIES_INSIDE:
+        ax.legend(frameon=False, loc="best")
+    else:
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        ax.set_anchor("W")  # square axes leave what room there is to the legend
 
 
 def _diagonal(ax: Axes) -> None:

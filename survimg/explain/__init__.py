@@ -12,6 +12,7 @@ from survimg.explain.permutation import (
     cross_validated_family_importance,
     family_importance,
 )
+from survimg.explain.score import name_of_score
 from survimg.explain.shapley import ShapleyValues, shapley_values
 from survimg.explain.share_inside import mass_in_region
 from survimg.explain.write_back import write_saliency
@@ -28,6 +29,7 @@ __all__ = [
     "feature_families",
     "integrated_gradients",
     "mass_in_region",
+    "name_of_score",
     "plot_saliency",
     "saliency",
     "shapley_values",

@@ -29,7 +29,7 @@ def plot_saliency(
     channels: Sequence[int | str] | None = None,
     at: tuple[int, int, int] | None = None,
     strongest: float | None = None,
-    label: str = "contribution to the risk",
+    label: str = "contribution",
 ) -> Figure:
     """Draw image, tumour contour and saliency in the three planes through the map's maximum.
 
@@ -50,8 +50,9 @@ def plot_saliency(
     strongest : float, optional
         Absolute value that is drawn in full colour; by default the 99.8th percentile. Give the same
         to pictures that are compared.
-    label : str, default="contribution to the risk"
-        Of the colour bar.
+    label : str, default="contribution"
+        Of the colour bar. `name_of_score` says to what: f"contribution to the
+        {name_of_score(model)}".
 
     Returns
     -------

@@ -24,7 +24,7 @@ from survimg.training.batches import Patients
 from survimg.training.objectives import IntervalObjective
 from survimg.training.views import AxialSlice, RegionView
 
-__all__ = ["ExplainedScore", "score_of"]
+__all__ = ["ExplainedScore", "name_of_score", "score_of"]
 
 
 Link = Callable[[Tensor], Tensor]
@@ -161,6 +161,26 @@ class ExplainedScore(nn.Module):
                 "regions of FusionSurvival."
             )
         return values
+
+
+def name_of_score(estimator: Any, horizon: float | None = None) -> str:
+    """Say what maps of an estimator explain, such as for the label of `plot_saliency`.
+
+    Parameters
+    ----------
+    estimator : VolumeSurvivalEstimator or FoldEnsemble of such, or VolumeClassifier
+        Fitted.
+    horizon : float, optional
+        As in `saliency`.
+
+    Returns
+    -------
+    str
+        ``"risk"``, ``"survival at 24"``, or for a classifier ``"log-odds of yes"``.
+    """
+    if isinstance(estimator, VolumeClassifier):
+        return f"log-odds of {estimator.classes_[-1]}"
+    return "risk" if horizon is None else f"survival at {horizon:g}"
 
 
 def score_of(

@@ -27,7 +27,12 @@ _LIBRARIES = (
 
 
 def write_model(
-    estimator: Any, folder: str | os.PathLike[str], classes: Classes, *, overwrite: bool = False
+    estimator: Any,
+    folder: str | os.PathLike[str],
+    classes: Classes,
+    *,
+    overwrite: bool = False,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write an estimator; `survimg.save` describes it.
 
@@ -38,6 +43,7 @@ def write_model(
     classes : Classes
         Classes that the estimator may be made of.
     overwrite : bool, default=False
+    notes : mapping of str to str, optional
 
     Raises
     ------
@@ -49,6 +55,9 @@ def write_model(
             f"survimg.save writes estimators; got {estimator!r}. Fitted models, pipelines and "
             "ensembles are estimators; classes, cohorts and arrays are not."
         )
+    remarks = dict(notes or {})
+    if not all(isinstance(text, str) for pair in remarks.items() for text in pair):
+        raise ModelFileError(f"notes are texts by name, such as {{'label': 'M1'}}; got {notes!r}.")
     encoder = Encoder(classes)
     model = encoder.encode(estimator, type(estimator).__name__)
     content = {"objects": encoder.objects, "model": model}
@@ -63,6 +72,8 @@ def write_model(
         "trained_on": encoder.trained_on,
         "classes": sorted(encoder.labels),
     }
+    if remarks:
+        manifest["notes"] = remarks
     write_folder(_path(folder), manifest, files, overwrite=overwrite)
 
 
@@ -107,7 +118,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``estimator``, ``versions``, ``classes``, and ``trained_on``: ``channels``,
-        ``clinical_columns``, ``preparation`` and ``volume_shape``, as far as the model knows them.
+        ``clinical_columns``, ``preparation`` and ``volume_shape``, as far as the model knows them;
+        ``notes`` if `survimg.save` was given some.
 
     Raises
     ------

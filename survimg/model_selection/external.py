@@ -41,8 +41,10 @@ def join_cohorts(training: Cohort, external: Cohort, *, prefix: str = "") -> Coh
     if in_both:
         raise ValueError(
             f"{len(in_both)} patient(s) are in both the training and the external cohort by their "
-            f"identifiers, for example {in_both[0]!r}. Take them out of one; if they are different "
-            "people, rename those of one cohort (prefix=)."
+            f"identifiers, for example {in_both[0]!r}. Take them out of one cohort. If they are "
+            "different people, give those of one cohort other identifiers: in the column "
+            "patient_id of its manifest, and prepare it again; or in Python join_cohorts(..., "
+            "prefix='external-')."
         )
     both = joined(
         [training, external],

@@ -61,8 +61,9 @@ def to_patient_space(
         raise ValueError(f"array has shape {values.shape}; the prepared volumes have {shape}.")
     if cohort.geometry is None or cohort.spacing is None:
         raise ValueError(
-            "The cohort does not record where its volumes lie in the patients; prepare it with "
-            "survimg prepare or prepare."
+            "The cohort does not record where its volumes lie in the patients, so that maps and "
+            "masks cannot be carried back. Prepare it from images (survimg prepare, or in Python "
+            "survimg.preprocessing.prepare), which records that."
         )
     place = cohort.geometry[i]
     z, y, x = cohort.spacing[i].tolist()

@@ -25,12 +25,15 @@ class Parameter:
         As in scikit-learn's ``set_params``: ``step__parameter`` inside a pipeline.
     value, default : object
         JSON values of `survimg.benchmark.identity.describe`; `default` is that of the class.
+    estimator : str
+        Class that takes it, which may be inside another one.
     changed : bool
         Whether the two differ; False if the default was not recorded.
     """
 
     name: str
     value: Any
+    estimator: str
     default: Any = None
     changed: bool = False
 
@@ -132,8 +135,8 @@ def _of_model(model: str, description: Mapping[str, Any]) -> ModelParameters:
         if parameter.name.rpartition("__")[2] != "random_state"
     ]
     parameters.sort(key=lambda parameter: not parameter.changed)
-    estimator = str(description["class"]).rpartition(".")[2]
-    return ModelParameters(model, estimator, tuple(parameters), "defaults" in description)
+    defaults_known = "defaults" in description
+    return ModelParameters(model, _class_name(description), tuple(parameters), defaults_known)
 
 
 def _walk(description: Mapping[str, Any], prefix: str) -> Iterator[Parameter]:
@@ -144,8 +147,12 @@ def _walk(description: Mapping[str, Any], prefix: str) -> Iterator[Parameter]:
             for inner, part in parts.items():
                 yield from _walk(part, f"{prefix}{inner}__")
         else:
-            changed = name in defaults
-            yield Parameter(f"{prefix}{name}", value, defaults.get(name), changed)
+            owner, changed = _class_name(description), name in defaults
+            yield Parameter(f"{prefix}{name}", value, owner, defaults.get(name), changed)
+
+
+def _class_name(description: Mapping[str, Any]) -> str:
+    return str(description["class"]).rpartition(".")[2]
 
 
 def _inner_estimators(name: str, value: Any) -> dict[str, Mapping[str, Any]]:

@@ -109,7 +109,7 @@ def _over_folds(score: ModelScore) -> bool:
 def _about_training(model: ModelParameters) -> list[str]:
     return [
         f"What {model.model} can reach: its training was shortened to {length.name} = "
-        f"{length.value}; the default of {model.estimator} is {length.default}."
+        f"{length.value}; the default of {length.estimator} is {length.default}."
         for length in model.shortened
     ]
 

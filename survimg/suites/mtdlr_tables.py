@@ -51,6 +51,7 @@ SCORES = (
     "MTDLR",
 )
 _FINAL, _CLINICAL = "MTDLR", "Clinical"
+_CHOSEN_HERE = "cut-off chosen on these patients: p is too small"
 #: The four models of Fig. 4.
 _MODELS = (_CLINICAL, "ManualRadio + clinical", "SingleTask + clinical", _FINAL)
 
@@ -164,6 +165,7 @@ def risk_group_table(
     Parameters
     ----------
     cohorts : sequence of ScoredCohort
+        The training cohort first.
     cutoffs : mapping of score to Cutoff
         Learned on the training cohort.
     without : mapping of score to str, optional
@@ -173,12 +175,12 @@ def risk_group_table(
     -------
     DataFrame indexed by ``score`` and ``cohort``
         ``threshold``, ``n_high``, ``n_low``, ``hr``, ``lower``, ``upper``, ``p_logrank``,
-        ``undefined``.
+        ``caveat``, ``undefined``.
 
     Notes
     -----
     In the training cohort the cut-off was chosen on the same patients: hazard ratio and p
-    are too favourable there, and only those of the other cohorts are evidence.
+    are too favourable there, as ``caveat`` says, and only those of the other cohorts are evidence.
     """
     rows = []
     for name, cutoff in cutoffs.items():
@@ -198,13 +200,14 @@ def risk_group_table(
                     "lower": _of(ratio, "lower"),
                     "upper": _of(ratio, "upper"),
                     "p_logrank": _of(test, "p_value"),
+                    "caveat": _CHOSEN_HERE if cohort is cohorts[0] else "",
                     "undefined": " ".join(dict.fromkeys(reasons)),
                 }
             )
     for name, reason in (without or {}).items():
         rows += [{"score": name, "cohort": c.name, "undefined": reason} for c in cohorts]
     columns = ["score", "cohort", "threshold", "n_high", "n_low", "hr", "lower", "upper"]
-    columns += ["p_logrank", "undefined"]
+    columns += ["p_logrank", "caveat", "undefined"]
     return pd.DataFrame(rows, columns=columns).set_index(["score", "cohort"])
 
 
@@ -233,7 +236,7 @@ def write_analysis(
     measured : sequence of str, optional
         Further columns of tables 1 and 2, such as PET parameters; table 3 does not contain them.
     significance : float, default=0.05
-        Univariate p value below which a variable enters the multivariate model.
+        Univariate likelihood-ratio p value below which a variable enters the multivariate model.
     random_state : int, default=0
         Of the Monte Carlo test in table 1.
 
@@ -275,7 +278,7 @@ def write_analysis(
             cutoffs[score] = cutoff
     _write(risk_group_table(cohorts, cutoffs, without), folder / "risk_groups.csv")
     for cohort in cohorts:
-        _draw(cohort, cutoffs, folder, time_unit)
+        _draw(cohort, cutoffs, folder, time_unit, _CHOSEN_HERE if cohort is training else "")
     return folder
 
 
@@ -283,44 +286,68 @@ def _cox(cohort: ScoredCohort, variables: list[str], significance: float) -> pd.
     """Tables 2 and 3: clinical variables and single scores, alone and together."""
     singles = ["ManualRadio", "SingleTask", "DeepMTS", "AutoRadio"]
     table = pd.concat([cohort.clinical[variables], cohort.scores[singles]], axis=1)
-    usable = [name for name in table.columns if len(table[name].dropna().unique()) > 1]
+    varying, constant = _varying(table)
     reasons: list[str] = []
     joint = partial(cox_table, multivariate=significance)
-    both = _or_reason(reasons, joint, cohort.outcome, table[usable])
-    if both is not None:
-        return both
-    # No variable qualifies for the multivariate model, or a small cohort separates in it.
-    alone = _or_reason(reasons, univariate_cox_table, cohort.outcome, table[usable])
-    if alone is None:
-        return pd.DataFrame({"undefined": reasons})
-    reason = pd.DataFrame({"undefined": reasons[0]}, index=alone.index)
-    return pd.concat({"univariate": alone, "multivariate": reason}, axis=1)
+    both = _or_reason(reasons, joint, cohort.outcome, varying)
+    if both is None:
+        # No variable qualifies for the multivariate model, or a small cohort separates in it.
+        alone = _or_reason(reasons, univariate_cox_table, cohort.outcome, varying)
+        if alone is None:
+            return pd.DataFrame({"undefined": [reasons[0], *constant["undefined"]]})
+        reason = pd.DataFrame({"undefined": reasons[0]}, index=alone.index)
+        both = pd.concat({"univariate": alone, "multivariate": reason}, axis=1)
+    if len(constant):
+        both = pd.concat([both, pd.concat({"univariate": constant}, axis=1)])
+    return both[["univariate", "multivariate"]]
 
 
 def _final_cox(cohort: ScoredCohort, variables: list[str]) -> pd.DataFrame:
     """Table 3 as printed: one Cox model of the covariates of MTDLR, refitted in the cohort."""
     table = pd.concat([cohort.clinical[variables], cohort.scores[["AutoRadio", "DeepMTS"]]], axis=1)
-    usable = [name for name in table.columns if len(table[name].dropna().unique()) > 1]
+    varying, constant = _varying(table)
     reasons: list[str] = []
-    model = _or_reason(reasons, multivariate_cox_table, cohort.outcome, table[usable])
-    return pd.DataFrame({"undefined": reasons}) if model is None else model
+    model = _or_reason(reasons, multivariate_cox_table, cohort.outcome, varying)
+    if model is None:
+        return pd.DataFrame({"undefined": [*reasons, *constant["undefined"]]})
+    return pd.concat([model, constant]) if len(constant) else model
+
+
+def _varying(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the columns that differ between patients, and a row with a reason for the others."""
+    reasons = {}
+    for name in table.columns:
+        values = table[name].dropna().unique()
+        if len(values) < 2:
+            reasons[str(name), ""] = f"{name} has no hazard ratio here: " + (
+                f"all patients have the value {_short(values[0])}." if len(values) else
+                "no patient has a value."
+            )
+    index = pd.MultiIndex.from_tuples(list(reasons), names=["variable", "category"])
+    rows = pd.DataFrame({"undefined": list(reasons.values())}, index=index)
+    constant = {name for name, _ in reasons}
+    return table[[name for name in table.columns if str(name) not in constant]], rows
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _draw(
-    cohort: ScoredCohort, cutoffs: Mapping[str, Any], folder: Path, time_unit: str
+    cohort: ScoredCohort, cutoffs: Mapping[str, Any], folder: Path, time_unit: str, caveat: str
 ) -> None:
     from matplotlib.figure import Figure
 
     from survimg.evaluation import plots
 
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     if 0 < cohort.outcome["event"].mean() < 1:
         scores = {str(name): risk for name, risk in cohort.scores.items()}
         curves = {name: status_roc_curve(cohort.outcome, risk) for name, risk in scores.items()}
         plots.plot_roc_curves(curves, figure.subplots()).set_title(cohort.name)
         _draw_to(figure, folder / f"roc_{cohort.name}.png")
     for score in _MODELS:
-        _draw_groups(cohort, score, cutoffs.get(score), folder, time_unit)
+        _draw_groups(cohort, score, cutoffs.get(score), folder, time_unit, caveat)
     for horizon, survival in cohort.survival.items():
         try:
             groups_at = calibration_groups(cohort.outcome, survival, horizon, 5)
@@ -332,7 +359,7 @@ def _draw(
 
 
 def _draw_groups(
-    cohort: ScoredCohort, score: str, cutoff: Any, folder: Path, time_unit: str
+    cohort: ScoredCohort, score: str, cutoff: Any, folder: Path, time_unit: str, caveat: str
 ) -> None:
     from matplotlib.figure import Figure
 
@@ -346,7 +373,7 @@ def _draw_groups(
     groups: dict[object, str] = {True: "high risk", False: "low risk"}
     ax = figure.subplots()
     plots.plot_kaplan_meier(cohort.outcome, high, ax, time_label=label, labels=groups)
-    ax.set_title(f"{score}, {cohort.name}")
+    ax.set_title("\n".join(filter(None, (f"{score}, {cohort.name}", caveat))))
     ending = "" if score == _FINAL else f"_{score.replace(' + ', '_and_')}"
     _draw_to(figure, folder / f"kaplan_meier_{cohort.name}{ending}.png")
 

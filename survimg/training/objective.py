@@ -23,7 +23,9 @@ Self = TypeVar("Self", bound="SurvivalObjective")
 class Objective(Protocol):
     """A loss as the sum of named terms.
 
-    Any class with these members is one, such as a frozen dataclass of weights.
+    A term that is added with a weight of its own is called ``weighted_...``: only terms of one name
+    are compared between networks. Any class with these members is an objective, such as a frozen
+    dataclass of weights.
     """
 
     @property

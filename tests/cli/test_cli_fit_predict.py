@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import survimg
 from survimg import Cohort
@@ -195,6 +196,37 @@ def test_explain_writes_a_map_and_a_picture_per_patient(images, tmp_path, capsys
     np.testing.assert_allclose(written, to_patient_space(cohort, 1, expected).array, atol=1e-6)
     assert main([*command, "--patients", "nobody", "--out", str(tmp_path / "x")]) == 2
     assert "no such patient" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "expected"),
+    [
+        ([], ["--horizon", "12"], "contribution to the survival at 12"),
+        (["--label-at", "24"], [], "contribution to the log-odds of the event by 24"),
+    ],
+    ids=["survival", "label"],
+)
+def test_colours_of_a_picture_are_named_after_what_is_explained(
+    images, tmp_path, monkeypatch, labels, options, expected
+):
+    pytest.importorskip("captum")
+    _, store, model = images
+    names = []
+
+    def draw(*_arguments, label):
+        names.append(label)
+        return Figure()
+
+    monkeypatch.setattr("survimg.explain.plot_saliency", draw)
+    if labels:
+        model = tmp_path / "classifier"
+        fit = ["fit", "--cohort", str(store), "--model", "deepmts", "--iterations", "1", *labels]
+        fit += ["--set", "batch_size=4", "--set", "batch_norm_batches=1", "--threads", "1"]
+        assert main([*fit, "--set", "precision=float32", "--out", str(model)]) == 0
+    patient = str(Cohort.load(store).ids[0])
+    explain = ["explain", "--model", str(model), "--cohort", str(store), "--patients", patient]
+    assert main([*explain, *options, "--out", str(tmp_path / "maps")]) == 0
+    assert names == [expected]
 
 
 @pytest.mark.parametrize("command", ["explain", "predict"])

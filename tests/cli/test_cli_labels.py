@@ -17,6 +17,7 @@ from survimg.cli import main
 from survimg.cli.labels import label_patients
 from survimg.cli.parser import make_parser
 from survimg.evaluation import status_weights
+from survimg.model_files import read_manifest
 from survimg.suites import ModelSettings, build_models
 
 MODELS = "clinical-logistic,clinical-volume-logistic"
@@ -112,8 +113,10 @@ def test_labels_are_what_the_column_says(text, column, expected):
         (("--label", "nothing"), "no such column; the cohort has stage, spread, histology"),
         (("--label", "histology"), r"which is the positive one\? Give --label histology=VALUE"),
         (("--label", "histology=C"), "Of 48 labelled patients, no one has histology = C"),
-        (("--label-at", "soon"), "takes a time, or end"),
-        (("--label-at", "0"), "must be a positive time"),
+        (("--label-at", "soon"), "takes a positive time, or end"),
+        (("--label-at", "0"), "--label-at takes a positive time, or end; got '0'"),
+        (("--label-at", "-3"), "--label-at takes a positive time, or end; got '-3'"),
+        (("--label-at", "inf"), "--label-at takes a positive time, or end; got 'inf'"),
         (("--label-at", "12", "--suite", "beyond"), "is about times, not labels"),
         (("--suite", "fusion"), "needs --label or --label-at"),
     ],
@@ -206,6 +209,32 @@ def test_fit_and_predict_give_what_python_gives(store, tmp_path):
     np.testing.assert_array_equal(table["probability"].astype(float), probability)
     np.testing.assert_array_equal(table["predicted"], probability > 0.5)
     assert "risk" not in table
+
+
+def test_a_saved_model_says_what_its_label_is(store, tmp_path, capsys):
+    model, out = tmp_path / "model", tmp_path / "out"
+    cohort = ["--cohort", str(store), "--out"]
+    options = ["--model", "clinical-volume-logistic", "--label-at", "12"]
+    assert main(["fit", *cohort, str(model), *options]) == 0
+    label = "the event by 12 months"
+    assert read_manifest(model)["notes"] == {"label": label}
+    capsys.readouterr()
+    assert main(["info", str(model)]) == 0
+    assert re.search(rf"^label +{label}$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["predict", *cohort, str(out), "--model", str(model)]) == 0
+    assert f"probability of {label}" in capsys.readouterr().out
+
+
+def test_survival_of_a_classifier_is_refused_in_words(store, tmp_path, capsys):
+    model, out = tmp_path / "model", tmp_path / "out"
+    arguments = ["--cohort", str(store), "--model", "clinical-volume-logistic"]
+    assert main(["fit", *arguments, "--label", "spread", "--out", str(model)]) == 0
+    options = ["--cohort", str(store), "--horizons", "24", "--out", str(out)]
+    assert main(["predict", "--model", str(model), *options]) == 2
+    message = capsys.readouterr().err
+    assert "predicts probabilities of a label, no survival" in message
+    assert "risks" not in message
+    assert not out.exists()
 
 
 def test_fit_without_labels_refuses_a_classifier_and_the_other_way_round(store, tmp_path, capsys):

@@ -69,8 +69,12 @@ def test_a_parameter_reaches_its_model_and_only_that_is_fitted_again(store, tmp_
         ([f"{OWN}=5"], "--set is MODEL.PARAMETER=VALUE"),
         (["contestants:StageCoxx.alpha=5"], f"its models are {OWN}, {OTHER}. Did you mean"),
         (["rsf.alpha=5"], f"no model 'rsf' in this run; its models are {OWN}, {OTHER}."),
-        ([f"{OWN}.alhpa=5"], f"{OWN} has no such parameter; write NAME=VALUE with alpha."),
-        ([f"{OWN}.x=5"], "has no such parameter; write NAME=VALUE with one of alpha."),
+        (
+            [f"{OWN}.alhpa=5"],
+            f"no such parameter; write {OWN}.PARAMETER=VALUE with alpha.",
+        ),
+        ([f"{OWN}.x=5"], f"--set {OWN}.x=5: {OWN} has no such parameter"),
+        ([f"{OWN}.x=5"], f"write {OWN}.PARAMETER=VALUE with one of alpha."),
         ([f"{OWN}.alpha=5", "--set", f"{OWN}.alpha=6"], "is set twice"),
         ([f"{OWN}.alpha=5", *NESTED], "--grid searches this parameter"),
         (
@@ -113,11 +117,14 @@ def test_values_are_json_or_text_and_are_never_run(text, name, value):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("memory2=1", "lasso has no such parameter; write NAME=VALUE with memory"),
-        ("n_jobs=2", "has several such parameters; write NAME=VALUE with features__n_jobs or f"),
+        ("memory2=1", "lasso has no such parameter; write PARAMETER=VALUE with memory"),
+        (
+            "n_jobs=2",
+            "several such parameters; write PARAMETER=VALUE with features__n_jobs or f",
+        ),
         ("model=3", "model is a part of the model; set its parameters as model__NAME"),
         ("steps=[]", "steps is a part of the model"),
-        ("cv", "no value is given; write NAME=VALUE with model__cv"),
+        ("cv", "no value is given; write PARAMETER=VALUE with model__cv"),
     ],
 )
 def test_what_a_pipeline_lacks_or_is_made_of_is_refused(text, message):

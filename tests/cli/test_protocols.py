@@ -135,7 +135,9 @@ def test_a_prepared_external_cohort(tmp_path, capsys):
     assert read_run(tmp_path / "run").ids[-1] == "b29"
     assert benchmark("--cohort", tmp_path / "a", "--external", tmp_path / "a", *arguments,
                      "--out", tmp_path / "same") == 2
-    assert "in both the training and the external cohort" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "in both the training and the external cohort" in message
+    assert "patient_id of its manifest, and prepare it again" in message  # no option renames them
 
 
 def test_each_centre_is_left_out(tmp_path):

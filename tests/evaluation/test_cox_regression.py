@@ -179,6 +179,8 @@ def test_joined_table_selects_by_p_or_by_name(data):
         ev.cox_table(y, frame, multivariate=["weight"])
     with pytest.raises(ValueError, match="No variable"):
         ev.cox_table(y, frame, multivariate=1e-30)
+    with pytest.raises(ValueError, match="variables has no column"):
+        ev.cox_table(y, frame[[]])
     with pytest.raises(ValueError, match="numeric, so it has no reference"):
         ev.univariate_cox_table(y, frame, references={"age": 60})
     with pytest.raises(ValueError, match="does not occur"):

@@ -11,6 +11,7 @@ import pytest
 
 mpl.use("Agg")
 from drawn_outcomes import draw_outcome
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import survimg.evaluation as ev
@@ -35,7 +36,7 @@ def texts(ax) -> str:
 
 
 def rendered(ax) -> None:
-    ax.figure.canvas.draw()
+    FigureCanvasAgg(ax.figure).draw()
 
 
 def test_kaplan_meier_with_numbers_at_risk(ax, data):
@@ -83,6 +84,36 @@ def test_roc_auc_calibration_and_decision_curves(ax, data):
     assert plots.plot_decision_curve({"model": curve}, axes[3]) is axes[3]
     np.testing.assert_array_equal(axes[3].lines[0].get_ydata(), curve.net_benefit)
     figure.canvas.draw()
+
+
+@pytest.mark.parametrize("kind", ["roc", "auc", "decision", "kaplan_meier"])
+def test_each_of_many_lines_has_its_own_look_and_the_legend_covers_none(data, kind):
+    y, risk = data
+    names, rng = [f"model {k}" for k in range(9)], np.random.default_rng(3)
+    risks = {name: risk + rng.normal(size=risk.size) for name in names}
+    ax = Figure(figsize=(9, 5), layout="constrained").subplots()
+    if kind == "roc":
+        plots.plot_roc_curves({n: ev.status_roc_curve(y, r) for n, r in risks.items()}, ax)
+    elif kind == "auc":
+        auc = {n: ev.cumulative_dynamic_auc(y, y, r, [0.3, 0.6]) for n, r in risks.items()}
+        plots.plot_auc_over_time(auc, ax)
+    elif kind == "decision":
+        curve = ev.decision_curve(y, np.exp(-np.exp(risk)), 0.5, np.linspace(0.1, 0.5, 9))
+        plots.plot_decision_curve(dict.fromkeys(names, curve), ax)
+    else:
+        plots.plot_kaplan_meier(y, np.array(names)[np.arange(y.size) % 9], ax)
+    rendered(ax)
+    drawn = [line for line in ax.lines if line.get_label() in names or "AUC" in line.get_label()]
+    looks = {(line.get_color(), line.get_linestyle()) for line in drawn}
+    assert len(drawn) == len(looks) == 9
+    legend, axes = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert axes.x1 <= legend.x0 < legend.x1 <= ax.figure.bbox.x1
+
+
+def test_lines_that_could_not_be_told_apart_are_refused(ax, data):
+    roc = ev.status_roc_curve(*data)
+    with pytest.raises(ValueError, match="29 lines .* at most 28"):
+        plots.plot_roc_curves({str(k): roc for k in range(29)}, ax)
 
 
 def test_forest_plot_writes_estimates_and_differences(ax, data):

@@ -7,7 +7,7 @@ import pytest
 
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import DeepMTSClassifier, FusionClassifier
-from survimg.explain import IntegratedGradients, saliency
+from survimg.explain import IntegratedGradients, name_of_score, saliency
 
 QUICK = {
     "n_iterations": 2, "batch_size": 4, "batch_norm_batches": 1, "n_threads": 1, "random_state": 0,
@@ -49,6 +49,7 @@ def test_other_labels_of_two_are_explained_and_more_refused(cohort, labels):
     model = DeepMTSClassifier(**QUICK).fit(cohort, labels)
     maps = saliency(model, cohort[:1], method=IntegratedGradients(n_steps=4))
     assert np.isfinite(maps).all()
+    assert name_of_score(model) == "log-odds of True"
     with pytest.raises(ValueError, match="predicts labels, no survival"):
         saliency(model, cohort[:1], horizon=12.0)
     three = DeepMTSClassifier(**{**QUICK, "batch_size": 6}).fit(cohort, np.arange(8) % 3)

@@ -97,6 +97,7 @@ def drawn(**changes) -> tuple[Cohort, np.ndarray]:
 def test_planes_pass_through_the_strongest_voxel():
     cohort, values = drawn()
     figure = plot_saliency(cohort, 0, values)
+    assert "risk" not in figure.axes[-1].get_ylabel()  # a map alone does not say of what it is
     axes = figure.axes[:6]
     titles = [ax.get_title() for ax in axes]
     assert titles == ["axial, z = 7", "coronal, y = 6", "sagittal, x = 12", "", "", ""]

@@ -173,6 +173,16 @@ def test_the_manifest_tells_what_the_model_was_trained_on(tmp_path):
     assert manifest["versions"]["survimg"] == survimg.__version__
 
 
+def test_notes_stand_in_the_manifest_and_are_texts(tmp_path):
+    survimg.save(network(), tmp_path / "m", notes={"label": "the event by 36 months"})
+    assert model_files.read_manifest(tmp_path / "m")["notes"] == {"label": "the event by 36 months"}
+    assert survimg.load(tmp_path / "m").get_params().keys() == network().get_params().keys()
+    survimg.save(network(), tmp_path / "plain")
+    assert "notes" not in model_files.read_manifest(tmp_path / "plain")
+    with pytest.raises(ModelFileError, match="notes are texts"):
+        survimg.save(network(), tmp_path / "n", notes={"label": 36})
+
+
 def test_metadata_requests_are_kept(tmp_path):
     with config_context(enable_metadata_routing=True):
         model = network().set_fit_request(masks=False, clinical="table")

@@ -114,7 +114,7 @@ def test_a_joined_cohort_is_both(cohort):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "both the training and the external cohort"),
+        ({}, r"both the training and the external cohort .* in Python join_cohorts\(.*prefix="),
         ({"channel_names": ("CT", "PET")}, "different channels"),
         ({"time_unit": "days"}, "different units of time"),
         ({"clinical": pd.DataFrame({"age": np.arange(10.0)})}, "different clinical columns"),

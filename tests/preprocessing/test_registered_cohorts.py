@@ -235,5 +235,5 @@ def test_bad_requests_cost_no_registration(images, store, tmp_path):
     with pytest.raises(ValueError, match="array has shape"):
         to_patient_space(cohort, 0, np.zeros((2, 2, 2)))
     bare = Cohort(np.zeros((1, 1, 4, 4, 4), np.float32))
-    with pytest.raises(ValueError, match="does not record where"):
+    with pytest.raises(ValueError, match=r"does not .* \(survimg prepare, or in Python survimg\.p"):
         to_patient_space(bare, 0, np.zeros((4, 4, 4)))

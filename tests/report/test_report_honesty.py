@@ -61,6 +61,8 @@ def test_a_training_that_was_cut_short_is_named(tmp_path, patients):
     assert text.count("training cut short: n_iterations = 100 (default 15000)") == 1
     assert text.count("training cut short: n_iterations = 200 (default 15000)") == 1
     assert "What net can reach: its training was shortened to n_iterations = 100" in text
+    named = "shortened to trained__n_iterations = 200; the default of Trained is 15000."
+    assert named in text  # not the default of the pipeline around it
     assert "What whole can reach" not in text
     assert "Trained with its defaults" in text
 

@@ -176,6 +176,9 @@ def test_cutoffs_are_learned_in_training_and_applied_unchanged(scored):
     fit = fit_cox(scored[2].outcome, high.to_numpy(dtype=float)[:, np.newaxis])
     assert external["hr"] == pytest.approx(np.exp(fit.coefficients[0]))
     assert external["p_logrank"] < 0.05
+    said = table.xs("MTDLR")["caveat"]
+    assert "chosen on these patients" in said["training"]
+    assert not said[["internal", "external"]].any()
 
 
 def test_what_is_undefined_says_why(scored):
@@ -230,6 +233,41 @@ def test_univariate_models_stay_where_there_is_no_multivariate_one(scored, tmp_p
     table = pd.read_csv(folder / "cox_training.csv", header=[0, 1], index_col=[0, 1])
     assert table["univariate", "hr"].notna().all()
     assert table["multivariate", "undefined"].str.contains("No variable").all()
+    assert table["multivariate", "undefined"].str.contains("p_likelihood_ratio").all()
+
+
+@pytest.mark.parametrize("significance", [1.0, 1e-30])
+def test_constant_variables_have_a_row_that_says_so(scored, tmp_path, significance):
+    scores = scored[0].scores.assign(ManualRadio=0.25, AutoRadio=0.5)
+    part = replace(scored[0], scores=scores, clinical=scored[0].clinical.assign(grade=np.nan))
+    columns = ["age", "grade"]
+    folder = write_analysis([part], tmp_path, variables=columns, significance=significance)
+    table = pd.read_csv(folder / "cox_training.csv", header=[0, 1], index_col=0)["univariate"]
+    assert "all patients have the value 0.25" in table.loc["ManualRadio", "undefined"]
+    assert "no patient has a value" in table.loc["grade", "undefined"]
+    assert table.loc[["ManualRadio", "AutoRadio", "grade"], "hr"].isna().all()
+    assert table.loc[["age", "DeepMTS"], "hr"].notna().all()
+    final = pd.read_csv(folder / "table3_training.csv", index_col=0)
+    assert "all patients have the value 0.5" in final.loc["AutoRadio", "undefined"]
+    assert "no patient has a value" in final.loc["grade", "undefined"]
+    assert final.loc[["age", "DeepMTS"], "hr"].notna().all()
+
+
+def test_figures_of_groups_say_where_the_cutoff_was_chosen_on_their_patients(
+    scored, tmp_path, monkeypatch
+):
+    titles = {}
+
+    def keep(figure, path):
+        titles[path.name] = figure.axes[0].get_title()
+
+    monkeypatch.setattr("survimg.suites.mtdlr_tables._draw_to", keep)
+    write_analysis(scored, tmp_path)
+    said = {name: "chosen on these patients" in title for name, title in titles.items()}
+    training = {name for name in said if name.startswith("kaplan_meier_training")}
+    assert training == {name for name, caveat in said.items() if caveat}
+    assert len(training) == 4
+    assert "kaplan_meier_external.png" in said
 
 
 def test_every_model_of_the_suite_can_be_built(tmp_path):

@@ -29,9 +29,10 @@ class DeepMTS(DeepMTSBody, CoxVolumeEstimator):
     net_ : skorch.NeuralNet
         The trained `survimg.nets.deepmts.DeepMTSNet` is ``net_.module_``.
     history_ : DataFrame
-        One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``,
-        ``seconds``, ``validation_cox``, ``validation_dice`` and ``validation_c_index`` if patients
-        were held out, and the columns of `VolumeEstimator`.
+        One row per epoch: ``epoch``, ``iteration``, ``loss``, ``cox``, ``l2``, ``dice``
+        (``weighted_dice`` with a `segmentation_weight` other than 1), ``seconds``,
+        ``validation_cox``, ``validation_dice`` and ``validation_c_index`` if patients were held
+        out, and the columns of `VolumeEstimator`.
     baseline_ : BreslowBaseline
         Baseline hazard on the training set.
     trained_with_masks_ : bool

@@ -191,8 +191,9 @@ class DeepMTSBody(PublishedRecipe, ClinicalVolumeEstimator):
                 f"variant that segments; the variant is {self.variant!r}."
             )
         n_first = min(ceil(self.segmentation_first * self.n_iterations), self.n_iterations - 1)
-        second = set(objective.term_names) - ({"dice"} if self.drop_segmentation else set())
-        return TwoStages({"dice"}, second, n_first)
+        assert isinstance(objective, WithDice)
+        first, second = set(objective.dice.term_names), set(objective.term_names)
+        return TwoStages(first, second - first if self.drop_segmentation else second, n_first)
 
     def _net_options(self) -> dict[str, Any]:
         return {**super()._net_options(), **_NET_OPTIONS[self.variant]}

@@ -43,6 +43,9 @@ class DeepHit(IntervalObjective):
     The ranking is divided by the square of the batch size, as in pycox, not by the number of pairs.
     Patients are compared by their times, not by their bins.
 
+    ``history_`` holds the two terms as they add up to the loss, ``weighted_likelihood`` and
+    ``weighted_ranking``.
+
     References
     ----------
     Lee C, Zame WR, Yoon J, van der Schaar M. DeepHit: a deep learning approach to survival analysis
@@ -52,7 +55,7 @@ class DeepHit(IntervalObjective):
     alpha: float = 0.2
     sigma: float = 0.1
 
-    loss_name: ClassVar[str] = "likelihood"
+    loss_name: ClassVar[str] = "weighted_likelihood"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **IntervalObjective._parameter_constraints,
         "alpha": [Interval(Real, 0, 1, closed="both")],
@@ -62,7 +65,7 @@ class DeepHit(IntervalObjective):
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms: columns of ``history_``."""
-        return ("likelihood", "ranking", *super().term_names[1:])
+        return (self.loss_name, "weighted_ranking", *super().term_names[1:])
 
     def __call__(self, net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
         """Compute the terms of a batch; see `survimg.training.Objective`."""
@@ -72,7 +75,7 @@ class DeepHit(IntervalObjective):
             self._cuts_on(targets.time.device), sigma=self.sigma,
             sample_weight=targets.weight,
         )  # fmt: skip
-        return dict([likelihood, ("ranking", (1 - self.alpha) * ranking), *penalty])
+        return dict([likelihood, ("weighted_ranking", (1 - self.alpha) * ranking), *penalty])
 
     def loss(self, output: Any, targets: Targets) -> Tensor:
         """Return the weighted likelihood of a batch, a scalar."""

@@ -24,13 +24,18 @@ class Dice:
     squared : bool, default=True
         Square the terms in the denominator.
     weight : float, default=1.0
+        With another one the term is called ``weighted_dice``.
     """
 
     squared: bool = True
     weight: float = 1.0
 
     needs_masks: ClassVar[bool] = True
-    term_names: ClassVar[tuple[str, ...]] = ("dice",)
+
+    @property
+    def term_names(self) -> tuple[str]:
+        """Name of the one term."""
+        return ("dice",) if self.weight == 1 else ("weighted_dice",)
 
     def __call__(self, _net: Any, output: Any, targets: Targets) -> dict[str, Tensor]:
         """Compute the loss of a batch."""
@@ -38,7 +43,7 @@ class Dice:
         loss = dice_loss(
             output.segmentation, targets.masks, has_mask=targets.has_mask, squared=self.squared
         )
-        return {"dice": self.weight * loss}
+        return {self.term_names[0]: self.weight * loss}
 
 
 @dataclass(frozen=True)

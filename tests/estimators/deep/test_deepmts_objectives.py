@@ -36,7 +36,11 @@ def test_heads_of_intervals_give_curves_risks_and_masks(cohort, objective, tmp_p
     functions = model.predict_survival_function(cohort)
     np.testing.assert_allclose(risk, [1 - f(model.risk_horizon_) for f in functions], atol=1e-6)
     np.testing.assert_array_equal(masks, model.predict_mask(cohort))
-    assert {"likelihood", "dice", "l2"} <= set(model.history_)
+    terms = set(model.history_) & {"likelihood", "weighted_likelihood", "weighted_ranking"}
+    weighted = {"weighted_likelihood", "weighted_ranking"}
+    assert terms == (weighted if isinstance(objective, DeepHit) else {"likelihood"})
+    total = model.history_[[*terms, "dice", "l2"]].sum(axis=1)
+    np.testing.assert_allclose(model.history_["loss"], total, rtol=1e-5)
     survimg.save(model, tmp_path / "model")
     np.testing.assert_array_equal(survimg.load(tmp_path / "model").predict(cohort), risk)
 

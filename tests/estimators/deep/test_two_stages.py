@@ -93,6 +93,10 @@ def test_other_losses_and_labels_have_stages_too(cohort):
     model = DeepMTS(**QUICK, segmentation_first=0.5, objective=MTLR())
     history = model.fit(cohort, cohort.outcome).history_
     np.testing.assert_allclose(history["loss"][:2], history["dice"][:2], rtol=1e-6)
+    halved = DeepMTS(**QUICK, segmentation_first=0.5, segmentation_weight=0.5)
+    history = halved.fit(cohort, cohort.outcome).history_
+    np.testing.assert_allclose(history["loss"][:2], history["weighted_dice"][:2], rtol=1e-6)
+    assert "dice" not in history  # which other networks have without a weight
     labels = cohort.outcome["event"]
     classifier = DeepMTSClassifier(**QUICK, segmentation_first=0.5, drop_segmentation=True)
     history = classifier.fit(cohort, labels).history_
