@@ -12,7 +12,6 @@ the choice is faster).
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import statistics
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
-from training import engine, measure, random_cohort
+from training import engine, measure, random_cohort, tell
 
 from survimg.compute.devices import has_bfloat16, isolated_torch
 from survimg.nets import narrow
@@ -36,14 +35,14 @@ CPU = torch.device("cpu")
 LAYERS = (8, 8, 48), (24, 8, 48), (8, 8, 32), (16, 16, 24), (48, 16, 24), (64, 16, 11)
 
 
-def torchs(gradient: Tensor, features: Tensor, weight: Tensor, part: int) -> Tensor | None:
-    wanted = [part == i for i in range(3)]
-    return convolution_gradients(gradient, features, weight, wanted)[part]
+def torchs_weight_gradient(gradient: Tensor, features: Tensor) -> Any:
+    shaped = gradient.new_empty(gradient.shape[1], features.shape[1], 3, 3, 3)
+    return convolution_gradients(gradient, features, shaped, [False, True, False])[1]
 
 
-def ways(n_out: int, precision: torch.dtype) -> dict[str, Way | None]:
-    """Return the ways that compute such layers; None is torch's."""
-    able: dict[str, Way | None] = {"torch": None}
+def ways(n_out: int, precision: torch.dtype) -> dict[str, Way]:
+    """Return the ways that compute such layers."""
+    able = {"torch": Way(convolution, SUMS.map_gradient, torchs_weight_gradient)}
     if precision == torch.float32:
         able |= {"sums": SUMS} if n_out == 16 else {"loops": LOOPS}
     return able | ({"pairs": PAIRS} if n_out == 8 else {})
@@ -58,18 +57,11 @@ def rates(n_in: int, n_out: int, size: int, precision: torch.dtype) -> dict[str,
     products = 2 * 27 * n_in * n_out * size**3 * 8
     found = {}
     for name, way in ways(n_out, precision).items():
-        parts: list[Callable[[], Any]]
-        if way is None:
-            parts = [
-                partial(convolution, volume, weight, None),
-                *(partial(torchs, gradient, volume, weight, part) for part in (0, 1)),
-            ]
-        else:
-            parts = [
-                partial(way.convolve, volume, weight, None),
-                partial(way.map_gradient, gradient, volume, weight),
-                partial(way.weight_gradient, gradient, volume),
-            ]
+        parts = (
+            partial(way.convolve, volume, weight, None),
+            partial(way.map_gradient, gradient, volume, weight),
+            partial(way.weight_gradient, gradient, volume),
+        )
         found[name] = [round(products / best(part) / 1e9) for part in parts]
     return found
 
@@ -126,10 +118,7 @@ def main() -> None:
             f"8 x 2 x {n}^3, {p}": steps(n, p, options) for n in (48, 32) for p in precisions
         },
     }  # fmt: skip
-    text = json.dumps(found, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(found, options.json)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ process of its own; their steps alternate, and the medians are compared. Variant
 The time of a step is also compared with the roofline: for every convolution the larger of FLOPs /
 peak rate and bytes / bandwidth, forward and backward. On CUDA both rates are options, by default
 those of an H200; on the CPU they are measured, as the best of large matrix products and of copies
-with as many threads. oneDNN's convolutions can be faster than those products: below 1 is possible.
+with as many threads, by the clock. oneDNN's convolutions can be faster than those products: ratios
+below 1 are possible.
 """
 
 from __future__ import annotations
@@ -226,7 +227,9 @@ def engine(
 class ConvolutionCost(TorchDispatchMode):
     """Seconds that each convolution takes at least, from its FLOPs and bytes."""
 
-    def __init__(self, flops_per_second: float, bytes_per_second: float, precision: Any) -> None:
+    def __init__(
+        self, flops_per_second: float, bytes_per_second: float, precision: torch.dtype
+    ) -> None:
         super().__init__()
         self.rates = flops_per_second, bytes_per_second
         self.precision = precision
@@ -422,10 +425,15 @@ def main() -> None:
         options.variants = default_variants(options.device)
     found = run(options)
     found["roofline"] = rooflines(options, found["median"])
-    text = json.dumps(found, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(found, options.json)
+
+
+def tell(found: dict[str, Any], file: Path | None) -> None:
+    """Print the figures, and write them to a file if one is given."""
+    text = json.dumps(found, indent=1) + "\n"
+    sys.stdout.write(text)
+    if file is not None:
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

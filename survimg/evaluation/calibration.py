@@ -274,9 +274,9 @@ def integrated_calibration_index(
     r"""Smooth calibration curve at a horizon, and its mean distance from the diagonal.
 
     The outcome is regressed on :math:`\log(-\log S(h | x))` with restricted cubic splines in a Cox
-    model [1]_; its predictions at the horizon are the observed probabilities. Where all events up
-    to the horizon have one time, as in outcomes that stand for labels, a Cox model would be biased
-    by its ties: there the status is regressed by a logistic model on splines of the logit [2]_.
+    model [1]_; its predictions at the horizon are the observed probabilities. Where all events
+    happen at the horizon, as in outcomes that stand for labels, a Cox model would be biased by its
+    ties: there the status is regressed by a logistic model on splines of the logit [2]_.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def integrated_calibration_index(
     ------
     ValueError
         Predictions of exactly 0 or 1, or too tied to place the knots; horizon after the last event;
-        nobody with, or nobody without the event.
+        all events at the horizon, and nobody at risk there without one.
 
     References
     ----------
@@ -310,11 +310,9 @@ def integrated_calibration_index(
             "The smooth calibration curve needs predictions strictly between 0 and 1 (it works on "
             "their logarithms); clip them and say so."
         )
-    times = np.unique(time[event & (time <= horizon)])
-    if times.size == 1:
-        known = time >= times[0]
+    if np.all(time[event] == horizon):
         basis = restricted_cubic_spline(np.log((1 - s) / s), n_knots)
-        observed = _event_probability(basis, event & (time <= horizon), known)
+        observed = _event_probability(basis, event, at_risk=time >= horizon)
     else:
         basis = restricted_cubic_spline(np.log(-np.log(s)), n_knots)
         observed = 1 - fit_cox(y, basis).survival(basis, [horizon])[:, 0]
@@ -331,18 +329,18 @@ def integrated_calibration_index(
     )
 
 
-def _event_probability(basis: np.ndarray, status: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Probability of the status for all, by a logistic model of those whose status is known."""
+def _event_probability(basis: np.ndarray, event: np.ndarray, at_risk: np.ndarray) -> np.ndarray:
+    """Probability of the event for all, by a logistic model of those who are at risk of it."""
     from sklearn.linear_model import LogisticRegression
 
-    if status[known].all():
+    if event[at_risk].all():
         raise ValueError(
             "The smooth calibration curve needs patients without the event at the horizon: all "
-            f"{np.count_nonzero(known)} have it."
+            f"{np.count_nonzero(at_risk)} have it."
         )
-    scaled = (basis - basis[known].mean(axis=0)) / basis[known].std(axis=0)
+    scaled = (basis - basis.mean(axis=0)) / basis.std(axis=0)
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", max_iter=200, tol=1e-8)
-    probability: np.ndarray = model.fit(scaled[known], status[known]).predict_proba(scaled)[:, 1]
+    probability: np.ndarray = model.fit(scaled[at_risk], event[at_risk]).predict_proba(scaled)[:, 1]
     return probability
 
 

@@ -12,14 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from survimg.nets.channels_last import takes_kernels
-from survimg.nets.narrow_ways import (
-    LOOPS,
-    PAIRS,
-    SUMS,
-    Way,
-    convolution,
-    convolution_gradients,
-)
+from survimg.nets.narrow_ways import LOOPS, PAIRS, SUMS, Way, convolution, convolution_gradients
 
 __all__ = ["NarrowConv3d", "convolve", "is_narrow"]
 

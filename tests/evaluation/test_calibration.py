@@ -45,15 +45,15 @@ def test_probabilities_that_labels_were_drawn_from_are_calibrated(lowest, highes
     assert bad.observed == pytest.approx(bad.predicted / (2 - bad.predicted), abs=0.02)
 
 
-def test_of_one_event_time_those_censored_before_it_say_nothing():
+def test_of_events_at_the_horizon_those_censored_before_say_nothing():
     rng = np.random.default_rng(1)
     survival = rng.uniform(0.1, 0.9, size=60)
     y = make_outcome(np.arange(60) % 3 == 0, np.where(np.arange(60) % 5 == 0, 1.0, 2.0))
     y["time"][y["event"]] = 1.5
-    known = y["time"] >= 1.5
+    at_risk = y["time"] >= 1.5
     of_all = ev.integrated_calibration_index(y, survival, 1.5)
-    in_order = known[np.argsort(1 - survival, kind="stable")]
-    share = np.count_nonzero(y["event"]) / np.count_nonzero(known)
+    in_order = at_risk[np.argsort(1 - survival, kind="stable")]
+    share = np.count_nonzero(y["event"]) / np.count_nonzero(at_risk)
     assert of_all.observed[in_order].mean() == pytest.approx(share, abs=1e-6)
     with pytest.raises(ValueError, match="without the event at the horizon: all 20 have it"):
         ev.integrated_calibration_index(y[y["event"]], survival[y["event"]], 1.5)
