@@ -23,36 +23,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from skorch.callbacks import Callback
 
-from survimg import Cohort
 from survimg.datasets import make_phantom_cohort
 from survimg.estimators import deepmts_variant
-from survimg.evaluation import fit_cox
-from survimg.features import ClinicalFeatures
 
 N_TRAIN, N_TEST, SIZE = 160, 200, 32
 AUGMENTATIONS = ("nearest", "uniform")
 
 
-class ClinicalStart(Callback):
-    """Starts the weights of the clinical columns, the last of the risk's layer, at given values."""
-
-    def __init__(self, start: NDArray[np.float64] | float) -> None:
-        self.start = start
+class ClinicalFromZero(Callback):
+    """Starts the weights of the clinical columns, the last of the risk's layer, at zero."""
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        layer = net.module_.fc_risk
         with torch.no_grad():
-            layer.weight[:, -net.module_.n_clinical :] = torch.as_tensor(self.start)
+            net.module_.fc_risk.weight[:, -net.module_.n_clinical :] = 0.0
 
 
-def recipes(steps: int, cox: NDArray[np.float64] | float = 0.0) -> dict[str, dict[str, Any]]:
-    """Return the parameters of each recipe that differ from the defaults.
-
-    `cox` are the coefficients of the clinical columns in a Cox model of the training patients.
-    """
+def recipes(steps: int) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each recipe that differ from the defaults."""
     return {
         "batch of 8": {"n_iterations": steps},
         "weighted": {"n_iterations": steps, "balanced": "weighted"},
@@ -60,8 +49,8 @@ def recipes(steps: int, cox: NDArray[np.float64] | float = 0.0) -> dict[str, dic
             "n_iterations": steps // 2, "batch_size": 16, "balanced": False,
         },
         "averaged weights": {"n_iterations": steps, "ema_decay": 0.99},
-        "clinical from zero": {"n_iterations": steps, "callbacks": [ClinicalStart(0.0)]},
-        "clinical from Cox": {"n_iterations": steps, "callbacks": [ClinicalStart(cox)]},
+        "clinical from zero": {"n_iterations": steps, "callbacks": [ClinicalFromZero()]},
+        "clinical from Cox": {"n_iterations": steps, "clinical_start": "cox"},
         "segmentation first": {
             "n_iterations": steps, "segmentation_first": 0.5, "drop_segmentation": True,
             "map_gradient": True,
@@ -88,7 +77,7 @@ def row(
     estimator = deepmts_variant(model).set_params(
         precision="float32", n_threads=1, random_state=seed, augmentation=augmentation,
         dropout=dropout, l2=l2,
-        **recipes(steps, clinical_coefficients(train))[recipe],
+        **recipes(steps)[recipe],
     )  # fmt: skip
     start = time.process_time()
     estimator.fit(train, train.outcome)
@@ -104,13 +93,6 @@ def row(
         "concordance": round(concordance, 4), "concordance_mirrored": round(mirrored, 4),
         "dice": dice, "fit_seconds": round(seconds, 1),
     }  # fmt: skip
-
-
-def clinical_coefficients(train: Cohort) -> NDArray[np.float64]:
-    """Return the Cox coefficients of the clinical columns, standardised as networks do."""
-    encoded = ClinicalFeatures().fit_transform(train)
-    standardised = (encoded - encoded.mean()) / encoded.std(ddof=0)
-    return fit_cox(train.outcome, standardised).coefficients
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from survimg import Cohort
 from survimg.compute.devices import choose_precision
 from survimg.estimators import DeepMTS
 from survimg.nets import DeepMTSNet
-from survimg.nets.layers import PointwiseConv3d
+from survimg.nets.pointwise import PointwiseConv3d
 from survimg.target import make_outcome
 
 

@@ -69,7 +69,8 @@ from survimg.compute.devices import (
 from survimg.estimators import DeepMTS
 from survimg.losses import cox_loss, dice_loss
 from survimg.nets import DeepMTSNet, backbone, channels_last
-from survimg.nets.layers import ConvUnit, PointwiseConv3d
+from survimg.nets.layers import ConvUnit
+from survimg.nets.pointwise import PointwiseConv3d
 from survimg.target import make_outcome
 from survimg.training.batches import BatchSampler, PatientBatches, Patients
 from survimg.training.engine import make_training_net

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from survimg.nets.channels_last import takes_kernels
 from survimg.nets.narrow_ways import LOOPS, PAIRS, SUMS, Way, convolution, convolution_gradients
 
-__all__ = ["NarrowConv3d", "convolve", "is_narrow"]
+__all__ = ["NarrowConv3d", "autocast_as_convolutions", "convolve", "is_narrow"]
 
 
 def is_narrow(layer: nn.Conv3d) -> bool:
@@ -57,9 +57,7 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     -------
     Tensor of shape (b, n_out, d0, d1, d2)
     """
-    inputs = features, weight, bias
-    if torch.is_autocast_enabled("cpu") and features.device.type == "cpu":
-        inputs = _cast(features), _cast(weight), None if bias is None else _cast(bias)
+    inputs = autocast_as_convolutions(features, weight, bias)
     way = _fastest(*inputs)
     if way is None:
         return convolution(features, weight, bias)
@@ -67,8 +65,16 @@ def convolve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return narrow
 
 
+def autocast_as_convolutions(
+    features: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the tensors as autocast hands them to a convolution or a matrix product."""
+    if not torch.is_autocast_enabled("cpu") or features.device.type != "cpu":
+        return features, weight, bias
+    return _cast(features), _cast(weight), None if bias is None else _cast(bias)
+
+
 def _cast(tensor: Tensor) -> Tensor:
-    """As autocast does before a convolution."""
     lower = torch.get_autocast_dtype("cpu")
     return tensor.to(lower) if tensor.dtype == torch.float32 else tensor
 

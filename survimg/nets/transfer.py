@@ -225,6 +225,8 @@ def unfreeze(net: nn.Module, *parts: str) -> None:
 def train_unfrozen(net: nn.Module) -> None:
     """Put a network into training mode, except for the parts whose parameters are all frozen."""
     net.train()
+    if all(parameter.requires_grad for parameter in net.parameters()):
+        return  # before the search below, which takes milliseconds of every step
     for module in net.modules():
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):

@@ -16,6 +16,7 @@ from torch.nn import functional
 from survimg.jit import share_out
 from survimg.nets.channels_last import dense, flat, like, takes_kernels, threads_for
 from survimg.nets.narrow import convolve
+from survimg.nets.pointwise import multiply
 
 __all__ = ["DoubledNearest", "convolve_joined", "joins_cheaply"]
 
@@ -65,8 +66,7 @@ def convolve_joined(
     n = coarse.shape[1]
     weight = convolution.weight
     if convolution.kernel_size == (1, 1, 1):
-        # A matrix, because a view that is changed in place is copied in the backward pass.
-        fine = functional.linear(skip.movedim(1, -1).flatten(0, 3), weight[:, n:].flatten(1), bias)
+        fine = multiply(skip, weight[:, n:].flatten(1), bias)
         joined: Tensor = _AddUpsampled.apply(fine, _product(coarse, weight[:, :n]))
         return joined.view(len(skip), *skip.shape[2:], -1).movedim(-1, 1)
     near = weight[:, n:].contiguous(memory_format=torch.channels_last_3d)

@@ -202,7 +202,7 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
         ):  # fmt: skip
             yield Training(
                 plan,
-                self._initial_module(plan.patients.clinical.shape[1], streams.weights),
+                self._initial_module(plan.patients, streams.weights),
                 self,
                 device,
                 slot,
@@ -257,9 +257,11 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
             return np.arange(len(event))
         return split_by_event(event, self.validation_fraction, streams.validation_seed)[0]
 
-    def _initial_module(self, n_clinical: int, generator: torch.Generator) -> nn.Module:
+    def _initial_module(self, patients: Patients, generator: torch.Generator) -> nn.Module:
         """Build the network; take weights from a file or the previous fit; freeze parts."""
-        module = self._make_module(self.n_channels_in_, n_clinical, generator)
+        module = self._make_module(self.n_channels_in_, patients.clinical.shape[1], generator)
+        if not self._goes_on:
+            self._begin_weights(module, patients)
         if self.initial_weights is not None:
             self.load_report_ = load_weights(
                 self._pretrained_part(module),
@@ -278,6 +280,9 @@ class VolumeEstimator(TrainingParameters, CallbackSupportMixin, BaseEstimator):
                 )
         self._freeze(module)
         return module
+
+    def _begin_weights(self, module: nn.Module, patients: Patients) -> None:
+        """Set initial weights that depend on the patients who train."""
 
     def _pretrained_part(self, module: nn.Module) -> nn.Module:
         """Return the part of the network that `initial_weights` are of."""

@@ -138,13 +138,13 @@ CHANGES = {
 }
 OTHER_EFFECTS = {"iterations_per_epoch", "device", "precision", "n_threads", "verbose"}
 ELSEWHERE = {
-    "adapt_channels", "callbacks", "checkpoint_every", "checkpoint_folder", "drop_segmentation",
-    "frozen", "initial_weights", "micro_batch_size", "objective", "optimizer", "optimizer_params",
-    "patience", "prediction_batch_size", "segmentation_first", "significance", "ties",
-    "validation_fraction", "warm_start",
+    "adapt_channels", "callbacks", "checkpoint_every", "checkpoint_folder", "clinical_start",
+    "drop_segmentation", "frozen", "initial_weights", "micro_batch_size", "objective", "optimizer",
+    "optimizer_params", "patience", "prediction_batch_size", "segmentation_first", "significance",
+    "ties", "validation_fraction", "warm_start",
 }  # fmt: skip
 """Tried in test_training.py, test_training_options.py, test_deepmts_objectives.py,
-test_two_stages.py, test_significance.py."""
+test_two_stages.py, test_significance.py, test_clinical_start.py."""
 
 
 def test_every_parameter_is_tried():
